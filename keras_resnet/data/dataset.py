@@ -1,0 +1,173 @@
+"""`Dataset`: three splits of raw pixels and integer labels, batched by tf.data.
+
+The order of training images and their augmentation are functions of (seed, epoch) and (seed, step) alone, so that a run can be
+repeated, and continued, exactly. Sources of images are the business of the modules beside this one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_resnet.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+BATCH_SIZE = 128
+SPLITS = ("train", "validation", "test")
+HELD_OUT = 0.1  # share of the training images set aside for validation, and for test, where the source has none
+EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and labels that belong together. `take(indices)` gives the images (len(indices), *image_shape), from memory or from files."""
+
+    take: Callable[[np.ndarray], np.ndarray]
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def of(cls, images: np.ndarray, labels: np.ndarray) -> "Split":
+        """A split of images in memory."""
+        return cls(lambda indices: images[indices], labels)
+
+    def part(self, indices: np.ndarray) -> "Split":
+        """The split of these examples only."""
+        return Split(lambda chosen: self.take(indices[chosen]), self.labels[indices])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An image set: raw pixels 0..255, channels last, and integer labels that count into `class_names`."""
+
+    splits: dict[str, Split]
+    class_names: list[str]
+    image_shape: tuple[int, ...]
+    dtype: str = "uint8"
+    """Of the pixels: uint8, or float32 for arrays of floats."""
+    batch_size: int = BATCH_SIZE
+    origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
+    """The arguments of `load` that give this set again."""
+    skipped: tuple[str, ...] = ()
+    """Files that could not be read, each with the reason."""
+
+    @property
+    def train(self) -> "tf.data.Dataset":
+        """One pass over the training images, in a new order each time, without augmentation."""
+        indices = np.arange(len(self.splits["train"]))
+        return self._batched("train", _tensorflow().data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
+
+    @property
+    def validation(self) -> "tf.data.Dataset":
+        """The validation images in order."""
+        return self.batches("validation")
+
+    @property
+    def test(self) -> "tf.data.Dataset":
+        """The test images in order."""
+        return self.batches("test")
+
+    def batches(self, split: str) -> "tf.data.Dataset":
+        """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
+        return self._batched(split, _tensorflow().data.Dataset.range(len(self.splits[split])))
+
+    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False) -> "tf.data.Dataset":
+        """An endless stream of full, augmented training batches.
+
+        Epoch follows epoch without a gap: every image comes once in each run of len(train) images, in an order that is a function
+        of (seed, epoch), and none is dropped because the batch size does not divide their number.
+        """
+        tf = _tensorflow()
+        count = len(self.splits["train"])
+
+        def order(epoch: int) -> np.ndarray:
+            return np.random.default_rng((seed, int(epoch))).permutation(count)
+
+        def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
+
+        def prepare(step: "tf.Tensor", batch: tuple["tf.Tensor", "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor"]:
+            images, labels = batch
+            return shift_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]), crop, flip), labels
+
+        indices = tf.data.Dataset.range(EVERY_EPOCH).flat_map(one_epoch).batch(batch_size, drop_remainder=True)
+        batches = self._fetched("train", indices, batch_size).enumerate()
+        return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def sample(self, count: int, split: str = "train", seed: int = 0) -> np.ndarray:
+        """`count` images of a split at random, or all of them if there are fewer."""
+        examples = self.splits[split]
+        return examples.take(np.random.default_rng(seed).permutation(len(examples))[:count])
+
+    def _batched(self, split: str, indices: "tf.data.Dataset") -> "tf.data.Dataset":
+        return self._fetched(split, indices.batch(self.batch_size)).prefetch(_tensorflow().data.AUTOTUNE)
+
+    def _fetched(self, split: str, indices: "tf.data.Dataset", batch_size: int | None = None) -> "tf.data.Dataset":
+        """Batches of indices to batches of (images, labels)."""
+        tf = _tensorflow()
+        examples = self.splits[split]
+        labels = tf.constant(examples.labels, tf.int32)
+
+        def fetch(chosen: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+            images = tf.numpy_function(examples.take, [chosen], self.dtype)
+            return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, chosen)
+
+        return indices.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def shift_and_flip(images: "tf.Tensor", seed: "tf.Tensor", shift: int, flip: bool) -> "tf.Tensor":
+    """Shift each image of a batch (batch, height, width, channels) by up to `shift` pixels, edges mirrored, and mirror half of them.
+
+    All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
+    """
+    tf = _tensorflow()
+    batch, height, width = images.shape[0], images.shape[1], images.shape[2]
+    if not shift and not flip:
+        return images
+    moved = tf.random.stateless_uniform([2, batch, 1], seed, -shift, shift + 1, tf.int32)
+    rows = _mirrored_at_edges(tf.range(height) + moved[0], height)
+    columns = _mirrored_at_edges(tf.range(width) + moved[1], width)
+    if flip:
+        mirrored = tf.random.stateless_uniform([batch, 1], seed + 1, 0, 2, tf.int32) == 1
+        columns = tf.where(mirrored, tf.reverse(columns, [1]), columns)
+    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+
+
+def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (kept, held out): `share` of each class, at least one image of a class that has three, are held out."""
+    held = []
+    for label in np.unique(labels):
+        members = np.random.default_rng((seed, int(label))).permutation(np.flatnonzero(labels == label))
+        held.append(members[: max(round(len(members) * share), int(len(members) >= 3))])
+    held_out = np.sort(np.concatenate(held))
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
+    """`splits` with validation and test set aside from the training images where they are missing. InputError if a split is empty."""
+    splits = dict(splits)
+    for seed, name in enumerate(("test", "validation")):
+        if name not in splits:
+            kept, held_out = split_by_class(splits["train"].labels, HELD_OUT, seed)
+            splits[name], splits["train"] = splits["train"].part(held_out), splits["train"].part(kept)
+    for name in SPLITS:
+        if not len(splits[name]):
+            raise InputError(f"{source}: no images left for {name}; at least three images of each class are needed")
+    return {name: splits[name] for name in SPLITS}
+
+
+def _mirrored_at_edges(index: "tf.Tensor", size: int) -> "tf.Tensor":
+    """Indices that reach over an edge of 0..size-1, reflected back."""
+    last = size - 1
+    return last - abs(last - abs(index))
+
+
+def _tensorflow() -> Any:
+    import tensorflow
+
+    return tensorflow

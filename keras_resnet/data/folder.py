@@ -1,0 +1,143 @@
+"""Images in class sub-folders: what is there, what cannot be read, and the splits."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
+from keras_resnet.data.images import SUFFIXES, decode, describe, reason
+from keras_resnet.errors import InputError, unknown
+
+SPLIT_FOLDERS = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+DEFAULT_SIZE = 224
+LARGEST_KEPT_SIZE = 256
+MEMORY = 4 * 2**30  # bytes of decoded pixels kept; a larger set is decoded from its files again in every epoch
+
+Files = list[tuple[Path, str]]  # image files, each with its class
+
+
+def from_folder(
+    folder: str | Path, *, image_size: int | None = None, batch_size: int = BATCH_SIZE, memory: int = MEMORY
+) -> Dataset:
+    """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
+
+    Every file is decoded once before this returns. One that cannot be is counted and named in a warning and in `skipped`, and left
+    out. With `image_size=None` images keep their size if all have the same one of at most 256 pixels, and are brought to 224x224
+    if not. They are grey, one channel, if all files are. InputError if there are fewer than two classes or one has no image.
+    """
+    folder = Path(folder)
+    parts = {name: _files(part) for name, part in _split_folders(folder).items()}
+    class_names = _class_names(folder, parts)
+    skipped: dict[Path, str] = {}
+    shape = _image_shape([path for files in parts.values() for path, _ in files], image_size, skipped)
+    keep = sum(map(len, parts.values())) * int(np.prod(shape)) <= memory
+    splits = {name: _read(files, class_names, shape, keep, skipped) for name, files in parts.items()}
+    _warn(skipped, sum(map(len, parts.values())))
+    for label, name in enumerate(class_names):
+        if label not in splits["train"].labels:
+            raise InputError(f"class {name!r} in {str(folder)!r} has no readable training image")
+    return Dataset(
+        complete(splits, repr(str(folder))),
+        class_names,
+        shape,
+        batch_size=batch_size,
+        origin={"source": str(folder), "image_size": image_size},
+        skipped=tuple(f"{path}: {why}" for path, why in skipped.items()),
+    )
+
+
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """The folder of each split that is there; the folder itself for training if it holds classes."""
+    inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
+    found = {name: inside[alias] for name, aliases in SPLIT_FOLDERS.items() for alias in aliases if alias in inside}
+    return found if "train" in found else {"train": folder}
+
+
+def _files(part: Path) -> Files:
+    classes = sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
+    return [
+        (path, entry.name)
+        for entry in classes
+        for path in sorted(entry.rglob("*"))
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
+
+
+def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
+    """The classes of the training images. A class that only validation or test has would shift labels silently: InputError."""
+    class_names = sorted({name for _, name in parts["train"]})
+    if len(class_names) < 2:
+        found = f"only {class_names[0]!r}" if class_names else "none"
+        raise InputError(
+            f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {found}"
+        )
+    for part in parts.values():
+        for _, name in part:
+            if name not in class_names:
+                raise unknown("training class", name, class_names)
+    return class_names
+
+
+def _image_shape(paths: list[Path], image_size: int | None, skipped: dict[Path, str]) -> tuple[int, int, int]:
+    """(height, width, channels) for all of these files."""
+    headers = _each(lambda index: describe(paths[index]), paths, skipped)
+    if not headers:
+        raise InputError(f"none of the {len(paths)} image files can be read; the first: {paths[0]}: {skipped[paths[0]]}")
+    sizes = {size for size, _ in headers.values()}
+    channels = 1 if all(grey for _, grey in headers.values()) else 3
+    if image_size is not None:
+        if image_size < 1:
+            raise InputError(f"image_size={image_size}: must be at least 1")
+        return image_size, image_size, channels
+    height, width = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)
+    if max(height, width) > LARGEST_KEPT_SIZE:
+        height = width = DEFAULT_SIZE
+    return height, width, channels
+
+
+def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], keep: bool, skipped: dict[Path, str]) -> Split:
+    """The split of the files that can be decoded; every one is tried once, now."""
+    paths = [path for path, _ in files]
+    labels = np.array([class_names.index(name) for _, name in files], np.int32)
+    kept = np.empty((len(paths) if keep else 0, *shape), np.uint8)
+
+    def try_one(index: int) -> None:
+        pixels = decode(paths[index], shape)
+        if keep:
+            kept[index] = pixels
+
+    def take(indices: np.ndarray) -> np.ndarray:
+        return kept[indices] if keep else np.stack([decode(paths[index], shape) for index in indices])
+
+    readable = _each(try_one, paths, skipped)
+    return Split(take, labels).part(np.array(sorted(readable), int))
+
+
+def _each(action: Callable[[int], Any], paths: list[Path], skipped: dict[Path, str]) -> dict[int, Any]:
+    """`action` on the index of every path, in threads: results by index. What fails, or has failed before, is in `skipped`."""
+    results: dict[int, Any] = {}
+
+    def attempt(index: int) -> None:
+        try:
+            results[index] = action(index)
+        except Exception as error:  # Pillow raises many kinds for damaged files
+            skipped[paths[index]] = reason(error)
+
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(attempt, (index for index, path in enumerate(paths) if path not in skipped)))
+    return results
+
+
+def _warn(skipped: dict[Path, str], total: int) -> None:
+    if skipped:
+        lines = [f"{len(skipped)} of {total} image files cannot be read and are left out:"]
+        lines += [f"  {path}: {why}" for path, why in sorted(skipped.items())]
+        logging.getLogger("keras_resnet").warning("\n".join(lines))

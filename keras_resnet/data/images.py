@@ -1,0 +1,59 @@
+"""One image file to one array, for training, evaluation and prediction alike."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from keras_resnet.errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+
+
+def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
+    """The file as uint8 pixels of `image_shape` (height, width, channels), with 1 (grey) or 3 (RGB) channels.
+
+    Turned upright by its EXIF orientation; the first frame of an animation; scaled so that it covers the shape and cut to its
+    centre. InputError if there is no such file or it is not a readable image.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"no image file at {str(path)!r}")
+    try:
+        return decode(path, image_shape)
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        raise InputError(f"{str(path)!r} is not a readable image: {reason(error)}") from None
+
+
+def decode(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
+    """`read_image` with the errors that Pillow raises."""
+    height, width, channels = image_shape
+    with Image.open(path) as image:
+        image.draft("RGB" if channels == 3 else "L", (width, height))  # lets the JPEG decoder skip what scaling would drop
+        return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
+
+
+def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
+    """An image in memory as uint8 pixels (height, width, channels)."""
+    if channels not in (1, 3):
+        raise InputError(f"an image file gives 1 or 3 channels, not {channels}")
+    if image.mode.startswith("I"):  # 16 bits
+        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype("uint8"))
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != (width, height):
+        image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(height, width, channels)
+
+
+def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
+    """((height, width), whether it is grey) of a file, upright, from its header alone."""
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) > 4 else image
+        return (upright.height, upright.width), image.mode in GREY_MODES
+
+
+def reason(error: Exception) -> str:
+    """A Pillow error in a few words."""
+    if "cannot identify image file" in str(error):
+        return "not an image"
+    return str(error) or type(error).__name__

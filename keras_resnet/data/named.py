@@ -1,0 +1,103 @@
+"""Image sets with a name: scikit-learn's digits, and everything in TensorFlow Datasets."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, split_by_class
+from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
+from keras_resnet.data.images import fit_pixels
+from keras_resnet.errors import InputError, unknown
+
+DIGITS_TEST = 0.2  # share of the 1,797 digits
+
+
+def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
+    """scikit-learn's 1,797 handwritten digits of 8x8 grey pixels, scaled from 0..16 to 0..255. A fifth of each class is for test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
+    everything = Split.of(images, bunch.target.astype(np.int32))
+    rest, test = split_by_class(everything.labels, DIGITS_TEST)
+    return Dataset(
+        complete({"train": everything.part(rest), "test": everything.part(test)}, "digits"),
+        [str(name) for name in bunch.target_names],
+        (8, 8, 1),
+        batch_size=batch_size,
+        origin={"source": "digits"},
+    )
+
+
+def from_tfds(
+    name: str, *, data_dir: str | Path | None = None, image_size: int | None = None, batch_size: int = BATCH_SIZE
+) -> Dataset:
+    """An image-classification set of TensorFlow Datasets, decoded into memory; prepared first if `data_dir` does not have it yet.
+
+    Images of varying size are scaled to cover `image_size` (224 if None) and cut to the centre. The "test" split, or the
+    "validation" split of a set without one, is for test. InputError if the set is unknown, has no labels or is too large.
+    """
+    builder = _builder(name, data_dir)
+    features = builder.info.features
+    if features is None or not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+        raise InputError(f"{name!r} of TensorFlow Datasets is not an image-classification set: no image and label")
+    shape = _image_shape(features["image"].shape, image_size)
+    names = _split_names(builder.info.splits)
+    total = sum(builder.info.splits[split].num_examples for split in names.values()) * int(np.prod(shape))
+    if total > MEMORY:
+        raise InputError(f"{name!r} at {shape} needs {total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}; use a smaller image size")
+    splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
+    origin = {"source": name, "data_dir": str(data_dir) if data_dir else None, "image_size": image_size}
+    return Dataset(complete(splits, repr(name)), features["label"].names, shape, batch_size=batch_size, origin=origin)
+
+
+def _builder(name: str, data_dir: str | Path | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError):
+        raise unknown("image set or folder", name, ["digits", *tfds.list_builders()]) from None
+    if not Path(builder.data_path).is_dir():
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            where = f"{str(data_dir)!r}" if data_dir else "the default folder"
+            raise InputError(f"{name!r} is not in {where} and cannot be downloaded: {str(error).splitlines()[0]}") from error
+    return builder
+
+
+def _image_shape(shape: tuple[int | None, ...], image_size: int | None) -> tuple[int, int, int]:
+    height, width, channels = shape
+    if image_size is not None:
+        height = width = image_size
+    return height or DEFAULT_SIZE, width or DEFAULT_SIZE, 1 if channels == 1 else 3
+
+
+def _split_names(available: Any) -> dict[str, str]:
+    """Our split names to those of the set."""
+    if "train" not in available:
+        raise InputError(f"the set has no split 'train', only {', '.join(available)}")
+    names = {"train": "train"}
+    if "test" in available:
+        names["test"] = "test"
+        if "validation" in available:
+            names["validation"] = "validation"
+    elif "validation" in available:
+        names["test"] = "validation"
+    return names
+
+
+def _read(builder: Any, split: str, shape: tuple[int, int, int]) -> Split:
+    import tensorflow_datasets as tfds
+
+    count = builder.info.splits[split].num_examples
+    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
+    for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
+        pixels = example["image"]
+        if pixels.shape != shape:
+            pixels = fit_pixels(Image.fromarray(pixels.squeeze()), *shape)
+        images[index], labels[index] = pixels, example["label"]
+    return Split.of(images, labels)

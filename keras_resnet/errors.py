@@ -1,0 +1,23 @@
+"""Errors that are the caller's to mend: one line with what was received, what is allowed and the nearest name."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+LONGEST_LIST = 24
+
+
+class InputError(ValueError):
+    """The caller's mistake. The command line prints its one line and exits with code 2."""
+
+
+def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
+    """The error for a name that is not in a table, with the nearest name and those that are allowed.
+
+    >>> print(unknown("network", "resnet50_d", ["resnet50", "resnet50d"]))
+    no network named 'resnet50_d'; did you mean 'resnet50d'? (allowed: resnet50, resnet50d)
+    """
+    allowed = list(allowed)
+    nearest = get_close_matches(str(received), allowed, n=1, cutoff=0.5)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    shown = allowed if len(allowed) <= LONGEST_LIST else [*allowed[:LONGEST_LIST], f"and {len(allowed) - LONGEST_LIST} more"]
+    return InputError(f"no {kind} named {received!r}; {hint}(allowed: {', '.join(shown)})")

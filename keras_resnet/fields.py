@@ -1,0 +1,135 @@
+"""Dataclass fields from text and JSON: `--set` on the command line, `spec.json` and `recipe.json` all pass through here.
+
+The annotation of a field is its schema. What a value means (a depth above zero, a known block) is the dataclass's own check.
+"""
+
+import dataclasses
+import json
+import numbers
+import types
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from keras_resnet.errors import InputError, unknown
+
+Fields = TypeVar("Fields")
+
+
+def names(subject: Any) -> list[str]:
+    """The field names of a dataclass or of an instance of one."""
+    return [field.name for field in dataclasses.fields(subject)]
+
+
+def change(instance: Fields, values: dict[str, Any]) -> Fields:
+    """A copy of `instance` with `values` in place, each a Python value, a JSON value or the text of one.
+
+    >>> change(Recipe(), {"epochs": "5"}).epochs
+    5
+    """
+    _check_names(type(instance), values)
+    return dataclasses.replace(instance, **values)  # type: ignore[type-var]
+
+
+def to_json(instance: Any) -> str:
+    """A dataclass as indented JSON."""
+    return json.dumps(dataclasses.asdict(instance), indent=2) + "\n"
+
+
+def from_json(kind: type[Fields], text: str) -> Fields:
+    """The dataclass `kind` that `to_json` wrote. InputError for a field that it does not have."""
+    values = json.loads(text)
+    _check_names(kind, values)
+    return kind(**values)
+
+
+def coerce_all(instance: Any) -> None:
+    """Turn every field of a frozen dataclass into its annotated type, in place; for use in `__post_init__`."""
+    for name, annotation in get_type_hints(type(instance)).items():
+        value = getattr(instance, name)
+        try:
+            object.__setattr__(instance, name, coerce(value, annotation))
+        except (TypeError, ValueError):
+            if get_origin(annotation) is Literal:
+                raise unknown(name, value, get_args(annotation)) from None
+            raise InputError(f"{name}={value!r}: expected {describe(annotation)}") from None
+
+
+def coerce(value: Any, annotation: Any) -> Any:
+    """`value` as the annotated type: numbers, booleans, text, `Literal`, tuples and unions of those. ValueError if it is not one."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return _first_that_fits(value, get_args(annotation))
+    if origin is Literal:
+        return _one_of(value, get_args(annotation))
+    if origin is tuple:
+        return _tuple(value, get_args(annotation))
+    if annotation is str and isinstance(value, str):
+        return value
+    if annotation is types.NoneType:
+        return _exactly(_decoded(value), types.NoneType)
+    return _number(_decoded(value), annotation)
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in words, for an error message."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "one of " + ", ".join(map(str, arguments))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, arguments))
+    if origin is tuple:
+        inner = arguments[:1] if arguments[-1] is ... else arguments
+        return f"a list, each entry {' and '.join(dict.fromkeys(map(describe, inner)))}"
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", types.NoneType: "none"}
+    return words.get(annotation, str(annotation))
+
+
+def _check_names(kind: type, values: dict[str, Any]) -> None:
+    for name in values:
+        if name not in names(kind):
+            raise unknown(f"{kind.__name__} field", name, names(kind))
+
+
+def _decoded(value: Any) -> Any:
+    """Text as the JSON value that it spells; everything else as it is."""
+    if not isinstance(value, str):
+        return value
+    text = {"none": "null", "True": "true", "False": "false", "None": "null"}.get(value, value)
+    return json.loads(text)
+
+
+def _number(value: Any, annotation: type) -> Any:
+    wanted = {int: numbers.Integral, float: numbers.Real}.get(annotation)  # NumPy's numbers are registered as these
+    if wanted and isinstance(value, wanted) and not isinstance(value, bool):
+        return annotation(value)
+    return _exactly(value, annotation)
+
+
+def _exactly(value: Any, annotation: type) -> Any:
+    if type(value) is not annotation:
+        raise TypeError(value)
+    return value
+
+
+def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        raise ValueError(value)
+    return value
+
+
+def _tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    if isinstance(value, str):  # "32,64" and "[32, 64]" alike
+        value = json.loads(value if value.startswith("[") else f"[{value}]")
+    items = tuple(value)
+    wanted = arguments[:1] * len(items) if arguments[-1] is ... else arguments
+    if len(items) != len(wanted):
+        raise ValueError(value)
+    return tuple(coerce(item, inner) for item, inner in zip(items, wanted, strict=True))
+
+
+def _first_that_fits(value: Any, choices: tuple[Any, ...]) -> Any:
+    for choice in sorted(choices, key=lambda choice: choice is str):  # text fits everything, so it is tried last
+        try:
+            return coerce(value, choice)
+        except (TypeError, ValueError):
+            continue
+    raise ValueError(value)

@@ -1,0 +1,91 @@
+"""How a network is trained, as data: `Recipe`, and the table of the named ones with source, cost and expected accuracy.
+
+Nothing here trains anything: `train.fit` carries a recipe out. Lengths of a schedule are shares of the whole training,
+so that a recipe keeps its shape when `epochs` changes.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from keras_resnet.errors import InputError, unknown
+from keras_resnet.fields import change, coerce_all
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""
+
+    epochs: int = 30
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images in a step."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD with Nesterov momentum, or AdamW (arXiv:1711.05101)."""
+    learning_rate: float = 0.1
+    """The highest learning rate of the schedule."""
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 5e-4
+    """Of convolution and classifier kernels only. For SGD in the papers' terms, an L2 penalty; for AdamW decoupled."""
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    """After the warm-up: half a cosine down to zero, a tenth at each milestone, or no change."""
+    warmup: float = 0.2
+    """Share of all steps over which the learning rate rises linearly from near zero; with a cosine, the "one-cycle" schedule."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of all steps after which a step schedule divides the learning rate by ten."""
+    crop: int = 4
+    """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
+    flip: bool = True
+    """Mirror half of the training images left to right."""
+
+    def __post_init__(self) -> None:
+        coerce_all(self)
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least 1")
+        for name in ("learning_rate", "weight_decay", "crop"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name}={getattr(self, name)}: must not be negative")
+        for name in ("momentum", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
+        if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
+            raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
+
+
+class Protocol(NamedTuple):
+    """One row of the table: a recipe, where it comes from, and what it costs and reaches, with the command that measured it."""
+
+    recipe: Recipe
+    source: str
+    evidence: str
+
+
+PROTOCOLS = {
+    "digits": Protocol(
+        Recipe(epochs=30, batch_size=32, learning_rate=0.05, crop=1, flip=False),
+        "one-cycle, arXiv:1708.07120",
+        "TO BE MEASURED",
+    ),
+    "cifar-30": Protocol(
+        Recipe(epochs=30, batch_size=128, learning_rate=0.2),
+        "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
+        "TO BE MEASURED",
+    ),
+}
+RECIPES = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
+
+
+def resolve(recipe: str | Recipe, **fields: Any) -> Recipe:
+    """The recipe of that name, or the recipe itself, with `fields` changed.
+
+    >>> resolve("cifar-30", epochs=5).epochs
+    5
+    """
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise unknown("recipe", recipe, RECIPES)
+        recipe = RECIPES[recipe]
+    elif not isinstance(recipe, Recipe):
+        raise InputError(f"expected the name of a recipe or a Recipe, received {recipe!r}")
+    return change(recipe, fields)

@@ -1,0 +1,21 @@
+"""What a person looks at after a training: pictures of it. Matplotlib is loaded when one is drawn."""
+
+from pathlib import Path
+
+
+def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoch: int) -> None:
+    """Curves of loss and accuracy over the epochs, training beside validation, the best epoch marked, as a PNG at `path`."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [row["epoch"] for row in history]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for key, label in ((measure, "training"), (f"val_{measure}", "validation")):
+            axes.plot(epochs, [row[key] for row in history], label=label, marker="." if len(epochs) < 40 else "")
+        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch ({best_epoch})")
+        axes.set(xlabel="epoch", ylabel=measure, yscale="log" if measure == "loss" else "linear")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120)

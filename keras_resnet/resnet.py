@@ -1,0 +1,87 @@
+"""From a spec to a plain functional `keras.Model`: stem, stages, head. The units inside are in `blocks.py`."""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, layers
+
+from keras_resnet.blocks import Shortcut, convolution, max_pool, norm_relu, ranked, residual_unit
+from keras_resnet.spec import ResNetSpec, resolve
+
+
+def build(spec: str | ResNetSpec, *, name: str | None = None, **fields: Any) -> keras.Model:
+    """The network of `spec` with fresh weights.
+
+    Args:
+        spec: a name in `SPECS`, or a `ResNetSpec`.
+        name: name of the model; the network's own name, or "resnet", if None.
+        fields: fields of the spec to change, such as `classes` and `input_shape`.
+
+    Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
+    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`; stages and blocks count from 1.
+
+    >>> build("resnet50", classes=10).count_params()
+    23581642
+    """
+    name = name or (spec if isinstance(spec, str) else "resnet")
+    spec = resolve(spec, **fields)
+    image = keras.Input(spec.input_shape, name="image")
+    x = stem(normalize(image, spec), spec)
+    for stage in range(1, len(spec.depths) + 1):
+        x = stack(x, spec, stage)
+    return keras.Model(image, head(x, spec), name=name)
+
+
+def normalize(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
+    """(x - mean) / standard deviation, per channel."""
+    if spec.normalization is None:
+        return x
+    mean, std = (values if len(values) > 1 else values[0] for values in spec.normalization)
+    if isinstance(mean, float):
+        return layers.Rescaling(1 / std, -mean / std, name="normalize")(x)
+    scale = [1 / deviation for deviation in std]
+    offset = [-center * factor for center, factor in zip(mean, scale, strict=True)]
+    return layers.Rescaling(scale, offset, name="normalize")(x)
+
+
+def stem(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
+    """First convolution, BatchNormalization, ReLU and max-pooling. Pre-activation networks have the same (arXiv:1603.05027, appendix)."""
+    size, stride = {"7x7": (7, 2), "3x3": (3, 1)}[spec.stem]
+    x = convolution(x, spec.stem_width, size, stride, name="stem_conv")
+    x = norm_relu(x, spec, "stem")
+    return max_pool(x, name="stem_pool") if spec.stem_pool else x
+
+
+def stack(x: KerasTensor, spec: ResNetSpec, stage: int) -> KerasTensor:
+    """The units of one stage, counted from 1. The first one of every stage after the first halves the space."""
+    width = spec.widths[stage - 1]
+    for block in range(1, spec.depths[stage - 1] + 1):
+        stride = 2 if stage > 1 and block == 1 else 1
+        x = residual_unit(
+            x,
+            width,
+            spec,
+            stride=stride,
+            shortcut=_shortcut(spec, stride > 1 or x.shape[-1] != width * spec.expansion),
+            name=f"stage{stage}_block{block}",
+            preactivate=(stage, block) != (1, 1),
+        )
+    return x
+
+
+def head(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
+    """Global average pooling and the classifier, in float32 whatever the precision of the rest."""
+    if spec.activation_order == "full_preactivation":
+        x = norm_relu(x, spec, "head")
+    x = ranked("GlobalAveragePooling", x)(name="pool")(x)
+    small = keras.initializers.RandomNormal(stddev=0.01)  # arXiv:1706.02677 section 5.1
+    x = layers.Dense(spec.classes, kernel_initializer=small, dtype="float32", name="logits")(x)
+    if spec.classifier_activation:
+        x = layers.Activation(spec.classifier_activation, dtype="float32", name="predictions")(x)
+    return x
+
+
+def _shortcut(spec: ResNetSpec, changes_shape: bool) -> Shortcut:
+    if spec.shortcut == "none" or changes_shape:
+        return spec.shortcut
+    return "identity"

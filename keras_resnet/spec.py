@@ -1,0 +1,195 @@
+"""What a residual network is, as data: `ResNetSpec`, and the table of the named ones with their sources.
+
+Nothing here builds anything: `resnet.build` turns a spec into a `keras.Model`. A new network is a new row of `VARIANTS`,
+written as a difference from one that is there.
+"""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple
+
+from keras_resnet.errors import InputError, unknown
+from keras_resnet.fields import change, coerce_all
+
+# Channel means and standard deviations of training pixels, 0..255.
+NORMALIZATIONS = {
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),  # torchvision: 255 times .485 .456 .406, .229 .224 .225
+    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),  # arXiv:1605.07146, published code
+    "half": ((127.5,), (127.5,)),  # -1..1, any number of channels
+}
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class ResNetSpec:
+    """One residual network, complete: two equal specs build the same architecture.
+
+    Pixels are raw, 0..255, channels last; the network normalises them itself. Any legal combination of fields builds.
+    A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed.
+    """
+
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual units in each stage."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Filters of the 3x3 convolutions in each stage. A bottleneck unit puts out four times as many channels."""
+    block: Literal["basic", "bottleneck"] = "basic"
+    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3."""
+    activation_order: Literal["original", "full_preactivation"] = "original"
+    """ReLU after the addition (arXiv:1512.03385), or BatchNormalization and ReLU before each convolution (arXiv:1603.05027)."""
+    shortcut: Literal["projection", "padding", "none"] = "projection"
+    """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), or strided subsampling and zero-padded
+    channels (option A). "none" leaves out every shortcut: a plain network."""
+    stem: Literal["7x7", "3x3"] = "7x7"
+    """First convolution: 7x7 with stride 2, or 3x3 with stride 1 for small images."""
+    stem_width: int = 64
+    """Filters of the first convolution."""
+    stem_pool: bool = True
+    """3x3 max-pooling with stride 2 after the first convolution."""
+    zero_init: bool = False
+    """Start every residual branch at zero: gamma of its last BatchNormalization (arXiv:1706.02677 section 5.1), or, where a
+    convolution comes last (pre-activation), its kernel."""
+    norm_momentum: float = 0.9
+    """BatchNormalization: share of the old moving statistics kept at each step."""
+    norm_epsilon: float = 1e-5
+    """BatchNormalization: added to the variance."""
+    normalize: Statistics | str | None = "imagenet"
+    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels per channel or for all, or None to take pixels as they are."""
+    input_shape: tuple[int, ...] = (224, 224, 3)
+    """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D."""
+    classes: int = 1000
+    """Outputs of the classifier."""
+    classifier_activation: Literal["softmax", "sigmoid"] | None = None
+    """None gives logits."""
+
+    def __post_init__(self) -> None:
+        coerce_all(self)
+        _check(self)
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a unit divided by its width."""
+        return 4 if self.block == "bottleneck" else 1
+
+    @property
+    def layers(self) -> int:
+        """Weighted layers on the longest path, the number in a network's name."""
+        return sum(self.depths) * (3 if self.block == "bottleneck" else 2) + 2
+
+    @property
+    def normalization(self) -> Statistics | None:
+        """`normalize` as numbers: means and standard deviations, one each or one per channel."""
+        if not isinstance(self.normalize, str):
+            return self.normalize
+        mean, std = NORMALIZATIONS[self.normalize]
+        if len(mean) in (1, self.input_shape[-1]):
+            return mean, std
+        return (sum(mean) / len(mean),), (sum(std) / len(std),)  # named statistics, other channels: their average for all
+
+
+def _check(spec: ResNetSpec) -> None:
+    if not spec.depths or len(spec.depths) != len(spec.widths):
+        raise InputError(f"depths={spec.depths} and widths={spec.widths} must have one entry for each stage")
+    for name in ("depths", "widths", "input_shape"):
+        if any(number < 1 for number in getattr(spec, name)):
+            raise InputError(f"{name}={getattr(spec, name)}: every entry must be at least 1")
+    for name in ("stem_width", "classes"):
+        if getattr(spec, name) < 1:
+            raise InputError(f"{name}={getattr(spec, name)}: must be at least 1")
+    if not 2 <= len(spec.input_shape) <= 4:
+        raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
+    if not 0 <= spec.norm_momentum < 1 or spec.norm_epsilon <= 0:
+        raise InputError(
+            f"norm_momentum={spec.norm_momentum}, norm_epsilon={spec.norm_epsilon}: expected 0 <= momentum < 1 and epsilon > 0"
+        )
+    channels = (spec.stem_width, *(width * spec.expansion for width in spec.widths))
+    if spec.shortcut == "padding" and any(after < before for before, after in pairwise(channels)):
+        raise InputError(f"shortcut='padding' cannot shrink channels, but stem_width and widths give {channels}; use 'projection'")
+    _check_normalize(spec)
+
+
+def _check_normalize(spec: ResNetSpec) -> None:
+    if isinstance(spec.normalize, str):
+        if spec.normalize not in NORMALIZATIONS:
+            raise unknown("normalization", spec.normalize, NORMALIZATIONS)
+    elif spec.normalize is not None:
+        mean, std = spec.normalize
+        if len(mean) != len(std) or len(mean) not in (1, spec.input_shape[-1]) or any(value <= 0 for value in std):
+            raise InputError(
+                f"normalize={spec.normalize}: expected means and positive standard deviations, one each or one for each of the "
+                f"{spec.input_shape[-1]} channels of input_shape"
+            )
+
+
+class Variant(NamedTuple):
+    """One row of the table: a spec, its trainable parameters as published ("" where nobody has) and where both stand."""
+
+    spec: ResNetSpec
+    parameters: str
+    source: str
+
+
+RESNET18 = ResNetSpec()
+RESNET34 = replace(RESNET18, depths=(3, 4, 6, 3))
+RESNET50 = replace(RESNET34, block="bottleneck")
+RESNET101 = replace(RESNET50, depths=(3, 4, 23, 3))
+RESNET152 = replace(RESNET50, depths=(3, 8, 36, 3))
+V2: dict[str, Any] = {"activation_order": "full_preactivation"}
+PLAIN: dict[str, Any] = {"shortcut": "none"}
+
+RESNET20 = ResNetSpec(
+    depths=(3, 3, 3),
+    widths=(16, 32, 64),
+    shortcut="padding",
+    stem="3x3",
+    stem_width=16,
+    stem_pool=False,
+    normalize="cifar10",
+    input_shape=(32, 32, 3),
+    classes=10,
+)
+
+HE2015 = "arXiv:1512.03385 Table 1, stride on the 3x3; count: torchvision"
+HE2016 = "arXiv:1603.05027 section 5; count: timm"
+CIFAR = "arXiv:1512.03385 section 4.2, option A; count: Table 6"
+
+VARIANTS = {
+    "resnet18": Variant(RESNET18, "11,689,512", HE2015),
+    "resnet34": Variant(RESNET34, "21,797,672", HE2015),
+    "resnet50": Variant(RESNET50, "25,557,032", HE2015),
+    "resnet101": Variant(RESNET101, "44,549,160", HE2015),
+    "resnet152": Variant(RESNET152, "60,192,808", HE2015),
+    "resnet18v2": Variant(replace(RESNET18, **V2), "11.69M", HE2016),
+    "resnet34v2": Variant(replace(RESNET34, **V2), "21.80M", HE2016),
+    "resnet50v2": Variant(replace(RESNET50, **V2), "25,549,352", HE2016),
+    "resnet101v2": Variant(replace(RESNET101, **V2), "44.54M", HE2016),
+    "resnet152v2": Variant(replace(RESNET152, **V2), "60.19M", HE2016),
+    "plain18": Variant(replace(RESNET18, **PLAIN), "", "arXiv:1512.03385 Table 2"),
+    "plain34": Variant(replace(RESNET34, **PLAIN), "", "arXiv:1512.03385 Table 2"),
+    "resnet8": Variant(replace(RESNET20, depths=(1, 1, 1)), "", "the family of arXiv:1512.03385 section 4.2 with n = 1"),
+    "resnet20": Variant(RESNET20, "269,722", CIFAR),
+    "resnet32": Variant(replace(RESNET20, depths=(5, 5, 5)), "0.46M", CIFAR),
+    "resnet44": Variant(replace(RESNET20, depths=(7, 7, 7)), "0.66M", CIFAR),
+    "resnet56": Variant(replace(RESNET20, depths=(9, 9, 9)), "0.85M", CIFAR),
+    "resnet110": Variant(replace(RESNET20, depths=(18, 18, 18)), "1,727,962", CIFAR),
+}
+for _name in ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
+    _twin = VARIANTS[_name]  # option A has no weights: the plain twin has as many
+    VARIANTS[_name.replace("resnet", "plain")] = _twin._replace(spec=replace(_twin.spec, **PLAIN))
+
+SPECS = {name: variant.spec for name, variant in VARIANTS.items()}
+
+
+def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
+    """The spec of that name, or the spec itself, with `fields` changed.
+
+    >>> resolve("resnet20", classes=100).classes
+    100
+    """
+    if isinstance(spec, str):
+        if spec not in SPECS:
+            raise unknown("network", spec, SPECS)
+        spec = SPECS[spec]
+    elif not isinstance(spec, ResNetSpec):
+        raise InputError(f"expected the name of a network or a ResNetSpec, received {spec!r}")
+    return change(spec, fields)
