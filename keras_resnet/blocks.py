@@ -63,7 +63,7 @@ def residual_unit(
     name: str | None = None,
     preactivate: bool = True,
 ) -> KerasTensor:
-    """One unit in the style of `spec`. `preactivate=False` is for an input that is activated already (the first unit after a stem)."""
+    """One unit in the style of `spec`. `preactivate=False` is for an input that is activated already, as after a stem."""
     before = spec.activation_order == "full_preactivation"
     activated = norm_relu(x, spec, name, 1) if before and preactivate else x
     branch = residual_branch(activated, width, spec, stride, name)
@@ -98,7 +98,7 @@ def residual_branch(x: KerasTensor, width: int, spec: ResNetSpec, stride: int, n
 
 
 def shortcut_path(x: KerasTensor, channels: int, spec: ResNetSpec, stride: int, kind: Shortcut, name: str | None) -> KerasTensor:
-    """The way around the branch, to `channels` channels: nothing, a 1x1 convolution (option B), or subsampling and zeros (option A)."""
+    """The way around the branch, to `channels` channels: a 1x1 convolution, or subsampling and zeros, or nothing."""
     if kind == "projection":
         x = convolution(x, channels, 1, stride, name=_join(name, "shortcut_conv"))
         return x if spec.activation_order == "full_preactivation" else batch_norm(x, spec, name=_join(name, "shortcut_norm"))
@@ -159,5 +159,8 @@ def _join(prefix: str | None, suffix: str) -> str | None:
 
 
 def ranked(kind: str, x: KerasTensor, data_format: str = "channels_last") -> Any:
-    """The layer class of `kind` for the rank of `x`: (batch, length, channels) takes Conv1D. Keras's global data format plays no part."""
+    """The layer class of `kind` for the rank of `x`: (batch, length, channels) takes Conv1D.
+
+    Keras's global data format plays no part: a network is channels last everywhere.
+    """
     return partial(getattr(layers, f"{kind}{len(x.shape) - 2}D"), data_format=data_format)

@@ -1,4 +1,4 @@
-"""Errors that are the caller's to mend: one line with what was received, what is allowed and the nearest name."""
+"""Errors that end a command with one line. An `InputError` says what was received, what is allowed and the nearest name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -8,6 +8,10 @@ LONGEST_LIST = 24
 
 class InputError(ValueError):
     """The caller's mistake. The command line prints its one line and exits with code 2."""
+
+
+class Diverged(RuntimeError):
+    """The loss became NaN or infinite; the message says where in the training, and where the last good weights are."""
 
 
 def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:

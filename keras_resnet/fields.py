@@ -54,7 +54,7 @@ def coerce_all(instance: Any) -> None:
 
 
 def coerce(value: Any, annotation: Any) -> Any:
-    """`value` as the annotated type: numbers, booleans, text, `Literal`, tuples and unions of those. ValueError if it is not one."""
+    """`value` as the annotated type: number, boolean, text, `Literal`, tuple or a union of those. ValueError if it is not."""
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return _first_that_fits(value, get_args(annotation))

@@ -89,3 +89,8 @@ def resolve(recipe: str | Recipe, **fields: Any) -> Recipe:
     elif not isinstance(recipe, Recipe):
         raise InputError(f"expected the name of a recipe or a Recipe, received {recipe!r}")
     return change(recipe, fields)
+
+
+def default_for(source: str) -> str:
+    """The name of the recipe for an image set when none is asked for."""
+    return source if source in RECIPES else "cifar-30"

@@ -1,12 +1,13 @@
 """From a spec to a plain functional `keras.Model`: stem, stages, head. The units inside are in `blocks.py`."""
 
+import math
 from typing import Any
 
 import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.blocks import Shortcut, convolution, max_pool, norm_relu, ranked, residual_unit
-from keras_resnet.spec import ResNetSpec, resolve
+from keras_resnet.spec import ResNetSpec, name_of, resolve
 
 
 def build(spec: str | ResNetSpec, *, name: str | None = None, **fields: Any) -> keras.Model:
@@ -14,38 +15,34 @@ def build(spec: str | ResNetSpec, *, name: str | None = None, **fields: Any) -> 
 
     Args:
         spec: a name in `SPECS`, or a `ResNetSpec`.
-        name: name of the model; the network's own name, or "resnet", if None.
+        name: name of the model; if None the name in `SPECS`, or "custom" for a network that is not there.
         fields: fields of the spec to change, such as `classes` and `input_shape`.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
-    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`; stages and blocks count from 1.
+    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`, counted from 1.
 
     >>> build("resnet50", classes=10).count_params()
     23581642
     """
-    name = name or (spec if isinstance(spec, str) else "resnet")
     spec = resolve(spec, **fields)
     image = keras.Input(spec.input_shape, name="image")
     x = stem(normalize(image, spec), spec)
     for stage in range(1, len(spec.depths) + 1):
         x = stack(x, spec, stage)
-    return keras.Model(image, head(x, spec), name=name)
+    return keras.Model(image, head(x, spec), name=name or name_of(spec))
 
 
 def normalize(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
     """(x - mean) / standard deviation, per channel."""
     if spec.normalization is None:
         return x
-    mean, std = (values if len(values) > 1 else values[0] for values in spec.normalization)
-    if isinstance(mean, float):
-        return layers.Rescaling(1 / std, -mean / std, name="normalize")(x)
-    scale = [1 / deviation for deviation in std]
-    offset = [-center * factor for center, factor in zip(mean, scale, strict=True)]
+    scale = [1 / deviation for deviation in spec.normalization[1]]
+    offset = [-mean * factor for mean, factor in zip(spec.normalization[0], scale, strict=True)]
     return layers.Rescaling(scale, offset, name="normalize")(x)
 
 
 def stem(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
-    """First convolution, BatchNormalization, ReLU and max-pooling. Pre-activation networks have the same (arXiv:1603.05027, appendix)."""
+    """First convolution, BatchNormalization, ReLU, max-pooling: in pre-activation networks too (arXiv:1603.05027, appendix)."""
     size, stride = {"7x7": (7, 2), "3x3": (3, 1)}[spec.stem]
     x = convolution(x, spec.stem_width, size, stride, name="stem_conv")
     x = norm_relu(x, spec, "stem")
@@ -79,6 +76,20 @@ def head(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
     if spec.classifier_activation:
         x = layers.Activation(spec.classifier_activation, dtype="float32", name="predictions")(x)
     return x
+
+
+def stages(model: keras.Model) -> list[dict[str, Any]]:
+    """Rows for the stem, each stage, the head and the whole of a model of `build`: units, output, trainable parameters."""
+    rows: dict[str, dict[str, Any]] = {}
+    for layer in model.layers:
+        part = layer.name.partition("_")[0] if layer.name.startswith(("stem", "stage")) else "head"
+        row = rows.setdefault("input" if layer.name in ("image", "normalize") else part, {"units": 0, "output": "", "trainable": 0})
+        row["units"] += layer.name.endswith("_conv1")
+        row["output"] = "x".join(map(str, layer.output.shape[1:]))
+        row["trainable"] += sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    table = [{"part": part, **row} for part, row in rows.items()]
+    total = {key: sum(row[key] for row in table) for key in ("units", "trainable")}
+    return [*table, {"part": "total", "units": total["units"], "output": table[-1]["output"], "trainable": total["trainable"]}]
 
 
 def _shortcut(spec: ResNetSpec, changes_shape: bool) -> Shortcut:

@@ -93,7 +93,9 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     out = Path(out)
     if out.exists():
         if not overwrite:
-            raise InputError(f"{str(out)!r} exists; choose another folder or pass --overwrite (overwrite=True) to replace the run in it")
+            raise InputError(
+                f"{str(out)!r} exists; choose another folder or pass --overwrite (overwrite=True) to replace the run in it"
+            )
         Run.open(out)  # only a run may be replaced: never delete a folder of something else
     return out
 
@@ -101,57 +103,67 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
 @contextmanager
 def writing(out: Path) -> Iterator[Path]:
     """A temporary folder beside `out` that takes its name, and the place of what was there, if the block ends without an error."""
-    out = Path(out).absolute()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sweep(out)
-    partial = _beside(out, "partial")
+    with scratch(out) as partial:
+        yield partial
+        put_in_place(partial, out)
+
+
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, on the same disk, removed in the end; first what killed processes left there is."""
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    partial = _beside(target, "partial")
     partial.mkdir()
     try:
         yield partial
-        flush(partial)
-        replaced = _beside(out, "replaced")
-        if out.exists():
-            os.rename(out, replaced)
-        os.rename(partial, out)
-        flush_folder(out.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def sweep(out: Path) -> None:
-    """Remove what killed processes left beside `out`; give `out` back where one died in the middle of replacing it."""
-    for leftover in out.parent.glob(f".{out.name}.*-*"):
-        kind, _, process = leftover.name.rpartition(".")[2].partition("-")
+def put_in_place(source: Path, target: Path) -> None:
+    """Give a finished file or folder its name, in place of what has it. `target` is always the old one or the new one, whole."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    flush(source)
+    replaced = _beside(target, "replaced")
+    if target.is_dir():
+        os.rename(target, replaced)
+    os.replace(source, target)
+    flush(target.parent, inside=False)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def sweep(target: Path) -> None:
+    """Remove what killed processes left beside `target`; give it back where one died in the middle of replacing it."""
+    for leftover in target.parent.glob(f".{target.name}.*-*"):
+        kind, _, process = leftover.name.removeprefix(f".{target.name}.").partition("-")
         if kind not in ("partial", "replaced") or not process.isdigit() or _alive(int(process)):
             continue
-        if kind == "replaced" and not out.exists():
-            os.rename(leftover, out)
-        else:
+        if kind == "replaced" and not target.exists():
+            os.rename(leftover, target)
+        elif leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
 
 
-def flush(path: Path) -> None:
-    """Force a file, or a folder with all that is in it, to the disk."""
-    for file in [path, *path.rglob("*")] if path.is_dir() else [path]:
-        flush_folder(file)
-
-
-def flush_folder(path: Path) -> None:
-    """Force one file or one folder's list of names to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def flush(path: Path, *, inside: bool = True) -> None:
+    """Force a file, or a folder and all that is inside, to the disk."""
+    for entry in [path, *path.rglob("*")] if inside and path.is_dir() else [path]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` under a temporary name and rename it, so that `path` is always whole."""
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(path, "partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    flush(partial)
-    os.replace(partial, path)
+    put_in_place(partial, path)
 
 
 def _beside(out: Path, kind: str) -> Path:

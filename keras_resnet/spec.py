@@ -54,7 +54,7 @@ class ResNetSpec:
     norm_epsilon: float = 1e-5
     """BatchNormalization: added to the variance."""
     normalize: Statistics | str | None = "imagenet"
-    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels per channel or for all, or None to take pixels as they are."""
+    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change."""
     input_shape: tuple[int, ...] = (224, 224, 3)
     """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D."""
     classes: int = 1000
@@ -193,3 +193,15 @@ def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
     elif not isinstance(spec, ResNetSpec):
         raise InputError(f"expected the name of a network or a ResNetSpec, received {spec!r}")
     return change(spec, fields)
+
+
+def name_of(spec: ResNetSpec) -> str:
+    """The name of the row that `spec` equals but for input shape and classes, or "custom".
+
+    >>> name_of(resolve("resnet20", classes=100))
+    'resnet20'
+    """
+    for name, row in SPECS.items():
+        if replace(row, input_shape=spec.input_shape, classes=spec.classes) == spec:
+            return name
+    return "custom"

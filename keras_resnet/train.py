@@ -18,23 +18,19 @@ import keras
 import numpy as np
 
 from keras_resnet import recipes
-from keras_resnet.errors import InputError
+from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
 from keras_resnet.resnet import build
 from keras_resnet.runs import Run, check_free, write_json, writing
-from keras_resnet.spec import ResNetSpec, resolve
+from keras_resnet.spec import ResNetSpec, name_of, resolve
 
 if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
-
-
-class Diverged(RuntimeError):
-    """The loss became NaN or infinite; the message says where in the training, and where the last good weights are."""
 
 
 def fit(
@@ -54,14 +50,14 @@ def fit(
         recipe: a name in `RECIPES` or a `Recipe`.
         data: images and labels; `keras_resnet.data.load` gives them.
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
-        seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device.
+        seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
+            TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         overwrite: replace the run at `out`, once this one is done.
         verbose: of `model.fit`.
 
     Returns: the `Run`. Its `model.keras` has the weights of the epoch with the best validation accuracy.
     InputError if `out` exists. `Diverged` if the loss becomes NaN; the last good weights are then in a run folder `out`-diverged.
     """
-    network = spec if isinstance(spec, str) else "custom"
     if not hasattr(data, "training_batches"):
         raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
@@ -87,7 +83,7 @@ def fit(
             raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
         diverged, out = error, check_free(out.with_name(f"{out.name}-diverged"), overwrite=True)
     facts = {
-        "network": network,
+        "network": name_of(spec),
         "parameters": model.count_params(),
         "images": {split: len(examples) for split, examples in data.splits.items()},
         "seed": seed,
@@ -110,7 +106,9 @@ def steps_per_epoch(recipe: Recipe, examples: int) -> int:
 def compile_model(model: keras.Model, recipe: Recipe, spec: ResNetSpec, examples: int) -> None:
     """Compile `model` for `recipe` on so many training examples, with cross-entropy on integer labels and accuracy."""
     if spec.classifier_activation == "sigmoid":
-        raise InputError("classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none")
+        raise InputError(
+            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
+        )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=spec.classifier_activation is None)
     model.compile(optimizer(recipe, recipe.epochs * steps_per_epoch(recipe, examples)), loss, metrics=["accuracy"])
 
@@ -134,9 +132,7 @@ def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Lear
     peak, warmup = recipe.learning_rate, round(recipe.warmup * steps)
     if recipe.schedule == "cosine":
         start, target = (peak / 100, peak) if warmup else (peak, None)
-        return keras.optimizers.schedules.CosineDecay(
-            start, max(1, steps - warmup), warmup_target=target, warmup_steps=warmup
-        )
+        return keras.optimizers.schedules.CosineDecay(start, max(1, steps - warmup), warmup_target=target, warmup_steps=warmup)
     milestones = recipe.milestones if recipe.schedule == "step" else ()
     boundaries = [warmup, *(round(share * steps) for share in milestones)]
     values = [peak / 10, *(peak / 10**drops for drops in range(len(boundaries)))]
@@ -178,7 +174,7 @@ class BestAndLast(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the learning rate and the images trained on per second, validation and the first, compiling step left out, to the logs."""
+    """Adds the learning rate and the training images per second to the logs, without validation and each epoch's first step."""
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
@@ -189,11 +185,11 @@ class Throughput(keras.callbacks.Callback):
         self.began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first = None
+        self.first_step = -1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.latest, self.step = time.perf_counter(), batch
-        if self.first is None:
+        if self.first_step < 0:
             self.first, self.first_step = self.latest, batch
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -223,7 +219,9 @@ def save(training: Training, model: keras.Model, out: Path) -> Run:
     """Write the run folder of `training`, whole or not at all. `model` is evaluated with the best weights."""
     with writing(out) as folder:
         model.set_weights(training.weights.best)
-        scores = {split: model.evaluate(training.data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")}
+        scores = {
+            split: model.evaluate(training.data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")
+        }
         plain = build(training.spec)  # never compiled, so its files hold no optimiser and open anywhere
         plain.set_weights(training.weights.last)
         plain.save_weights(folder / "last.weights.h5")

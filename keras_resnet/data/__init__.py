@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.data.arrays import from_arrays
-from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
+from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import digits, from_tfds
 from keras_resnet.errors import InputError
+from keras_resnet.runs import Run
 
-__all__ = ["Dataset", "Split", "from_arrays", "from_folder", "from_tfds", "load", "read_image"]
+__all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_tfds", "load", "of_run", "read_image"]
 
 
 def load(
@@ -46,3 +47,25 @@ def load(
     if len(Path(source).parts) != 1 or Path(source).is_absolute():
         raise InputError(f"no folder {str(source)!r} to read images from")
     return from_tfds(str(source), data_dir=data_dir, image_size=image_size, batch_size=batch_size)
+
+
+def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
+    """The images that `run` was trained on, or those of another source, brought to the same size.
+
+    InputError if the run was trained on arrays and none are given, or if shape or classes differ from the run's.
+    """
+    origin = dict(run.data)
+    trained_on = origin.pop("source")
+    if source is None and trained_on is None:
+        raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
+    if source is not None:
+        origin = {"image_size": run.spec.input_shape[0]}
+    if data_dir is not None:
+        origin["data_dir"] = data_dir
+    data = load(trained_on if source is None else source, **origin)
+    if data.image_shape != run.spec.input_shape or list(data.class_names) != run.class_names:
+        raise InputError(
+            f"the images are {data.image_shape} in {len(data.class_names)} classes; {str(run.path)!r} takes {run.spec.input_shape} "
+            f"in {len(run.class_names)} classes, {', '.join(run.class_names[:5])}..."
+        )
+    return data

@@ -58,7 +58,7 @@ def _check_pixels(name: str, images: np.ndarray) -> None:
     if not images.size:
         raise InputError(f"{name}: no images")
     low, high = float(images.min()), float(images.max())
-    if not (0 <= low and high <= 255):  # false for NaN too
+    if not (low >= 0 and high <= 255):  # false for NaN too
         raise InputError(f"{name}: pixels must be 0..255, received {low:g}..{high:g}")
     if images.dtype.kind == "f" and high <= 1:
         raise InputError(f"{name}: pixels must be 0..255, but reach only {high:g}; multiply images scaled to 0..1 by 255")

@@ -13,7 +13,8 @@ import numpy as np
 from keras_resnet.errors import InputError
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    from tensorflow import Tensor
+    from tensorflow.data import Dataset as Batches
 
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
@@ -23,7 +24,7 @@ EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels that belong together. `take(indices)` gives the images (len(indices), *image_shape), from memory or from files."""
+    """Images and labels that belong together. `take(indices)` gives images (len(indices), *image_shape), from memory or files."""
 
     take: Callable[[np.ndarray], np.ndarray]
     labels: np.ndarray
@@ -57,26 +58,26 @@ class Dataset:
     """Files that could not be read, each with the reason."""
 
     @property
-    def train(self) -> "tf.data.Dataset":
+    def train(self) -> "Batches":
         """One pass over the training images, in a new order each time, without augmentation."""
         indices = np.arange(len(self.splits["train"]))
         return self._batched("train", _tensorflow().data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
 
     @property
-    def validation(self) -> "tf.data.Dataset":
+    def validation(self) -> "Batches":
         """The validation images in order."""
         return self.batches("validation")
 
     @property
-    def test(self) -> "tf.data.Dataset":
+    def test(self) -> "Batches":
         """The test images in order."""
         return self.batches("test")
 
-    def batches(self, split: str) -> "tf.data.Dataset":
+    def batches(self, split: str) -> "Batches":
         """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
         return self._batched(split, _tensorflow().data.Dataset.range(len(self.splits[split])))
 
-    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False) -> "tf.data.Dataset":
+    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False) -> "Batches":
         """An endless stream of full, augmented training batches.
 
         Epoch follows epoch without a gap: every image comes once in each run of len(train) images, in an order that is a function
@@ -88,10 +89,10 @@ class Dataset:
         def order(epoch: int) -> np.ndarray:
             return np.random.default_rng((seed, int(epoch))).permutation(count)
 
-        def one_epoch(epoch: "tf.Tensor") -> "tf.data.Dataset":
+        def one_epoch(epoch: "Tensor") -> "Batches":
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
 
-        def prepare(step: "tf.Tensor", batch: tuple["tf.Tensor", "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor"]:
+        def prepare(step: "Tensor", batch: tuple["Tensor", "Tensor"]) -> tuple["Tensor", "Tensor"]:
             images, labels = batch
             return shift_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]), crop, flip), labels
 
@@ -104,24 +105,24 @@ class Dataset:
         examples = self.splits[split]
         return examples.take(np.random.default_rng(seed).permutation(len(examples))[:count])
 
-    def _batched(self, split: str, indices: "tf.data.Dataset") -> "tf.data.Dataset":
+    def _batched(self, split: str, indices: "Batches") -> "Batches":
         return self._fetched(split, indices.batch(self.batch_size)).prefetch(_tensorflow().data.AUTOTUNE)
 
-    def _fetched(self, split: str, indices: "tf.data.Dataset", batch_size: int | None = None) -> "tf.data.Dataset":
+    def _fetched(self, split: str, indices: "Batches", batch_size: int | None = None) -> "Batches":
         """Batches of indices to batches of (images, labels)."""
         tf = _tensorflow()
         examples = self.splits[split]
         labels = tf.constant(examples.labels, tf.int32)
 
-        def fetch(chosen: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        def fetch(chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
             images = tf.numpy_function(examples.take, [chosen], self.dtype)
             return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, chosen)
 
         return indices.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def shift_and_flip(images: "tf.Tensor", seed: "tf.Tensor", shift: int, flip: bool) -> "tf.Tensor":
-    """Shift each image of a batch (batch, height, width, channels) by up to `shift` pixels, edges mirrored, and mirror half of them.
+def shift_and_flip(images: "Tensor", seed: "Tensor", shift: int, flip: bool) -> "Tensor":
+    """Shift images (batch, height, width, channels) by up to `shift` pixels each, edges mirrored, and mirror half of them.
 
     All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
     """
@@ -139,17 +140,17 @@ def shift_and_flip(images: "tf.Tensor", seed: "tf.Tensor", shift: int, flip: boo
 
 
 def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out): `share` of each class, at least one image of a class that has three, are held out."""
+    """Indices (kept, held out): `share` of each class, at least one image of a class that has two, are held out."""
     held = []
     for label in np.unique(labels):
         members = np.random.default_rng((seed, int(label))).permutation(np.flatnonzero(labels == label))
-        held.append(members[: max(round(len(members) * share), int(len(members) >= 3))])
+        held.append(members[: max(round(len(members) * share), int(len(members) >= 2))])
     held_out = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
 def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
-    """`splits` with validation and test set aside from the training images where they are missing. InputError if a split is empty."""
+    """`splits` with validation and test set aside from the training images where they are missing. InputError if one is empty."""
     splits = dict(splits)
     for seed, name in enumerate(("test", "validation")):
         if name not in splits:
@@ -161,7 +162,7 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
     return {name: splits[name] for name in SPLITS}
 
 
-def _mirrored_at_edges(index: "tf.Tensor", size: int) -> "tf.Tensor":
+def _mirrored_at_edges(index: "Tensor", size: int) -> "Tensor":
     """Indices that reach over an edge of 0..size-1, reflected back."""
     last = size - 1
     return last - abs(last - abs(index))

@@ -76,9 +76,7 @@ def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
     class_names = sorted({name for _, name in parts["train"]})
     if len(class_names) < 2:
         found = f"only {class_names[0]!r}" if class_names else "none"
-        raise InputError(
-            f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {found}"
-        )
+        raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {found}")
     for part in parts.values():
         for _, name in part:
             if name not in class_names:

@@ -49,7 +49,15 @@ def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) > 4 else image
-        return (upright.height, upright.width), image.mode in GREY_MODES
+        return (upright.height, upright.width), is_grey(image)
+
+
+def is_grey(image: Image.Image) -> bool:
+    """Whether the file stores no colour; a palette counts by the colours that it holds."""
+    if image.mode == "P":
+        colours = np.array(image.getpalette("RGB")).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
+    return image.mode in GREY_MODES
 
 
 def reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ DIGITS_TEST = 0.2  # share of the 1,797 digits
 
 
 def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
-    """scikit-learn's 1,797 handwritten digits of 8x8 grey pixels, scaled from 0..16 to 0..255. A fifth of each class is for test."""
+    """scikit-learn's 1,797 handwritten digits: 8x8 grey pixels, scaled from 0..16 to 0..255. A fifth is for test."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -47,7 +47,9 @@ def from_tfds(
     names = _split_names(builder.info.splits)
     total = sum(builder.info.splits[split].num_examples for split in names.values()) * int(np.prod(shape))
     if total > MEMORY:
-        raise InputError(f"{name!r} at {shape} needs {total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}; use a smaller image size")
+        raise InputError(
+            f"{name!r} at {shape} needs {total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}; use a smaller image size"
+        )
     splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
     origin = {"source": name, "data_dir": str(data_dir) if data_dir else None, "image_size": image_size}
     return Dataset(complete(splits, repr(name)), features["label"].names, shape, batch_size=batch_size, origin=origin)

@@ -1,0 +1,70 @@
+"""What a person sees in a terminal: tables, and silence from native libraries."""
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+
+def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
+    """Print rows that share their keys: aligned columns, numbers to the right; or as JSON."""
+    if as_json:
+        show_json(list(rows))
+        return
+    if not rows:
+        return
+    texts = [{key: cell(value) for key, value in row.items()} for row in rows]
+    widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in rows[0]}
+    numeric = {key for key in rows[0] if all(isinstance(row[key], int | float) or row[key] is None for row in rows)}
+
+    def line(texts: dict[str, str]) -> str:
+        return "  ".join(
+            texts[key].rjust(width) if key in numeric else texts[key].ljust(width) for key, width in widths.items()
+        ).rstrip()
+
+    print(line({key: key for key in widths}))
+    for text in texts:
+        print(line(text))
+
+
+def show_json(content: Any) -> None:
+    """Print `content` as indented JSON."""
+    print(json.dumps(content, indent=2))
+
+
+def cell(value: Any) -> str:
+    """One value as text for a person: thousands marked, three or four digits of a fraction."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.4f}"
+    return str(value)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what this process, its native libraries included, prints out of sight; show it after all if the block raises."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as captured:
+        os.dup2(captured.fileno(), 1)
+        os.dup2(captured.fileno(), 2)
+        try:
+            with redirect_stdout(captured), redirect_stderr(captured):
+                yield
+        except BaseException:
+            captured.seek(0)
+            os.write(saved[1], captured.read().encode())
+            raise
+        finally:
+            for number, descriptor in enumerate(saved, start=1):
+                os.dup2(descriptor, number)
+                os.close(descriptor)

@@ -1,0 +1,89 @@
+"""Open an exported file in its own runtime: TensorFlow, LiteRT, ONNX Runtime, or Keras for a `.keras` file."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnet.errors import InputError
+
+Runner = Callable[[np.ndarray], np.ndarray]
+"""Raw pixels (batch, height, width, channels) to float outputs (batch, classes)."""
+
+
+def open_artefact(path: str | Path) -> Runner:
+    """A function that runs the file, chosen by its name: a SavedModel folder, `.tflite`, `.onnx` or `.keras`."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"no model at {str(path)!r}")
+    kind = "saved_model" if path.is_dir() else path.suffix
+    if kind not in RUNTIMES or (path.is_dir() and not (path / "saved_model.pb").is_file()):
+        raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
+    return RUNTIMES[kind](path)
+
+
+def keras_runner(path: Path) -> Runner:
+    """Keras, on the backend in use."""
+    import keras
+
+    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    return lambda images: model.predict_on_batch(images)
+
+
+def saved_model_runner(path: Path) -> Runner:
+    """TensorFlow."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))  # the signature works only as long as this object lives
+    return lambda images: loaded.serve(tf.constant(images, tf.float32)).numpy()
+
+
+def tflite_runner(path: Path) -> Runner:
+    """LiteRT. Integer inputs and outputs are scaled as the file says."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=os.cpu_count())
+
+    def run(images: np.ndarray) -> np.ndarray:
+        image, output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        if tuple(image["shape"]) != images.shape:
+            interpreter.resize_tensor_input(image["index"], images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(image["index"], to_tensor(images, image))
+        interpreter.invoke()
+        return from_tensor(interpreter.get_tensor(output["index"]), output)
+
+    return run
+
+
+def onnx_runner(path: Path) -> Runner:
+    """ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images.astype(np.float32)})[0]
+
+
+def to_tensor(values: np.ndarray, details: dict) -> np.ndarray:
+    """Real values as a tensor of LiteRT's type: value = scale * (integer - zero point)."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return values.astype(details["dtype"])
+    limits = np.iinfo(details["dtype"])
+    return np.clip(np.rint(values / scale) + zero_point, limits.min, limits.max).astype(details["dtype"])
+
+
+def from_tensor(tensor: np.ndarray, details: dict) -> np.ndarray:
+    """A tensor of LiteRT as real values."""
+    scale, zero_point = details["quantization"]
+    return scale * (tensor.astype(np.float32) - zero_point) if scale else tensor
+
+
+RUNTIMES: dict[str, Callable[[Path], Runner]] = {
+    "saved_model": saved_model_runner,
+    ".tflite": tflite_runner,
+    ".onnx": onnx_runner,
+    ".keras": keras_runner,
+}

@@ -1,0 +1,41 @@
+"""Package metadata. Floors, not pins: the lowest versions that work together, see the notes."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# TensorFlow below 2.20 does not go with the protobuf that TensorFlow Datasets wants; Keras below 3.15.1 lacks security fixes
+# for loading files; ai-edge-litert below 2.1 does not import beside TensorFlow; tf2onnx below 1.17 does not know Keras 3.
+EXTRAS = {
+    "tensorflow": ["tensorflow>=2.20,<2.22"],
+    "data": ["tensorflow-datasets>=4.9.9", "scikit-learn>=1.4"],
+    "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
+}
+EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS["test"] = ["pytest>=8", "pytest-timeout>=2.3"]
+EXTRAS["lint"] = ["mypy>=1.15", "ruff>=0.12"]
+
+setup(
+    name="keras-residual",
+    version="0.1.0",
+    description="Residual networks for Keras 3, from a spec to a phone",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
+    package_data={"keras_resnet": ["py.typed"]},
+    install_requires=["keras>=3.15.1", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "typer>=0.15"],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["keras-resnet=keras_resnet.cli:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)

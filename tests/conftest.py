@@ -1,0 +1,47 @@
+"""Shared by the tests: one trained run, images on disk, and the real CIFAR-10 where it is."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # as the command line does: the same seed gives the same weights
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnet as kr
+
+CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return kr.data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def run(digits, tmp_path_factory):
+    """A resnet8 trained on the digits for a few seconds."""
+    return kr.fit("resnet8", "digits", digits, tmp_path_factory.mktemp("runs") / "digits-resnet8", verbose=0)
+
+
+@pytest.fixture(scope="session")
+def cifar10_dir():
+    if not (CIFAR10 / "cifar10").is_dir():
+        pytest.skip("CIFAR-10 is not prepared here; set KERAS_RESNET_TFDS to a TensorFlow Datasets folder that has it")
+    return CIFAR10
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of two classes, bright above dark or the other way round: 20 colour JPEGs of 24x24 in each."""
+    generator = np.random.default_rng(0)
+    for label, name in enumerate(("bright_above", "dark_above")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = generator.integers(0, 100, (24, 24, 3))
+            pixels[12 * label : 12 * label + 12] += 150
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / name / f"{index:02d}.jpg", quality=95)
+    return tmp_path / "photos"

@@ -1,0 +1,78 @@
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError
+
+ORDERS = ["original", "full_preactivation"]
+BLOCKS = [("basic", 1), ("bottleneck", 4)]
+
+
+def outputs(block, x):
+    """The numbers that a block of a functional graph gives for `x`."""
+    image = keras.Input(x.shape[1:])
+    return keras.Model(image, block(image)).predict_on_batch(x)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("kind", "expansion"), BLOCKS)
+def test_zero_init_makes_an_identity_block_the_identity(kind, expansion, order):
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 8 * expansion)).astype("float32")
+    y = outputs(lambda image: kr.identity_block(image, 8, block=kind, activation_order=order, zero_init=True), x)
+    np.testing.assert_array_equal(y, np.maximum(x, 0) if order == "original" else x)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("kind", "expansion"), BLOCKS)
+def test_a_zero_initialised_branch_learns(kind, expansion, order):
+    """Its last weights get a gradient: it does not stay at zero for ever."""
+    image = keras.Input((6, 6, 8 * expansion))
+    model = keras.Model(image, kr.identity_block(image, 8, block=kind, activation_order=order, zero_init=True))
+    before = [weight.copy() for weight in model.get_weights()]
+    model.compile("sgd", "mse")
+    generator = np.random.default_rng(0)
+    for _ in range(2):
+        model.train_on_batch(*(generator.normal(size=(4, 6, 6, 8 * expansion)) for _ in range(2)))
+    kernels = [(old, new) for old, new in zip(before, model.get_weights(), strict=True) if old.ndim == 4]
+    assert all(np.any(old != new) for old, new in kernels)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(("kind", "expansion"), BLOCKS)
+@pytest.mark.parametrize(("stride", "side"), [(1, 7), (2, 4), (3, 3)])
+def test_projection_block_changes_the_shape(kind, expansion, order, stride, side):
+    x = np.ones((2, 7, 7, 3), "float32")
+    y = outputs(lambda image: kr.projection_block(image, 8, stride=stride, block=kind, activation_order=order), x)
+    assert y.shape == (2, side, side, 8 * expansion)
+
+
+def test_blocks_stand_in_anyones_model():
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.Conv2D(16, 3, padding="same")(image)
+    x = kr.identity_block(x, 16, name="first")
+    x = kr.projection_block(x, 8, block="bottleneck", name="second")
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+    assert model.output_shape == (None, 32)
+    assert {"first_conv1", "first_add", "first_out", "second_conv3", "second_shortcut_conv"} <= {
+        layer.name for layer in model.layers
+    }
+
+
+def test_identity_block_refuses_a_change_of_channels():
+    with pytest.raises(InputError, match="puts out 64 channels, but its input has 16; use projection_block"):
+        kr.identity_block(keras.Input((8, 8, 16)), 16, block="bottleneck")
+    with pytest.raises(InputError, match="no ResNetSpec field named 'blok'; did you mean 'block'"):
+        kr.identity_block(keras.Input((8, 8, 16)), 16, blok="basic")
+
+
+def test_a_strided_convolution_pads_both_sides():
+    """A bright pixel in the corner of an even image meets the middle tap with padding (1, 1), the first one with Keras's "same"."""
+    from keras_resnet.blocks import convolution
+
+    image = keras.Input((4, 4, 1))
+    model = keras.Model(image, convolution(image, 1, 3, 2))
+    model.set_weights([np.arange(9.0).reshape(3, 3, 1, 1)])
+    x = np.zeros((1, 4, 4, 1), "float32")
+    x[0, 0, 0] = 1
+    np.testing.assert_array_equal(model.predict_on_batch(x)[0, :, :, 0], [[4, 0], [0, 0]])

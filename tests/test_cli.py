@@ -1,0 +1,139 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet import VARIANTS
+from keras_resnet.cli import main
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run the program in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-resnet", *map(str, arguments)])
+        code = main()
+        return (code, *capfd.readouterr())
+
+    return call
+
+
+def test_list(call):
+    code, out, _ = call("list")
+    assert code == 0
+    assert len(out.splitlines()) == len(VARIANTS) + 1
+    code, out, _ = call("list", "--json")
+    rows = {row["network"]: row for row in json.loads(out)}
+    assert rows["resnet50"]["parameters"] == "25,557,032"
+    assert rows["resnet50"]["layers"] == 50
+    assert set(rows) == set(VARIANTS)
+    code, out, _ = call("list", "--recipes")
+    assert "cifar-30" in out
+
+
+def test_show(call):
+    code, out, _ = call("show", "resnet20", "--set", "classes=100", "--set", "widths=16,24,32", "--json")
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["spec"]["widths"] == [16, 24, 32]
+    assert shown["stages"][-1]["output"] == "100"
+    code, out, _ = call("show", "resnet20")
+    assert "269,722" in out
+    assert "4x4x64" not in out
+    assert "8x8x64" in out
+
+
+@pytest.mark.parametrize("command", ["list", "show", "train", "evaluate", "predict", "export"])
+def test_every_command_has_help_with_an_example(call, command):
+    code, out, _ = call(command, "--help")
+    assert code == 0
+    assert f"Example: keras-resnet {command}" in out
+
+
+def test_train_evaluate_predict_export(call, tmp_path, digits):
+    out = tmp_path / "run"
+    settings = ("--set", "epochs=10", "--set", "norm_momentum=0.8")
+    code, text, _ = call("train", "resnet8", "--data", "digits", *settings, "--seed", 5, "--out", out, "--export", "onnx")
+    assert code == 0
+    assert "images per second" in text
+    assert "model.onnx" in text
+    code, text, _ = call("evaluate", out, "--json")
+    (row,) = json.loads(text)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert row["accuracy"] == pytest.approx(metrics["test"]["accuracy"])
+    assert metrics["seed"] == 5
+    assert json.loads((out / "spec.json").read_text())["norm_momentum"] == 0.8
+
+    code, text, _ = call("export", out, "--format", "tflite", "--quantize", "int8", "--json")
+    assert code == 0
+    assert json.loads(text)[0]["top1_agreement"] >= 0.98
+
+    index = int(np.flatnonzero(digits.splits["test"].labels == 3)[0])
+    Image.fromarray(digits.splits["test"].take(np.array([index]))[0, :, :, 0]).save(tmp_path / "three.png")
+    for model in ((), ("--model", "model_int8.tflite"), ("--model", out / "export" / "model.onnx")):
+        code, text, _ = call("predict", out, tmp_path / "three.png", *model, "--json")
+        rows = json.loads(text)
+        assert code == 0
+        assert len(rows) == 3
+        assert rows[0]["class"] == "3"
+        assert 0.5 < rows[0]["probability"] <= 1
+    code, text, _ = call("evaluate", out, "--model", "model_int8.tflite", "--split", "validation", "--json")
+    assert json.loads(text)[0]["accuracy"] > 0.9
+
+
+def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
+    from dataclasses import replace
+
+    from keras_resnet.export import TARGETS
+
+    name = "model_float16.tflite"
+    monkeypatch.setitem(TARGETS, name, replace(TARGETS[name], max_difference=1e-12))
+    code, out, err = call("export", run.path, "--format", "tflite", "--quantize", "float16")
+    assert code == 1
+    assert "NO" in out
+    assert "model_float16.tflite is not put in place: largest difference" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "resnet8_x", "--data", "digits"), "no network named 'resnet8_x'; did you mean 'resnet8'?"),
+        (("train", "resnet8", "--set", "epoch=3"), "no field named 'epoch'; did you mean 'epochs'?"),
+        (("train", "resnet8", "--set", "epochs=three"), "epochs='three': expected a whole number"),
+        (("train", "resnet8", "--set", "epochs"), "--set takes FIELD=VALUE, received 'epochs'"),
+        (("train", "resnet8", "--set", "classes=3"), "classes cannot be set: the images decide"),
+        (("train", "resnet8", "--recipe", "cifar30"), "no recipe named 'cifar30'; did you mean 'cifar-30'?"),
+        (("train", "resnet8", "--data", "no/folder"), "no folder 'no/folder' to read images from"),
+        (("train", "resnet8", "--data", "digitz"), "no image set or folder named 'digitz'; did you mean 'digits'?"),
+        (("train", "resnet8", "--out", "."), "'.' exists; choose another folder"),
+        (("train", "resnet8", "--export", "tflit"), "no export format named 'tflit'; did you mean 'tflite'?"),
+        (("train", "resnet8", "--sede", "1"), "No such option: --sede"),
+        (("train",), "Missing argument"),
+        (("trian",), "No such command 'trian'"),
+        (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),
+        (("export", "no/run"), "no run folder at 'no/run'"),
+        (("evaluate", "."), "'.' is not a complete run"),
+        (("predict", "{run}", "none.png"), "no image file at 'none.png'"),
+        (("predict", "{run}", "none.png", "--model", "model_int9.tflite"), "no model file named 'model_int9.tflite'"),
+        (("evaluate", "{run}", "--split", "tset"), "no split named 'tset'; did you mean 'test'?"),
+        (("export", "{run}", "--format", "onnx", "--quantize", "int8"), "goes with format 'tflite'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(call, run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*(str(argument).format(run=run.path) for argument in arguments))
+    assert code == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in out + err
+    assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
+    code, _, err = call("train", "resnet8", "--out", tmp_path / "run", "--set", "learning_rate=1e30", "--set", "warmup=0")
+    assert code == 1
+    assert "nothing was learned before that: try a lower learning_rate" in err
+    assert len(err.splitlines()) == 1

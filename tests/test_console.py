@@ -1,0 +1,44 @@
+import os
+import sys
+
+import pytest
+
+from keras_resnet.console import cell, quiet, show_table
+
+
+def test_table_aligns_numbers_right_and_text_left(capsys):
+    show_table([{"name": "a", "count": 1234, "share": 0.5}, {"name": "longer", "count": 5, "share": None}])
+    assert capsys.readouterr().out.splitlines() == [
+        "name    count   share",
+        "a       1,234  0.5000",
+        "longer      5       -",
+    ]
+    show_table([])
+    assert capsys.readouterr().out == ""
+
+
+def test_cell():
+    assert [cell(value) for value in (True, False, 1e-5, 0.0, 12, "x")] == ["yes", "NO", "1.00e-05", "0.0000", "12", "x"]
+
+
+def speak():
+    print("python")
+    print("python error", file=sys.stderr)
+    os.write(1, b"native\n")
+    os.write(2, b"native error\n")
+
+
+def test_quiet_hides_python_and_native_output(capfd):
+    with quiet():
+        speak()
+    print("after")
+    assert capfd.readouterr() == ("after\n", "")
+
+
+def test_quiet_shows_what_it_hid_where_the_block_fails(capfd):
+    with pytest.raises(ZeroDivisionError), quiet():
+        speak()
+        raise ZeroDivisionError
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert {"python", "python error", "native", "native error"} <= set(err.splitlines())

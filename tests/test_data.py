@@ -1,0 +1,278 @@
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.data.dataset import Dataset, Split, shift_and_flip, split_by_class
+from keras_resnet.data.folder import from_folder
+from keras_resnet.data.images import fit_pixels
+
+
+def gathered(batches):
+    """All images and labels of a tf.data set."""
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def numbered(count, **fields):
+    """A set whose image i is full of the number i and has label i."""
+    images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 4, 4, 1))
+    split = Split.of(images, np.arange(count))
+    return Dataset(dict.fromkeys(("train", "validation", "test"), split), [str(i) for i in range(count)], (4, 4, 1), **fields)
+
+
+def test_digits(digits):
+    parts = {name: gathered(digits.batches(name)) for name in digits.splits}
+    assert sum(len(labels) for _, labels in parts.values()) == 1797
+    assert digits.image_shape == (8, 8, 1)
+    assert digits.class_names == list("0123456789")
+    for images, labels in parts.values():
+        assert images.dtype == np.uint8
+        assert (images.min(), images.max()) == (0, 255)  # from 0..16
+        assert set(labels) == set(range(10))
+    everything = np.concatenate([images.reshape(len(images), -1) for images, _ in parts.values()])
+    assert len(np.unique(everything, axis=0)) == 1797  # no image is in two splits
+
+
+def test_test_and_validation_are_batched_in_order():
+    images, labels = gathered(numbered(10, batch_size=4).test)
+    assert list(labels) == list(range(10)) == list(images[:, 0, 0, 0])
+    assert [len(labels) for _, labels in numbered(10, batch_size=4).validation] == [4, 4, 2]
+
+
+def test_train_comes_in_a_new_order_each_time():
+    train = numbered(50).train
+    orders = [list(gathered(train)[1]) for _ in range(2)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(50))
+    assert orders[0] != orders[1]
+
+
+def test_training_stream_is_full_batches_and_every_image_once_an_epoch():
+    batches = list(itertools.islice(numbered(10).training_batches(4, seed=3), 10))  # 40 images: four epochs
+    assert all(labels.shape == (4,) for _, labels in batches)
+    epochs = np.concatenate([labels for _, labels in batches]).reshape(4, 10)
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+    for images, labels in batches:
+        np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
+
+
+def test_training_stream_is_a_function_of_the_seed(digits):
+    def first(seed):
+        stream = digits.training_batches(32, seed=seed, crop=2, flip=True).take(5)
+        return gathered(stream)[0]
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert np.any(first(1) != first(2))
+
+
+def test_shift_and_flip_equals_one_image_at_a_time():
+    """Every result is a crop of the mirrored-edge image, at any shift and either way round, and all of them occur."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    crops = {(i, j, flip): wide[i : i + 5, j : j + 6][:, ::flip].tobytes() for i in range(5) for j in range(5) for flip in (1, -1)}
+    results = shift_and_flip(np.stack([image] * 1000), np.array([0, 0]), 2, True).numpy()
+    assert {result.tobytes() for result in results} == set(crops.values())
+    assert shift_and_flip(image[None], np.array([0, 0]), 0, False) is not None
+    np.testing.assert_array_equal(shift_and_flip(image[None], np.array([0, 0]), 0, False), image[None])
+
+
+def test_split_by_class_takes_a_share_of_each():
+    labels = np.array([0] * 30 + [1] * 10 + [2] * 3 + [3] * 2)
+    kept, held_out = split_by_class(labels, 0.2)
+    assert sorted([*kept, *held_out]) == list(range(45))
+    assert list(np.bincount(labels[held_out], minlength=4)) == [6, 2, 1, 1]
+
+
+# Folders
+
+
+def test_folder_of_classes(photos):
+    data = kr.data.load(photos)
+    assert data.class_names == ["bright_above", "dark_above"]
+    assert data.image_shape == (24, 24, 3)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 32, "validation": 4, "test": 4}
+    images, labels = gathered(data.test)
+    assert list((images[:, :12].mean((1, 2, 3)) < images[:, 12:].mean((1, 2, 3))).astype(int)) == list(labels)
+
+
+def test_unreadable_files_are_named_counted_and_left_out(photos, caplog):
+    whole = (photos / "bright_above" / "00.jpg").read_bytes()
+    (photos / "bright_above" / "00.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "dark_above" / "07.jpg").write_text("this is not an image")
+    (photos / "dark_above" / "notes.txt").write_text("neither is this, and it does not say so")
+    data = kr.data.load(photos)
+    assert "2 of 40 image files cannot be read and are left out" in caplog.text
+    for name in ("00.jpg", "07.jpg"):
+        assert name in caplog.text
+    assert [line.split(": ")[0].rpartition("/")[2] for line in sorted(data.skipped)] == ["00.jpg", "07.jpg"]
+    assert sum(map(len, data.splits.values())) == 38
+
+
+def test_files_beyond_the_memory_limit_are_decoded_again_each_time(photos):
+    (photos / "dark_above" / "07.jpg").write_text("not an image")
+    kept, streamed = from_folder(photos), from_folder(photos, memory=0)
+    for split in kept.splits:
+        for left, right in zip(gathered(kept.batches(split)), gathered(streamed.batches(split)), strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_train_val_test_folders(photos, tmp_path):
+    root = tmp_path / "split"
+    for part, names in {"train": "0[0-9]", "val": "1[0-4]", "Test": "1[5-9]"}.items():
+        for entry in photos.glob(f"*/{names}.jpg"):
+            target = root / part / entry.parent.name / entry.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(entry.read_bytes())
+    data = kr.data.load(root)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 20, "validation": 10, "test": 10}
+    (root / "val" / "dark_above").rename(root / "val" / "dark_abov")
+    with pytest.raises(InputError, match="no training class named 'dark_abov'; did you mean 'dark_above'"):
+        kr.data.load(root)
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "jpeg", "webp", "tiff", "PNG"])
+def test_formats_grey_and_size(tmp_path, suffix):
+    for name, level in (("dark", 40), ("light", 200)):
+        (tmp_path / name).mkdir()
+        for index in range(4):
+            Image.new("L", (20, 10), level).save(tmp_path / name / f"{index}.{suffix}")
+    data = kr.data.load(tmp_path)
+    assert data.image_shape[:2] == (10, 20)
+    assert data.image_shape[2] == (3 if suffix == "webp" else 1)  # webp has no grey
+    images, labels = gathered(data.train)
+    assert np.abs(images.mean((1, 2, 3)) - np.array([40, 200])[labels]).max() < 2
+    assert kr.data.load(tmp_path, image_size=16).image_shape[:2] == (16, 16)
+
+
+def test_images_of_many_sizes_come_to_one(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.new("RGB", (300 + index, 200), "red" if name == "a" else "blue").save(tmp_path / name / f"{index}.png")
+    assert kr.data.load(tmp_path).image_shape == (224, 224, 3)
+
+
+def test_exif_orientation_and_depth_and_frames(tmp_path):
+    upright = np.zeros((8, 8, 3), np.uint8)
+    upright[:4] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by 90 degrees to see it upright
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(kr.data.read_image(tmp_path / "turned.png", (8, 8, 3)), upright)
+    Image.fromarray(np.full((4, 4), 200 * 257, np.uint16)).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(kr.data.read_image(tmp_path / "deep.png", (4, 4, 1)), np.full((4, 4, 1), 200))
+    frames = [Image.new("L", (4, 4), level) for level in (90, 180)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert kr.data.read_image(tmp_path / "moving.gif", (4, 4, 1)).max() == 90
+
+
+def test_fit_pixels_cuts_to_the_centre():
+    pixels = np.zeros((10, 30, 3), np.uint8)
+    pixels[:, 10:20] = 255
+    assert fit_pixels(Image.fromarray(pixels), 10, 10, 3).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda root: None, "at least two class folders with images .* found none"),
+        (lambda root: (root / "only").mkdir() or Image.new("L", (4, 4)).save(root / "only" / "a.png"), "found only 'only'"),
+        (
+            lambda root: [(root / name).mkdir() or (root / name / "a.jpg").write_text("x") for name in "ab"],
+            "none of the 2 image files",
+        ),
+        (
+            lambda root: [(root / name).mkdir() or Image.new("L", (4, 4)).save(root / name / "a.png") for name in "ab"],
+            "at least three images of each class",
+        ),
+    ],
+)
+def test_a_folder_with_nothing_to_learn_from_is_refused(tmp_path, make, message):
+    make(tmp_path)
+    with pytest.raises(InputError, match=message):
+        kr.data.load(tmp_path)
+
+
+def test_missing_sources():
+    with pytest.raises(InputError, match="no folder 'no/such/folder'"):
+        kr.data.load("no/such/folder")
+    with pytest.raises(InputError, match=r"no image file at 'x\.png'"):
+        kr.data.read_image("x.png", (8, 8, 1))
+
+
+def test_damaged_image_is_refused(tmp_path):
+    (tmp_path / "x.png").write_text("no")
+    with pytest.raises(InputError, match="not a readable image: not an image"):
+        kr.data.read_image(tmp_path / "x.png", (8, 8, 1))
+
+
+# Arrays
+
+
+def good():
+    return np.full((12, 4, 4, 3), 200, np.uint8), np.arange(12) % 2
+
+
+def test_arrays():
+    data = kr.data.load({"train": good(), "test": good()})
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 10, "validation": 2, "test": 12}
+    assert data.class_names == ["0", "1"]
+    floats = kr.data.load((good()[0] * np.float32(0.5), good()[1][:, None]))  # labels as keras.datasets shapes them
+    images, labels = gathered(floats.train)
+    assert images.dtype == np.float32
+    assert (images == 100).all()
+    assert labels.ndim == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x / 255.0, y), "reach only .*multiply images scaled to 0..1 by 255"),
+        (lambda x, y: (x * np.float32("nan"), y), "pixels must be 0..255, received nan"),
+        (lambda x, y: (x.astype(int) - 201, y), "received -1..-1"),
+        (lambda x, y: (x[..., 0], y), r"add the axis: images\[..., None\]"),
+        (lambda x, y: (x, y[:-1]), "12 images but labels of shape"),
+        (lambda x, y: (x, y / 2), "labels must be whole numbers"),
+        (lambda x, y: (x, y - 1), "received -1..0"),
+        (lambda x, y: (x, y * 0), "at least two classes"),
+        (lambda x, y: (x[:0], y[:0]), "no images"),
+        (lambda x, y: x, "expected .images, labels."),
+        (lambda x, y: {"trian": (x, y)}, "no split named 'trian'; did you mean 'train'"),
+        (lambda x, y: {"test": (x, y)}, "no arrays under 'train'"),
+        (lambda x, y: {"train": (x, y), "test": (x[:, :2], y)}, "one shape"),
+    ],
+)
+def test_arrays_in_the_wrong_form_are_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        kr.data.load(change(*good()))
+
+
+# TensorFlow Datasets
+
+
+def test_cifar10(cifar10_dir):
+    data = kr.data.load("cifar10", data_dir=cifar10_dir)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 45_000, "validation": 5_000, "test": 10_000}
+    assert data.image_shape == (32, 32, 3)
+    assert data.class_names[0] == "airplane"
+    assert list(np.bincount(data.splits["validation"].labels)) == [500] * 10
+    assert data.sample(50).mean() == pytest.approx(120, abs=15)
+
+
+def test_an_unknown_set_gets_the_nearest_name():
+    with pytest.raises(InputError, match="no image set or folder named 'cifar11'; did you mean 'cifar10"):
+        kr.data.load("cifar11")
+
+
+def test_of_run_refuses_other_classes(run, digits, photos):
+    assert kr.data.of_run(run).class_names == run.class_names
+    other = dataclasses.replace(digits, class_names=list("abcdefghij"))
+    with pytest.raises(InputError, match="the images are"):
+        kr.data.of_run(run, other)
+    with pytest.raises(InputError, match="the images are"):
+        kr.data.of_run(run, photos)

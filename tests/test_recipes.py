@@ -1,0 +1,92 @@
+import dataclasses
+
+import keras
+import pytest
+
+from keras_resnet import RECIPES, InputError, Recipe, ResNetSpec
+from keras_resnet.fields import from_json, names, to_json
+from keras_resnet.recipes import PROTOCOLS, default_for, resolve
+from keras_resnet.train import learning_rate, optimizer
+
+
+def test_rows_have_evidence_and_survive_json():
+    for row in PROTOCOLS.values():
+        assert row.source
+        assert "%" in row.evidence
+        assert from_json(Recipe, to_json(row.recipe)) == row.recipe
+
+
+def test_no_field_is_in_both_network_and_recipe():
+    """So that `--set field=value` is never ambiguous."""
+    assert not set(names(Recipe)) & set(names(ResNetSpec))
+
+
+def test_default():
+    assert default_for("digits") == "digits"
+    assert default_for("some/folder") == default_for("cifar10") == "cifar-30"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"learning_rate": -1}, "learning_rate=-1.0: must not be negative"),
+        ({"warmup": 1}, "warmup=1.0: must be at least 0 and below 1"),
+        ({"milestones": (0.7, 0.5)}, "in rising order"),
+        ({"schedule": "cosin"}, "no schedule named 'cosin'; did you mean 'cosine'"),
+        ({"epoch": 3}, "no Recipe field named 'epoch'; did you mean 'epochs'"),
+    ],
+)
+def test_an_illegal_field_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        resolve("cifar-30", **fields)
+    with pytest.raises(InputError, match="no recipe named 'cifar30'; did you mean 'cifar-30'"):
+        resolve("cifar30")
+
+
+def rates(**fields):
+    schedule = learning_rate(Recipe(**fields), 100)
+    return [float(schedule(step)) for step in range(101)]
+
+
+def test_cosine_rises_to_the_peak_and_falls_to_zero():
+    values = rates(schedule="cosine", learning_rate=0.4, warmup=0.2)
+    assert values[0] == pytest.approx(0.004)
+    assert values[20] == max(values) == pytest.approx(0.4)
+    assert values[60] == pytest.approx(0.2)  # halfway down
+    assert values[100] == pytest.approx(0, abs=1e-8)
+    assert rates(schedule="cosine", learning_rate=0.4, warmup=0)[0] == pytest.approx(0.4)
+
+
+def test_step_divides_by_ten_at_each_milestone():
+    values = rates(schedule="step", learning_rate=1, warmup=0.1, milestones=(0.5, 0.75))
+    assert [values[step] for step in (5, 15, 49, 55, 74, 80, 99)] == pytest.approx([0.1, 1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert rates(schedule="constant", learning_rate=1, warmup=0)[1:] == pytest.approx([1] * 100)
+
+
+def test_weight_decay_leaves_normalisation_and_biases_alone():
+    for name in ("sgd", "adamw"):
+        layers = [keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 1), keras.layers.BatchNormalization()]
+        model = keras.Sequential(layers)
+        recipe = dataclasses.replace(RECIPES["cifar-30"], optimizer=name, schedule="constant", warmup=0, weight_decay=0.1)
+        model.compile(optimizer(recipe, 10), loss=lambda y, prediction: 0.0 * keras.ops.sum(prediction))
+        model.set_weights([weight + 1 for weight in model.get_weights()])
+        before = {weight.path: weight.numpy() for weight in model.trainable_weights}
+        model.train_on_batch(keras.ops.ones((2, 4, 4, 2)), keras.ops.ones((2,)))
+        shrunk = {weight.name for weight in model.trainable_weights if (abs(weight.numpy()) < abs(before[weight.path])).all()}
+        assert shrunk == {"kernel"}
+
+
+def test_decay_of_sgd_shrinks_as_the_penalty_of_the_papers_does():
+    """Without other gradients, an L2 penalty w under momentum m shrinks a weight by lr w / (1 - m) a step in the long run."""
+    recipe = Recipe(learning_rate=0.01, momentum=0.9, weight_decay=0.02, schedule="constant", warmup=0)
+    weight = keras.Variable([1.0], name="kernel")
+    sgd = optimizer(recipe, 200)
+    sgd.build([weight])
+    penalised, velocity = 1.0, 0.0
+    for _ in range(200):
+        sgd.apply([keras.ops.zeros(1)], [weight])
+        velocity = recipe.momentum * velocity + recipe.weight_decay * penalised
+        penalised -= recipe.learning_rate * velocity
+    assert float(weight[0]) == pytest.approx(penalised, rel=0.05)
+    assert penalised < 0.75

@@ -1,0 +1,129 @@
+import math
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet.resnet import stages
+from keras_resnet.spec import VARIANTS
+
+
+def trainable(model):
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_parameters_equal_the_published_count(name):
+    model, published = kr.build(name), VARIANTS[name].parameters
+    count = trainable(model)
+    if published.endswith("M"):
+        assert f"{count / 1e6:.2f}M" == published
+    elif published:
+        assert f"{count:,}" == published
+    elif name in ("resnet8", "plain8"):  # resnet20 less two units of two 3x3 convolutions and normalisations in each stage
+        assert count == 269_722 - sum(2 * 2 * (9 * width * width + 2 * width) for width in (16, 32, 64))
+    else:  # nobody has published one: a plain twin has what its residual one has, less the projections
+        twin = kr.build(name.replace("plain", "resnet"))
+        projections = sum(math.prod(weight.shape) for weight in twin.trainable_weights if "shortcut" in weight.path)
+        assert count == trainable(twin) - projections
+    assert stages(model)[-1]["trainable"] == count
+    keras.backend.clear_session()
+
+
+def test_layer_names_are_part_of_the_interface():
+    names = [layer.name for layer in kr.build("resnet50", depths=(1, 1), widths=(8, 16)).layers]
+    assert sorted(names) == sorted(
+        [
+            "image",
+            "normalize",
+            "stem_conv",
+            "stem_conv_pad",
+            "stem_norm",
+            "stem_relu",
+            "stem_pool",
+            "stem_pool_pad",
+            "pool",
+            "logits",
+        ]
+        + [f"stage{stage}_block1_{kind}{number}" for stage in (1, 2) for kind in ("conv", "norm") for number in (1, 2, 3)]
+        + [f"stage{stage}_block1_relu{number}" for stage in (1, 2) for number in (1, 2)]
+        + [f"stage{stage}_block1_{name}" for stage in (1, 2) for name in ("shortcut_conv", "shortcut_norm", "add", "out")]
+        + ["stage2_block1_conv2_pad"]
+    )
+    names = [
+        layer.name for layer in kr.build("resnet8", activation_order="full_preactivation", depths=(1, 1), widths=(16, 32)).layers
+    ]
+    assert sorted(names) == sorted(
+        ["image", "normalize", "stem_conv", "stem_norm", "stem_relu", "head_norm", "head_relu", "pool", "logits"]
+        + ["stage1_block1_conv1", "stage1_block1_norm2", "stage1_block1_relu2", "stage1_block1_conv2", "stage1_block1_add"]
+        + [f"stage2_block1_{kind}{number}" for kind in ("conv", "norm", "relu") for number in (1, 2)]
+        + [f"stage2_block1_{name}" for name in ("conv1_pad", "shortcut_pool", "shortcut_pad", "add")]
+    )
+
+
+def test_building_twice_gives_the_same_names():
+    first, second = kr.build("resnet20"), kr.build("resnet20")
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (9, 11, 1), (32, 32, 5), (8, 6, 10, 2)])
+@pytest.mark.parametrize("name", ["resnet18", "resnet20", "resnet50v2"])
+def test_rank_and_channels_come_from_the_input(name, shape):
+    model = kr.build(name, input_shape=shape, depths=(1, 1, 1), widths=(16, 32, 64), classes=4, stem_width=16)
+    assert model.predict_on_batch(np.zeros((2, *shape))).shape == (2, 4)
+
+
+def test_pixels_are_normalised_inside():
+    model = kr.build("resnet8", input_shape=(8, 8, 3))
+    inside = keras.Model(model.input, model.get_layer("normalize").output)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    expected = (pixels - np.array([125.3, 123.0, 113.9])) / np.array([63.0, 62.1, 66.7])
+    np.testing.assert_allclose(inside.predict_on_batch(pixels), expected, atol=1e-5)
+    assert "normalize" not in [layer.name for layer in kr.build("resnet8", normalize=None).layers]
+
+
+def test_head_is_float32_under_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = kr.build("resnet8", input_shape=(8, 8, 1), classifier_activation="softmax")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
+    output = model(np.zeros((1, 8, 8, 1)))
+    assert keras.backend.standardize_dtype(output.dtype) == "float32"
+    assert float(keras.ops.sum(output)) == pytest.approx(1)
+
+
+def test_weights_start_he_normal_with_fan_out():
+    kernel = kr.build("resnet18").get_layer("stage4_block2_conv2").get_weights()[0]
+    assert kernel.std() == pytest.approx(math.sqrt(2 / (9 * 512)), rel=0.01)
+    assert np.abs(kernel).max() > 3 * kernel.std()  # not truncated at two standard deviations
+
+
+def test_global_data_format_plays_no_part():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = kr.build("resnet20", input_shape=(16, 12, 1))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert model.get_layer("stage3_block1_out").output.shape == (None, 4, 3, 64)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18v2"])
+def test_saved_model_opens_without_this_package(name, tmp_path):
+    model = kr.build(name, input_shape=(16, 16, 3), classes=3)
+    image = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("float32")
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "image.npy", image)
+    script = """
+import sys; sys.modules["keras_resnet"] = None  # as if it were not installed
+import keras, numpy as np
+model = keras.saving.load_model("model.keras", safe_mode=True)
+assert all(type(layer).__module__.startswith("keras.") for layer in model.layers)
+np.save("logits.npy", model.predict_on_batch(np.load("image.npy")))
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "logits.npy"), model.predict_on_batch(image))

@@ -1,0 +1,141 @@
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import Diverged, InputError, train
+from keras_resnet.runs import CONTENTS
+
+SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
+
+
+def weights_of(run):
+    return keras.saving.load_model(run.model_path).get_weights()
+
+
+def history_of(run):
+    return list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+
+
+def same(left, right):
+    return all(np.array_equal(a, b) for a, b in zip(left, right, strict=True))
+
+
+def test_a_run_holds_what_it_says(run, digits):
+    assert {path.name for path in run.path.iterdir()} >= set(CONTENTS)
+    assert run.spec == kr.ResNetSpec(**{**dataclasses.asdict(kr.SPECS["resnet8"]), "input_shape": (8, 8, 1), "classes": 10})
+    assert run.recipe == kr.RECIPES["digits"]
+    assert run.class_names == list("0123456789")
+    assert run.data == {"source": "digits"}
+    history = history_of(run)
+    assert [int(row["epoch"]) for row in history] == list(range(1, run.recipe.epochs + 1))
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"} <= set(history[0])
+    assert json.loads((run.path / "environment.json").read_text())["packages"]["keras"] == keras.__version__
+
+
+def test_digits_are_learned(run, digits):
+    assert run.metrics["network"] == "resnet8"
+    assert run.metrics["test"]["accuracy"] >= 0.97
+    model = keras.saving.load_model(run.model_path, safe_mode=True)
+    assert not model.compiled
+    images, labels = next(digits.test.as_numpy_iterator())
+    accuracy = np.mean(model.predict_on_batch(images).argmax(1) == labels)
+    assert accuracy >= 0.95
+
+
+def test_best_and_last_weights(run):
+    history = history_of(run)
+    best = max(history, key=lambda row: (float(row["val_accuracy"]), -float(row["val_loss"])))
+    assert run.metrics["best_epoch"] == int(best["epoch"])
+    assert run.metrics["validation"]["accuracy"] == pytest.approx(float(best["val_accuracy"]))
+    last = keras.saving.load_model(run.model_path)
+    last.load_weights(run.path / "last.weights.h5")
+    assert same(last.get_weights(), weights_of(run)) == (run.metrics["best_epoch"] == len(history))
+
+
+def test_the_seed_decides_everything(digits, tmp_path):
+    first, again, other = (
+        kr.fit("resnet8", SHORT, digits, tmp_path / name, seed=seed, verbose=0) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert same(weights_of(first), weights_of(again))
+    assert not same(weights_of(first), weights_of(other))
+    columns = ("loss", "accuracy", "val_loss", "val_accuracy")
+    histories = [[[row[name] for name in columns] for row in history_of(run)] for run in (first, again)]
+    assert histories[0] == histories[1]
+
+
+def test_an_existing_folder_is_kept(run, digits, tmp_path):
+    before = (run.path / "metrics.json").read_bytes()
+    with pytest.raises(InputError, match="exists; choose another folder"):
+        kr.fit("resnet8", SHORT, digits, run.path, verbose=0)
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with pytest.raises(InputError, match="not a complete run"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "thesis", overwrite=True, verbose=0)
+    assert (run.path / "metrics.json").read_bytes() == before
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+
+
+def test_overwrite_replaces_a_run_when_the_new_one_is_done(digits, tmp_path, monkeypatch):
+    kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=1, verbose=0)
+    monkeypatch.setattr(train, "plot_history", lambda *args, **options: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=2, overwrite=True, verbose=0)
+    assert kr.Run.open(tmp_path / "run").metrics["seed"] == 1
+    monkeypatch.undo()
+    kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=2, overwrite=True, verbose=0)
+    assert kr.Run.open(tmp_path / "run").metrics["seed"] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def explode_after(steps):
+    """A schedule that is sane for so many steps and then throws the weights out of the number range."""
+    return lambda recipe, total: keras.optimizers.schedules.PiecewiseConstantDecay([steps], [0.01, 1e30])
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "learning_rate", explode_after(41 + 5))
+    with pytest.raises(
+        Diverged, match=r"loss became (nan|inf) at step \d+ of epoch 2; the weights up to then are kept in .*run-diverged"
+    ):
+        kr.fit("resnet8", dataclasses.replace(SHORT, epochs=4), digits, tmp_path / "run", verbose=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["run-diverged"]
+    kept = kr.Run.open(tmp_path / "run-diverged")
+    assert kept.metrics["epochs"] == kept.metrics["best_epoch"] == 1
+    assert "epoch 2" in kept.metrics["diverged"]
+    assert all(np.isfinite(weight).all() for weight in weights_of(kept))
+
+
+def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "learning_rate", explode_after(5))
+    with pytest.raises(Diverged, match="epoch 1; nothing was learned before that: try a lower learning_rate"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_trained_is_refused(digits, tmp_path):
+    spec = dataclasses.replace(kr.SPECS["resnet8"], classifier_activation="sigmoid")
+    with pytest.raises(InputError, match="sigmoid"):
+        kr.fit(spec, SHORT, digits, tmp_path / "run", verbose=0)
+    with pytest.raises(InputError, match=r"expected images from .*, received str"):
+        kr.fit("resnet8", SHORT, "digits", tmp_path / "run", verbose=0)
+
+
+def test_probabilities_can_be_trained(digits, tmp_path):
+    spec = dataclasses.replace(kr.SPECS["resnet8"], classifier_activation="softmax")
+    run = kr.fit(spec, dataclasses.replace(SHORT, epochs=6), digits, tmp_path / "run", verbose=0)
+    assert run.metrics["network"] == "custom"
+    assert run.metrics["test"]["accuracy"] > 0.8
+
+
+def test_a_folder_with_damaged_files_trains(photos, tmp_path):
+    (photos / "bright_above" / "00.jpg").write_bytes((photos / "bright_above" / "00.jpg").read_bytes()[:400])
+    (photos / "dark_above" / "07.jpg").write_text("not an image")
+    recipe = dataclasses.replace(SHORT, epochs=15, batch_size=8)
+    run = kr.fit("resnet8", recipe, kr.data.load(photos), tmp_path / "run", verbose=0)
+    assert run.metrics["images"] == {"train": 30, "validation": 4, "test": 4}
+    assert run.metrics["validation"]["accuracy"] == 1
