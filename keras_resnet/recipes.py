@@ -30,7 +30,7 @@ class Recipe:
     schedule: Literal["cosine", "step", "constant"] = "cosine"
     """After the warm-up: half a cosine down to zero, a tenth at each milestone, or no change."""
     warmup: float = 0.2
-    """Share of all steps over which the learning rate rises linearly from near zero; with a cosine, the "one-cycle" schedule."""
+    """Share of all steps before that: with a cosine a linear rise from near zero, "one-cycle"; else a tenth of the learning rate."""
     milestones: tuple[float, ...] = (0.5, 0.75)
     """Shares of all steps after which a step schedule divides the learning rate by ten."""
     crop: int = 4
@@ -51,6 +51,8 @@ class Recipe:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
         if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
             raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
+        if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
+            raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
 
 
 class Protocol(NamedTuple):

@@ -5,19 +5,15 @@ The images come as an argument and the model is plain Keras, so this also runs o
 
 import csv
 import math
-import os
-import platform
-import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from keras_resnet import recipes
+from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
+from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.recipes import Recipe
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy")
 
 
 def fit(
@@ -64,38 +59,43 @@ def fit(
     recipe = recipes.resolve(recipe)
     out = check_free(out, overwrite)
     keras.utils.set_random_seed(seed)
-    model = build(spec)
-    compile_model(model, recipe, spec, len(data.splits["train"]))
-    weights, throughput = BestAndLast(), Throughput(recipe.batch_size)
-    diverged = None
+    training = Training(spec, recipe, data, seed, build(spec), BestAndLast(), Throughput(recipe.batch_size))
     try:
-        model.fit(
-            data.training_batches(recipe.batch_size, seed=seed, crop=recipe.crop, flip=recipe.flip),
-            steps_per_epoch=steps_per_epoch(recipe, len(data.splits["train"])),
-            epochs=recipe.epochs,
-            validation_data=data.validation,
-            callbacks=[StopOnNaN(), throughput, weights],
-            shuffle=False,  # the stream is in its own order
-            verbose=verbose,
-        )
+        run_epochs(training, verbose)
     except Diverged as error:
-        if not weights.epoch:
+        if not training.weights.epoch:
             raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
-        diverged, out = error, check_free(out.with_name(f"{out.name}-diverged"), overwrite=True)
-    facts = {
-        "network": name_of(spec),
-        "parameters": model.count_params(),
-        "images": {split: len(examples) for split, examples in data.splits.items()},
-        "seed": seed,
-        "epochs": len(weights.history),
-        "best_epoch": weights.epoch,
-        **throughput.facts(),
-    }
-    training = Training(spec, recipe, data, weights, facts | ({"diverged": str(diverged)} if diverged else {}))
-    run = save(training, model, out)
-    if diverged:
-        raise Diverged(f"{diverged}; the weights up to then are kept in {str(run.path)!r}")
-    return run
+        kept = save(training, check_free(out.with_name(f"{out.name}-diverged"), overwrite=True), diverged=str(error))
+        raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
+    return save(training, out)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training under way or done: what goes in, and what watches it."""
+
+    spec: ResNetSpec
+    recipe: Recipe
+    data: "Dataset"
+    seed: int
+    model: keras.Model
+    weights: BestAndLast
+    throughput: Throughput
+
+
+def run_epochs(training: Training, verbose: int | str) -> None:
+    """Compile and train the model. `Diverged` if the loss becomes NaN."""
+    recipe, examples = training.recipe, len(training.data.splits["train"])
+    compile_model(training.model, recipe, training.spec, examples)
+    training.model.fit(
+        training.data.training_batches(recipe.batch_size, seed=training.seed, crop=recipe.crop, flip=recipe.flip),
+        steps_per_epoch=steps_per_epoch(recipe, examples),
+        epochs=recipe.epochs,
+        validation_data=training.data.validation,
+        callbacks=[StopOnNaN(), training.throughput, training.weights],
+        shuffle=False,  # the stream is in its own order
+        verbose=verbose,
+    )
 
 
 def steps_per_epoch(recipe: Recipe, examples: int) -> int:
@@ -133,138 +133,47 @@ def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Lear
     if recipe.schedule == "cosine":
         start, target = (peak / 100, peak) if warmup else (peak, None)
         return keras.optimizers.schedules.CosineDecay(start, max(1, steps - warmup), warmup_target=target, warmup_steps=warmup)
-    milestones = recipe.milestones if recipe.schedule == "step" else ()
-    boundaries = [warmup, *(round(share * steps) for share in milestones)]
-    values = [peak / 10, *(peak / 10**drops for drops in range(len(boundaries)))]
+    boundaries = [round(share * steps) for share in recipe.milestones] if recipe.schedule == "step" else []
+    values = [peak / 10**drops for drops in range(len(boundaries) + 1)]
+    if warmup or not boundaries:
+        boundaries, values = [warmup, *boundaries], [peak / 10 if warmup else peak, *values]
     return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
 
 
-class StopOnNaN(keras.callbacks.Callback):
-    """Raises `Diverged` at the step whose loss is not finite, or after the epoch whose validation loss is not."""
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.epoch = epoch + 1
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise Diverged(f"the loss became {float(logs['loss'])} at step {batch + 1} of epoch {self.epoch}")
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if not math.isfinite(logs["val_loss"]):
-            raise Diverged(f"the validation loss became {float(logs['val_loss'])} after epoch {self.epoch}")
-
-
-class BestAndLast(keras.callbacks.Callback):
-    """Keeps the weights of the last epoch and of the one with the best validation accuracy (of two equal ones, the lower loss)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.best: list[np.ndarray] = []
-        self.last: list[np.ndarray] = []
-        self.epoch = 0
-        self.history: list[dict[str, float]] = []
-        self._score = (-math.inf, -math.inf)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
-        self.last = self.model.get_weights()
-        score = (logs["val_accuracy"], -logs["val_loss"])
-        if score > self._score:
-            self.best, self.epoch, self._score = self.last, epoch + 1, score
-
-
-class Throughput(keras.callbacks.Callback):
-    """Adds the learning rate and the training images per second to the logs, without validation and each epoch's first step."""
-
-    def __init__(self, batch_size: int) -> None:
-        super().__init__()
-        self.batch_size = batch_size
-        self.images, self.seconds = 0, 0.0
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        self.began = time.perf_counter()
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first_step = -1
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.latest, self.step = time.perf_counter(), batch
-        if self.first_step < 0:
-            self.first, self.first_step = self.latest, batch
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        images, seconds = (self.step - self.first_step) * self.batch_size, self.latest - self.first
-        self.images, self.seconds = self.images + images, self.seconds + seconds
-        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["images_per_second"] = round(images / seconds) if seconds else 0
-
-    def facts(self) -> dict[str, float]:
-        """Of the whole training: seconds, and images per second."""
-        whole = time.perf_counter() - self.began
-        return {"train_seconds": round(whole, 1), "images_per_second": round(self.images / self.seconds) if self.seconds else 0}
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a finished training leaves to be saved."""
-
-    spec: ResNetSpec
-    recipe: Recipe
-    data: "Dataset"
-    weights: BestAndLast
-    facts: dict[str, Any]
-
-
-def save(training: Training, model: keras.Model, out: Path) -> Run:
-    """Write the run folder of `training`, whole or not at all. `model` is evaluated with the best weights."""
+def save(training: Training, out: Path, **remarks: str) -> Run:
+    """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
+    spec, weights = training.spec, training.weights
     with writing(out) as folder:
-        model.set_weights(training.weights.best)
-        scores = {
-            split: model.evaluate(training.data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")
-        }
-        plain = build(training.spec)  # never compiled, so its files hold no optimiser and open anywhere
-        plain.set_weights(training.weights.last)
+        plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
+        plain.set_weights(weights.last)
         plain.save_weights(folder / "last.weights.h5")
-        plain.set_weights(training.weights.best)
+        plain.set_weights(weights.best)
         plain.save(folder / "model.keras")
-        (folder / "spec.json").write_text(to_json(training.spec), encoding="utf-8")
+        (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
         (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
         (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
         write_json(folder / "data.json", training.data.origin)
-        write_json(folder / "metrics.json", training.facts | scores)
+        write_json(folder / "metrics.json", {**metrics(training), **remarks})
         write_json(folder / "environment.json", environment())
         with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, training.weights.history[0])
+            table = csv.DictWriter(file, weights.history[0])
             table.writeheader()
-            table.writerows(training.weights.history)
-        plot_history(training.weights.history, folder / "history.png", best_epoch=training.weights.epoch)
+            table.writerows(weights.history)
+        plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
     return Run.open(out)
 
 
-def environment() -> dict[str, Any]:
-    """Versions and hardware of this process."""
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
+def metrics(training: Training) -> dict[str, Any]:
+    """What the training cost, and accuracy and loss of its best weights on the validation and the test images."""
+    model, data = training.model, training.data
+    model.set_weights(training.weights.best)
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "backend": keras.backend.backend(),
-        "packages": versions,
-        "system": platform.platform(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "devices": [str(device) for device in keras.distribution.list_devices()],
+        "network": name_of(training.spec),
+        "parameters": model.count_params(),
+        "images": {split: len(examples) for split, examples in data.splits.items()},
+        "seed": training.seed,
+        "epochs": len(training.weights.history),
+        "best_epoch": training.weights.epoch,
+        **training.throughput.facts(),
+        **{split: model.evaluate(data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")},
     }
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

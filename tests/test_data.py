@@ -9,7 +9,7 @@ import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data.dataset import Dataset, Split, shift_and_flip, split_by_class
 from keras_resnet.data.folder import from_folder
-from keras_resnet.data.images import fit_pixels
+from keras_resnet.data.images import describe, fit_pixels
 
 
 def gathered(batches):
@@ -135,6 +135,16 @@ def test_train_val_test_folders(photos, tmp_path):
         kr.data.load(root)
 
 
+def test_a_class_may_be_called_train(photos):
+    (photos / "bright_above").rename(photos / "train")
+    assert kr.data.load(photos).class_names == ["dark_above", "train"]
+
+
+def test_a_shift_beyond_the_image_is_refused(digits):
+    with pytest.raises(InputError, match=r"crop=8 is too far for images of \(8, 8, 1\)"):
+        digits.training_batches(32, crop=8)
+
+
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "jpeg", "webp", "tiff", "PNG"])
 def test_formats_grey_and_size(tmp_path, suffix):
     for name, level in (("dark", 40), ("light", 200)):
@@ -164,6 +174,8 @@ def test_exif_orientation_and_depth_and_frames(tmp_path):
     exif[0x0112] = 6  # turn right by 90 degrees to see it upright
     Image.fromarray(np.rot90(upright)).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(kr.data.read_image(tmp_path / "turned.png", (8, 8, 3)), upright)
+    Image.new("L", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+    assert describe(tmp_path / "turned.jpg") == ((8, 4), True)
     Image.fromarray(np.full((4, 4), 200 * 257, np.uint16)).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(kr.data.read_image(tmp_path / "deep.png", (4, 4, 1)), np.full((4, 4, 1), 200))
     frames = [Image.new("L", (4, 4), level) for level in (90, 180)]

@@ -11,7 +11,7 @@ import keras_resnet
 
 PACKAGE = Path(keras_resnet.__file__).parent
 LIGHT = {"errors", "fields", "spec", "recipes", "runs", "console"}  # the standard library only
-KERAS = {"blocks", "resnet", "train"}
+KERAS = {"blocks", "callbacks", "environment", "resnet", "train"}
 IMAGES = {"data", "report"}  # no framework at the top
 MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),

@@ -85,6 +85,8 @@ class Dataset:
         """
         tf = _tensorflow()
         count = len(self.splits["train"])
+        if crop >= min(self.image_shape[:-1]):
+            raise InputError(f"crop={crop} is too far for images of {self.image_shape}: it must be below their height and width")
 
         def order(epoch: int) -> np.ndarray:
             return np.random.default_rng((seed, int(epoch))).permutation(count)

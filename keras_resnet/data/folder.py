@@ -55,10 +55,14 @@ def from_folder(
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split that is there; the folder itself for training if it holds classes."""
+    """The folder of each split that is there; the folder itself for training if it holds classes.
+
+    A split's folder has class folders in it: a class may be called "train" too.
+    """
     inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
     found = {name: inside[alias] for name, aliases in SPLIT_FOLDERS.items() for alias in aliases if alias in inside}
-    return found if "train" in found else {"train": folder}
+    split = "train" in found and any(entry.is_dir() for entry in found["train"].iterdir())
+    return found if split else {"train": folder}
 
 
 def _files(part: Path) -> Files:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from keras_resnet.errors import InputError
 
@@ -48,8 +48,8 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
 def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) > 4 else image
-        return (upright.height, upright.width), is_grey(image)
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+        return (image.width, image.height) if turned else (image.height, image.width), is_grey(image)
 
 
 def is_grey(image: Image.Image) -> bool:

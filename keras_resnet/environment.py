@@ -1,0 +1,41 @@
+"""Where a number was measured: versions and hardware of this process."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+PACKAGES = ("keras-residual", "keras", "tensorflow", "jax", "torch", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware of this process."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "packages": versions,
+        "system": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "devices": [str(device) for device in keras.distribution.list_devices()],
+    }
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
