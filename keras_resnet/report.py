@@ -6,7 +6,7 @@ from pathlib import Path
 def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoch: int) -> None:
     """Curves of loss and accuracy over the epochs, training beside validation, the best epoch marked, as a PNG at `path`."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     epochs = [row["epoch"] for row in history]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
@@ -14,7 +14,16 @@ def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoc
         for key, label in ((measure, "training"), (f"val_{measure}", "validation")):
             axes.plot(epochs, [row[key] for row in history], label=label, marker="." if len(epochs) < 40 else "")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch ({best_epoch})")
-        axes.set(xlabel="epoch", ylabel=measure, yscale="log" if measure == "loss" else "linear")
+        axes.set(
+            xlabel="epoch",
+            xlim=(epochs[0] - 0.5, epochs[-1] + 0.5),
+            ylabel=measure,
+            yscale="log" if measure == "loss" else "linear",
+        )
+        if measure == "loss":
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
