@@ -10,10 +10,11 @@ from typing import Any, Literal
 import keras
 from keras import KerasTensor, layers
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, unknown
 from keras_resnet.spec import ResNetSpec, resolve
 
 Shortcut = Literal["identity", "projection", "padding", "none"]
+UNIT_FIELDS = ("block", "activation_order", "zero_init", "norm_momentum", "norm_epsilon")
 
 
 def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fields: Any) -> KerasTensor:
@@ -23,13 +24,13 @@ def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fie
         x: tensor (batch, *space, channels), with channels = `width`, or 4 * `width` for `block="bottleneck"`.
         width: filters of the 3x3 convolutions.
         name: prefix of the layer names, or None to let Keras name them.
-        fields: fields of `ResNetSpec` that concern a unit, such as `block` and `activation_order`.
+        fields: those of `ResNetSpec` in `UNIT_FIELDS`.
 
     Returns: tensor of the shape of `x`. InputError if the branch would have another number of channels than `x`.
 
     >>> x = identity_block(x, 64, block="bottleneck", name="block2")
     """
-    spec = resolve(ResNetSpec(), **fields)
+    spec = _unit_spec(fields)
     if x.shape[-1] != width * spec.expansion:
         raise InputError(
             f"identity_block with width {width} and block={spec.block!r} puts out {width * spec.expansion} channels, but its "
@@ -46,11 +47,11 @@ def projection_block(x: KerasTensor, width: int, *, stride: int = 2, name: str |
         width: filters of the 3x3 convolutions.
         stride: step of the 3x3 convolution and of the shortcut, along every spatial axis.
         name: prefix of the layer names, or None to let Keras name them.
-        fields: fields of `ResNetSpec` that concern a unit, such as `block` and `activation_order`.
+        fields: those of `ResNetSpec` in `UNIT_FIELDS`.
 
     Returns: tensor (batch, *ceil(space / stride), `width`, or 4 * `width` for `block="bottleneck"`).
     """
-    return residual_unit(x, width, resolve(ResNetSpec(), **fields), stride=stride, shortcut="projection", name=name)
+    return residual_unit(x, width, _unit_spec(fields), stride=stride, shortcut="projection", name=name)
 
 
 def residual_unit(
@@ -152,6 +153,13 @@ def norm_relu(x: KerasTensor, spec: ResNetSpec, prefix: str | None, number: int 
     """BatchNormalization and ReLU, named `prefix_normN` and `prefix_reluN`."""
     x = batch_norm(x, spec, name=_join(prefix, f"norm{number}"))
     return layers.Activation("relu", name=_join(prefix, f"relu{number}"))(x)
+
+
+def _unit_spec(fields: dict[str, Any]) -> ResNetSpec:
+    for name in fields:
+        if name not in UNIT_FIELDS:
+            raise unknown("field of a unit", name, UNIT_FIELDS)
+    return resolve(ResNetSpec(), **fields)
 
 
 def _join(prefix: str | None, suffix: str) -> str | None:

@@ -66,10 +66,13 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         images, seconds = (self.step - self.first_step) * self.batch_size, self.latest - self.first
         self.images, self.seconds = self.images + images, self.seconds + seconds
+        self.whole = time.perf_counter() - self.began
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         logs["images_per_second"] = round(images / seconds) if seconds else 0
 
     def facts(self) -> dict[str, float]:
-        """Of the whole training: seconds, and images per second."""
-        whole = time.perf_counter() - self.began
-        return {"train_seconds": round(whole, 1), "images_per_second": round(self.images / self.seconds) if self.seconds else 0}
+        """Of all finished epochs: seconds with validation, and training images per second."""
+        return {
+            "train_seconds": round(self.whole, 1),
+            "images_per_second": round(self.images / self.seconds) if self.seconds else 0,
+        }

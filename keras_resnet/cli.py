@@ -90,7 +90,7 @@ def train(
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe. [default: digits for digits, else cifar-30]")] = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK]")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
     export: Annotated[str | None, typer.Option(help="Then export: all, saved_model, tflite or onnx.")] = None,
     as_json: Json = False,
@@ -113,16 +113,7 @@ def train(
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
     run = fit(spec, chosen, images, out, seed=seed, overwrite=overwrite, verbose=verbose)
     checks = export_run(run, targets, data=images, on_check=progress) if targets else []
-    if as_json:
-        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
-    else:
-        print()
-        show_table(
-            [{"split": split, "images": run.metrics["images"][split], **run.metrics[split]} for split in ("validation", "test")]
-        )
-        print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
-        print(f"run: {run.path}")
-        show_checks(checks)
+    show_run(run, checks, as_json)
     fail_unless_passed(checks)
 
 
@@ -130,7 +121,7 @@ def train(
 def evaluate(
     run: RunFolder,
     model: Model = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test; all of other DATA]")] = None,
     data: Data = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -139,15 +130,15 @@ def evaluate(
     opened = Run.open(run)
     path = model_file(opened, model)
     load_backend()
-    from keras_resnet.data import SPLITS, of_run
+    from keras_resnet.data import of_run
     from keras_resnet.export import accuracy, open_artefact
 
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS)
     images = of_run(opened, data, data_dir)
+    split = split or ("all" if data else "test")
+    count = len(images.examples(split))
     with quiet():
         score = accuracy(open_artefact(path), images, split)
-    show_table([{"model": str(path), "split": split, "images": len(images.splits[split]), "accuracy": score}], as_json=as_json)
+    show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
 
 
 @app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
@@ -238,6 +229,18 @@ def load_backend() -> None:
         tf.config.list_physical_devices()
 
 
+def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
+    """What a training reached, and its exports."""
+    if as_json:
+        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
+        return
+    print()
+    show_table([{"split": split, "images": run.metrics["images"][split], **run.metrics[split]} for split in ("validation", "test")])
+    print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
+    print(f"run: {run.path}")
+    show_checks(checks)
+
+
 def progress(check: Any) -> None:
     """One line on standard error for each exported file as it is done."""
     print(f"{'checked' if check.passed else 'REFUSED'} {check.file}", file=sys.stderr)
@@ -245,7 +248,8 @@ def progress(check: Any) -> None:
 
 def show_checks(checks: list[Any]) -> None:
     """The table of an export."""
-    print()
+    if checks:
+        print()
     columns = ("file", "bytes", "max_difference", "top1_agreement", "accuracy", "keras_accuracy", "passed")
     show_table([{column: getattr(check, column) for column in columns} for check in checks])
 

@@ -28,8 +28,17 @@ def environment() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
-        "devices": [str(device) for device in keras.distribution.list_devices()],
+        "devices": devices(),
     }
+
+
+def devices() -> list[str]:
+    """What the backend computes on."""
+    if keras.backend.backend() == "torch":  # of the backends, the one that Keras cannot ask
+        import torch
+
+        return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] or ["cpu:0"]
+    return [str(device) for device in keras.distribution.list_devices()]
 
 
 def processor() -> str:

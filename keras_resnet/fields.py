@@ -5,6 +5,7 @@ The annotation of a field is its schema. What a value means (a depth above zero,
 
 import dataclasses
 import json
+import math
 import numbers
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -99,8 +100,10 @@ def _decoded(value: Any) -> Any:
 
 def _number(value: Any, annotation: type) -> Any:
     wanted = {int: numbers.Integral, float: numbers.Real}.get(annotation)  # NumPy's numbers are registered as these
-    if wanted and isinstance(value, wanted) and not isinstance(value, bool):
+    if wanted and isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value):
         return annotation(value)
+    if annotation in (int, float):
+        raise TypeError(value)
     return _exactly(value, annotation)
 
 

@@ -1,14 +1,19 @@
 """The folder that a training leaves: what is in it, how it is opened, and how it appears whole or not at all."""
 
+import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from keras_resnet.errors import InputError
 from keras_resnet.fields import from_json
@@ -27,6 +32,7 @@ CONTENTS = {
     "model.keras": "the network with the weights of the best epoch on the validation images",
     "last.weights.h5": "the weights after the last epoch",
 }
+REPLACED = "replaced-"  # before the name of what was moved aside into a scratch folder
 
 
 @dataclass(frozen=True)
@@ -49,27 +55,27 @@ class Run:
     @cached_property
     def spec(self) -> ResNetSpec:
         """The network."""
-        return from_json(ResNetSpec, self._text("spec.json"))
+        return self._parsed("spec.json", partial(from_json, ResNetSpec))
 
     @cached_property
     def recipe(self) -> Recipe:
         """How it was trained."""
-        return from_json(Recipe, self._text("recipe.json"))
+        return self._parsed("recipe.json", partial(from_json, Recipe))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """What it reached and what it cost."""
-        return self._json("metrics.json")
+        return self._parsed("metrics.json", json.loads)
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """Arguments of `keras_resnet.data.load`; `source` is None for a run trained on arrays."""
-        return self._json("data.json")
+        return self._parsed("data.json", json.loads)
 
     @cached_property
     def class_names(self) -> list[str]:
         """Class names in the order of the outputs."""
-        return self._text("labels.txt").splitlines()
+        return self._text("labels.txt").removesuffix("\n").split("\n")
 
     @property
     def model_path(self) -> Path:
@@ -84,14 +90,21 @@ class Run:
     def _text(self, name: str) -> str:
         return (self.path / name).read_text(encoding="utf-8")
 
-    def _json(self, name: str) -> dict[str, Any]:
-        return json.loads(self._text(name))
+    def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
+        try:
+            return parse(self._text(name))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{str(self.path / name)!r} is damaged: {error}") from None
 
 
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
-    """`out` as a path where a run may be written. InputError if something is there that must not be replaced."""
+    """`out` as a path where a run can and may be written. InputError if it cannot, or if something is there that must stay."""
     out = Path(out)
-    if out.exists():
+    ancestor = next(path for path in out.absolute().parents if path.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a folder that one may write in")
+    sweep(out)
+    if out.exists() or out.is_symlink():
         if not overwrite:
             raise InputError(
                 f"{str(out)!r} exists; choose another folder or pass --overwrite (overwrite=True) to replace the run in it"
@@ -100,52 +113,72 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     return out
 
 
-@contextmanager
-def writing(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out` that takes its name, and the place of what was there, if the block ends without an error."""
-    with scratch(out) as partial:
-        yield partial
-        put_in_place(partial, out)
+def write_whole(out: Path, fill: Callable[[Path], None], *, overwrite: bool = False) -> Path:
+    """Let `fill` write into a temporary folder, then give it the name `out`, all at once. Returns where it is.
+
+    What is at `out` by then stays, unless it is a run and `overwrite` is true: the new folder is called `out`-2, or -3, instead.
+    """
+    with scratch(out) as folder:
+        new = folder / "new"
+        new.mkdir()
+        fill(new)
+        if overwrite and _is_run(out):
+            put_in_place(new, out)
+            return out
+        flush(new)
+        number, place = 1, out
+        while not _rename_if_free(new, place):
+            number += 1
+            place = out.with_name(f"{out.name}-{number}")
+        flush(place.parent, inside=False)
+        return place
 
 
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, on the same disk, removed in the end; first what killed processes left there is."""
+    """A temporary folder beside `target`, on the same disk, removed in the end; first what killed processes left there is.
+
+    It is locked as long as this process lives, so that no other one takes it for a leftover.
+    """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
-    partial = _beside(target, "partial")
-    partial.mkdir()
-    try:
-        yield partial
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_in_place(source: Path, target: Path) -> None:
-    """Give a finished file or folder its name, in place of what has it. `target` is always the old one or the new one, whole."""
+    """Give a finished file or folder in a `scratch` folder its name, in place of what has it.
+
+    A file is replaced at once. A folder has no name for an instant; if the process dies in it, `sweep` gives the old one back.
+    """
+    folder, target = source.parent.absolute(), target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     flush(source)
-    replaced = _beside(target, "replaced")
     if target.is_dir():
-        os.rename(target, replaced)
+        os.rename(target, folder / (REPLACED + quote(str(target.relative_to(folder.parent)), safe="")))
     os.replace(source, target)
     flush(target.parent, inside=False)
-    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def sweep(target: Path) -> None:
-    """Remove what killed processes left beside `target`; give it back where one died in the middle of replacing it."""
-    for leftover in target.parent.glob(f".{target.name}.*-*"):
-        kind, _, process = leftover.name.removeprefix(f".{target.name}.").partition("-")
-        if kind not in ("partial", "replaced") or not process.isdigit() or _alive(int(process)):
+    """Remove the `scratch` folders that killed processes left for `target`; what one of them had moved aside comes back."""
+    target = target.absolute()
+    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+        if not leftover.is_dir():
             continue
-        if kind == "replaced" and not target.exists():
-            os.rename(leftover, target)
-        elif leftover.is_dir():
+        with _locked(leftover) as dead:
+            if not dead:
+                continue
+            for replaced in leftover.glob(f"{REPLACED}*"):
+                home = leftover.parent / unquote(replaced.name.removeprefix(REPLACED))
+                if not home.exists():
+                    os.rename(replaced, home)
             shutil.rmtree(leftover, ignore_errors=True)
-        else:
-            leftover.unlink(missing_ok=True)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -159,22 +192,43 @@ def flush(path: Path, *, inside: bool = True) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` under a temporary name and rename it, so that `path` is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path, "partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    put_in_place(partial, path)
+    """Write `content` as indented JSON."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _beside(out: Path, kind: str) -> Path:
-    return out.with_name(f".{out.name}.{kind}-{os.getpid()}")
+def _prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
 
 
-def _alive(process: int) -> bool:
+def _rename_if_free(source: Path, target: Path) -> bool:
+    """Rename a folder; False if the name is taken by anything but an empty folder. The system checks and renames in one step."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
     return True
+
+
+def _is_run(path: Path) -> bool:
+    try:
+        Run.open(path)
+    except InputError:
+        return False
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process got the lock of a folder, which the system takes back from a process that ends in any way."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

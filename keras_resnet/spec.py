@@ -151,7 +151,7 @@ RESNET20 = ResNetSpec(
 
 HE2015 = "arXiv:1512.03385 Table 1, stride on the 3x3; count: torchvision"
 HE2016 = "arXiv:1603.05027 section 5; count: timm"
-CIFAR = "arXiv:1512.03385 section 4.2, option A; count: Table 6"
+CIFAR = "arXiv:1512.03385 section 4.2, option A; count: Table 6, where it is rounded"
 
 VARIANTS = {
     "resnet18": Variant(RESNET18, "11,689,512", HE2015),

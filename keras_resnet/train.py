@@ -4,8 +4,9 @@ The images come as an argument and the model is plain Keras, so this also runs o
 """
 
 import csv
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from keras_resnet.fields import to_json
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
 from keras_resnet.resnet import build
-from keras_resnet.runs import Run, check_free, write_json, writing
+from keras_resnet.runs import Run, check_free, write_json, write_whole
 from keras_resnet.spec import ResNetSpec, name_of, resolve
 
 if TYPE_CHECKING:
@@ -55,19 +56,25 @@ def fit(
     """
     if not hasattr(data, "training_batches"):
         raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
+    if not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed}: must be at least 0 and below 2**32")
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = recipes.resolve(recipe)
+    data = replace(data, batch_size=recipe.batch_size)
     out = check_free(out, overwrite)
     keras.utils.set_random_seed(seed)
-    training = Training(spec, recipe, data, seed, build(spec), BestAndLast(), Throughput(recipe.batch_size))
+    training = Training(spec, recipe, data, seed, environment(), build(spec), BestAndLast(), Throughput(recipe.batch_size))
     try:
         run_epochs(training, verbose)
     except Diverged as error:
         if not training.weights.epoch:
             raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
-        kept = save(training, check_free(out.with_name(f"{out.name}-diverged"), overwrite=True), diverged=str(error))
+        kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
         raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
-    return save(training, out)
+    run = save(training, out, overwrite=overwrite)
+    if run.path != out:
+        logging.getLogger("keras_resnet").warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
+    return run
 
 
 @dataclass(frozen=True)
@@ -78,6 +85,7 @@ class Training:
     recipe: Recipe
     data: "Dataset"
     seed: int
+    environment: dict[str, Any]
     model: keras.Model
     weights: BestAndLast
     throughput: Throughput
@@ -133,34 +141,38 @@ def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Lear
     if recipe.schedule == "cosine":
         start, target = (peak / 100, peak) if warmup else (peak, None)
         return keras.optimizers.schedules.CosineDecay(start, max(1, steps - warmup), warmup_target=target, warmup_steps=warmup)
-    boundaries = [round(share * steps) for share in recipe.milestones] if recipe.schedule == "step" else []
-    values = [peak / 10**drops for drops in range(len(boundaries) + 1)]
-    if warmup or not boundaries:
-        boundaries, values = [warmup, *boundaries], [peak / 10 if warmup else peak, *values]
-    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, values)
+    changes = [round(share * steps) for share in recipe.milestones] if recipe.schedule == "step" else []
+    values = [peak / 10**drops for drops in range(len(changes) + 1)]
+    if warmup or not changes:
+        changes, values = [warmup, *changes], [peak / 10 if warmup else peak, *values]
+    last_steps = [change - 1 for change in changes]  # Keras changes after a boundary, and counts steps from 0
+    return keras.optimizers.schedules.PiecewiseConstantDecay(last_steps, values)
 
 
-def save(training: Training, out: Path, **remarks: str) -> Run:
+def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
     """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
+    return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), overwrite=overwrite))
+
+
+def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
+    """Write the files of a run, see `runs.CONTENTS`, into `folder`."""
     spec, weights = training.spec, training.weights
-    with writing(out) as folder:
-        plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
-        plain.set_weights(weights.last)
-        plain.save_weights(folder / "last.weights.h5")
-        plain.set_weights(weights.best)
-        plain.save(folder / "model.keras")
-        (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
-        (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
-        (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
-        write_json(folder / "data.json", training.data.origin)
-        write_json(folder / "metrics.json", {**metrics(training), **remarks})
-        write_json(folder / "environment.json", environment())
-        with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, weights.history[0])
-            table.writeheader()
-            table.writerows(weights.history)
-        plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
-    return Run.open(out)
+    plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
+    plain.set_weights(weights.last)
+    plain.save_weights(folder / "last.weights.h5")
+    plain.set_weights(weights.best)
+    plain.save(folder / "model.keras")
+    (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
+    (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
+    write_json(folder / "data.json", training.data.origin)
+    write_json(folder / "metrics.json", {**metrics(training), **remarks})
+    write_json(folder / "environment.json", training.environment)
+    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, weights.history[0])
+        table.writeheader()
+        table.writerows(weights.history)
+    plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
 
 
 def metrics(training: Training) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -61,13 +62,25 @@ def test_training_stream_is_full_batches_and_every_image_once_an_epoch():
         np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
 
 
-def test_training_stream_is_a_function_of_the_seed(digits):
+def test_order_is_a_function_of_the_seed():
     def first(seed):
-        stream = digits.training_batches(32, seed=seed, crop=2, flip=True).take(5)
-        return gathered(stream)[0]
+        return list(gathered(numbered(50).training_batches(25, seed=seed).take(4))[1])
 
-    np.testing.assert_array_equal(first(1), first(1))
-    assert np.any(first(1) != first(2))
+    assert first(1) == first(1) != first(2)
+
+
+def test_augmentation_is_a_function_of_seed_and_step():
+    """Of one image again and again, so that the order plays no part."""
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 6, 1)).astype(np.uint8)
+    split = Split.of(np.repeat(image, 32, 0), np.zeros(32, np.int32))
+    data = Dataset({"train": split}, ["a"], (6, 6, 1))
+
+    def batches(seed):
+        return gathered(data.training_batches(32, seed=seed, crop=2, flip=True).take(2))[0].reshape(2, 32, 6, 6, 1)
+
+    np.testing.assert_array_equal(batches(1), batches(1))
+    assert np.any(batches(1)[0] != batches(2)[0])
+    assert np.any(batches(1)[0] != batches(1)[1])
 
 
 def test_shift_and_flip_equals_one_image_at_a_time():
@@ -77,7 +90,8 @@ def test_shift_and_flip_equals_one_image_at_a_time():
     crops = {(i, j, flip): wide[i : i + 5, j : j + 6][:, ::flip].tobytes() for i in range(5) for j in range(5) for flip in (1, -1)}
     results = shift_and_flip(np.stack([image] * 1000), np.array([0, 0]), 2, True).numpy()
     assert {result.tobytes() for result in results} == set(crops.values())
-    assert shift_and_flip(image[None], np.array([0, 0]), 0, False) is not None
+    results = shift_and_flip(np.stack([image] * 1000), np.array([0, 0]), 2, False).numpy()
+    assert {result.tobytes() for result in results} == {crop for (_, _, flip), crop in crops.items() if flip == 1}
     np.testing.assert_array_equal(shift_and_flip(image[None], np.array([0, 0]), 0, False), image[None])
 
 
@@ -145,6 +159,20 @@ def test_a_shift_beyond_the_image_is_refused(digits):
         digits.training_batches(32, crop=8)
 
 
+def test_a_class_folder_without_images_is_refused(photos):
+    (photos / "empty").mkdir()
+    with pytest.raises(InputError, match="empty' has no image files"):
+        kr.data.load(photos)
+
+
+def test_two_folders_for_one_split_are_refused(photos, tmp_path):
+    for name in ("train", "val", "valid"):
+        (tmp_path / "split").mkdir(exist_ok=True)
+        shutil.copytree(photos, tmp_path / "split" / name)
+    with pytest.raises(InputError, match="two folders for validation"):
+        kr.data.load(tmp_path / "split")
+
+
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "jpeg", "webp", "tiff", "PNG"])
 def test_formats_grey_and_size(tmp_path, suffix):
     for name, level in (("dark", 40), ("light", 200)):
@@ -157,6 +185,9 @@ def test_formats_grey_and_size(tmp_path, suffix):
     images, labels = gathered(data.train)
     assert np.abs(images.mean((1, 2, 3)) - np.array([40, 200])[labels]).max() < 2
     assert kr.data.load(tmp_path, image_size=16).image_shape[:2] == (16, 16)
+    for size in (0, -3):
+        with pytest.raises(InputError, match="must be at least 1"):
+            kr.data.load(tmp_path, image_size=size)
 
 
 def test_images_of_many_sizes_come_to_one(tmp_path):
@@ -165,6 +196,16 @@ def test_images_of_many_sizes_come_to_one(tmp_path):
         for index in range(3):
             Image.new("RGB", (300 + index, 200), "red" if name == "a" else "blue").save(tmp_path / name / f"{index}.png")
     assert kr.data.load(tmp_path).image_shape == (224, 224, 3)
+    assert kr.data.load(tmp_path, image_size=(10, 30)).image_shape == (10, 30, 3)
+
+
+@pytest.mark.parametrize(("side", "shape"), [(256, (256, 256, 1)), (257, (224, 224, 1))])
+def test_large_images_are_brought_to_224(tmp_path, side, shape):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(3):
+            Image.new("L", (side, side)).save(tmp_path / name / f"{index}.png")
+    assert kr.data.load(tmp_path).image_shape == shape
 
 
 def test_exif_orientation_and_depth_and_frames(tmp_path):
@@ -178,6 +219,9 @@ def test_exif_orientation_and_depth_and_frames(tmp_path):
     assert describe(tmp_path / "turned.jpg") == ((8, 4), True)
     Image.fromarray(np.full((4, 4), 200 * 257, np.uint16)).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(kr.data.read_image(tmp_path / "deep.png", (4, 4, 1)), np.full((4, 4, 1), 200))
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(InputError, match="32-bit pixels"):
+        kr.data.read_image(tmp_path / "float.tiff", (4, 4, 1))
     frames = [Image.new("L", (4, 4), level) for level in (90, 180)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     assert kr.data.read_image(tmp_path / "moving.gif", (4, 4, 1)).max() == 90
@@ -200,7 +244,7 @@ def test_fit_pixels_cuts_to_the_centre():
         ),
         (
             lambda root: [(root / name).mkdir() or Image.new("L", (4, 4)).save(root / name / "a.png") for name in "ab"],
-            "at least three images of each class",
+            "no images for validation; where it is set aside, a class needs at least three",
         ),
     ],
 )
@@ -211,8 +255,12 @@ def test_a_folder_with_nothing_to_learn_from_is_refused(tmp_path, make, message)
 
 
 def test_missing_sources():
-    with pytest.raises(InputError, match="no folder 'no/such/folder'"):
+    with pytest.raises(InputError, match="no image set or folder named 'no/such/folder'"):
         kr.data.load("no/such/folder")
+    with pytest.raises(InputError, match=r"no folder '\./photos' to read"):
+        kr.data.load("./photos")
+    with pytest.raises(InputError, match="image_size is for folders"):
+        kr.data.load("digits", image_size=32)
     with pytest.raises(InputError, match=r"no image file at 'x\.png'"):
         kr.data.read_image("x.png", (8, 8, 1))
 
@@ -247,6 +295,7 @@ def test_arrays():
         (lambda x, y: (x / 255.0, y), "reach only .*multiply images scaled to 0..1 by 255"),
         (lambda x, y: (x * np.float32("nan"), y), "pixels must be 0..255, received nan"),
         (lambda x, y: (x.astype(int) - 201, y), "received -1..-1"),
+        (lambda x, y: (np.zeros((12, 3, 8, 8), np.uint8), y), "look like channels first"),
         (lambda x, y: (x[..., 0], y), r"add the axis: images\[..., None\]"),
         (lambda x, y: (x, y[:-1]), "12 images but labels of shape"),
         (lambda x, y: (x, y / 2), "labels must be whole numbers"),
@@ -276,6 +325,46 @@ def test_cifar10(cifar10_dir):
     assert data.sample(50).mean() == pytest.approx(120, abs=15)
 
 
+@pytest.fixture(scope="module")
+def shapes():
+    """A set of TensorFlow Datasets with images of many sizes, validation but no test, and two configurations."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    class TinyShapes(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+        BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name, version="1.0.0") for name in ("colour", "grey")]  # noqa: RUF012
+        pkg_dir_path = None
+
+        def _info(self):
+            channels = 3 if self.builder_config.name == "colour" else 1
+            image = tfds.features.Image(shape=(None, None, channels))
+            features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(names=["dark", "light"])})
+            return tfds.core.DatasetInfo(builder=self, features=features)
+
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples(20), "validation": self._generate_examples(6)}
+
+        def _generate_examples(self, count):
+            channels = 3 if self.builder_config.name == "colour" else 1
+            for index in range(count):
+                pixels = np.full((20 + index, 30, channels), 50 + 150 * (index % 2), np.uint8)
+                yield index, {"image": pixels, "label": index % 2}
+
+    return TinyShapes
+
+
+@pytest.mark.parametrize(("name", "channels"), [("tiny_shapes", 3), ("tiny_shapes/colour", 3), ("tiny_shapes/grey", 1)])
+def test_a_set_is_prepared_where_it_is_not_yet(shapes, tmp_path, name, channels):
+    data = kr.data.load(name, data_dir=tmp_path, image_size=16)
+    assert data.image_shape == (16, 16, channels)
+    assert {split: len(examples) for split, examples in data.splits.items()} == {"train": 18, "validation": 2, "test": 6}
+    images, labels = gathered(data.test)
+    assert np.abs(images.mean((1, 2, 3)) - np.array([50, 200])[labels]).max() < 1
+    assert kr.data.load(name, data_dir=tmp_path).image_shape == (224, 224, channels)
+    with pytest.raises(InputError, match=r"tiny_shapes/none' is not in .* and cannot be prepared"):
+        kr.data.load("tiny_shapes/none", data_dir=tmp_path)
+
+
 def test_an_unknown_set_gets_the_nearest_name():
     with pytest.raises(InputError, match="no image set or folder named 'cifar11'; did you mean 'cifar10"):
         kr.data.load("cifar11")
@@ -288,3 +377,25 @@ def test_of_run_refuses_other_classes(run, digits, photos):
         kr.data.of_run(run, other)
     with pytest.raises(InputError, match="the images are"):
         kr.data.of_run(run, photos)
+
+
+def test_of_run_refuses_images_that_have_changed(photos, tmp_path, monkeypatch):
+    """One more image, and the split by class is another one: the test images could have been trained on."""
+    monkeypatch.chdir(photos.parent)
+    recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=1)
+    run = kr.fit("resnet8", recipe, kr.data.load("photos"), tmp_path / "run", verbose=0)
+    monkeypatch.chdir("/")  # a relative path was kept as an absolute one
+    assert len(kr.data.of_run(run).examples("all")) == 40
+    shutil.copy(photos / "dark_above" / "00.jpg", photos / "dark_above" / "new.jpg")
+    with pytest.raises(InputError, match="have changed since training"):
+        kr.data.of_run(run)
+    assert len(kr.data.of_run(run, photos).examples("all")) == 41
+
+
+def test_all_is_every_image_once(digits):
+    images, labels = gathered(digits.batches("all"))
+    assert len(images) == 1797
+    for name in digits.splits:
+        part, _ = gathered(digits.batches(name))
+        assert part.tobytes() in images.tobytes()
+    assert list(np.bincount(labels)) == list(sum(np.bincount(split.labels) for split in digits.splits.values()))

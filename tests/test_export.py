@@ -11,6 +11,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.export import TARGETS, check, export, open_artefact, select
+from keras_resnet.export.runtimes import from_tensor, to_tensor
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +141,48 @@ def test_the_largest_difference_is_held_to_its_tolerance():
     assert check._problem(target, 1.0, 0.009, outputs, None) == ""
     assert check._problem(target, 1.0, 0.011, outputs, None) == "largest difference 1.10e-02 is above 1.00e-02 by 1.00e-03"
     assert check._problem(target, 1.0, float("nan"), outputs, None) == "outputs are not finite"
+    few = np.ones((4, 2))
+    assert check._problem(TARGETS["model_int8.tflite"], 0.75, 1.0, few, None).startswith("top-1 agreement 0.7500 is below 0.98")
     many = np.ones((1000, 2))
     assert check._problem(TARGETS["model_int8.tflite"], 0.97, 1.0, many, None) == "top-1 agreement 0.9700 is below 0.98 by 0.0100"
     assert check._problem(TARGETS["model_int8.tflite"], 0.97, 1.0, many, 0.9) == ""
+
+
+def test_calibration_images_are_training_images(run, digits, monkeypatch):
+    received = []
+    target = dataclasses.replace(
+        TARGETS["model.onnx"], write=lambda model, path, calibration: received.append(calibration) or 1 / 0
+    )
+    with pytest.raises(ZeroDivisionError):
+        export(run, [target])
+    images = {image.tobytes() for image in digits.splits["train"].take(np.arange(1295))}
+    assert len(received[0]) == 300
+    assert {image.tobytes() for image in received[0]} <= images
+    assert export(run, []) == []
+
+
+def test_each_check_is_recorded_as_it_is_made(run, tmp_path):
+    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+    broken = dataclasses.replace(TARGETS["model.onnx"], write=lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export(copy, [TARGETS["model_float32.tflite"], broken])
+    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", "report.json"}
+    assert not list(copy.path.glob(".*"))
+
+
+def test_pixels_are_rounded_to_the_nearest_integer():
+    details = {"dtype": np.uint8, "quantization": (1.0, 0)}
+    assert list(to_tensor(np.array([0.4, 0.6, 254.7, 300, -5]), details)) == [0, 1, 255, 255, 0]
+    assert list(from_tensor(np.array([3, 5], np.uint8), {"quantization": (0.5, 3)})) == [0, 1]
+
+
+def test_a_damaged_file_is_named(exported, tmp_path):
+    run, _ = exported
+    for source in (run.model_path, run.export_path / "model_int8.tflite", run.export_path / "model.onnx"):
+        damaged = tmp_path / source.name
+        damaged.write_bytes(source.read_bytes()[: source.stat().st_size // 3])
+        with pytest.raises(InputError, match=f"{source.name}' cannot be opened, it may be damaged"):
+            open_artefact(damaged)
 
 
 def test_select():

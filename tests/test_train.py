@@ -8,6 +8,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import Diverged, InputError, train
+from keras_resnet.callbacks import BestAndLast, StopOnNaN
 from keras_resnet.runs import CONTENTS
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -110,6 +111,66 @@ def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, mon
     assert all(np.isfinite(weight).all() for weight in weights_of(kept))
 
 
+def test_an_earlier_diverged_run_stays(digits, tmp_path, monkeypatch):
+    (tmp_path / "run-diverged").mkdir()
+    (tmp_path / "run-diverged" / "notes").touch()
+    monkeypatch.setattr(train, "learning_rate", explode_after(41 + 5))
+    with pytest.raises(Diverged, match="run-diverged-2"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
+    assert (tmp_path / "run-diverged" / "notes").exists()
+    assert kr.Run.open(tmp_path / "run-diverged-2").metrics["epochs"] == 1
+
+
+def test_a_folder_that_appears_during_the_training_stays(digits, tmp_path, monkeypatch, caplog):
+    def meanwhile(*arguments):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "thesis").touch()
+        return run_epochs(*arguments)
+
+    run_epochs = train.run_epochs
+    monkeypatch.setattr(train, "run_epochs", meanwhile)
+    run = kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
+    assert run.path == tmp_path / "run-2"
+    assert "was taken in the meantime" in caplog.text
+    assert (tmp_path / "run" / "thesis").exists()
+
+
+def test_the_recipe_decides_augmentation_and_batches(digits, tmp_path, monkeypatch):
+    received = {}
+
+    def spy(data, batch_size, **options):
+        received.update(options, batch_size=batch_size, evaluation=data.batch_size)
+        return training_batches(data, batch_size, **options)
+
+    training_batches = kr.data.Dataset.training_batches
+    monkeypatch.setattr(kr.data.Dataset, "training_batches", spy)
+    recipe = dataclasses.replace(SHORT, epochs=1, batch_size=48, crop=2, flip=True)
+    kr.fit("resnet8", recipe, digits, tmp_path / "run", seed=7, verbose=0)
+    assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True}
+
+
+def test_nan_on_validation_stops_too():
+    callback = StopOnNaN()
+    callback.on_epoch_begin(2)
+    callback.on_epoch_end(2, {"val_loss": 1.0})
+    with pytest.raises(Diverged, match="the validation loss became nan after epoch 3"):
+        callback.on_epoch_end(2, {"val_loss": float("nan")})
+
+
+def test_best_is_by_accuracy_and_then_by_loss():
+    class Model:
+        def get_weights(self):
+            return [len(callback.history)]
+
+    callback = BestAndLast()
+    callback.set_model(Model())
+    for epoch, (accuracy, loss) in enumerate([(0.5, 1.0), (0.9, 0.8), (0.9, 0.5), (0.9, 0.6), (0.8, 0.1)]):
+        callback.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": loss})
+    assert callback.epoch == 3
+    assert callback.best == [3]
+    assert callback.last == [5]
+
+
 def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "learning_rate", explode_after(5))
     with pytest.raises(Diverged, match="epoch 1; nothing was learned before that: try a lower learning_rate"):
@@ -119,6 +180,8 @@ def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
 
 def test_what_cannot_be_trained_is_refused(digits, tmp_path):
     spec = dataclasses.replace(kr.SPECS["resnet8"], classifier_activation="sigmoid")
+    with pytest.raises(InputError, match="seed=-1: must be at least 0"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=-1, verbose=0)
     with pytest.raises(InputError, match="sigmoid"):
         kr.fit(spec, SHORT, digits, tmp_path / "run", verbose=0)
     with pytest.raises(InputError, match=r"expected images from .*, received str"):

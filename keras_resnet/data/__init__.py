@@ -18,7 +18,11 @@ __all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_tfd
 
 
 def load(
-    source: Any, *, data_dir: str | Path | None = None, image_size: int | None = None, batch_size: int = BATCH_SIZE
+    source: Any,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> Dataset:
     """An image set from `source`.
 
@@ -27,7 +31,8 @@ def load(
             val/ and test/ above them; the name of a TensorFlow Datasets image-classification set, such as "cifar10";
             or arrays, (images, labels) or {"train": (images, labels), "test": ...}.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
-        image_size: height and width to bring images to. None keeps them where all have one size; see `from_folder`.
+        image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
+            None keeps them where all have one size; see `from_folder`.
         batch_size: images in a batch of `train`, `validation` and `test`.
 
     Returns: a `Dataset`. Where the source has no validation or test images, a tenth of the training images of each class
@@ -38,34 +43,54 @@ def load(
     """
     if isinstance(source, Dataset):
         return source
-    if not isinstance(source, str | Path):
+    size = _size(image_size)
+    named = isinstance(source, str | Path)
+    if size and (not named or str(source) == "digits"):
+        raise InputError("image_size is for folders and TensorFlow Datasets; digits and arrays keep their size")
+    if not named:
         return from_arrays(source, batch_size=batch_size)
     if str(source) == "digits":
         return digits(batch_size=batch_size)
     if Path(source).is_dir():
-        return from_folder(source, image_size=image_size, batch_size=batch_size)
-    if len(Path(source).parts) != 1 or Path(source).is_absolute():
-        raise InputError(f"no folder {str(source)!r} to read images from")
-    return from_tfds(str(source), data_dir=data_dir, image_size=image_size, batch_size=batch_size)
+        return from_folder(source, image_size=size, batch_size=batch_size)
+    return from_tfds(str(source), data_dir=data_dir, image_size=size, batch_size=batch_size)
 
 
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
     """The images that `run` was trained on, or those of another source, brought to the same size.
 
-    InputError if the run was trained on arrays and none are given, or if shape or classes differ from the run's.
+    InputError if the run was trained on arrays and none are given, if shape or classes differ from the run's, or if its own images
+    have changed in number: the splits would differ, and images that it was trained on be among the test images.
     """
     origin = dict(run.data)
     trained_on = origin.pop("source")
     if source is None and trained_on is None:
         raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
-    if source is not None:
-        origin = {"image_size": run.spec.input_shape[0]}
+    own = source is None
+    if not own:
+        sized = isinstance(source, str | Path) and str(source) != "digits"
+        origin = {"image_size": run.spec.input_shape[:2] if sized else None}
     if data_dir is not None:
         origin["data_dir"] = data_dir
-    data = load(trained_on if source is None else source, **origin)
+    data = load(trained_on if own else source, **origin)
     if data.image_shape != run.spec.input_shape or list(data.class_names) != run.class_names:
         raise InputError(
-            f"the images are {data.image_shape} in {len(data.class_names)} classes; {str(run.path)!r} takes {run.spec.input_shape} "
-            f"in {len(run.class_names)} classes, {', '.join(run.class_names[:5])}..."
+            f"the images are {data.image_shape} in {len(data.class_names)} classes, {', '.join(data.class_names[:5])}...; "
+            f"{str(run.path)!r} takes {run.spec.input_shape} in {len(run.class_names)} classes, {', '.join(run.class_names[:5])}..."
+        )
+    counts = {name: len(split) for name, split in data.splits.items()}
+    if own and counts != run.metrics["images"]:
+        raise InputError(
+            f"the images of {trained_on!r} have changed since training, {run.metrics['images']} then, {counts} now: test images "
+            "could be ones that it was trained on; train again, or pass other images as data"
         )
     return data
+
+
+def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    if image_size is None:
+        return None
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    if min(height, width) < 1:
+        raise InputError(f"image_size={image_size}: must be at least 1")
+    return height, width

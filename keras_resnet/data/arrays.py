@@ -42,6 +42,10 @@ def _checked(name: str, part: Any) -> tuple[np.ndarray, np.ndarray]:
     if images.ndim != 4:
         hint = "; for grey images add the axis: images[..., None]" if images.ndim == 3 else ""
         raise InputError(f"{name}: expected images (number, height, width, channels), received shape {images.shape}{hint}")
+    if images.shape[1] in (1, 3) and images.shape[3] > 4:
+        raise InputError(
+            f"{name}: images of shape {images.shape} look like channels first; np.moveaxis(images, 1, -1) turns them round"
+        )
     if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets gives them
         labels = labels[:, 0]
     if labels.shape != images.shape[:1]:

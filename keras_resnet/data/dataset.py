@@ -4,13 +4,13 @@ The order of training images and their augmentation are functions of (seed, epoc
 repeated, and continued, exactly. Sources of images are the business of the modules beside this one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -36,6 +36,16 @@ class Split:
     def of(cls, images: np.ndarray, labels: np.ndarray) -> "Split":
         """A split of images in memory."""
         return cls(lambda indices: images[indices], labels)
+
+    @classmethod
+    def joined(cls, splits: Iterable["Split"]) -> "Split":
+        """One split of all examples of several, in order."""
+        splits = list(splits)
+        where = [(split, index) for split in splits for index in range(len(split))]
+        return cls(
+            lambda indices: np.concatenate([where[i][0].take(np.array([where[i][1]])) for i in indices]),
+            np.concatenate([split.labels for split in splits]),
+        )
 
     def part(self, indices: np.ndarray) -> "Split":
         """The split of these examples only."""
@@ -75,7 +85,15 @@ class Dataset:
 
     def batches(self, split: str) -> "Batches":
         """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
-        return self._batched(split, _tensorflow().data.Dataset.range(len(self.splits[split])))
+        return self._batched(split, _tensorflow().data.Dataset.range(len(self.examples(split))))
+
+    def examples(self, split: str) -> Split:
+        """The split of that name, or all of them together for "all". InputError if there is no such split."""
+        if split == "all":
+            return Split.joined(self.splits.values())
+        if split not in self.splits:
+            raise unknown("split", split, [*self.splits, "all"])
+        return self.splits[split]
 
     def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False) -> "Batches":
         """An endless stream of full, augmented training batches.
@@ -113,7 +131,7 @@ class Dataset:
     def _fetched(self, split: str, indices: "Batches", batch_size: int | None = None) -> "Batches":
         """Batches of indices to batches of (images, labels)."""
         tf = _tensorflow()
-        examples = self.splits[split]
+        examples = self.examples(split)
         labels = tf.constant(examples.labels, tf.int32)
 
         def fetch(chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
@@ -160,7 +178,7 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
             splits[name], splits["train"] = splits["train"].part(held_out), splits["train"].part(kept)
     for name in SPLITS:
         if not len(splits[name]):
-            raise InputError(f"{source}: no images left for {name}; at least three images of each class are needed")
+            raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")
     return {name: splits[name] for name in SPLITS}
 
 

@@ -25,7 +25,7 @@ Files = list[tuple[Path, str]]  # image files, each with its class
 
 
 def from_folder(
-    folder: str | Path, *, image_size: int | None = None, batch_size: int = BATCH_SIZE, memory: int = MEMORY
+    folder: str | Path, *, image_size: tuple[int, int] | None = None, batch_size: int = BATCH_SIZE, memory: int = MEMORY
 ) -> Dataset:
     """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
 
@@ -49,7 +49,7 @@ def from_folder(
         class_names,
         shape,
         batch_size=batch_size,
-        origin={"source": str(folder), "image_size": image_size},
+        origin={"source": str(folder.resolve()), "image_size": image_size},
         skipped=tuple(f"{path}: {why}" for path, why in skipped.items()),
     )
 
@@ -60,19 +60,24 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     A split's folder has class folders in it: a class may be called "train" too.
     """
     inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
-    found = {name: inside[alias] for name, aliases in SPLIT_FOLDERS.items() for alias in aliases if alias in inside}
-    split = "train" in found and any(entry.is_dir() for entry in found["train"].iterdir())
-    return found if split else {"train": folder}
+    found = {name: [inside[alias] for alias in aliases if alias in inside] for name, aliases in SPLIT_FOLDERS.items()}
+    if not any(entry.is_dir() for train in found["train"] for entry in train.iterdir()):
+        return {"train": folder}
+    for name, entries in found.items():
+        if len(entries) > 1:
+            raise InputError(f"two folders for {name}: {', '.join(repr(str(entry)) for entry in entries)}; keep one")
+    return {name: entries[0] for name, entries in found.items() if entries}
 
 
 def _files(part: Path) -> Files:
-    classes = sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))
-    return [
-        (path, entry.name)
-        for entry in classes
-        for path in sorted(entry.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
+    """The image files of each class. InputError for a class folder without any: to drop it would shift the labels silently."""
+    files = []
+    for entry in sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))):
+        found = [path for path in sorted(entry.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+        if not found:
+            raise InputError(f"class folder {str(entry)!r} has no image files ({', '.join(SUFFIXES)})")
+        files += [(path, entry.name) for path in found]
+    return files
 
 
 def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
@@ -88,17 +93,15 @@ def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
     return class_names
 
 
-def _image_shape(paths: list[Path], image_size: int | None, skipped: dict[Path, str]) -> tuple[int, int, int]:
+def _image_shape(paths: list[Path], image_size: tuple[int, int] | None, skipped: dict[Path, str]) -> tuple[int, int, int]:
     """(height, width, channels) for all of these files."""
     headers = _each(lambda index: describe(paths[index]), paths, skipped)
     if not headers:
         raise InputError(f"none of the {len(paths)} image files can be read; the first: {paths[0]}: {skipped[paths[0]]}")
     sizes = {size for size, _ in headers.values()}
     channels = 1 if all(grey for _, grey in headers.values()) else 3
-    if image_size is not None:
-        if image_size < 1:
-            raise InputError(f"image_size={image_size}: must be at least 1")
-        return image_size, image_size, channels
+    if image_size:
+        return *image_size, channels
     height, width = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)
     if max(height, width) > LARGEST_KEPT_SIZE:
         height = width = DEFAULT_SIZE

@@ -8,7 +8,7 @@ from PIL import ExifTags, Image, ImageOps
 from keras_resnet.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 
 
 def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
@@ -29,7 +29,8 @@ def decode(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
     """`read_image` with the errors that Pillow raises."""
     height, width, channels = image_shape
     with Image.open(path) as image:
-        image.draft("RGB" if channels == 3 else "L", (width, height))  # lets the JPEG decoder skip what scaling would drop
+        stored = (height, width) if _turned(image) else (width, height)
+        image.draft("RGB" if channels == 3 else "L", stored)  # lets the JPEG decoder skip what scaling would drop
         return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
 
 
@@ -37,8 +38,10 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
     """An image in memory as uint8 pixels (height, width, channels)."""
     if channels not in (1, 3):
         raise InputError(f"an image file gives 1 or 3 channels, not {channels}")
-    if image.mode.startswith("I"):  # 16 bits
-        image = Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype("uint8"))
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
+    if image.mode in ("I", "F"):
+        raise ValueError("32-bit pixels have no agreed range")
     image = image.convert("L" if channels == 1 else "RGB")
     if image.size != (width, height):
         image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -48,8 +51,7 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
 def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
-        return (image.width, image.height) if turned else (image.height, image.width), is_grey(image)
+        return (image.width, image.height) if _turned(image) else (image.height, image.width), is_grey(image)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -65,3 +67,8 @@ def reason(error: Exception) -> str:
     if "cannot identify image file" in str(error):
         return "not an image"
     return str(error) or type(error).__name__
+
+
+def _turned(image: Image.Image) -> bool:
+    """Whether height and width change places when the image is turned upright."""
+    return image.getexif().get(ExifTags.Base.Orientation, 1) > 4

@@ -32,7 +32,7 @@ def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
 
 
 def from_tfds(
-    name: str, *, data_dir: str | Path | None = None, image_size: int | None = None, batch_size: int = BATCH_SIZE
+    name: str, *, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None, batch_size: int = BATCH_SIZE
 ) -> Dataset:
     """An image-classification set of TensorFlow Datasets, decoded into memory; prepared first if `data_dir` does not have it yet.
 
@@ -51,30 +51,33 @@ def from_tfds(
             f"{name!r} at {shape} needs {total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}; use a smaller image size"
         )
     splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
-    origin = {"source": name, "data_dir": str(data_dir) if data_dir else None, "image_size": image_size}
+    origin = {"source": name, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "image_size": image_size}
     return Dataset(complete(splits, repr(name)), features["label"].names, shape, batch_size=batch_size, origin=origin)
 
 
 def _builder(name: str, data_dir: str | Path | None) -> Any:
+    if name.startswith((".", "~")) or Path(name).is_absolute():
+        raise InputError(f"no folder {name!r} to read images from")
     import tensorflow_datasets as tfds
 
+    known = tfds.list_builders()
+    if name.partition("/")[0].partition(":")[0] not in known:
+        raise unknown("image set or folder", name, ["digits", *known])
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except (tfds.core.DatasetNotFoundError, ValueError):
-        raise unknown("image set or folder", name, ["digits", *tfds.list_builders()]) from None
-    if not Path(builder.data_path).is_dir():
-        try:
+        if not Path(builder.data_path).is_dir():
             builder.download_and_prepare()
-        except Exception as error:
-            where = f"{str(data_dir)!r}" if data_dir else "the default folder"
-            raise InputError(f"{name!r} is not in {where} and cannot be downloaded: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # no such version or configuration, no network, a full disk
+        where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{name!r} is not in {where} and cannot be prepared: {why}") from error
     return builder
 
 
-def _image_shape(shape: tuple[int | None, ...], image_size: int | None) -> tuple[int, int, int]:
+def _image_shape(shape: tuple[int | None, ...], image_size: tuple[int, int] | None) -> tuple[int, int, int]:
     height, width, channels = shape
-    if image_size is not None:
-        height = width = image_size
+    if image_size:
+        height, width = image_size
     return height or DEFAULT_SIZE, width or DEFAULT_SIZE, 1 if channels == 1 else 3
 
 

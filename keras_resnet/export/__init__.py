@@ -6,12 +6,10 @@
 from collections.abc import Callable
 from typing import Any
 
-import keras
-
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.export.check import Check, accuracy, compare, outputs_of, probabilities, record
-from keras_resnet.export.runtimes import open_artefact
+from keras_resnet.export.runtimes import keras_model, open_artefact
 from keras_resnet.export.targets import CALIBRATION_IMAGES, TARGETS, Target, select
 from keras_resnet.runs import Run, put_in_place, scratch
 
@@ -51,20 +49,20 @@ def export(
     check says by how much (`passed`, `problem`). One that was there before stays.
     """
     data = of_run(run, data)
-    model = keras.saving.load_model(run.model_path, compile=False, safe_mode=True)
+    model = keras_model(run.model_path)
     reference = outputs_of(model.predict_on_batch, data)
     calibration = data.sample(CALIBRATION_IMAGES)
     checks = []
     with scratch(run.export_path) as folder:
-        for target in targets or list(TARGETS.values()):
+        for target in TARGETS.values() if targets is None else targets:
             with quiet():
                 target.write(model, folder / target.file, calibration)
                 check = compare(target, folder / target.file, reference, data, min_agreement)
             if check.passed:
                 put_in_place(folder / target.file, run.export_path / target.file)
+            record(check, run.export_path, folder)
             checks.append(check)
             on_check(check)
-    record(checks, run.export_path)
     return checks
 
 

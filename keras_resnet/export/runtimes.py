@@ -1,9 +1,11 @@
 """Open an exported file in its own runtime: TensorFlow, LiteRT, ONNX Runtime, or Keras for a `.keras` file."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
@@ -13,22 +15,41 @@ Runner = Callable[[np.ndarray], np.ndarray]
 
 
 def open_artefact(path: str | Path) -> Runner:
-    """A function that runs the file, chosen by its name: a SavedModel folder, `.tflite`, `.onnx` or `.keras`."""
+    """A function that runs the file, chosen by its name: a SavedModel folder, `.tflite`, `.onnx` or `.keras`.
+
+    InputError if there is none, or if it is damaged.
+    """
     path = Path(path)
     if not path.exists():
         raise InputError(f"no model at {str(path)!r}")
     kind = "saved_model" if path.is_dir() else path.suffix
     if kind not in RUNTIMES or (path.is_dir() and not (path / "saved_model.pb").is_file()):
         raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
-    return RUNTIMES[kind](path)
+    with opening(path):
+        return RUNTIMES[kind](path)
+
+
+@contextmanager
+def opening(path: Path) -> Iterator[None]:
+    """Turn what a runtime raises for a damaged file, each its own kind, into an InputError that names the file."""
+    try:
+        yield
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+
+
+def keras_model(path: Path) -> keras.Model:
+    """The model in a `.keras` file, for prediction. InputError if it is damaged."""
+    with opening(path):
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def keras_runner(path: Path) -> Runner:
     """Keras, on the backend in use."""
-    import keras
-
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    return lambda images: model.predict_on_batch(images)
+    return keras_model(path).predict_on_batch
 
 
 def saved_model_runner(path: Path) -> Runner:
