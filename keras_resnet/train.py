@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from keras_resnet import recipes
+from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
@@ -20,7 +21,7 @@ from keras_resnet.fields import to_json
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
 from keras_resnet.resnet import build
-from keras_resnet.runs import Run, check_free, write_json, write_whole
+from keras_resnet.runs import Run, check_free, is_run
 from keras_resnet.spec import ResNetSpec, name_of, resolve
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.Lear
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
     """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
-    return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), overwrite=overwrite))
+    may_replace = is_run if overwrite else lambda path: False
+    return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
 
 
 def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import keras_resnet
 
 PACKAGE = Path(keras_resnet.__file__).parent
-LIGHT = {"errors", "fields", "spec", "recipes", "runs", "console"}  # the standard library only
+LIGHT = {"atomic", "errors", "fields", "spec", "recipes", "runs", "console"}  # the standard library only
 KERAS = {"blocks", "callbacks", "environment", "resnet", "train"}
 IMAGES = {"data", "report"}  # no framework at the top
 MAY_IMPORT = {

@@ -6,12 +6,13 @@
 from collections.abc import Callable
 from typing import Any
 
+from keras_resnet.atomic import put_in_place, scratch
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.export.check import Check, accuracy, compare, outputs_of, probabilities, record
 from keras_resnet.export.runtimes import keras_model, open_artefact
 from keras_resnet.export.targets import CALIBRATION_IMAGES, TARGETS, Target, select
-from keras_resnet.runs import Run, put_in_place, scratch
+from keras_resnet.runs import Run
 
 __all__ = [
     "TARGETS",

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_resnet.atomic import put_in_place, write_json
 from keras_resnet.data import Dataset
 from keras_resnet.export.runtimes import Runner, open_artefact
 from keras_resnet.export.targets import Target
-from keras_resnet.runs import put_in_place, write_json
 from keras_resnet.spec import ResNetSpec
 
 

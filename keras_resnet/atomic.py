@@ -1,0 +1,129 @@
+"""Files and folders that appear whole or not at all, whatever ends the process. Linux and macOS: it takes file locks."""
+
+import errno
+import fcntl
+import glob
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+REPLACED = "replaced-"  # before the name of what was moved aside into a scratch folder
+
+
+def write_whole(out: Path, fill: Callable[[Path], None], *, may_replace: Callable[[Path], bool] = lambda path: False) -> Path:
+    """Let `fill` write into a temporary folder, then give it the name `out`, all at once. Returns where it is.
+
+    What is at `out` by then stays, unless `may_replace` says that it need not: the new folder is called `out`-2, or -3, instead.
+    """
+    with scratch(out) as folder:
+        new = folder / "new"
+        new.mkdir()
+        fill(new)
+        if may_replace(out):
+            put_in_place(new, out)
+            return out
+        flush(new)
+        number, place = 1, out
+        while not _rename_if_free(new, place):
+            number += 1
+            place = out.with_name(f"{out.name}-{number}")
+        flush(place.parent, inside=False)
+        return place
+
+
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target`, on the same disk, removed in the end; first what killed processes left there is.
+
+    It is locked as long as this process lives, so that no other one takes it for a leftover.
+    """
+    target = target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sweep(target)
+    folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    with _locked(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(source: Path, target: Path) -> None:
+    """Give a finished file or folder in a `scratch` folder its name, in place of what has it.
+
+    A file is replaced at once. A folder has no name for an instant; if the process dies in it, `sweep` gives the old one back.
+    """
+    folder, target = source.parent.absolute(), target.absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    flush(source)
+    if target.is_dir():
+        os.rename(target, folder / (REPLACED + quote(str(target.relative_to(folder.parent)), safe="")))
+    os.replace(source, target)
+    flush(target.parent, inside=False)
+
+
+def sweep(target: Path) -> None:
+    """Remove the `scratch` folders that killed processes left for `target`; what one of them had moved aside comes back."""
+    target = target.absolute()
+    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+        if not leftover.is_dir():
+            continue
+        with _locked(leftover) as dead:
+            if not dead:
+                continue
+            for replaced in leftover.glob(f"{REPLACED}*"):
+                home = leftover.parent / unquote(replaced.name.removeprefix(REPLACED))
+                if not home.exists():
+                    os.rename(replaced, home)
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def flush(path: Path, *, inside: bool = True) -> None:
+    """Force a file, or a folder and all that is inside, to the disk."""
+    for entry in [path, *path.rglob("*")] if inside and path.is_dir() else [path]:
+        descriptor = os.open(entry, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name}.partial-"
+
+
+def _rename_if_free(source: Path, target: Path) -> bool:
+    """Rename a folder; False if the name is taken by anything but an empty folder. The system checks and renames in one step."""
+    try:
+        os.rename(source, target)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether this process got the lock of a folder, which the system takes back from a process that ends in any way."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,98 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from keras_resnet.atomic import put_in_place, scratch, sweep, write_whole
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "deep" / "run"
+
+    def interrupted(folder):
+        (folder / "half").write_text("half")
+        raise KeyboardInterrupt
+
+    def whole(folder):
+        (folder / "whole").write_text("whole")
+        assert not out.exists()
+
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(out, interrupted)
+    assert not list(out.parent.iterdir())
+    assert write_whole(out, whole) == out
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
+    assert (out / "whole").read_text() == "whole"
+
+
+def test_leftovers_of_dead_processes_are_swept_and_those_of_live_ones_stay(tmp_path):
+    for name in (".run.partial-dead", ".other.partial-dead", ".run.mine"):
+        (tmp_path / name).mkdir()
+    with scratch(tmp_path / "run") as live:
+        sweep(tmp_path / "run")
+        assert {path.name for path in tmp_path.iterdir()} == {live.name, ".other.partial-dead", ".run.mine"}
+
+
+def test_what_a_dead_process_had_moved_aside_comes_back(tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").write_text("the run before")
+    monkeypatch.setattr(os, "replace", lambda *arguments: 1 / 0)  # dies between moving the old one away and the new one in
+    monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
+    with pytest.raises(ZeroDivisionError), scratch(tmp_path / "run") as folder:
+        (folder / "new").mkdir()
+        put_in_place(folder / "new", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.undo()
+    sweep(tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "file").read_text() == "the run before"
+
+
+def test_a_name_that_was_taken_meanwhile_is_not_replaced(tmp_path):
+    def fill(folder):
+        (folder / "new").touch()
+        for name in ("run", "run-2"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "thesis").write_text("years of work")
+
+    assert write_whole(tmp_path / "run", fill) == tmp_path / "run-3"
+    assert (tmp_path / "run" / "thesis").read_text() == "years of work"
+    assert (tmp_path / "run-3" / "new").exists()
+
+
+def test_put_in_place_replaces_files_and_folders(tmp_path):
+    for kind in ("old", "new"):
+        with scratch(tmp_path / "target") as folder:
+            (folder / "model").mkdir()
+            (folder / "model" / "weights").write_text(kind)
+            (folder / "file").write_text(kind)
+            put_in_place(folder / "model", tmp_path / "model")
+            put_in_place(folder / "file", tmp_path / "file")
+        assert (tmp_path / "model" / "weights").read_text() == (tmp_path / "file").read_text() == kind
+    assert {path.name for path in tmp_path.iterdir()} == {"model", "file"}
+
+
+def test_sigkill_leaves_no_run_and_the_next_one_cleans_up(tmp_path):
+    script = f"""
+import time
+from pathlib import Path
+from keras_resnet.atomic import write_whole
+def fill(folder):
+    (folder / "half").write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+write_whole(Path({str(tmp_path / "run")!r}), fill)
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    assert process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    (leftover,) = tmp_path.iterdir()
+    assert leftover.name.startswith(".run.partial-")
+    write_whole(tmp_path / "run", lambda folder: (folder / "whole").touch())
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
