@@ -30,6 +30,18 @@ def change(instance: Fields, values: dict[str, Any]) -> Fields:
     return dataclasses.replace(instance, **values)  # type: ignore[type-var]
 
 
+def look_up(subject: str | Fields, table: dict[str, Fields], noun: str) -> Fields:
+    """The entry of that name, or `subject` itself if it is of the table's type. InputError with the nearest name otherwise."""
+    if isinstance(subject, str):
+        if subject not in table:
+            raise unknown(noun, subject, table)
+        return table[subject]
+    kind = type(next(iter(table.values())))
+    if not isinstance(subject, kind):
+        raise InputError(f"expected the name of a {noun} or a {kind.__name__}, received {subject!r}")
+    return subject
+
+
 def to_json(instance: Any) -> str:
     """A dataclass as indented JSON."""
     return json.dumps(dataclasses.asdict(instance), indent=2) + "\n"

@@ -7,8 +7,8 @@ so that a recipe keeps its shape when `epochs` changes.
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import change, coerce_all
+from keras_resnet.errors import InputError
+from keras_resnet.fields import change, coerce_all, look_up
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,7 @@ def resolve(recipe: str | Recipe, **fields: Any) -> Recipe:
     >>> resolve("cifar-30", epochs=5).epochs
     5
     """
-    if isinstance(recipe, str):
-        if recipe not in RECIPES:
-            raise unknown("recipe", recipe, RECIPES)
-        recipe = RECIPES[recipe]
-    elif not isinstance(recipe, Recipe):
-        raise InputError(f"expected the name of a recipe or a Recipe, received {recipe!r}")
-    return change(recipe, fields)
+    return change(look_up(recipe, RECIPES, "recipe"), fields)
 
 
 def default_for(source: str) -> str:

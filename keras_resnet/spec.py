@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import change, coerce_all
+from keras_resnet.fields import change, coerce_all, look_up
 
 # Channel means and standard deviations of training pixels, 0..255.
 NORMALIZATIONS = {
@@ -186,13 +186,7 @@ def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
     >>> resolve("resnet20", classes=100).classes
     100
     """
-    if isinstance(spec, str):
-        if spec not in SPECS:
-            raise unknown("network", spec, SPECS)
-        spec = SPECS[spec]
-    elif not isinstance(spec, ResNetSpec):
-        raise InputError(f"expected the name of a network or a ResNetSpec, received {spec!r}")
-    return change(spec, fields)
+    return change(look_up(spec, SPECS, "network"), fields)
 
 
 def name_of(spec: ResNetSpec) -> str:
