@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST_LIST = 24
+LONGEST_LIST = 40  # of a longer one, only the nearest names are shown
 
 
 class InputError(ValueError):
@@ -22,6 +22,9 @@ def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     """
     allowed = list(allowed)
     nearest = get_close_matches(str(received), allowed, n=1, cutoff=0.5)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    shown = allowed if len(allowed) <= LONGEST_LIST else [*allowed[:LONGEST_LIST], f"and {len(allowed) - LONGEST_LIST} more"]
-    return InputError(f"no {kind} named {received!r}; {hint}(allowed: {', '.join(shown)})")
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    shown = allowed
+    if len(allowed) > LONGEST_LIST:
+        close = get_close_matches(str(received), allowed, n=5, cutoff=0)
+        shown = [*close, f"and {len(allowed) - len(close)} more"]
+    return InputError(f"no {kind} named {received!r}{hint} (allowed: {', '.join(shown)})")

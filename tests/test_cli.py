@@ -106,7 +106,7 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
         (("train", "resnet8", "--set", "epochs"), "--set takes FIELD=VALUE, received 'epochs'"),
         (("train", "resnet8", "--set", "classes=3"), "classes cannot be set: the images decide"),
         (("train", "resnet8", "--recipe", "cifar30"), "no recipe named 'cifar30'; did you mean 'cifar-30'?"),
-        (("train", "resnet8", "--data", "no/folder"), "no image set or folder named 'no/folder'"),
+        (("train", "resnet8", "--data", "no/folder"), "no folder 'no/folder' to read images from"),
         (("train", "resnet8", "--data", "digitz"), "no image set or folder named 'digitz'; did you mean 'digits'?"),
         (("train", "resnet8", "--out", "."), "'.' exists; choose another folder"),
         (("train", "resnet8", "--export", "tflit"), "no export format named 'tflit'; did you mean 'tflite'?"),

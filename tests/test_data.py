@@ -255,7 +255,7 @@ def test_a_folder_with_nothing_to_learn_from_is_refused(tmp_path, make, message)
 
 
 def test_missing_sources():
-    with pytest.raises(InputError, match="no image set or folder named 'no/such/folder'"):
+    with pytest.raises(InputError, match="no folder 'no/such/folder' to read images from"):
         kr.data.load("no/such/folder")
     with pytest.raises(InputError, match=r"no folder '\./photos' to read"):
         kr.data.load("./photos")

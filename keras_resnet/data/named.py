@@ -61,7 +61,10 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
     import tensorflow_datasets as tfds
 
     known = tfds.list_builders()
-    if name.partition("/")[0].partition(":")[0] not in known:
+    head, slash, _ = name.partition("/")
+    if slash and head not in known:
+        raise InputError(f"no folder {name!r} to read images from")
+    if head.partition(":")[0] not in known:
         raise unknown("image set or folder", name, ["digits", *known])
     try:
         builder = tfds.builder(name, data_dir=data_dir)
