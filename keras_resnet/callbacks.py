@@ -45,26 +45,29 @@ class BestAndLast(keras.callbacks.Callback):
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the learning rate and the training images per second to the logs, without validation and each epoch's first step."""
+    """Adds the learning rate and the training images per second to the logs; validation and the compiling step do not count."""
 
     def __init__(self, batch_size: int) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.images, self.seconds = 0, 0.0
+        self.compiled = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         self.began = time.perf_counter()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first_step = -1
+        self.first, self.steps = time.perf_counter(), 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.latest, self.step = time.perf_counter(), batch
-        if self.first_step < 0:
-            self.first, self.first_step = self.latest, batch
+        self.latest = time.perf_counter()
+        if not self.compiled:
+            self.compiled, self.first = True, self.latest
+        else:
+            self.steps += 1
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        images, seconds = (self.step - self.first_step) * self.batch_size, self.latest - self.first
+        images, seconds = self.steps * self.batch_size, self.latest - self.first
         self.images, self.seconds = self.images + images, self.seconds + seconds
         self.whole = time.perf_counter() - self.began
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)

@@ -3,6 +3,7 @@
 Exit codes: 0; 2 for the caller's mistake, told in one line; 1 for everything else that fails.
 """
 
+import json
 import os
 import sys
 from dataclasses import asdict
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_resnet import fields, recipes, runs
+from keras_resnet import __version__, fields, recipes, runs
 from keras_resnet.console import quiet, show_json, show_table
 from keras_resnet.errors import Diverged, InputError, unknown
 from keras_resnet.recipes import PROTOCOLS, Recipe
@@ -19,12 +20,14 @@ from keras_resnet.runs import Run
 from keras_resnet.spec import VARIANTS, ResNetSpec, resolve
 
 app = typer.Typer(
-    help="Residual networks for Keras 3: train, evaluate, predict, export.",
     add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130  # exit code after Ctrl-C
+SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
     list[str] | None,
@@ -35,7 +38,16 @@ Data = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
-Model = Annotated[Path | None, typer.Option(help="A file to use instead of model.keras: a path, or a name in RUN/export.")]
+Model = Annotated[
+    Path | None, typer.Option(help="A file to use instead of model.keras: a path, also one inside RUN or RUN/export.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def program(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Residual networks for Keras 3: train, evaluate, predict, export."""
+    if version:
+        print(f"keras-resnet {__version__}")
 
 
 @app.command("list", epilog="Example: keras-resnet list --json")
@@ -76,7 +88,7 @@ def show(network: Annotated[str, typer.Argument(help="Name of a network.")], set
     if as_json:
         show_json({"network": network, "spec": asdict(spec), "stages": parts})
         return
-    show_table([{"field": name, "value": str(value)} for name, value in asdict(spec).items()])
+    show_table([{"field": name, "value": json.dumps(value)} for name, value in asdict(spec).items()])
     print()
     show_table(parts)
 
@@ -86,7 +98,7 @@ def train(
     network: Annotated[str, typer.Argument(help="Name of a network, see `keras-resnet list`.")],
     data: Annotated[str, typer.Option(help="Images: digits, a folder, or a TensorFlow Datasets name.")] = "digits",
     data_dir: DataDir = None,
-    image_size: Annotated[int | None, typer.Option(help="Height and width to bring images to.")] = None,
+    image_size: Annotated[int | None, typer.Option(help=SIZE_HELP)] = None,
     recipe: Annotated[str | None, typer.Option(help="Name of a recipe. [default: digits for digits, else cifar-30]")] = None,
     set_: Set = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK]")] = None,
@@ -213,7 +225,7 @@ def model_file(run: Run, model: Path | None) -> Path:
     """The file that `--model` means: a path, or a name in the run's `export/`; model.keras if none is given."""
     if model is None:
         return run.model_path
-    for path in (model, run.export_path / model):
+    for path in (model, run.export_path / model, run.path / model):
         if path.exists():
             return path
     exported = sorted(path.name for path in run.export_path.glob("*model*"))
@@ -269,17 +281,18 @@ def main() -> int:
     # Operations of a training step in a fixed order: the same seed then gives the same weights, bit for bit.
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     try:
-        return app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code
     except InputError as error:
         return fail(str(error), 2)
     except Diverged as error:
         return fail(str(error), 1)
     except ModuleNotFoundError as error:
-        return fail(f"this needs {error.name}, which is not installed; install keras-residual[all]", 1)
+        return fail(f"this needs {error.name}, which is not installed; the extra 'all' of this package brings it", 1)
     except typer.TyperException as error:
         return fail(error.format_message(), error.exit_code)
-    except typer.Abort:
-        return fail("interrupted", 130)
+    except OSError as error:  # a full disk, no permission
+        return fail(str(error), 1)
 
 
 def fail(message: str, code: int) -> int:

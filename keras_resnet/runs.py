@@ -26,6 +26,7 @@ CONTENTS = {
     "model.keras": "the network with the weights of the best epoch on the validation images",
     "last.weights.h5": "the weights after the last epoch",
 }
+ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """The run in that folder. InputError if the folder is missing or not a run."""
+        """The run in that folder. InputError if the folder is missing or lacks what a run cannot do without."""
         path = Path(path)
         if not path.is_dir():
             raise InputError(f"no run folder at {str(path)!r}")
-        missing = [name for name in CONTENTS if not (path / name).is_file()]
+        missing = [name for name in ESSENTIAL if not (path / name).is_file()]
         if missing:
-            raise InputError(f"{str(path)!r} is not a complete run: it has no {', '.join(missing)}")
+            raise InputError(f"{str(path)!r} is not a run: it has no {', '.join(missing)}")
         return cls(path)
 
     @cached_property
@@ -68,7 +69,10 @@ class Run:
     @cached_property
     def class_names(self) -> list[str]:
         """Class names in the order of the outputs."""
-        return self._text("labels.txt").removesuffix("\n").split("\n")
+        names = self._parsed("labels.txt", lambda text: text.removesuffix("\n").split("\n"))
+        if len(names) != self.spec.classes:
+            raise InputError(f"{str(self.path / 'labels.txt')!r} is damaged: {len(names)} names for {self.spec.classes} classes")
+        return names
 
     @property
     def model_path(self) -> Path:
@@ -80,12 +84,11 @@ class Run:
         """The folder of the run's exported files."""
         return self.path / "export"
 
-    def _text(self, name: str) -> str:
-        return (self.path / name).read_text(encoding="utf-8")
-
     def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
         try:
-            return parse(self._text(name))
+            return parse((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"the run {str(self.path)!r} has no {name}") from None
         except (TypeError, ValueError) as error:
             raise InputError(f"{str(self.path / name)!r} is damaged: {error}") from None
 
@@ -96,11 +99,15 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     ancestor = next(path for path in out.absolute().parents if path.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
         raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a folder that one may write in")
+    if out.is_symlink() and out.exists():
+        out = out.resolve()
     sweep(out)
+    if out.is_dir() and not any(out.iterdir()):
+        return out  # an empty folder may become the run
     if out.exists() or out.is_symlink():
         if not overwrite:
             raise InputError(
-                f"{str(out)!r} exists; choose another folder or pass --overwrite (overwrite=True) to replace the run in it"
+                f"{str(out)!r} exists; choose another folder, or replace the run in it by overwrite=True (--overwrite)"
             )
         Run.open(out)  # only a run may be replaced: never delete a folder of something else
     return out

@@ -27,6 +27,7 @@ from keras_resnet.spec import ResNetSpec, name_of, resolve
 if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
+LOG = logging.getLogger("keras_resnet")
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
 
 
@@ -60,7 +61,7 @@ def fit(
     if not 0 <= seed < 2**32:
         raise InputError(f"seed={seed}: must be at least 0 and below 2**32")
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = recipes.resolve(recipe)
+    recipe = _fitting(recipes.resolve(recipe), len(data.splits["train"]))
     data = replace(data, batch_size=recipe.batch_size)
     out = check_free(out, overwrite)
     keras.utils.set_random_seed(seed)
@@ -74,7 +75,7 @@ def fit(
         raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
     run = save(training, out, overwrite=overwrite)
     if run.path != out:
-        logging.getLogger("keras_resnet").warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
+        LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
     return run
 
 
@@ -105,6 +106,14 @@ def run_epochs(training: Training, verbose: int | str) -> None:
         shuffle=False,  # the stream is in its own order
         verbose=verbose,
     )
+
+
+def _fitting(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with a batch of no more than all training images."""
+    if recipe.batch_size <= examples:
+        return recipe
+    LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
+    return replace(recipe, batch_size=examples)
 
 
 def steps_per_epoch(recipe: Recipe, examples: int) -> int:

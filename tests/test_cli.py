@@ -1,5 +1,6 @@
 import json
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
         (("train", "resnet8", "--recipe", "cifar30"), "no recipe named 'cifar30'; did you mean 'cifar-30'?"),
         (("train", "resnet8", "--data", "no/folder"), "no folder 'no/folder' to read images from"),
         (("train", "resnet8", "--data", "digitz"), "no image set or folder named 'digitz'; did you mean 'digits'?"),
-        (("train", "resnet8", "--out", "."), "'.' exists; choose another folder"),
+        (("train", "resnet8", "--out", ".."), "'..' exists; choose another folder"),
         (("train", "resnet8", "--export", "tflit"), "no export format named 'tflit'; did you mean 'tflite'?"),
         (("train", "resnet8", "--seed", "-1"), "seed=-1: must be at least 0"),
         (("train", "resnet8", "--image-size", "32"), "image_size is for folders"),
@@ -117,7 +118,7 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),
         (("export", "no/run"), "no run folder at 'no/run'"),
-        (("evaluate", "."), "'.' is not a complete run"),
+        (("evaluate", "."), "'.' is not a run"),
         (("predict", "{run}", "none.png"), "no image file at 'none.png'"),
         (("predict", "{run}", "none.png", "--model", "model_int9.tflite"), "no model file named 'model_int9.tflite'"),
         (("evaluate", "{run}", "--split", "tset"), "no split named 'tset'; did you mean 'test'?"),
@@ -132,6 +133,26 @@ def test_a_mistake_is_one_line_and_exit_code_2(call, run, tmp_path, monkeypatch,
     assert len(err.splitlines()) == 1
     assert "Traceback" not in out + err
     assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_version_and_short_help(call):
+    from keras_resnet import __version__
+
+    assert call("--version")[:2] == (0, f"keras-resnet {__version__}\n")
+    assert "Usage" in call("train", "-h")[1]
+
+
+def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
+    for error, code, message in (
+        (KeyboardInterrupt(), 130, "interrupted; no file was left half-written"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+    ):
+        monkeypatch.setattr("keras_resnet.train.run_epochs", mock.Mock(side_effect=error))
+        result = call("train", "resnet8", "--out", tmp_path / "run")
+        assert result[0] == code
+        assert message in result[2]
+        assert len(result[2].splitlines()) == 1
+        assert not list(tmp_path.iterdir())
 
 
 def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):

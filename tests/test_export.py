@@ -183,6 +183,16 @@ def test_a_damaged_file_is_named(exported, tmp_path):
         damaged.write_bytes(source.read_bytes()[: source.stat().st_size // 3])
         with pytest.raises(InputError, match=f"{source.name}' cannot be opened, it may be damaged"):
             open_artefact(damaged)
+    with pytest.raises(InputError, match=r"model.keras' cannot take images of shape \(1, 9, 9, 2\)"):
+        open_artefact(run.model_path)(np.zeros((1, 9, 9, 2)))
+
+
+def test_a_damaged_report_is_made_anew(run, tmp_path):
+    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+    copy.export_path.mkdir()
+    (copy.export_path / "report.json").write_text("[{")
+    assert kr.export.tflite(copy, "float16").passed
+    assert [row["file"] for row in json.loads((copy.export_path / "report.json").read_text())] == ["model_float16.tflite"]
 
 
 def test_select():

@@ -69,6 +69,7 @@ def test_what_does_not_fit_is_refused_with_the_field_and_the_value(field, receiv
 
 def test_a_long_list_of_names_is_cut():
     message = str(unknown("thing", "name7x", [f"name{number}" for number in range(100)]))
-    assert message.startswith("no thing named 'name7x'; did you mean 'name7'? (allowed: name7, name7")
+    assert message.startswith("no thing named 'name7x'; did you mean 'name7'? (allowed: name7, ")
     assert message.endswith(", and 95 more)")
+    assert len(message) < 200
     assert str(unknown("thing", "x", ["a"])) == "no thing named 'x' (allowed: a)"

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
     "export": LIGHT | {"data", "export"},
-    "cli": LIGHT,
+    "cli": LIGHT | {"__version__"},
     "__init__": set(),
 }
 OUTSIDE = {

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from keras_resnet import InputError, Run
@@ -8,21 +10,25 @@ def test_open_refuses_what_is_not_a_run(tmp_path):
     with pytest.raises(InputError, match="no run folder at"):
         Run.open(tmp_path / "nothing")
     (tmp_path / "spec.json").write_text("{}")
-    with pytest.raises(InputError, match=r"not a complete run: it has no recipe.json, .*model.keras"):
+    with pytest.raises(InputError, match=r"is not a run: it has no labels.txt, model.keras"):
         Run.open(tmp_path)
 
 
 def test_check_free(tmp_path):
     assert check_free(tmp_path / "new") == tmp_path / "new"
+    assert check_free(tmp_path) == tmp_path  # an empty folder may become the run
+    (tmp_path / "thesis").touch()
     with pytest.raises(InputError, match="exists"):
         check_free(tmp_path)
-    with pytest.raises(InputError, match="not a complete run"):
+    with pytest.raises(InputError, match="is not a run"):
         check_free(tmp_path, overwrite=True)
     for name in CONTENTS:
         (tmp_path / name).touch()
     assert check_free(tmp_path, overwrite=True) == tmp_path
     with pytest.raises(InputError, match="is not a folder that one may write in"):
         check_free(tmp_path / "spec.json" / "run")
+    (tmp_path / "link").symlink_to(tmp_path)
+    assert check_free(tmp_path / "link", overwrite=True) == tmp_path
     (tmp_path / "dangling").symlink_to("nowhere")
     with pytest.raises(InputError, match="exists"):
         check_free(tmp_path / "dangling")
@@ -32,6 +38,18 @@ def test_a_damaged_file_is_named(tmp_path):
     for name in CONTENTS:
         (tmp_path / name).write_text("{")
     run = Run.open(tmp_path)
+    (tmp_path / "history.csv").unlink()
     for name in ("spec", "recipe", "metrics", "data"):
         with pytest.raises(InputError, match=f"{name}.json' is damaged"):
             getattr(run, name)
+
+
+def test_labels_are_as_many_as_classes(run, tmp_path):
+    copy = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+    assert copy.class_names == list("0123456789")
+    (copy.path / "labels.txt").write_text("\n".join("012345678") + "\n")
+    with pytest.raises(InputError, match="9 names for 10 classes"):
+        Run.open(copy.path).class_names  # noqa: B018
+    (copy.path / "metrics.json").unlink()
+    with pytest.raises(InputError, match=r"has no metrics.json"):
+        Run.open(copy.path).metrics  # noqa: B018

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import Diverged, InputError, train
-from keras_resnet.callbacks import BestAndLast, StopOnNaN
+from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.runs import CONTENTS
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -75,7 +76,7 @@ def test_an_existing_folder_is_kept(run, digits, tmp_path):
         kr.fit("resnet8", SHORT, digits, run.path, verbose=0)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(InputError, match="not a complete run"):
+    with pytest.raises(InputError, match="is not a run"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "thesis", overwrite=True, verbose=0)
     assert (run.path / "metrics.json").read_bytes() == before
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
@@ -147,6 +148,32 @@ def test_the_recipe_decides_augmentation_and_batches(digits, tmp_path, monkeypat
     recipe = dataclasses.replace(SHORT, epochs=1, batch_size=48, crop=2, flip=True)
     kr.fit("resnet8", recipe, digits, tmp_path / "run", seed=7, verbose=0)
     assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True}
+
+
+def test_throughput_leaves_out_compiling_and_counts_epochs_of_one_step(monkeypatch):
+    clock = iter([0, 0, 50, 51, 60, 61, 62, 70])  # start; epoch 1: begin, step, end; epoch 2: begin, two steps, end
+    monkeypatch.setattr("keras_resnet.callbacks.time.perf_counter", lambda: next(clock))
+    callback = Throughput(10)
+    callback.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
+    callback.on_train_begin()
+    logs = {}
+    callback.on_epoch_begin(0)
+    callback.on_train_batch_end(0)
+    callback.on_epoch_end(0, logs)
+    assert logs["images_per_second"] == 0  # nothing but the compiling step
+    callback.on_epoch_begin(1)
+    callback.on_train_batch_end(0)
+    callback.on_train_batch_end(1)
+    callback.on_epoch_end(1, logs)
+    assert logs == {"learning_rate": 0.1, "images_per_second": 10}  # two batches of ten in 62 - 60 seconds
+    assert callback.facts() == {"train_seconds": 70, "images_per_second": 10}
+
+
+def test_a_batch_is_at_most_all_training_images(digits, tmp_path, caplog):
+    run = kr.fit("resnet8", dataclasses.replace(SHORT, batch_size=10**6), digits, tmp_path / "run", verbose=0)
+    assert run.recipe.batch_size == 1295
+    assert "batch_size=1000000 is more than the 1295 training images: 1295 is used" in caplog.text
+    assert run.metrics["images_per_second"] > 0
 
 
 def test_nan_on_validation_stops_too():

@@ -16,6 +16,8 @@ from keras_resnet.runs import Run
 
 __all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_tfds", "load", "of_run", "read_image"]
 
+LARGEST_SIZE = 8192
+
 
 def load(
     source: Any,
@@ -63,7 +65,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     have changed in number: the splits would differ, and images that it was trained on be among the test images.
     """
     origin = dict(run.data)
-    trained_on = origin.pop("source")
+    trained_on = origin.pop("source", None)
     if source is None and trained_on is None:
         raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
     own = source is None
@@ -75,8 +77,8 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     data = load(trained_on if own else source, **origin)
     if data.image_shape != run.spec.input_shape or list(data.class_names) != run.class_names:
         raise InputError(
-            f"the images are {data.image_shape} in {len(data.class_names)} classes, {', '.join(data.class_names[:5])}...; "
-            f"{str(run.path)!r} takes {run.spec.input_shape} in {len(run.class_names)} classes, {', '.join(run.class_names[:5])}..."
+            f"the images are {data.image_shape} in {_listed(data.class_names)}; "
+            f"{str(run.path)!r} takes {run.spec.input_shape} in {_listed(run.class_names)}"
         )
     counts = {name: len(split) for name, split in data.splits.items()}
     if own and counts != run.metrics["images"]:
@@ -87,10 +89,15 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     return data
 
 
+def _listed(class_names: list[str]) -> str:
+    more = ", ..." if len(class_names) > 8 else ""
+    return f"{len(class_names)} classes ({', '.join(class_names[:8])}{more})"
+
+
 def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
     height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if min(height, width) < 1:
-        raise InputError(f"image_size={image_size}: must be at least 1")
+    if not (1 <= height <= LARGEST_SIZE and 1 <= width <= LARGEST_SIZE):
+        raise InputError(f"image_size={image_size}: must be 1 to {LARGEST_SIZE}")
     return height, width

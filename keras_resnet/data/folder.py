@@ -12,6 +12,7 @@ from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
 from keras_resnet.data.images import SUFFIXES, decode, describe, reason
 from keras_resnet.errors import InputError, unknown
 
+LOG = logging.getLogger("keras_resnet")
 SPLIT_FOLDERS = {
     "train": ("train", "training"),
     "validation": ("val", "valid", "validation"),
@@ -44,8 +45,10 @@ def from_folder(
     for label, name in enumerate(class_names):
         if label not in splits["train"].labels:
             raise InputError(f"class {name!r} in {str(folder)!r} has no readable training image")
+    splits = complete(splits, repr(str(folder)))
+    _warn_of_classes(splits, class_names)
     return Dataset(
-        complete(splits, repr(str(folder))),
+        splits,
         class_names,
         shape,
         batch_size=batch_size,
@@ -141,8 +144,15 @@ def _each(action: Callable[[int], Any], paths: list[Path], skipped: dict[Path, s
     return results
 
 
+def _warn_of_classes(splits: dict[str, Split], class_names: list[str]) -> None:
+    for split, examples in splits.items():
+        missing = [name for label, name in enumerate(class_names) if label not in examples.labels]
+        if missing:
+            LOG.warning(f"no {split} images of {', '.join(missing)}")
+
+
 def _warn(skipped: dict[Path, str], total: int) -> None:
     if skipped:
         lines = [f"{len(skipped)} of {total} image files cannot be read and are left out:"]
         lines += [f"  {path}: {why}" for path, why in sorted(skipped.items())]
-        logging.getLogger("keras_resnet").warning("\n".join(lines))
+        LOG.warning("\n".join(lines))

@@ -15,7 +15,7 @@ def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
     """The file as uint8 pixels of `image_shape` (height, width, channels), with 1 (grey) or 3 (RGB) channels.
 
     Turned upright by its EXIF orientation; the first frame of an animation; scaled so that it covers the shape and cut to its
-    centre. InputError if there is no such file or it is not a readable image.
+    centre. Transparency is dropped. InputError if there is no such file or it is not a readable image.
     """
     if not Path(path).is_file():
         raise InputError(f"no image file at {str(path)!r}")
@@ -65,7 +65,7 @@ def is_grey(image: Image.Image) -> bool:
 def reason(error: Exception) -> str:
     """A Pillow error in a few words."""
     if "cannot identify image file" in str(error):
-        return "not an image"
+        return "its format is not recognised"
     return str(error) or type(error).__name__
 
 

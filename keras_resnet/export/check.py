@@ -94,7 +94,10 @@ def size(path: Path) -> int:
 def record(check: Check, folder: Path, scratch: Path) -> None:
     """Enter a check into `folder/report.json`. A failed one does not push out that of an older file which is still in place."""
     path = folder / "report.json"
-    rows = {row["file"]: row for row in json.loads(path.read_text(encoding="utf-8"))} if path.is_file() else {}
+    try:
+        rows = {row["file"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
+    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none yet, or damaged
+        rows = {}
     if check.passed or not (folder / check.file).exists():
         rows[check.file] = asdict(check)
     write_json(scratch / path.name, list(rows.values()))

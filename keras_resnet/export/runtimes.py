@@ -1,6 +1,7 @@
 """Open an exported file in its own runtime: TensorFlow, LiteRT, ONNX Runtime, or Keras for a `.keras` file."""
 
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,25 +26,33 @@ def open_artefact(path: str | Path) -> Runner:
     kind = "saved_model" if path.is_dir() else path.suffix
     if kind not in RUNTIMES or (path.is_dir() and not (path / "saved_model.pb").is_file()):
         raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
-    with opening(path):
-        return RUNTIMES[kind](path)
+    with explained(path, "cannot be opened, it may be damaged"):
+        runner = RUNTIMES[kind](path)
+
+    def run(images: np.ndarray) -> np.ndarray:
+        with explained(path, f"cannot take images of shape {images.shape}"):
+            return runner(images)
+
+    return run
 
 
 @contextmanager
-def opening(path: Path) -> Iterator[None]:
-    """Turn what a runtime raises for a damaged file, each its own kind, into an InputError that names the file."""
+def explained(path: Path, problem: str) -> Iterator[None]:
+    """Turn what a runtime raises, each its own kind, into an InputError that names the file."""
     try:
         yield
-    except (ImportError, MemoryError):
+    except (ImportError, MemoryError, InputError):
         raise
     except Exception as error:
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+        why = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        raise InputError(f"{str(path)!r} {problem}: {why}") from error
 
 
 def keras_model(path: Path) -> keras.Model:
     """The model in a `.keras` file, for prediction. InputError if it is damaged."""
-    with opening(path):
+    with explained(path, "cannot be opened, it may be damaged"):
+        if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+            raise ValueError("not a zip archive, as a Keras file is")
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
