@@ -51,13 +51,13 @@ def scratch(target: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _clear(folder)
 
 
 def put_in_place(source: Path, target: Path) -> None:
     """Give a finished file or folder in a `scratch` folder its name, in place of what has it.
 
-    A file is replaced at once. A folder has no name for an instant; if the process dies in it, `sweep` gives the old one back.
+    A file is replaced at once. Between two folders there is an instant with none; where it ends in it, the old one comes back.
     """
     folder, target = source.parent.absolute(), target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -69,19 +69,14 @@ def put_in_place(source: Path, target: Path) -> None:
 
 
 def sweep(target: Path) -> None:
-    """Remove the `scratch` folders that killed processes left for `target`; what one of them had moved aside comes back."""
+    """Clear the `scratch` folders that killed processes left for `target`."""
     target = target.absolute()
     for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
         if not leftover.is_dir():
             continue
         with _locked(leftover) as dead:
-            if not dead:
-                continue
-            for replaced in leftover.glob(f"{REPLACED}*"):
-                home = leftover.parent / unquote(replaced.name.removeprefix(REPLACED))
-                if not home.exists():
-                    os.rename(replaced, home)
-            shutil.rmtree(leftover, ignore_errors=True)
+            if dead:
+                _clear(leftover)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -97,6 +92,15 @@ def flush(path: Path, *, inside: bool = True) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON."""
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _clear(folder: Path) -> None:
+    """Remove a scratch folder; what was moved aside into it comes back where nothing took its place."""
+    for replaced in folder.glob(f"{REPLACED}*"):
+        home = folder.parent / unquote(replaced.name.removeprefix(REPLACED))
+        if not home.exists():
+            os.rename(replaced, home)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prefix(target: Path) -> str:

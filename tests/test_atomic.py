@@ -1,8 +1,8 @@
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 
@@ -36,19 +36,23 @@ def test_leftovers_of_dead_processes_are_swept_and_those_of_live_ones_stay(tmp_p
         assert {path.name for path in tmp_path.iterdir()} == {live.name, ".other.partial-dead", ".run.mine"}
 
 
-def test_what_a_dead_process_had_moved_aside_comes_back(tmp_path, monkeypatch):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "file").write_text("the run before")
-    monkeypatch.setattr(os, "replace", lambda *arguments: 1 / 0)  # dies between moving the old one away and the new one in
-    monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: None)
-    with pytest.raises(ZeroDivisionError), scratch(tmp_path / "run") as folder:
-        (folder / "new").mkdir()
-        put_in_place(folder / "new", tmp_path / "run")
-    assert not (tmp_path / "run").exists()
-    monkeypatch.undo()
+def test_what_a_dead_process_had_moved_aside_comes_back(tmp_path):
+    (tmp_path / ".run.partial-dead" / "replaced-run").mkdir(parents=True)
+    (tmp_path / ".run.partial-dead" / "replaced-run" / "file").write_text("the run before")
     sweep(tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     assert (tmp_path / "run" / "file").read_text() == "the run before"
+
+
+def test_a_folder_comes_back_where_its_replacement_fails(tmp_path, monkeypatch):
+    (tmp_path / "export" / "model").mkdir(parents=True)
+    (tmp_path / "export" / "model" / "weights").write_text("the model before")
+    monkeypatch.setattr(os, "replace", mock.Mock(side_effect=OSError("no space")))
+    with pytest.raises(OSError, match="no space"), scratch(tmp_path / "export") as folder:
+        (folder / "model").mkdir()
+        put_in_place(folder / "model", tmp_path / "export" / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    assert (tmp_path / "export" / "model" / "weights").read_text() == "the model before"
 
 
 def test_a_name_that_was_taken_meanwhile_is_not_replaced(tmp_path):
