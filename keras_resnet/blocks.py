@@ -13,8 +13,8 @@ from keras import KerasTensor, layers
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.spec import ResNetSpec, resolve
 
-Shortcut = Literal["identity", "projection", "padding", "none"]
-UNIT_FIELDS = ("block", "activation_order", "zero_init", "norm_momentum", "norm_epsilon")
+Shortcut = Literal["identity", "projection", "avg_projection", "padding", "none"]
+UNIT_FIELDS = ("block", "activation_order", "groups", "group_width", "squeeze", "zero_init", "norm_momentum", "norm_epsilon")
 
 
 def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fields: Any) -> KerasTensor:
@@ -84,23 +84,38 @@ def residual_branch(x: KerasTensor, width: int, spec: ResNetSpec, stride: int, n
     if spec.block == "basic":
         convolutions = [(width, 3, stride), (width, 3, 1)]
     else:
-        convolutions = [(width, 1, 1), (width, 3, stride), (width * spec.expansion, 1, 1)]
+        inner = spec.inner_width(width)
+        convolutions = [(inner, 1, 1), (inner, 3, stride), (width * spec.expansion, 1, 1)]
     before = spec.activation_order == "full_preactivation"
     for number, (filters, size, step) in enumerate(convolutions, start=1):
         zero = spec.zero_init and number == len(convolutions)
         if before and number > 1:
             x = norm_relu(x, spec, name, number)
-        x = convolution(x, filters, size, step, zero=zero and before, name=_join(name, f"conv{number}"))
+        groups = spec.groups if size > 1 else 1
+        x = convolution(x, filters, size, step, groups=groups, zero=zero and before, name=_join(name, f"conv{number}"))
         if not before:
             x = batch_norm(x, spec, zero=zero, name=_join(name, f"norm{number}"))
             if number < len(convolutions):
                 x = layers.Activation("relu", name=_join(name, f"relu{number}"))(x)
-    return x
+    return squeeze_excitation(x, spec.squeeze, _join(name, "squeeze")) if spec.squeeze else x
+
+
+def squeeze_excitation(x: KerasTensor, ratio: int, name: str | None) -> KerasTensor:
+    """Weigh the channels by their averages over space, through two 1x1 convolutions with bias (arXiv:1709.01507)."""
+    channels = x.shape[-1]
+    weight = ranked("GlobalAveragePooling", x)(keepdims=True, name=_join(name, "pool"))(x)
+    weight = ranked("Conv", x)(max(1, channels // ratio), 1, activation="relu", name=_join(name, "reduce"))(weight)
+    weight = ranked("Conv", x)(channels, 1, activation="sigmoid", name=_join(name, "expand"))(weight)
+    return layers.Multiply(name=_join(name, "scale"))([x, weight])
 
 
 def shortcut_path(x: KerasTensor, channels: int, spec: ResNetSpec, stride: int, kind: Shortcut, name: str | None) -> KerasTensor:
-    """The way around the branch, to `channels` channels: a 1x1 convolution, or subsampling and zeros, or nothing."""
-    if kind == "projection":
+    """The way around the branch, to `channels` channels: projection, subsampling and zeros, or nothing."""
+    if kind == "avg_projection" and stride > 1:
+        # padding="same" adds no pixels to the average: an odd last one counts alone.
+        x = ranked("AveragePooling", x)(stride, padding="same", name=_join(name, "shortcut_pool"))(x)
+        stride = 1
+    if kind in ("projection", "avg_projection"):
         x = convolution(x, channels, 1, stride, name=_join(name, "shortcut_conv"))
         return x if spec.activation_order == "full_preactivation" else batch_norm(x, spec, name=_join(name, "shortcut_norm"))
     if kind == "padding":
@@ -116,7 +131,7 @@ def shortcut_path(x: KerasTensor, channels: int, spec: ResNetSpec, stride: int, 
 
 
 def convolution(
-    x: KerasTensor, filters: int, size: int, stride: int = 1, *, zero: bool = False, name: str | None = None
+    x: KerasTensor, filters: int, size: int, stride: int = 1, *, groups: int = 1, zero: bool = False, name: str | None = None
 ) -> KerasTensor:
     """A convolution without bias, `size` odd, padded by `size // 2` on both sides as the papers and PyTorch do.
 
@@ -130,6 +145,7 @@ def convolution(
         size,
         strides=stride,
         padding="same" if stride == 1 else "valid",
+        groups=groups,
         use_bias=False,
         kernel_initializer="zeros" if zero else he_normal,
         name=name,

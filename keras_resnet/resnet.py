@@ -42,8 +42,12 @@ def normalize(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
 
 
 def stem(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
-    """First convolution, BatchNormalization, ReLU, max-pooling: in pre-activation networks too (arXiv:1603.05027, appendix)."""
-    size, stride = {"7x7": (7, 2), "3x3": (3, 1)}[spec.stem]
+    """First convolutions, BatchNormalization, ReLU, max-pooling: in pre-activation networks too (arXiv:1603.05027, appendix)."""
+    if spec.stem == "deep":
+        for number, stride in ((1, 2), (2, 1)):
+            x = convolution(x, spec.stem_width // 2, 3, stride, name=f"stem_conv{number}")
+            x = norm_relu(x, spec, "stem", number)
+    size, stride = {"7x7": (7, 2), "deep": (3, 1), "3x3": (3, 1)}[spec.stem]
     x = convolution(x, spec.stem_width, size, stride, name="stem_conv")
     x = norm_relu(x, spec, "stem")
     return max_pool(x, name="stem_pool") if spec.stem_pool else x

@@ -37,13 +37,21 @@ class ResNetSpec:
     """Two 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3."""
     activation_order: Literal["original", "full_preactivation"] = "original"
     """ReLU after the addition (arXiv:1512.03385), or BatchNormalization and ReLU before each convolution (arXiv:1603.05027)."""
-    shortcut: Literal["projection", "padding", "none"] = "projection"
-    """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), or strided subsampling and zero-padded
-    channels (option A). "none" leaves out every shortcut: a plain network."""
-    stem: Literal["7x7", "3x3"] = "7x7"
-    """First convolution: 7x7 with stride 2, or 3x3 with stride 1 for small images."""
+    groups: int = 1
+    """Groups of a bottleneck's 3x3 convolution, the cardinality of ResNeXt (arXiv:1611.05431)."""
+    group_width: int = 64
+    """Filters in each group where `widths` is 64, and in proportion elsewhere: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
+    squeeze: int | None = None
+    """Squeeze-and-excitation at the end of every branch, its channels divided by so much (arXiv:1709.01507: 16). None for none."""
+    shortcut: Literal["projection", "avg_projection", "padding", "none"] = "projection"
+    """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), the same after average pooling in place of
+    its stride (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A). "none" leaves out every
+    shortcut: a plain network."""
+    stem: Literal["7x7", "deep", "3x3"] = "7x7"
+    """First convolution: 7x7 with stride 2, three of 3x3 in its place (ResNet-C, arXiv:1812.01187), or 3x3 with stride 1 for small
+    images."""
     stem_width: int = 64
-    """Filters of the first convolution."""
+    """Filters of the stem; the first two convolutions of a deep one have half."""
     stem_pool: bool = True
     """3x3 max-pooling with stride 2 after the first convolution."""
     zero_init: bool = False
@@ -71,6 +79,10 @@ class ResNetSpec:
         """Output channels of a unit divided by its width."""
         return 4 if self.block == "bottleneck" else 1
 
+    def inner_width(self, width: int) -> int:
+        """Filters of the 3x3 convolution of a bottleneck unit of that width."""
+        return width * self.group_width // 64 * self.groups
+
     @property
     def layers(self) -> int:
         """Weighted layers on the longest path, the number in a network's name."""
@@ -93,8 +105,8 @@ def _check(spec: ResNetSpec) -> None:
     for name in ("depths", "widths", "input_shape"):
         if any(number < 1 for number in getattr(spec, name)):
             raise InputError(f"{name}={getattr(spec, name)}: every entry must be at least 1")
-    for name in ("stem_width", "classes"):
-        if getattr(spec, name) < 1:
+    for name in ("stem_width", "classes", "groups", "group_width", "squeeze"):
+        if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise InputError(f"{name}={getattr(spec, name)}: must be at least 1")
     if not 2 <= len(spec.input_shape) <= 4:
         raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
@@ -102,6 +114,12 @@ def _check(spec: ResNetSpec) -> None:
         raise InputError(
             f"norm_momentum={spec.norm_momentum}, norm_epsilon={spec.norm_epsilon}: expected 0 <= momentum < 1 and epsilon > 0"
         )
+    if spec.block == "basic" and (spec.groups, spec.group_width) != (1, 64):
+        raise InputError(f"groups={spec.groups}, group_width={spec.group_width}: only block='bottleneck' has groups")
+    if any(spec.inner_width(width) < 1 for width in spec.widths):
+        raise InputError(f"group_width={spec.group_width} leaves no filters where widths={spec.widths} is smallest")
+    if spec.stem == "deep" and spec.stem_width < 2:
+        raise InputError(f"stem_width={spec.stem_width}: stem='deep' needs at least 2")
     channels = (spec.stem_width, *(width * spec.expansion for width in spec.widths))
     if spec.shortcut == "padding" and any(after < before for before, after in pairwise(channels)):
         raise InputError(f"shortcut='padding' cannot shrink channels, but stem_width and widths give {channels}; use 'projection'")
@@ -135,6 +153,8 @@ RESNET50 = replace(RESNET34, block="bottleneck")
 RESNET101 = replace(RESNET50, depths=(3, 4, 23, 3))
 RESNET152 = replace(RESNET50, depths=(3, 8, 36, 3))
 V2: dict[str, Any] = {"activation_order": "full_preactivation"}
+C: dict[str, Any] = {"stem": "deep"}
+D: dict[str, Any] = {"stem": "deep", "shortcut": "avg_projection"}
 PLAIN: dict[str, Any] = {"shortcut": "none"}
 
 RESNET20 = ResNetSpec(
@@ -151,6 +171,9 @@ RESNET20 = ResNetSpec(
 
 HE2015 = "arXiv:1512.03385 Table 1, stride on the 3x3; count: torchvision"
 HE2016 = "arXiv:1603.05027 section 5; count: timm"
+BAG = "arXiv:1812.01187; count: timm"
+RESNEXT = "arXiv:1611.05431; count: torchvision"
+WIDE = "arXiv:1605.07146; count: torchvision"
 CIFAR = "arXiv:1512.03385 section 4.2, option A; count: Table 6, where it is rounded"
 
 VARIANTS = {
@@ -159,6 +182,21 @@ VARIANTS = {
     "resnet50": Variant(RESNET50, "25,557,032", HE2015),
     "resnet101": Variant(RESNET101, "44,549,160", HE2015),
     "resnet152": Variant(RESNET152, "60,192,808", HE2015),
+    "resnet26": Variant(
+        replace(RESNET50, depths=(2, 2, 2, 2)), "16.00M", "bottleneck ResNet of 26 layers after arXiv:1512.03385; count: timm"
+    ),
+    "resnet200": Variant(replace(RESNET50, depths=(3, 24, 36, 3)), "64.67M", "arXiv:1603.05027 section 5; count: timm"),
+    "resnet50c": Variant(replace(RESNET50, **C), "25.58M", BAG),
+    "resnet18d": Variant(replace(RESNET18, **D), "11.71M", BAG),
+    "resnet34d": Variant(replace(RESNET34, **D), "21.82M", BAG),
+    "resnet26d": Variant(replace(RESNET50, depths=(2, 2, 2, 2), **D), "16.01M", BAG),
+    "resnet50d": Variant(replace(RESNET50, **D), "25,576,264", BAG),
+    "resnet101d": Variant(replace(RESNET101, **D), "44,568,392", BAG),
+    "resnext50_32x4d": Variant(replace(RESNET50, groups=32, group_width=4), "25,028,904", RESNEXT),
+    "resnext101_32x8d": Variant(replace(RESNET101, groups=32, group_width=8), "88,791,336", RESNEXT),
+    "wide_resnet50_2": Variant(replace(RESNET50, group_width=128), "68,883,240", WIDE),
+    "wide_resnet101_2": Variant(replace(RESNET101, group_width=128), "126,886,696", WIDE),
+    "seresnet50": Variant(replace(RESNET50, squeeze=16), "28,088,024", "arXiv:1709.01507; count: timm"),
     "resnet18v2": Variant(replace(RESNET18, **V2), "11.69M", HE2016),
     "resnet34v2": Variant(replace(RESNET34, **V2), "21.80M", HE2016),
     "resnet50v2": Variant(replace(RESNET50, **V2), "25,549,352", HE2016),

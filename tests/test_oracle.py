@@ -18,6 +18,19 @@ def convolve(x, kernel, stride=1):
     )
 
 
+def convolve_groups(x, kernel, stride=1):
+    """Each group of output channels sees its own group of input channels."""
+    groups = x.shape[-1] // kernel.shape[2]
+    inputs, kernels = np.split(x, groups, axis=-1), np.split(kernel, groups, axis=-1)
+    return np.concatenate([convolve(*pair, stride) for pair in zip(inputs, kernels, strict=True)], axis=-1)
+
+
+def average_pool(x):
+    """The mean of each 2x2 window; one that reaches over the edge averages what there is."""
+    x = np.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=np.nan)
+    return np.nanmean([x[:, i::2, j::2] for i in range(2) for j in range(2)], axis=0)
+
+
 def normalize(x, gamma, beta, mean, variance, epsilon=1e-5):
     return gamma * (x - mean) / np.sqrt(variance + epsilon) + beta
 
@@ -43,7 +56,7 @@ class Oracle:
         self.weights = {layer.name: [np.float64(weight) for weight in layer.get_weights()] for layer in model.layers}
 
     def conv(self, x, name, stride=1):
-        return convolve(x, *self.weights[name], stride)
+        return convolve_groups(x, *self.weights[name], stride)
 
     def norm(self, x, name):
         return normalize(x, *self.weights[name])
@@ -51,7 +64,11 @@ class Oracle:
     def __call__(self, image):
         spec = self.spec
         mean, std = spec.normalization
-        x = self.conv((image - np.array(mean)) / np.array(std), "stem_conv", 2 if spec.stem == "7x7" else 1)
+        x = (image - np.array(mean)) / np.array(std)
+        if spec.stem == "deep":
+            for number in (1, 2):
+                x = relu(self.norm(self.conv(x, f"stem_conv{number}", 3 - number), f"stem_norm{number}"))
+        x = self.conv(x, "stem_conv", 2 if spec.stem == "7x7" else 1)
         x = relu(self.norm(x, "stem_norm"))
         x = max_pool(x) if spec.stem_pool else x
         for stage, depth in enumerate(spec.depths, start=1):
@@ -72,6 +89,7 @@ class Oracle:
         for number, step in enumerate(self.strides(stride), start=1):
             branch = relu(branch) if number > 1 else branch
             branch = self.norm(self.conv(branch, f"{name}_conv{number}", step), f"{name}_norm{number}")
+        branch = self.squeeze(branch, name)
         return relu(branch + self.shortcut(x, branch.shape[-1], name, stride))
 
     def preactivated(self, x, name, stride):
@@ -82,8 +100,17 @@ class Oracle:
         for number, step in enumerate(self.strides(stride), start=1):
             branch = relu(self.norm(branch, f"{name}_norm{number}")) if number > 1 else branch
             branch = self.conv(branch, f"{name}_conv{number}", step)
+        branch = self.squeeze(branch, name)
         changes = stride > 1 or x.shape[-1] != branch.shape[-1]
         return branch + self.shortcut(active if changes else x, branch.shape[-1], name, stride)
+
+    def squeeze(self, x, name):
+        """x times sigmoid(W2 relu(W1 mean(x) + b1) + b2), one weight for each channel."""
+        if not self.spec.squeeze:
+            return x
+        (reduce, bias1), (expand, bias2) = self.weights[f"{name}_squeeze_reduce"], self.weights[f"{name}_squeeze_expand"]
+        weight = relu(x.mean((1, 2), keepdims=True) @ reduce[0, 0] + bias1) @ expand[0, 0] + bias2
+        return x / (1 + np.exp(-weight))
 
     def shortcut(self, x, channels, name, stride):
         if self.spec.shortcut == "none":
@@ -92,6 +119,8 @@ class Oracle:
             return x
         if self.spec.shortcut == "padding":
             return np.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, channels - x.shape[-1])))
+        if self.spec.shortcut == "avg_projection" and stride == 2:
+            x, stride = average_pool(x), 1
         x = self.conv(x, f"{name}_shortcut_conv", stride)
         return self.norm(x, f"{name}_shortcut_norm") if f"{name}_shortcut_norm" in self.weights else x
 
@@ -109,18 +138,34 @@ def randomize(model, seed=0):
             layer.set_weights([generator.normal(0, np.sqrt(1 / fan_out(weight)), weight.shape) for weight in layer.get_weights()])
 
 
-@pytest.mark.parametrize("stem", ["7x7", "3x3"])
-@pytest.mark.parametrize("shortcut", ["projection", "padding", "none"])
-@pytest.mark.parametrize("order", ["original", "full_preactivation"])
-@pytest.mark.parametrize("block", ["basic", "bottleneck"])
-def test_forward_pass_equals_the_equations(block, order, shortcut, stem):
-    fields = {"block": block, "activation_order": order, "shortcut": shortcut, "stem": stem, "stem_pool": stem == "7x7"}
-    spec = kr.ResNetSpec(
-        depths=(2, 2), widths=(4, 8), stem_width=6 if shortcut != "padding" else 4, input_shape=(19, 22, 3), classes=5, **fields
-    )
+def assert_equal_to_the_oracle(**fields):
+    spec = kr.ResNetSpec(depths=(2, 2), widths=(4, 8), input_shape=(19, 22, 3), classes=5, **fields)
     model = kr.build(spec)
     randomize(model)
     image = np.random.default_rng(1).uniform(0, 255, (3, 19, 22, 3))
     expected = Oracle(spec, model)(image)
     assert expected.std() > 0.01  # the network is alive
     np.testing.assert_allclose(model.predict_on_batch(image.astype("float32")), expected, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("stem", ["7x7", "deep", "3x3"])
+@pytest.mark.parametrize("shortcut", ["projection", "avg_projection", "padding", "none"])
+@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_forward_pass_equals_the_equations(block, order, shortcut, stem):
+    styles = {"block": block, "activation_order": order, "shortcut": shortcut}
+    assert_equal_to_the_oracle(**styles, stem=stem, stem_pool=stem != "3x3", stem_width=4 if shortcut == "padding" else 6)
+
+
+@pytest.mark.parametrize("order", ["original", "full_preactivation"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"block": "bottleneck", "groups": 4, "group_width": 32},
+        {"block": "bottleneck", "group_width": 96},
+        {"block": "basic", "squeeze": 2},
+        {"block": "bottleneck", "groups": 2, "squeeze": 16},
+    ],
+)
+def test_groups_and_squeeze_equal_the_equations(fields, order):
+    assert_equal_to_the_oracle(**fields, activation_order=order)

@@ -9,7 +9,16 @@ from keras_resnet.spec import VARIANTS, name_of, resolve
 
 @pytest.mark.parametrize(
     ("name", "layers"),
-    [("resnet18", 18), ("resnet34v2", 34), ("resnet50", 50), ("resnet152v2", 152), ("resnet8", 8), ("plain110", 110)],
+    [
+        ("resnet18", 18),
+        ("resnet34v2", 34),
+        ("resnet50", 50),
+        ("resnet152v2", 152),
+        ("resnet8", 8),
+        ("plain110", 110),
+        ("resnet200", 200),
+        ("resnext101_32x8d", 101),
+    ],
 )
 def test_the_number_in_a_name_is_its_depth(name, layers):
     assert SPECS[name].layers == layers
@@ -41,6 +50,10 @@ def test_a_plain_twin_differs_by_its_shortcut_only():
         ({"normalize": "imagnet"}, "no normalization named 'imagnet'; did you mean 'imagenet'?"),
         ({"normalize": ((1, 2), (1, 2))}, "one for each of the 3 channels"),
         ({"normalize": ((1,), (0,))}, "positive standard deviations"),
+        ({"groups": 4}, "only block='bottleneck' has groups"),
+        ({"block": "bottleneck", "group_width": 4, "widths": (8, 8, 8, 8)}, "leaves no filters"),
+        ({"stem": "deep", "stem_width": 1}, "stem='deep' needs at least 2"),
+        ({"squeeze": 0}, "squeeze=0: must be at least 1"),
         ({"norm_momentum": 1.0}, "0 <= momentum < 1"),
         ({"shortcut": "padding", "widths": (64, 32, 16, 8)}, "cannot shrink channels"),
     ],
