@@ -46,12 +46,12 @@ def scratch(target: Path) -> Iterator[Path]:
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
-    folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-    with _locked(folder):
-        try:
-            yield folder
-        finally:
-            _clear(folder)
+    folder, lock = _new_locked_folder(target)
+    try:
+        yield folder
+    finally:
+        _clear(folder)
+        os.close(lock)
 
 
 def put_in_place(source: Path, target: Path) -> None:
@@ -72,11 +72,10 @@ def sweep(target: Path) -> None:
     """Clear the `scratch` folders that killed processes left for `target`."""
     target = target.absolute()
     for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
-        if not leftover.is_dir():
-            continue
-        with _locked(leftover) as dead:
-            if dead:
-                _clear(leftover)
+        lock = _lock(leftover)
+        if lock is not None:
+            _clear(leftover)
+            os.close(lock)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -99,6 +98,7 @@ def _clear(folder: Path) -> None:
     for replaced in folder.glob(f"{REPLACED}*"):
         home = folder.parent / unquote(replaced.name.removeprefix(REPLACED))
         if not home.exists():
+            home.parent.mkdir(parents=True, exist_ok=True)
             os.rename(replaced, home)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -118,16 +118,26 @@ def _rename_if_free(source: Path, target: Path) -> bool:
     return True
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Whether this process got the lock of a folder, which the system takes back from a process that ends in any way."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _new_locked_folder(target: Path) -> tuple[Path, int]:
+    """A new folder beside `target` and its lock; another one where a sweep took the first before it was locked."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        lock = _lock(folder)
+        if lock is not None:
+            return folder, lock
+
+
+def _lock(folder: Path) -> int | None:
+    """The lock of a folder, to be closed, or None if a living process has it. The system takes it from a process that ends."""
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # gone meanwhile, or not a folder
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.is_dir():
+            return descriptor
+    except BlockingIOError:
+        pass
+    os.close(descriptor)
+    return None

@@ -48,6 +48,7 @@ def program(version: Annotated[bool, typer.Option("--version", help="Show the ve
     """Residual networks for Keras 3: train, evaluate, predict, export."""
     if version:
         print(f"keras-resnet {__version__}")
+        raise typer.Exit
 
 
 @app.command("list", epilog="Example: keras-resnet list --json")

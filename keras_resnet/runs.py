@@ -26,6 +26,7 @@ CONTENTS = {
     "model.keras": "the network with the weights of the best epoch on the validation images",
     "last.weights.h5": "the weights after the last epoch",
 }
+LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
 ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
 
 
@@ -59,12 +60,12 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """What it reached and what it cost."""
-        return self._parsed("metrics.json", json.loads)
+        return self._parsed("metrics.json", _object)
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """Arguments of `keras_resnet.data.load`; `source` is None for a run trained on arrays."""
-        return self._parsed("data.json", json.loads)
+        return self._parsed("data.json", _object)
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -93,9 +94,21 @@ class Run:
             raise InputError(f"{str(self.path / name)!r} is damaged: {error}") from None
 
 
+def _object(text: str) -> dict[str, Any]:
+    """JSON that is an object; ValueError if it is something else."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, found {type(content).__name__}")
+    return content
+
+
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
     """`out` as a path where a run can and may be written. InputError if it cannot, or if something is there that must stay."""
     out = Path(out)
+    if Path.cwd().is_relative_to(os.path.abspath(out)):
+        raise InputError(f"{str(out)!r} holds the current folder; choose another")
+    if len(os.fsencode(out.name)) > LONGEST_NAME:
+        raise InputError(f"the name {out.name!r} is longer than {LONGEST_NAME} bytes")
     ancestor = next(path for path in out.absolute().parents if path.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
         raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a folder that one may write in")

@@ -7,6 +7,7 @@ import csv
 import logging
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,9 @@ def fit(
     """
     if not hasattr(data, "training_batches"):
         raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
-    if not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed}: must be at least 0 and below 2**32")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
+    seed = int(seed)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = _fitting(recipes.resolve(recipe), len(data.splits["train"]))
     data = replace(data, batch_size=recipe.batch_size)

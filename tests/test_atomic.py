@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from keras_resnet.atomic import put_in_place, scratch, sweep, write_whole
+from keras_resnet.atomic import _lock, put_in_place, scratch, sweep, write_whole
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -65,6 +65,24 @@ def test_a_name_that_was_taken_meanwhile_is_not_replaced(tmp_path):
     assert write_whole(tmp_path / "run", fill) == tmp_path / "run-3"
     assert (tmp_path / "run" / "thesis").read_text() == "years of work"
     assert (tmp_path / "run-3" / "new").exists()
+
+
+def test_what_had_been_moved_out_of_a_missing_folder_comes_back(tmp_path):
+    (tmp_path / ".export.partial-dead" / "replaced-export%2Fsaved_model").mkdir(parents=True)
+    with scratch(tmp_path / "export"):
+        assert (tmp_path / "export" / "saved_model").is_dir()
+
+
+def test_a_sweep_in_the_wrong_moment_costs_a_new_folder_only(tmp_path, monkeypatch):
+    def sweep_first(folder):
+        monkeypatch.undo()
+        sweep(tmp_path / "run")
+        return _lock(folder)
+
+    monkeypatch.setattr("keras_resnet.atomic._lock", sweep_first)
+    with scratch(tmp_path / "run") as folder:
+        assert folder.is_dir()
+        assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_put_in_place_replaces_files_and_folders(tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import itertools
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet import InputError
+from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import Dataset, Split, shift_and_flip, split_by_class
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import describe, fit_pixels
@@ -154,6 +156,21 @@ def test_a_class_may_be_called_train(photos):
     assert kr.data.load(photos).class_names == ["dark_above", "train"]
 
 
+@pytest.mark.parametrize("size", [8.0, "8", (8,), (8, 8, 3), (8.5, 8), True, object()])
+def test_an_image_size_of_another_form_is_refused(photos, size):
+    with pytest.raises(InputError, match="expected one whole number or two"):
+        kr.data.load(photos, image_size=size)
+
+
+def test_numpy_sizes_and_names_can_be_saved(photos):
+    data = kr.data.load(photos, image_size=np.int64(8))
+    assert json.loads(json.dumps(data.origin))["image_size"] == [8, 8]
+    assert from_arrays(good(), class_names=np.array(["a", "b"])).class_names == ["a", "b"]
+    for names in ([1, 2], ["a", "b\nc"], ["a", ""]):
+        with pytest.raises(InputError, match="class_names must be text of one line each"):
+            from_arrays(good(), class_names=names)
+
+
 def test_a_shift_beyond_the_image_is_refused(digits):
     with pytest.raises(InputError, match=r"crop=8 is too far for images of \(8, 8, 1\)"):
         digits.training_batches(32, crop=8)
@@ -186,7 +203,7 @@ def test_formats_grey_and_size(tmp_path, suffix):
     assert np.abs(images.mean((1, 2, 3)) - np.array([40, 200])[labels]).max() < 2
     assert kr.data.load(tmp_path, image_size=16).image_shape[:2] == (16, 16)
     for size in (0, -3):
-        with pytest.raises(InputError, match="must be 1 to 8192"):
+        with pytest.raises(InputError, match="1 to 8192"):
             kr.data.load(tmp_path, image_size=size)
 
 
@@ -361,6 +378,13 @@ def test_a_set_is_prepared_where_it_is_not_yet(shapes, tmp_path, name, channels)
     images, labels = gathered(data.test)
     assert np.abs(images.mean((1, 2, 3)) - np.array([50, 200])[labels]).max() < 1
     assert kr.data.load(name, data_dir=tmp_path).image_shape == (224, 224, channels)
+    shutil.copytree(tmp_path / "tiny_shapes", tmp_path / "my_own")  # prepared elsewhere, by code that is not here
+    for info in (tmp_path / "my_own").rglob("dataset_info.json"):
+        info.write_text(info.read_text().replace("tiny_shapes", "my_own"))
+    for file in (tmp_path / "my_own").rglob("tiny_shapes-*"):
+        file.rename(file.with_name(file.name.replace("tiny_shapes", "my_own")))
+    config = name.partition("/")[2]
+    assert len(kr.data.load(f"my_own/{config}" if config else "my_own", data_dir=tmp_path, image_size=8).examples("all")) == 26
     with pytest.raises(InputError, match=r"tiny_shapes/none' is not in .* and cannot be prepared"):
         kr.data.load("tiny_shapes/none", data_dir=tmp_path)
 

@@ -135,6 +135,16 @@ def test_a_file_outside_its_tolerance_is_not_put_in_place(run, digits, tmp_path,
     assert json.loads((copy.export_path / "report.json").read_text())[0]["passed"] is True
 
 
+def test_a_file_that_does_not_run_is_a_failed_check(run, tmp_path):
+    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+    junk = dataclasses.replace(TARGETS["model_int8.tflite"], write=lambda model, path, calibration: path.write_bytes(b"junk"))
+    row, other = export(copy, [junk, TARGETS["model_float32.tflite"]])
+    assert not row.passed
+    assert "cannot be opened" in row.problem
+    assert other.passed
+    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", "report.json"}
+
+
 def test_the_largest_difference_is_held_to_its_tolerance():
     outputs = np.array([[100.0, 0.0], [0.0, 50.0]])
     target = TARGETS["model.onnx"]

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,11 @@ def test_check_free(tmp_path):
     assert check_free(tmp_path, overwrite=True) == tmp_path
     with pytest.raises(InputError, match="is not a folder that one may write in"):
         check_free(tmp_path / "spec.json" / "run")
+    for out in (".", "..", "/", Path.cwd().parent):
+        with pytest.raises(InputError, match="holds the current folder"):
+            check_free(out)
+    with pytest.raises(InputError, match="longer than 200 bytes"):
+        check_free(tmp_path / ("x" * 245))
     (tmp_path / "link").symlink_to(tmp_path)
     assert check_free(tmp_path / "link", overwrite=True) == tmp_path
     (tmp_path / "dangling").symlink_to("nowhere")
@@ -50,6 +56,9 @@ def test_labels_are_as_many_as_classes(run, tmp_path):
     (copy.path / "labels.txt").write_text("\n".join("012345678") + "\n")
     with pytest.raises(InputError, match="9 names for 10 classes"):
         Run.open(copy.path).class_names  # noqa: B018
+    (copy.path / "data.json").write_text('["digits"]')
+    with pytest.raises(InputError, match=r"data\.json' is damaged: expected an object, found list"):
+        Run.open(copy.path).data  # noqa: B018
     (copy.path / "metrics.json").unlink()
     with pytest.raises(InputError, match=r"has no metrics.json"):
         Run.open(copy.path).metrics  # noqa: B018

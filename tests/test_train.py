@@ -207,8 +207,9 @@ def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
 
 def test_what_cannot_be_trained_is_refused(digits, tmp_path):
     spec = dataclasses.replace(kr.SPECS["resnet8"], classifier_activation="sigmoid")
-    with pytest.raises(InputError, match="seed=-1: must be at least 0"):
-        kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=-1, verbose=0)
+    for seed in (-1, "3", 2**32):
+        with pytest.raises(InputError, match="must be a whole number of at least 0 and below"):
+            kr.fit("resnet8", SHORT, digits, tmp_path / "run", seed=seed, verbose=0)
     with pytest.raises(InputError, match="sigmoid"):
         kr.fit(spec, SHORT, digits, tmp_path / "run", verbose=0)
     with pytest.raises(InputError, match=r"expected images from .*, received str"):

@@ -3,6 +3,7 @@
 `load` finds the source, `Dataset` holds the splits and batches them. TensorFlow is loaded when batches are made.
 """
 
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,8 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     have changed in number: the splits would differ, and images that it was trained on be among the test images.
     """
     origin = dict(run.data)
+    if not set(origin) <= {"source", "data_dir", "image_size"}:
+        raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
     trained_on = origin.pop("source", None)
     if source is None and trained_on is None:
         raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
@@ -81,9 +84,10 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
             f"{str(run.path)!r} takes {run.spec.input_shape} in {_listed(run.class_names)}"
         )
     counts = {name: len(split) for name, split in data.splits.items()}
-    if own and counts != run.metrics["images"]:
+    before = run.metrics.get("images")
+    if own and counts != before:
         raise InputError(
-            f"the images of {trained_on!r} have changed since training, {run.metrics['images']} then, {counts} now: test images "
+            f"the images of {trained_on!r} have changed since training, {before} then, {counts} now: test images "
             "could be ones that it was trained on; train again, or pass other images as data"
         )
     return data
@@ -94,10 +98,11 @@ def _listed(class_names: list[str]) -> str:
     return f"{len(class_names)} classes ({', '.join(class_names[:8])}{more})"
 
 
-def _size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _size(image_size: Any) -> tuple[int, int] | None:
     if image_size is None:
         return None
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    if not (1 <= height <= LARGEST_SIZE and 1 <= width <= LARGEST_SIZE):
-        raise InputError(f"image_size={image_size}: must be 1 to {LARGEST_SIZE}")
-    return height, width
+    sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
+    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or not all(1 <= side <= LARGEST_SIZE for side in sides):
+        raise InputError(f"image_size={image_size!r}: expected one whole number or two, 1 to {LARGEST_SIZE}")
+    return int(sides[0]), int(sides[1])

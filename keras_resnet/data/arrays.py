@@ -70,9 +70,11 @@ def _check_pixels(name: str, images: np.ndarray) -> None:
 
 def _class_names(parts: dict[str, tuple[np.ndarray, np.ndarray]], given: list[str] | None) -> list[str]:
     labels = np.concatenate([labels for _, labels in parts.values()])
-    classes = len(given) if given else int(labels.max()) + 1
+    if given is not None and not all(isinstance(name, str) and name.splitlines() == [name] for name in given):
+        raise InputError(f"class_names must be text of one line each, received {list(given)}")
+    classes = int(labels.max()) + 1 if given is None else len(given)
     if labels.min() < 0 or labels.max() >= classes:
         raise InputError(f"labels must be 0..{classes - 1} for {classes} classes, received {labels.min()}..{labels.max()}")
     if classes < 2:
         raise InputError("labels of at least two classes are needed, received one")
-    return list(given) if given else [str(label) for label in range(classes)]
+    return [str(name) for name in given] if given is not None else [str(label) for label in range(classes)]

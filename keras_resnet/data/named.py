@@ -60,17 +60,17 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
         raise InputError(f"no folder {name!r} to read images from")
     import tensorflow_datasets as tfds
 
-    known = tfds.list_builders()
-    head, slash, _ = name.partition("/")
-    if slash and head not in known:
-        raise InputError(f"no folder {name!r} to read images from")
-    if head.partition(":")[0] not in known:
-        raise unknown("image set or folder", name, ["digits", *known])
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         if not Path(builder.data_path).is_dir():
             builder.download_and_prepare()
-    except Exception as error:  # no such version or configuration, no network, a full disk
+    except Exception as error:  # no such set, version or configuration, no network, a full disk
+        known = tfds.list_builders()
+        head, slash, _ = name.partition("/")
+        if slash and head not in known:
+            raise InputError(f"no folder {name!r} to read images from") from None
+        if head.partition(":")[0] not in known:
+            raise unknown("image set or folder", name, ["digits", *known]) from None
         where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{name!r} is not in {where} and cannot be prepared: {why}") from error

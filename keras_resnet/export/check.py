@@ -3,31 +3,33 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from keras_resnet.atomic import put_in_place, write_json
 from keras_resnet.data import Dataset
+from keras_resnet.errors import InputError
 from keras_resnet.export.runtimes import Runner, open_artefact
 from keras_resnet.export.targets import Target
 from keras_resnet.spec import ResNetSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One exported file against the Keras model on the same images."""
 
     file: str
     bytes: int
-    max_difference: float
-    """Largest absolute difference of any output (logit)."""
-    top1_agreement: float
+    max_difference: float | None = None
+    """Largest absolute difference of any output (logit); None if the file does not run."""
+    top1_agreement: float = 0.0
     """Share of images with the same top-1 answer."""
-    accuracy: float
+    accuracy: float = 0.0
     keras_accuracy: float
     images: int
     passed: bool
-    problem: str
+    problem: str = ""
     """Which tolerance was missed and by how much; empty if none."""
 
 
@@ -56,18 +58,22 @@ def probabilities(outputs: np.ndarray, spec: ResNetSpec) -> np.ndarray:
 
 def compare(target: Target, path: Path, reference: np.ndarray, data: Dataset, min_agreement: float | None = None) -> Check:
     """Run the file at `path` over the test images and hold its outputs against `reference`."""
-    outputs, labels = outputs_of(open_artefact(path), data), data.splits["test"].labels
+    labels = data.splits["test"].labels
+    facts: dict[str, Any] = {"file": target.file, "bytes": size(path), "images": len(labels)}
+    keras_accuracy = top1_accuracy(reference, labels)
+    try:
+        outputs = outputs_of(open_artefact(path), data)
+    except InputError as error:
+        return Check(**facts, keras_accuracy=keras_accuracy, passed=False, problem=str(error))
     agreement = float(np.mean(outputs.argmax(1) == reference.argmax(1)))
     difference = float(np.max(np.abs(outputs - reference)))
     problem = _problem(target, agreement, difference, reference, min_agreement)
     return Check(
-        file=target.file,
-        bytes=size(path),
+        **facts,
         max_difference=difference,
         top1_agreement=agreement,
         accuracy=top1_accuracy(outputs, labels),
-        keras_accuracy=top1_accuracy(reference, labels),
-        images=len(labels),
+        keras_accuracy=keras_accuracy,
         passed=not problem,
         problem=problem,
     )
