@@ -85,7 +85,7 @@ class ResNetSpec:
 
     @property
     def layers(self) -> int:
-        """Weighted layers on the longest path, the number in a network's name."""
+        """Weighted layers on the longest path, the number in a name (Wide ResNets for CIFAR count two projections more)."""
         return sum(self.depths) * (3 if self.block == "bottleneck" else 2) + 2
 
     @property
@@ -169,6 +169,10 @@ RESNET20 = ResNetSpec(
     classes=10,
 )
 
+RESNET110 = replace(RESNET20, depths=(18, 18, 18))
+RESNET164V2 = replace(RESNET110, block="bottleneck", shortcut="projection", **V2)
+WRN = replace(RESNET20, depths=(4, 4, 4), widths=(160, 320, 640), shortcut="projection", **V2)  # 6n + 4 layers, projections counted
+
 HE2015 = "arXiv:1512.03385 Table 1, stride on the 3x3; count: torchvision"
 HE2016 = "arXiv:1603.05027 section 5; count: timm"
 BAG = "arXiv:1812.01187; count: timm"
@@ -187,16 +191,21 @@ VARIANTS = {
     ),
     "resnet200": Variant(replace(RESNET50, depths=(3, 24, 36, 3)), "64.67M", "arXiv:1603.05027 section 5; count: timm"),
     "resnet50c": Variant(replace(RESNET50, **C), "25.58M", BAG),
+    "resnet101c": Variant(replace(RESNET101, **C), "44.57M", BAG),
     "resnet18d": Variant(replace(RESNET18, **D), "11.71M", BAG),
     "resnet34d": Variant(replace(RESNET34, **D), "21.82M", BAG),
     "resnet26d": Variant(replace(RESNET50, depths=(2, 2, 2, 2), **D), "16.01M", BAG),
     "resnet50d": Variant(replace(RESNET50, **D), "25,576,264", BAG),
     "resnet101d": Variant(replace(RESNET101, **D), "44,568,392", BAG),
+    "resnet152d": Variant(replace(RESNET152, **D), "60.21M", BAG),
     "resnext50_32x4d": Variant(replace(RESNET50, groups=32, group_width=4), "25,028,904", RESNEXT),
     "resnext101_32x8d": Variant(replace(RESNET101, groups=32, group_width=8), "88,791,336", RESNEXT),
+    "resnext101_64x4d": Variant(replace(RESNET101, groups=64, group_width=4), "83.46M", RESNEXT),
     "wide_resnet50_2": Variant(replace(RESNET50, group_width=128), "68,883,240", WIDE),
     "wide_resnet101_2": Variant(replace(RESNET101, group_width=128), "126,886,696", WIDE),
     "seresnet50": Variant(replace(RESNET50, squeeze=16), "28,088,024", "arXiv:1709.01507; count: timm"),
+    "seresnet101": Variant(replace(RESNET101, squeeze=16), "49.33M", "arXiv:1709.01507; count: timm"),
+    "seresnet152": Variant(replace(RESNET152, squeeze=16), "66.82M", "arXiv:1709.01507; count: timm"),
     "resnet18v2": Variant(replace(RESNET18, **V2), "11.69M", HE2016),
     "resnet34v2": Variant(replace(RESNET34, **V2), "21.80M", HE2016),
     "resnet50v2": Variant(replace(RESNET50, **V2), "25,549,352", HE2016),
@@ -209,7 +218,12 @@ VARIANTS = {
     "resnet32": Variant(replace(RESNET20, depths=(5, 5, 5)), "0.46M", CIFAR),
     "resnet44": Variant(replace(RESNET20, depths=(7, 7, 7)), "0.66M", CIFAR),
     "resnet56": Variant(replace(RESNET20, depths=(9, 9, 9)), "0.85M", CIFAR),
-    "resnet110": Variant(replace(RESNET20, depths=(18, 18, 18)), "1,727,962", CIFAR),
+    "resnet110": Variant(RESNET110, "1,727,962", CIFAR),
+    "resnet110v2": Variant(replace(RESNET110, **V2), "1.7M", "arXiv:1603.05027"),
+    "resnet164v2": Variant(RESNET164V2, "1.7M", "arXiv:1603.05027"),
+    "wrn16_8": Variant(replace(WRN, depths=(2, 2, 2), widths=(128, 256, 512)), "11.0M", "arXiv:1605.07146"),
+    "wrn28_10": Variant(WRN, "36.5M", "arXiv:1605.07146"),
+    "wrn40_4": Variant(replace(WRN, depths=(6, 6, 6), widths=(64, 128, 256)), "8.9M", "arXiv:1605.07146"),
 }
 for _name in ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
     _twin = VARIANTS[_name]  # option A has no weights: the plain twin has as many
