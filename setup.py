@@ -28,7 +28,7 @@ setup(
     package_data={"keras_resnet": ["py.typed"]},
     install_requires=["keras>=3.15.1", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "typer>=0.28"],
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["keras-resnet=keras_resnet.cli:main"]},
+    entry_points={"console_scripts": ["keras-resnet=keras_resnet.__main__:main"]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Developers",

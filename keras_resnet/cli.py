@@ -1,10 +1,6 @@
-"""The command line: each command is a few lines that call one function of the package, and loads it only then.
-
-Exit codes: 0; 2 for the caller's mistake, told in one line; 1 for everything else that fails.
-"""
+"""The command line: each command is a few lines that call one function of the package, and loads it only then."""
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +10,7 @@ import typer
 
 from keras_resnet import __version__, fields, recipes, runs
 from keras_resnet.console import quiet, show_json, show_table
-from keras_resnet.errors import Diverged, InputError, unknown
+from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipes import PROTOCOLS, Recipe
 from keras_resnet.runs import Run
 from keras_resnet.spec import VARIANTS, ResNetSpec, resolve
@@ -26,7 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-INTERRUPTED = 130  # exit code after Ctrl-C
 SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
@@ -274,29 +269,3 @@ def fail_unless_passed(checks: list[Any]) -> None:
         print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
-
-
-def main() -> int:
-    """The program: errors that the caller can mend are one line."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Operations of a training step in a fixed order: the same seed then gives the same weights, bit for bit.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-    try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
-        return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code
-    except InputError as error:
-        return fail(str(error), 2)
-    except Diverged as error:
-        return fail(str(error), 1)
-    except ModuleNotFoundError as error:
-        return fail(f"this needs {error.name}, which is not installed; the extra 'all' of this package brings it", 1)
-    except typer.TyperException as error:
-        return fail(error.format_message(), error.exit_code)
-    except OSError as error:  # a full disk, no permission
-        return fail(str(error), 1)
-
-
-def fail(message: str, code: int) -> int:
-    """Print one line and give the exit code back."""
-    print(f"keras-resnet: {message}", file=sys.stderr)
-    return code

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet import VARIANTS
-from keras_resnet.cli import main
+from keras_resnet.__main__ import main
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "export": LIGHT | {"data", "export"},
     "cli": LIGHT | {"__version__"},
     "__init__": set(),
+    "__main__": {"cli", "errors"},
 }
 OUTSIDE = {
     **dict.fromkeys(LIGHT, set()),
@@ -27,6 +28,7 @@ OUTSIDE = {
     **dict.fromkeys(IMAGES, {"numpy", "PIL"}),
     "export": {"keras", "numpy"},
     "cli": {"typer"},
+    "__main__": {"typer"},
     "__init__": set(),
 }
 
@@ -57,7 +59,7 @@ def test_help_and_list_load_no_framework(action):
     script = f"""
 import sys
 def main(*arguments):
-    from keras_resnet.cli import main
+    from keras_resnet.__main__ import main
     sys.argv = ["keras-resnet", *arguments]
     assert main() == 0
 {action}

@@ -39,7 +39,7 @@ COMMANDS = [INSTALL.sub("", line) for block in blocks("sh") for line in block.sp
 def test_shell(command, folder):
     program, *arguments = shlex.split(command)
     assert program == "keras-resnet"
-    script = "import sys; from keras_resnet.cli import main; sys.exit(main())"
+    script = "import sys; from keras_resnet.__main__ import main; sys.exit(main())"
     done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=folder, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     if "predict" in command:

@@ -1,0 +1,44 @@
+"""The program `keras-resnet`: the commands of `cli.py`, with every expected failure told in one line.
+
+Exit codes: 0; 2 for the caller's mistake; 130 after Ctrl-C; 1 for everything else that fails.
+"""
+
+import os
+import sys
+
+import typer
+
+from keras_resnet.cli import app
+from keras_resnet.errors import Diverged, InputError
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """The program: errors that the caller can mend are one line."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Operations of a training step in a fixed order: the same seed then gives the same weights, bit for bit.
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
+        return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code
+    except InputError as error:
+        return fail(str(error), 2)
+    except Diverged as error:
+        return fail(str(error), 1)
+    except ModuleNotFoundError as error:
+        return fail(f"this needs {error.name}, which is not installed; the extra 'all' of this package brings it", 1)
+    except typer.TyperException as error:
+        return fail(error.format_message(), error.exit_code)
+    except OSError as error:  # a full disk, no permission
+        return fail(str(error), 1)
+
+
+def fail(message: str, code: int) -> int:
+    """Print one line and give the exit code back."""
+    print(f"keras-resnet: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
