@@ -127,7 +127,7 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
 
 
 def is_run(path: Path) -> bool:
-    """Whether there is a complete run in that folder."""
+    """Whether there is a run in that folder."""
     try:
         Run.open(path)
     except InputError:

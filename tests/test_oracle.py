@@ -18,9 +18,8 @@ def convolve(x, kernel, stride=1):
     )
 
 
-def convolve_groups(x, kernel, stride=1):
+def convolve_groups(x, kernel, stride, groups):
     """Each group of output channels sees its own group of input channels."""
-    groups = x.shape[-1] // kernel.shape[2]
     inputs, kernels = np.split(x, groups, axis=-1), np.split(kernel, groups, axis=-1)
     return np.concatenate([convolve(*pair, stride) for pair in zip(inputs, kernels, strict=True)], axis=-1)
 
@@ -56,7 +55,8 @@ class Oracle:
         self.weights = {layer.name: [np.float64(weight) for weight in layer.get_weights()] for layer in model.layers}
 
     def conv(self, x, name, stride=1):
-        return convolve_groups(x, *self.weights[name], stride)
+        grouped = self.spec.block == "bottleneck" and name.startswith("stage") and name.endswith("_conv2")
+        return convolve_groups(x, *self.weights[name], stride, self.spec.groups if grouped else 1)
 
     def norm(self, x, name):
         return normalize(x, *self.weights[name])
