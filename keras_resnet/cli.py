@@ -10,10 +10,12 @@ import typer
 
 from keras_resnet import __version__, fields, recipes, runs
 from keras_resnet.console import quiet, show_json, show_table
+from keras_resnet.cost import Cost, cost_of
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipes import PROTOCOLS, Recipe
 from keras_resnet.runs import Run
-from keras_resnet.spec import VARIANTS, ResNetSpec, resolve
+from keras_resnet.spec import ResNetSpec
+from keras_resnet.variants import VARIANTS, resolve
 
 app = typer.Typer(
     add_completion=False,
@@ -64,29 +66,65 @@ def list_(
         {
             "network": name,
             "layers": row.spec.layers,
-            "parameters": row.parameters or None,
             "input": "x".join(map(str, row.spec.input_shape)),
+            "parameters": counted.trainable,
+            "multiply_adds": counted.multiply_adds,
+            **({"published": {"parameters": row.parameters, "multiply_adds": row.multiply_adds}} if as_json else {}),
             "source": row.source,
         }
         for name, row in VARIANTS.items()
+        for counted in [cost_of(row.spec)]
     ]
     show_table(rows, as_json=as_json)
 
 
-@app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3")
-def show(network: Annotated[str, typer.Argument(help="Name of a network.")], set_: Set = None, as_json: Json = False) -> None:
-    """Show a network: its fields, and the output and parameters of each stage."""
+@app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3 --train-memory")
+def show(
+    network: Annotated[str, typer.Argument(help="Name of a network.")],
+    set_: Set = None,
+    train_memory: Annotated[bool, typer.Option("--train-memory", help="Memory of training, and what remat=True saves.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a batch, for --train-memory.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
     spec = resolve(network, **changes(set_, ResNetSpec)[ResNetSpec])
-    load_backend()
-    from keras_resnet.resnet import build, stages
-
-    parts = stages(build(spec))
+    counted = cost_of(spec)
+    memory = training_memory(counted, batch) if train_memory else []
     if as_json:
-        show_json({"network": network, "spec": asdict(spec), "stages": parts})
+        totals = {name: value for name, value in asdict(counted).items() if name != "layers"}
+        shown = {"network": network, "spec": asdict(spec), "stages": counted.parts, "cost": totals}
+        show_json({**shown, "train_memory": memory} if memory else shown)
         return
     show_table([{"field": name, "value": json.dumps(value)} for name, value in asdict(spec).items()])
     print()
-    show_table(parts)
+    show_table(counted.parts)
+    print()
+    sizes = {
+        "activations alive at a time, inference, one image": counted.inference_memory,
+        "activations kept, training, one image": counted.training_memory,
+        "float32 .tflite file (estimate)": counted.tflite_float32,
+        "int8 .tflite file (estimate)": counted.tflite_int8,
+    }
+    show_table([{"size": label, "kB": round(size / 1e3)} for label, size in sizes.items()])
+    if memory:
+        print()
+        show_table(memory)
+
+
+def training_memory(counted: Cost, batch: int) -> list[dict[str, Any]]:
+    """Rows in MB: training with all activations kept, and with every unit recomputed."""
+    return [
+        {
+            "training": label,
+            "batch": batch,
+            "activations_MB": round(batch * activations / 1e6),
+            "total_MB": round(counted.training_bytes(batch, remat=remat) / 1e6),
+        }
+        for label, remat, activations in (
+            ("everything kept", False, counted.training_memory),
+            ("remat=True", True, counted.remat_memory),
+        )
+    ]
 
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
@@ -164,7 +202,7 @@ def predict(
     from keras_resnet.data import read_image
     from keras_resnet.export import open_artefact, probabilities
 
-    pixels = [read_image(image, opened.spec.input_shape) for image in images]
+    pixels = [read_image(image, opened.spec.require_sizes("what a picture is brought to")) for image in images]
     with quiet():
         runner = open_artefact(path)
         shares = [probabilities(runner(image[None]), opened.spec)[0] for image in pixels]

@@ -1,102 +1,143 @@
-"""From a spec to a plain functional `keras.Model`: stem, stages, head. The units inside are in `blocks.py`."""
+"""A whole network described: stem, stages, head. The units inside are in `blocks.py`, Keras layers are made in `layers.py`."""
 
-import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
-import keras
-from keras import KerasTensor, layers
+from keras_resnet.blocks import Unit, antialias, convolution, max_pool, preactivate, residual_unit, steps
+from keras_resnet.errors import InputError
+from keras_resnet.graph import Activate, Dense, Dropout, GlobalPool, Input, Node, Rescale
+from keras_resnet.spec import ResNetSpec
 
-from keras_resnet.blocks import Shortcut, convolution, max_pool, norm_relu, ranked, residual_unit
-from keras_resnet.spec import ResNetSpec, name_of, resolve
+Pooling = Literal["avg", "max"]
 
 
-def build(spec: str | ResNetSpec, *, name: str | None = None, **fields: Any) -> keras.Model:
-    """The network of `spec` with fresh weights.
+class Network(NamedTuple):
+    """The nodes of a network that others ask for."""
 
-    Args:
-        spec: a name in `SPECS`, or a `ResNetSpec`.
-        name: name of the model; if None the name in `SPECS`, or "custom" for a network that is not there.
-        fields: fields of the spec to change, such as `classes` and `input_shape`.
+    image: Input
+    maps: tuple[Node, ...]
+    """C1, the stem before its pooling, and C2, C3, ...: the stages, activated; the last one is what the head pools."""
 
-    Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
-    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`, counted from 1.
 
-    >>> build("resnet50", classes=10).count_params()
-    23581642
-    """
-    spec = resolve(spec, **fields)
-    image = keras.Input(spec.input_shape, name="image")
+def describe(spec: ResNetSpec) -> Network:
+    """Stem and stages of `spec`."""
+    image = Input(inputs=(), name="image", given=spec.input_shape)
     x = stem(normalize(image, spec), spec)
-    for stage in range(1, len(spec.depths) + 1):
-        x = stack(x, spec, stage)
-    return keras.Model(image, head(x, spec), name=name or name_of(spec))
+    maps = [x]
+    x = stem_pool(x, spec)
+    for stage, unit in units(spec):
+        first = len(maps) == 1 and stage == 1 and unit.name == "stage1_block1"
+        active = x if first else preactivate(x, spec, unit.name, 1)  # the stem has activated its output already
+        if stage > len(maps):
+            maps.append(active)
+        x = residual_unit(x, unit, spec, active=active)
+    maps.append(preactivate(x, spec, "head"))
+    return Network(image, tuple(maps))
 
 
-def normalize(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
+def outputs(
+    spec: ResNetSpec, *, features: tuple[int, ...] | None = None, include_top: bool = True, pooling: Pooling | None = None
+) -> tuple[Input, Node | dict[str, Node]]:
+    """Input and output of a network: logits, or the last map, pooled or not, or a dictionary of maps such as "C2".
+
+    InputError for levels that the network does not have, and for choices that leave no meaning to another.
+    """
+    if pooling not in (None, "avg", "max"):
+        raise InputError(f"pooling={pooling!r}: expected avg, max or None")
+    image, maps = describe(spec)
+    if features is not None:
+        levels = range(1, len(maps) + 1)
+        if not features or any(level not in levels for level in features) or len(set(features)) < len(features):
+            raise InputError(f"features={features}: expected different levels out of {', '.join(map(str, levels))}")
+        if pooling is not None:
+            raise InputError(f"features={features} and pooling={pooling!r} disagree: features are maps")
+        return image, {f"C{level}": maps[level - 1] for level in features}
+    if include_top and pooling is not None:
+        raise InputError(f"pooling={pooling!r} and include_top=True disagree: the classifier has its own; use include_top=False")
+    if include_top:
+        return image, head(maps[-1], spec)
+    if pooling is None:
+        return image, maps[-1]
+    return image, GlobalPool(inputs=maps[-1:], name="pool", kind="Average" if pooling == "avg" else "Max")
+
+
+def normalize(x: Node, spec: ResNetSpec) -> Node:
     """(x - mean) / standard deviation, per channel."""
     if spec.normalization is None:
         return x
-    scale = [1 / deviation for deviation in spec.normalization[1]]
-    offset = [-mean * factor for mean, factor in zip(spec.normalization[0], scale, strict=True)]
-    return layers.Rescaling(scale, offset, name="normalize")(x)
+    scale = tuple(1 / deviation for deviation in spec.normalization[1])
+    offset = tuple(-mean * factor for mean, factor in zip(spec.normalization[0], scale, strict=True))
+    return Rescale(inputs=(x,), name="normalize", scale=scale, offset=offset)
 
 
-def stem(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
-    """First convolutions, BatchNormalization, ReLU, max-pooling: in pre-activation networks too (arXiv:1603.05027, appendix)."""
-    if spec.stem == "deep":
-        for number, stride in ((1, 2), (2, 1)):
-            x = convolution(x, spec.stem_width // 2, 3, stride, name=f"stem_conv{number}")
-            x = norm_relu(x, spec, "stem", number)
-    size, stride = {"7x7": (7, 2), "deep": (3, 1), "3x3": (3, 1)}[spec.stem]
-    x = convolution(x, spec.stem_width, size, stride, name="stem_conv")
-    x = norm_relu(x, spec, "stem")
-    return max_pool(x, name="stem_pool") if spec.stem_pool else x
-
-
-def stack(x: KerasTensor, spec: ResNetSpec, stage: int) -> KerasTensor:
-    """The units of one stage, counted from 1. The first one of every stage after the first halves the space."""
-    width = spec.widths[stage - 1]
-    for block in range(1, spec.depths[stage - 1] + 1):
-        stride = 2 if stage > 1 and block == 1 else 1
-        x = residual_unit(
-            x,
-            width,
-            spec,
-            stride=stride,
-            shortcut=_shortcut(spec, stride > 1 or x.shape[-1] != width * spec.expansion),
-            name=f"stage{stage}_block{block}",
-            preactivate=(stage, block) != (1, 1),
-        )
+def stem(x: Node, spec: ResNetSpec) -> Node:
+    """First convolutions, normalised and activated: in pre-activation networks too (arXiv:1603.05027, appendix)."""
+    widths = spec.stem_widths
+    for number, filters in enumerate(widths, start=1):
+        suffix = str(number) if number < len(widths) else ""
+        stride = 2 if number == 1 and spec.stem != "3x3" else 1
+        x = convolution(x, spec, filters=filters, size=7 if spec.stem == "7x7" else 3, stride=stride, name=f"stem_conv{suffix}")
+        x = normalized(x, spec, "stem", suffix)
     return x
 
 
-def head(x: KerasTensor, spec: ResNetSpec) -> KerasTensor:
+def stem_pool(x: Node, spec: ResNetSpec) -> Node:
+    """What stands between the first convolutions and the first stage."""
+    if spec.stem_pool == "max":
+        return max_pool(x, spec, name="stem_pool")
+    if spec.stem_pool == "convolution":
+        stride = 1 if spec.antialias else 2
+        x = convolution(x, spec, filters=spec.stem_width, size=3, stride=stride, name="stem_pool_conv")
+        x = normalized(x, spec, "stem_pool")
+        return antialias(x, 2 // stride, "stem_pool")
+    return x
+
+
+def normalized(x: Node, spec: ResNetSpec, prefix: str, suffix: str = "") -> Node:
+    """Normalisation and activation, whatever the order inside the units."""
+    return steps(x, ("norm", "activation"), spec, prefix, norm=f"norm{suffix}", activation=f"{spec.activation}{suffix}")
+
+
+def units(spec: ResNetSpec) -> Iterator[tuple[int, Unit]]:
+    """Every unit with its stage, both counted from 1. The first one of every stage after the first halves the space, or, where
+    `output_stride` is reached, doubles the dilation of those that follow."""
+    total, number = sum(spec.depths), 0
+    reached, dilation = spec.stem_stride, 1
+    for stage, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), start=1):
+        stride, before = 2 if stage > 1 else 1, dilation
+        if reached == spec.output_stride and stage > 1:
+            stride, dilation = 1, 2 * dilation
+        reached *= stride
+        for block in range(1, depth + 1):
+            number += 1
+            yield (
+                stage,
+                Unit(
+                    name=f"stage{stage}_block{block}",
+                    width=width,
+                    stride=stride if block == 1 else 1,
+                    dilations=(before if block == 1 else dilation, dilation),
+                    drop=spec.stochastic_depth * number / total,
+                ),
+            )
+
+
+def head(x: Node, spec: ResNetSpec) -> Node:
     """Global average pooling and the classifier, in float32 whatever the precision of the rest."""
-    if spec.activation_order == "full_preactivation":
-        x = norm_relu(x, spec, "head")
-    x = ranked("GlobalAveragePooling", x)(name="pool")(x)
-    small = keras.initializers.RandomNormal(stddev=0.01)  # arXiv:1706.02677 section 5.1
-    x = layers.Dense(spec.classes, kernel_initializer=small, dtype="float32", name="logits")(x)
+    x = GlobalPool(inputs=(x,), name="pool", kind="Average")
+    if spec.head_dropout:
+        x = Dropout(inputs=(x,), name="dropout", rate=spec.head_dropout)
+    x = Dense(inputs=(x,), name="logits", units=spec.classes)
     if spec.classifier_activation:
-        x = layers.Activation(spec.classifier_activation, dtype="float32", name="predictions")(x)
+        x = Activate(inputs=(x,), name="predictions", function=spec.classifier_activation, float32=True)
     return x
 
 
-def stages(model: keras.Model) -> list[dict[str, Any]]:
-    """Rows for the stem, each stage, the head and the whole of a model of `build`: units, output, trainable parameters."""
-    rows: dict[str, dict[str, Any]] = {}
-    for layer in model.layers:
-        part = layer.name.partition("_")[0] if layer.name.startswith(("stem", "stage")) else "head"
-        row = rows.setdefault("input" if layer.name in ("image", "normalize") else part, {"units": 0, "output": "", "trainable": 0})
-        row["units"] += layer.name.endswith("_conv1")
-        row["output"] = "x".join(map(str, layer.output.shape[1:]))
-        row["trainable"] += sum(math.prod(weight.shape) for weight in layer.trainable_weights)
-    table = [{"part": part, **row} for part, row in rows.items()]
-    total = {key: sum(row[key] for row in table) for key in ("units", "trainable")}
-    return [*table, {"part": "total", "units": total["units"], "output": table[-1]["output"], "trainable": total["trainable"]}]
-
-
-def _shortcut(spec: ResNetSpec, changes_shape: bool) -> Shortcut:
-    if spec.shortcut == "none" or changes_shape:
-        return spec.shortcut
-    return "identity"
+def part_of(node: Node) -> str:
+    """The part of a network that a node belongs to: "input", "stem", a unit such as "stage1_block2", or "head"."""
+    name: Any = node.name
+    if name in ("image", "normalize"):
+        return "input"
+    if name.startswith("stage"):
+        return "_".join(name.split("_")[:2])
+    return "stem" if name.startswith("stem") else "head"

@@ -1,15 +1,15 @@
-"""What a residual network is, as data: `ResNetSpec`, and the table of the named ones with their sources.
+"""What a residual network is, as data: `ResNetSpec` and what its fields may be.
 
-Nothing here builds anything: `resnet.build` turns a spec into a `keras.Model`. A new network is a new row of `VARIANTS`,
-written as a difference from one that is there.
+Nothing here builds anything: `layers.build` turns a spec into a `keras.Model`. The named ones are in `variants.py`.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import change, coerce_all, look_up
+from keras_resnet.fields import coerce_all
 
 # Channel means and standard deviations of training pixels, 0..255.
 NORMALIZATIONS = {
@@ -19,6 +19,8 @@ NORMALIZATIONS = {
 }
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+Order = Literal["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"]
+Activation = Literal["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu", "hard_silu", "mish", "tanh"]
 
 
 @dataclass(frozen=True)
@@ -26,45 +28,77 @@ class ResNetSpec:
     """One residual network, complete: two equal specs build the same architecture.
 
     Pixels are raw, 0..255, channels last; the network normalises them itself. Any legal combination of fields builds.
-    A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed.
+    A wrong value, or two fields that disagree, raises `InputError` (a ValueError) that says what was received and what is allowed.
     """
 
     depths: tuple[int, ...] = (2, 2, 2, 2)
     """Residual units in each stage."""
     widths: tuple[int, ...] = (64, 128, 256, 512)
     """Filters of the 3x3 convolutions in each stage. A bottleneck unit puts out four times as many channels."""
-    block: Literal["basic", "bottleneck"] = "basic"
-    """Two 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3."""
-    activation_order: Literal["original", "full_preactivation"] = "original"
-    """ReLU after the addition (arXiv:1512.03385), or BatchNormalization and ReLU before each convolution (arXiv:1603.05027)."""
+    block: Literal["basic", "bottleneck", "single"] = "basic"
+    """Two 3x3 convolutions; 1x1, 3x3, 1x1; or one 3x3 (arXiv:1512.03385 section 3.2)."""
+    stride_on: Literal["3x3", "1x1"] = "3x3"
+    """Which convolution of a bottleneck takes the stride: the 3x3 (V1.5), or the first 1x1 as in arXiv:1512.03385 (V1)."""
+    activation_order: Order = "original"
+    """Where normalisation and activation stand: arXiv:1512.03385, or Table 2 of arXiv:1603.05027."""
+    activation: Activation = "relu"
+    """Name of a Keras activation."""
     groups: int = 1
     """Groups of a bottleneck's 3x3 convolution, the cardinality of ResNeXt (arXiv:1611.05431)."""
     group_width: int = 64
     """Filters in each group where `widths` is 64, and in proportion elsewhere: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
     squeeze: int | None = None
     """Squeeze-and-excitation at the end of every branch, its channels divided by so much (arXiv:1709.01507: 16). None for none."""
-    shortcut: Literal["projection", "avg_projection", "padding", "none"] = "projection"
+    channel_attention: bool = False
+    """Efficient channel attention at the end of every branch: a 1-D convolution over the channel averages (arXiv:1910.03151)."""
+    shortcut: Literal["projection", "projection_everywhere", "avg_projection", "padding", "none"] = "projection"
     """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), the same after average pooling in place of
-    its stride (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A). "none" leaves out every
-    shortcut: a plain network."""
-    stem: Literal["7x7", "deep", "3x3"] = "7x7"
+    its stride (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A). "projection_everywhere"
+    has the 1x1 convolution in every unit (option C). "none" leaves out every shortcut: a plain network."""
+    shortcut_gate: Literal["exclusive", "shortcut_only"] | None = None
+    """Gate g(x), a 1x1 convolution and a sigmoid: the shortcut is weighed by 1 - g, and, if exclusive, the branch by g
+    (arXiv:1603.05027 section 3.1)."""
+    gate_bias: float = -6.0
+    """Bias that the gates start with."""
+    shortcut_scale: float = 1.0
+    """Constant factor of the shortcut (arXiv:1603.05027 section 3.1: 0.5)."""
+    branch_scale: float = 1.0
+    """Constant factor of the residual branch."""
+    shortcut_dropout: float = 0.0
+    """Dropout rate on the shortcut (arXiv:1603.05027 section 3.1)."""
+    branch_dropout: float = 0.0
+    """Dropout rate before the last convolution of a branch (arXiv:1605.07146)."""
+    head_dropout: float = 0.0
+    """Dropout rate before the classifier."""
+    stochastic_depth: float = 0.0
+    """Probability to leave out the last branch for a training image; it falls linearly to the input (arXiv:1603.09382)."""
+    antialias: bool = False
+    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486); an average pooling blurs already."""
+    output_stride: int | None = None
+    """Subsampling of the last map, 8 or 16: later stages dilate their 3x3 convolutions in place of their stride
+    (arXiv:1706.05587). None for no dilation."""
+    stem: Literal["7x7", "deep", "tiered", "3x3"] = "7x7"
     """First convolution: 7x7 with stride 2, three of 3x3 in its place (ResNet-C, arXiv:1812.01187), or 3x3 with stride 1 for small
     images."""
     stem_width: int = 64
-    """Filters of the stem; the first two convolutions of a deep one have half."""
-    stem_pool: bool = True
-    """3x3 max-pooling with stride 2 after the first convolution."""
-    zero_init: bool = False
-    """Start every residual branch at zero: gamma of its last BatchNormalization (arXiv:1706.02677 section 5.1), or, where a
-    convolution comes last (pre-activation), its kernel."""
+    """Filters of the stem. The first two convolutions of a deep one have half, of a tiered one 3/8 and half."""
+    stem_pool: Literal["max", "convolution"] | None = "max"
+    """After the first convolution: 3x3 max-pooling or a 3x3 convolution (arXiv:2103.07579) with stride 2, or nothing."""
+    norm: Literal["batch", "group"] | None = "batch"
+    """BatchNormalization, GroupNormalization (arXiv:1803.08494), or none: then convolutions have a bias."""
+    norm_groups: int = 32
+    """GroupNormalization: number of groups."""
     norm_momentum: float = 0.9
     """BatchNormalization: share of the old moving statistics kept at each step."""
     norm_epsilon: float = 1e-5
-    """BatchNormalization: added to the variance."""
+    """Normalisation: added to the variance."""
+    zero_init: bool = False
+    """Start every residual branch at zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or, where a
+    convolution comes last, its kernel."""
     normalize: Statistics | str | None = "imagenet"
     """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change."""
-    input_shape: tuple[int, ...] = (224, 224, 3)
-    """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D."""
+    input_shape: tuple[int | None, ...] = (224, 224, 3)
+    """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D. None: the size varies."""
     classes: int = 1000
     """Outputs of the classifier."""
     classifier_activation: Literal["softmax", "sigmoid"] | None = None
@@ -72,7 +106,10 @@ class ResNetSpec:
 
     def __post_init__(self) -> None:
         coerce_all(self)
-        _check(self)
+        _check_values(self)
+        for conflict in CONFLICTS:
+            conflict.check(self)
+        _check_normalize(self)
 
     @property
     def expansion(self) -> int:
@@ -84,9 +121,31 @@ class ResNetSpec:
         return width * self.group_width // 64 * self.groups
 
     @property
+    def stem_widths(self) -> tuple[int, ...]:
+        """Filters of each convolution of the stem."""
+        half, width = self.stem_width // 2, self.stem_width
+        return {"deep": (half, half, width), "tiered": (3 * width // 8, half, width)}.get(self.stem, (width,))
+
+    @property
+    def stem_stride(self) -> int:
+        """Subsampling of the map that enters the first stage."""
+        return (1 if self.stem == "3x3" else 2) * (2 if self.stem_pool else 1)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stem and of each stage."""
+        return (self.stem_width, *(width * self.expansion for width in self.widths))
+
+    def require_sizes(self, purpose: str) -> tuple[int, ...]:
+        """`input_shape` with every size known. InputError for a None in it."""
+        if None in self.input_shape:
+            raise InputError(f"input_shape={self.input_shape}: {purpose} depends on the size; set every entry")
+        return tuple(size or 0 for size in self.input_shape)
+
+    @property
     def layers(self) -> int:
         """Weighted layers on the longest path, the number in a name (Wide ResNets for CIFAR count two projections more)."""
-        return sum(self.depths) * (3 if self.block == "bottleneck" else 2) + 2
+        return sum(self.depths) * {"single": 1, "basic": 2, "bottleneck": 3}[self.block] + 2
 
     @property
     def normalization(self) -> Statistics | None:
@@ -99,31 +158,139 @@ class ResNetSpec:
         return (sum(mean) / len(mean),), (sum(std) / len(std),)  # named statistics, other channels: their average for all
 
 
-def _check(spec: ResNetSpec) -> None:
-    if not spec.depths or len(spec.depths) != len(spec.widths):
-        raise InputError(f"depths={spec.depths} and widths={spec.widths} must have one entry for each stage")
+class Conflict(NamedTuple):
+    """Two fields that must not meet."""
+
+    first: str
+    second: str
+    disagree: Callable[[ResNetSpec], bool]
+    reason: str
+
+    def check(self, spec: ResNetSpec) -> None:
+        """InputError that names both fields, if they disagree in `spec`."""
+        if self.disagree(spec):
+            values = [f"{name}={getattr(spec, name)!r}" for name in (self.first, self.second)]
+            raise InputError(f"{values[0]} and {values[1]} disagree: {self.reason}")
+
+
+def _output_strides(spec: ResNetSpec) -> list[int]:
+    return [spec.stem_stride * 2**stage for stage in range(len(spec.depths))]
+
+
+def _normalized_widths(spec: ResNetSpec) -> set[int]:
+    inner = map(spec.inner_width, spec.widths) if spec.block == "bottleneck" else ()
+    return {*spec.stem_widths, *spec.channels, *inner}
+
+
+CONFLICTS = (
+    Conflict("depths", "widths", lambda s: len(s.depths) != len(s.widths), "they must have one entry for each stage"),
+    Conflict("groups", "block", lambda s: s.block != "bottleneck" and s.groups != 1, "only block='bottleneck' has groups"),
+    Conflict(
+        "group_width", "block", lambda s: s.block != "bottleneck" and s.group_width != 64, "only block='bottleneck' has groups"
+    ),
+    Conflict("stride_on", "block", lambda s: s.block != "bottleneck" and s.stride_on == "1x1", "only block='bottleneck' has a 1x1"),
+    Conflict(
+        "group_width",
+        "widths",
+        lambda s: any(s.inner_width(width) < 1 for width in s.widths),
+        "group_width leaves no filters where widths is smallest",
+    ),
+    Conflict(
+        "stem_width",
+        "stem",
+        lambda s: min(s.stem_widths) < 1,
+        "the first convolutions of such a stem would have no filters",
+    ),
+    Conflict(
+        "shortcut",
+        "widths",
+        lambda s: s.shortcut == "padding" and any(after < before for before, after in pairwise(s.channels[1:])),
+        "padding cannot shrink channels; use shortcut='projection'",
+    ),
+    Conflict(
+        "shortcut",
+        "stem_width",
+        lambda s: s.shortcut == "padding" and s.channels[1] < s.stem_width,
+        "padding cannot shrink channels; use shortcut='projection'",
+    ),
+    Conflict("shortcut_gate", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_gate is not None, "no shortcut to gate"),
+    Conflict("shortcut_scale", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_scale != 1, "no shortcut to scale"),
+    Conflict("shortcut_dropout", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_dropout > 0, "no shortcut to drop"),
+    Conflict(
+        "stochastic_depth",
+        "shortcut",
+        lambda s: s.shortcut == "none" and s.stochastic_depth > 0,
+        "without a shortcut nothing is left where the branch is dropped",
+    ),
+    Conflict(
+        "zero_init",
+        "shortcut",
+        lambda s: s.shortcut == "none" and s.zero_init,
+        "without a shortcut the whole network would be zero",
+    ),
+    Conflict(
+        "zero_init",
+        "activation_order",
+        lambda s: s.activation_order == "relu_before_addition" and s.zero_init,
+        "a branch that ends in an activation stays at zero, as the gradient does",
+    ),
+    Conflict("channel_attention", "squeeze", lambda s: s.channel_attention and s.squeeze is not None, "choose one of them"),
+    Conflict(
+        "branch_dropout", "block", lambda s: s.block == "single" and s.branch_dropout > 0, "it stands between two convolutions"
+    ),
+    Conflict(
+        "activation_order",
+        "norm",
+        lambda s: s.activation_order == "norm_after_addition" and s.norm is None,
+        "no normalisation to put after the addition",
+    ),
+    Conflict(
+        "norm_groups",
+        "stem_width",
+        lambda s: s.norm == "group" and any(width % s.norm_groups for width in s.stem_widths),
+        "norm_groups must divide the channels of every normalisation",
+    ),
+    Conflict(
+        "norm_groups",
+        "widths",
+        lambda s: s.norm == "group" and any(width % s.norm_groups for width in _normalized_widths(s)),
+        "norm_groups must divide the channels of every normalisation",
+    ),
+    Conflict(
+        "output_stride",
+        "depths",
+        lambda s: s.output_stride is not None and s.output_stride > _output_strides(s)[-1],
+        "so few stages do not subsample as much",
+    ),
+    Conflict(
+        "output_stride",
+        "stem",
+        lambda s: s.output_stride is not None and s.output_stride not in _output_strides(s),
+        "a stage multiplies the stride of stem and stem_pool by 2 or leaves it",
+    ),
+)
+
+RATES = ("shortcut_dropout", "branch_dropout", "head_dropout", "stochastic_depth", "norm_momentum")
+COUNTS = ("stem_width", "classes", "groups", "group_width", "squeeze", "norm_groups", "output_stride")
+
+
+def _check_values(spec: ResNetSpec) -> None:
+    """What one field says, whatever the others do."""
+    if not spec.depths:
+        raise InputError("depths=(): expected one entry for each stage")
+    if not 2 <= len(spec.input_shape) <= 4 or spec.input_shape[-1] is None:
+        raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
     for name in ("depths", "widths", "input_shape"):
-        if any(number < 1 for number in getattr(spec, name)):
+        if any(number is not None and number < 1 for number in getattr(spec, name)):
             raise InputError(f"{name}={getattr(spec, name)}: every entry must be at least 1")
-    for name in ("stem_width", "classes", "groups", "group_width", "squeeze"):
+    for name in COUNTS:
         if getattr(spec, name) is not None and getattr(spec, name) < 1:
             raise InputError(f"{name}={getattr(spec, name)}: must be at least 1")
-    if not 2 <= len(spec.input_shape) <= 4:
-        raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
-    if not 0 <= spec.norm_momentum < 1 or spec.norm_epsilon <= 0:
-        raise InputError(
-            f"norm_momentum={spec.norm_momentum}, norm_epsilon={spec.norm_epsilon}: expected 0 <= momentum < 1 and epsilon > 0"
-        )
-    if spec.block == "basic" and (spec.groups, spec.group_width) != (1, 64):
-        raise InputError(f"groups={spec.groups}, group_width={spec.group_width}: only block='bottleneck' has groups")
-    if any(spec.inner_width(width) < 1 for width in spec.widths):
-        raise InputError(f"group_width={spec.group_width} leaves no filters where widths={spec.widths} is smallest")
-    if spec.stem == "deep" and spec.stem_width < 2:
-        raise InputError(f"stem_width={spec.stem_width}: stem='deep' needs at least 2")
-    channels = (spec.stem_width, *(width * spec.expansion for width in spec.widths))
-    if spec.shortcut == "padding" and any(after < before for before, after in pairwise(channels)):
-        raise InputError(f"shortcut='padding' cannot shrink channels, but stem_width and widths give {channels}; use 'projection'")
-    _check_normalize(spec)
+    for name in RATES:
+        if not 0 <= getattr(spec, name) < 1:
+            raise InputError(f"{name}={getattr(spec, name)}: expected 0 <= {name} < 1")
+    if spec.norm_epsilon <= 0:
+        raise InputError(f"norm_epsilon={spec.norm_epsilon}: must be above 0")
 
 
 def _check_normalize(spec: ResNetSpec) -> None:
@@ -134,120 +301,6 @@ def _check_normalize(spec: ResNetSpec) -> None:
         mean, std = spec.normalize
         if len(mean) != len(std) or len(mean) not in (1, spec.input_shape[-1]) or any(value <= 0 for value in std):
             raise InputError(
-                f"normalize={spec.normalize}: expected means and positive standard deviations, one each or one for each of the "
-                f"{spec.input_shape[-1]} channels of input_shape"
+                f"normalize={spec.normalize} and input_shape={spec.input_shape} disagree: expected means and positive standard "
+                f"deviations, one each or one for each of the {spec.input_shape[-1]} channels"
             )
-
-
-class Variant(NamedTuple):
-    """One row of the table: a spec, its trainable parameters as published ("" where nobody has) and where both stand."""
-
-    spec: ResNetSpec
-    parameters: str
-    source: str
-
-
-RESNET18 = ResNetSpec()
-RESNET34 = replace(RESNET18, depths=(3, 4, 6, 3))
-RESNET50 = replace(RESNET34, block="bottleneck")
-RESNET101 = replace(RESNET50, depths=(3, 4, 23, 3))
-RESNET152 = replace(RESNET50, depths=(3, 8, 36, 3))
-V2: dict[str, Any] = {"activation_order": "full_preactivation"}
-C: dict[str, Any] = {"stem": "deep"}
-D: dict[str, Any] = {"stem": "deep", "shortcut": "avg_projection"}
-PLAIN: dict[str, Any] = {"shortcut": "none"}
-
-RESNET20 = ResNetSpec(
-    depths=(3, 3, 3),
-    widths=(16, 32, 64),
-    shortcut="padding",
-    stem="3x3",
-    stem_width=16,
-    stem_pool=False,
-    normalize="cifar10",
-    input_shape=(32, 32, 3),
-    classes=10,
-)
-
-RESNET110 = replace(RESNET20, depths=(18, 18, 18))
-RESNET164V2 = replace(RESNET110, block="bottleneck", shortcut="projection", **V2)
-WRN = replace(RESNET20, depths=(4, 4, 4), widths=(160, 320, 640), shortcut="projection", **V2)  # 6n + 4 layers, projections counted
-
-HE2015 = "arXiv:1512.03385 Table 1, stride on the 3x3; count: torchvision"
-HE2016 = "arXiv:1603.05027 section 5; count: timm"
-BAG = "arXiv:1812.01187; count: timm"
-RESNEXT = "arXiv:1611.05431; count: torchvision"
-WIDE = "arXiv:1605.07146; count: torchvision"
-CIFAR = "arXiv:1512.03385 section 4.2, option A; count: Table 6, where it is rounded"
-
-VARIANTS = {
-    "resnet18": Variant(RESNET18, "11,689,512", HE2015),
-    "resnet34": Variant(RESNET34, "21,797,672", HE2015),
-    "resnet50": Variant(RESNET50, "25,557,032", HE2015),
-    "resnet101": Variant(RESNET101, "44,549,160", HE2015),
-    "resnet152": Variant(RESNET152, "60,192,808", HE2015),
-    "resnet26": Variant(
-        replace(RESNET50, depths=(2, 2, 2, 2)), "16.00M", "bottleneck ResNet of 26 layers after arXiv:1512.03385; count: timm"
-    ),
-    "resnet200": Variant(replace(RESNET50, depths=(3, 24, 36, 3)), "64.67M", "arXiv:1603.05027 section 5; count: timm"),
-    "resnet50c": Variant(replace(RESNET50, **C), "25.58M", BAG),
-    "resnet101c": Variant(replace(RESNET101, **C), "44.57M", BAG),
-    "resnet18d": Variant(replace(RESNET18, **D), "11.71M", BAG),
-    "resnet34d": Variant(replace(RESNET34, **D), "21.82M", BAG),
-    "resnet26d": Variant(replace(RESNET50, depths=(2, 2, 2, 2), **D), "16.01M", BAG),
-    "resnet50d": Variant(replace(RESNET50, **D), "25,576,264", BAG),
-    "resnet101d": Variant(replace(RESNET101, **D), "44,568,392", BAG),
-    "resnet152d": Variant(replace(RESNET152, **D), "60.21M", BAG),
-    "resnext50_32x4d": Variant(replace(RESNET50, groups=32, group_width=4), "25,028,904", RESNEXT),
-    "resnext101_32x8d": Variant(replace(RESNET101, groups=32, group_width=8), "88,791,336", RESNEXT),
-    "resnext101_64x4d": Variant(replace(RESNET101, groups=64, group_width=4), "83.46M", RESNEXT),
-    "wide_resnet50_2": Variant(replace(RESNET50, group_width=128), "68,883,240", WIDE),
-    "wide_resnet101_2": Variant(replace(RESNET101, group_width=128), "126,886,696", WIDE),
-    "seresnet50": Variant(replace(RESNET50, squeeze=16), "28,088,024", "arXiv:1709.01507; count: timm"),
-    "seresnet101": Variant(replace(RESNET101, squeeze=16), "49.33M", "arXiv:1709.01507; count: timm"),
-    "seresnet152": Variant(replace(RESNET152, squeeze=16), "66.82M", "arXiv:1709.01507; count: timm"),
-    "resnet18v2": Variant(replace(RESNET18, **V2), "11.69M", HE2016),
-    "resnet34v2": Variant(replace(RESNET34, **V2), "21.80M", HE2016),
-    "resnet50v2": Variant(replace(RESNET50, **V2), "25,549,352", HE2016),
-    "resnet101v2": Variant(replace(RESNET101, **V2), "44.54M", HE2016),
-    "resnet152v2": Variant(replace(RESNET152, **V2), "60.19M", HE2016),
-    "plain18": Variant(replace(RESNET18, **PLAIN), "", "arXiv:1512.03385 Table 2"),
-    "plain34": Variant(replace(RESNET34, **PLAIN), "", "arXiv:1512.03385 Table 2"),
-    "resnet8": Variant(replace(RESNET20, depths=(1, 1, 1)), "", "the family of arXiv:1512.03385 section 4.2 with n = 1"),
-    "resnet20": Variant(RESNET20, "269,722", CIFAR),
-    "resnet32": Variant(replace(RESNET20, depths=(5, 5, 5)), "0.46M", CIFAR),
-    "resnet44": Variant(replace(RESNET20, depths=(7, 7, 7)), "0.66M", CIFAR),
-    "resnet56": Variant(replace(RESNET20, depths=(9, 9, 9)), "0.85M", CIFAR),
-    "resnet110": Variant(RESNET110, "1,727,962", CIFAR),
-    "resnet110v2": Variant(replace(RESNET110, **V2), "1.7M", "arXiv:1603.05027"),
-    "resnet164v2": Variant(RESNET164V2, "1.7M", "arXiv:1603.05027"),
-    "wrn16_8": Variant(replace(WRN, depths=(2, 2, 2), widths=(128, 256, 512)), "11.0M", "arXiv:1605.07146"),
-    "wrn28_10": Variant(WRN, "36.5M", "arXiv:1605.07146"),
-    "wrn40_4": Variant(replace(WRN, depths=(6, 6, 6), widths=(64, 128, 256)), "8.9M", "arXiv:1605.07146"),
-}
-for _name in ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
-    _twin = VARIANTS[_name]  # option A has no weights: the plain twin has as many
-    VARIANTS[_name.replace("resnet", "plain")] = _twin._replace(spec=replace(_twin.spec, **PLAIN))
-
-SPECS = {name: variant.spec for name, variant in VARIANTS.items()}
-
-
-def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
-    """The spec of that name, or the spec itself, with `fields` changed.
-
-    >>> resolve("resnet20", classes=100).classes
-    100
-    """
-    return change(look_up(spec, SPECS, "network"), fields)
-
-
-def name_of(spec: ResNetSpec) -> str:
-    """The name of the row that `spec` equals but for input shape and classes, or "custom".
-
-    >>> name_of(resolve("resnet20", classes=100))
-    'resnet20'
-    """
-    for name, row in SPECS.items():
-        if replace(row, input_shape=spec.input_shape, classes=spec.classes) == spec:
-            return name
-    return "custom"

@@ -19,11 +19,12 @@ from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
+from keras_resnet.layers import build
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
-from keras_resnet.resnet import build
 from keras_resnet.runs import Run, check_free, is_run
-from keras_resnet.spec import ResNetSpec, name_of, resolve
+from keras_resnet.spec import ResNetSpec
+from keras_resnet.variants import name_of, resolve
 
 if TYPE_CHECKING:
     from keras_resnet.data import Dataset

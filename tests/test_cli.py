@@ -28,7 +28,13 @@ def test_list(call):
     assert len(out.splitlines()) == len(VARIANTS) + 1
     code, out, _ = call("list", "--json")
     rows = {row["network"]: row for row in json.loads(out)}
-    assert rows["resnet50"]["parameters"] == "25,557,032"
+    assert len(rows) >= 80
+    for row in rows.values():
+        assert row["parameters"] > 0
+        assert row["multiply_adds"] > 0
+        assert "arXiv:" in row["source"]
+    assert rows["resnet50"]["parameters"] == 25_557_032
+    assert rows["resnet50"]["published"] == {"parameters": "25,557,032", "multiply_adds": "4.089G"}
     assert rows["resnet50"]["layers"] == 50
     assert set(rows) == set(VARIANTS)
     code, out, _ = call("list", "--recipes")

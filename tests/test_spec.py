@@ -4,7 +4,8 @@ import pytest
 
 from keras_resnet import SPECS, InputError, ResNetSpec
 from keras_resnet.fields import from_json, to_json
-from keras_resnet.spec import VARIANTS, name_of, resolve
+from keras_resnet.spec import CONFLICTS
+from keras_resnet.variants import VARIANTS, name_of, resolve
 
 
 @pytest.mark.parametrize(
@@ -17,6 +18,11 @@ from keras_resnet.spec import VARIANTS, name_of, resolve
         ("resnet8", 8),
         ("plain110", 110),
         ("resnet200", 200),
+        ("resnet1202", 1202),
+        ("resnet1001v2", 1001),
+        ("resnet164", 164),
+        ("resnet14t", 14),
+        ("resnext29_16x64d", 29),
         ("resnext101_32x8d", 101),
     ],
 )
@@ -41,21 +47,22 @@ def test_a_plain_twin_differs_by_its_shortcut_only():
     ("fields", "message"),
     [
         ({"shortcut": "projecton"}, "no shortcut named 'projecton'; did you mean 'projection'?"),
+        ({"activation_order": "preactivation"}, "no activation_order named 'preactivation'; did you mean 'relu_preactivation'"),
         ({"depth": (1,)}, "no ResNetSpec field named 'depth'; did you mean 'depths'?"),
         ({"depths": "deep"}, "depths='deep': expected a list, each entry a whole number"),
-        ({"depths": (2, 2)}, "must have one entry for each stage"),
+        ({"depths": (), "widths": ()}, "depths=(): expected one entry for each stage"),
         ({"widths": (64, 128, 256, 0)}, "every entry must be at least 1"),
         ({"classes": 0}, "classes=0: must be at least 1"),
+        ({"squeeze": 0}, "squeeze=0: must be at least 1"),
         ({"input_shape": (32,)}, "one to three spatial sizes"),
+        ({"input_shape": (32, 32, None)}, "one to three spatial sizes and then the channels"),
+        ({"input_shape": (None, 0, 3)}, "every entry must be at least 1"),
         ({"normalize": "imagnet"}, "no normalization named 'imagnet'; did you mean 'imagenet'?"),
         ({"normalize": ((1, 2), (1, 2))}, "one for each of the 3 channels"),
         ({"normalize": ((1,), (0,))}, "positive standard deviations"),
-        ({"groups": 4}, "only block='bottleneck' has groups"),
-        ({"block": "bottleneck", "group_width": 4, "widths": (8, 8, 8, 8)}, "leaves no filters"),
-        ({"stem": "deep", "stem_width": 1}, "stem='deep' needs at least 2"),
-        ({"squeeze": 0}, "squeeze=0: must be at least 1"),
-        ({"norm_momentum": 1.0}, "0 <= momentum < 1"),
-        ({"shortcut": "padding", "widths": (64, 32, 16, 8)}, "cannot shrink channels"),
+        ({"norm_momentum": 1.0}, "0 <= norm_momentum < 1"),
+        ({"stochastic_depth": -0.1}, "0 <= stochastic_depth < 1"),
+        ({"norm_epsilon": 0}, "norm_epsilon=0.0: must be above 0"),
     ],
 )
 def test_an_illegal_field_is_refused_in_one_line(fields, message):
@@ -63,6 +70,56 @@ def test_an_illegal_field_is_refused_in_one_line(fields, message):
         resolve("resnet18", **fields)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+BOTTLENECK = {"block": "bottleneck"}
+NARROW = {"widths": (8, 16), "depths": (1, 1)}
+DISAGREE = [
+    ("depths", "widths", {"depths": (2, 2)}),
+    ("groups", "block", {"groups": 4}),
+    ("group_width", "block", {"group_width": 128}),
+    ("stride_on", "block", {"stride_on": "1x1"}),
+    ("group_width", "widths", {"group_width": 4, **BOTTLENECK, **NARROW}),
+    ("stem_width", "stem", {"stem": "deep", "stem_width": 1}),
+    ("stem_width", "stem", {"stem": "tiered", "stem_width": 2}),
+    ("shortcut", "widths", {"shortcut": "padding", "widths": (64, 32, 16, 8)}),
+    ("shortcut", "stem_width", {"shortcut": "padding", "stem_width": 65}),
+    ("shortcut_gate", "shortcut", {"shortcut": "none", "shortcut_gate": "exclusive"}),
+    ("shortcut_scale", "shortcut", {"shortcut": "none", "shortcut_scale": 0.5}),
+    ("shortcut_dropout", "shortcut", {"shortcut": "none", "shortcut_dropout": 0.5}),
+    ("stochastic_depth", "shortcut", {"shortcut": "none", "stochastic_depth": 0.5}),
+    ("zero_init", "shortcut", {"shortcut": "none", "zero_init": True}),
+    ("zero_init", "activation_order", {"zero_init": True, "activation_order": "relu_before_addition"}),
+    ("channel_attention", "squeeze", {"channel_attention": True, "squeeze": 16}),
+    ("branch_dropout", "block", {"branch_dropout": 0.3, "block": "single"}),
+    ("activation_order", "norm", {"norm": None, "activation_order": "norm_after_addition"}),
+    ("norm_groups", "stem_width", {"norm": "group", "stem_width": 48}),
+    ("norm_groups", "widths", {"norm": "group", "widths": (64, 128, 256, 500)}),
+    ("norm_groups", "widths", {"norm": "group", **BOTTLENECK, "group_width": 5}),
+    ("output_stride", "depths", {"output_stride": 64}),
+    ("output_stride", "stem", {"output_stride": 2}),
+    ("output_stride", "stem", {"output_stride": 12}),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "fields"), DISAGREE)
+def test_two_fields_that_disagree_are_both_named(first, second, fields):
+    with pytest.raises(InputError) as error:
+        resolve("resnet18", **fields)
+    spec = {**dataclasses.asdict(SPECS["resnet18"]), **fields}
+    assert f"{first}={spec[first]!r} and {second}={spec[second]!r} disagree: " in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_conflict_has_an_example():
+    assert {(conflict.first, conflict.second) for conflict in CONFLICTS} == {case[:2] for case in DISAGREE}
+
+
+@pytest.mark.parametrize(
+    ("stride", "name"), [(4, "resnet50"), (8, "resnet50"), (16, "resnet50"), (32, "resnet50"), (2, "resnet20")]
+)
+def test_every_possible_output_stride_is_legal(stride, name):
+    assert resolve(name, output_stride=stride).output_stride == stride
 
 
 def test_an_unknown_network_gets_the_nearest_name():

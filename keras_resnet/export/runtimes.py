@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.layers import load
 
 Runner = Callable[[np.ndarray], np.ndarray]
 """Raw pixels (batch, height, width, channels) to float outputs (batch, classes)."""
@@ -53,7 +54,7 @@ def keras_model(path: Path) -> keras.Model:
     with explained(path, "cannot be opened, it may be damaged"):
         if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
             raise ValueError("not a zip archive, as a Keras file is")
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return load(path, compile=False, safe_mode=True)
 
 
 def keras_runner(path: Path) -> Runner:

@@ -1,0 +1,147 @@
+"""Every pair of field values meets in a network that is built, trained for a step, saved and loaded: a covering array."""
+
+import random
+import re
+import warnings
+from dataclasses import fields as fields_of
+from dataclasses import replace
+from itertools import combinations
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError, ResNetSpec
+
+VALUES = {
+    "depths": [(1, 2), (2, 1, 1)],
+    "widths": [(8, 16), (8, 8), (8, 16, 16)],
+    "block": ["basic", "bottleneck", "single"],
+    "stride_on": ["3x3", "1x1"],
+    "activation_order": ["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"],
+    "activation": ["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu", "hard_silu", "mish", "tanh"],
+    "groups": [1, 2],
+    "group_width": [64, 32],
+    "squeeze": [None, 4],
+    "channel_attention": [False, True],
+    "shortcut": ["projection", "projection_everywhere", "avg_projection", "padding", "none"],
+    "shortcut_gate": [None, "exclusive", "shortcut_only"],
+    "gate_bias": [-6.0, 0.0],
+    "shortcut_scale": [1.0, 0.5],
+    "branch_scale": [1.0, 0.5],
+    "shortcut_dropout": [0.0, 0.5],
+    "branch_dropout": [0.0, 0.3],
+    "head_dropout": [0.0, 0.25],
+    "stochastic_depth": [0.0, 0.5],
+    "antialias": [False, True],
+    "output_stride": [None, 1, 2, 4, 8],
+    "stem": ["7x7", "deep", "tiered", "3x3"],
+    "stem_width": [8, 16],
+    "stem_pool": ["max", "convolution", None],
+    "norm": ["batch", "group", None],
+    "norm_groups": [2, 4],
+    "norm_momentum": [0.9, 0.5],
+    "norm_epsilon": [1e-5, 1e-3],
+    "zero_init": [False, True],
+    "normalize": ["imagenet", ((100.0, 120.0), (50.0, 60.0)), None],
+    "input_shape": [(19, 2), (9, 12, 1), (8, 8, 2), (5, 6, 7, 2), (None, None, 3)],
+    "classes": [3, 2],
+    "classifier_activation": [None, "softmax", "sigmoid"],
+}
+DEFAULT = {name: values[0] for name, values in VALUES.items()}
+DISAGREE = re.compile(r"^(\w+)=.* and (\w+)=.* disagree: ")
+
+
+def disagreement(chosen):
+    """The two fields that the spec says disagree, or None for a legal spec; any other message is an error."""
+    try:
+        ResNetSpec(**chosen)
+    except InputError as error:
+        first, second = DISAGREE.match(str(error)).groups()
+        return VALUES.keys() & {first} and VALUES.keys() & {second} and (first, second)
+    return None
+
+
+def completed(pinned, generator):
+    """A legal spec with the `pinned` fields and random others, mended by the names in the messages; None if none was found."""
+    chosen = {name: generator.choice(values) for name, values in VALUES.items()} | pinned
+    for _ in range(60):
+        if (fields := disagreement(chosen)) is None:
+            return chosen
+        free = [name for name in fields if name not in pinned] or [name for name in VALUES if name not in pinned]
+        name = generator.choice(free)
+        chosen[name] = generator.choice(VALUES[name])
+    return None
+
+
+def pairs(chosen):
+    return set(combinations(chosen.items(), 2))
+
+
+def covering_array():
+    """Legal specs in which every two values that can meet do, and the pairs for which none was found."""
+    generator = random.Random(0)
+    waiting = {
+        ((one, value), (other, another))
+        for one, other in combinations(VALUES, 2)
+        for value in VALUES[one]
+        for another in VALUES[other]
+    }
+    rows, impossible = [], set()
+    while waiting:
+        wanted = min(waiting, key=repr)
+        found = [row for row in (completed(dict(wanted), generator) for _ in range(10)) if row]
+        if not found:
+            waiting.discard(wanted)
+            impossible.add(wanted)
+            continue
+        rows.append(max(found, key=lambda row: len(pairs(row) & waiting)))
+        waiting -= pairs(rows[-1])
+    return rows, impossible
+
+
+ROWS, IMPOSSIBLE = covering_array()
+
+
+def test_every_field_takes_part():
+    assert set(VALUES) == {field.name for field in fields_of(ResNetSpec)}
+
+
+def test_only_pairs_that_disagree_are_missing():
+    """A pair that no legal spec has disagrees itself, or makes others disagree that have no way out."""
+    for pair in IMPOSSIBLE:
+        fields = disagreement(DEFAULT | dict(pair))
+        assert fields is not None, f"{pair} is legal but was not tried"
+        assert set(fields) & set(dict(pair)), f"{pair} is refused because of {fields}"
+
+
+@pytest.mark.parametrize("number", range(len(ROWS)))
+def test_builds_trains_saves_and_loads(number, tmp_path):
+    spec = ResNetSpec(**ROWS[number])
+    model = kr.build(spec)
+    generator = np.random.default_rng(number)
+    images = generator.uniform(0, 255, (4, *(size or 9 for size in spec.input_shape))).astype("float32")
+    labels = np.arange(4) % spec.classes
+
+    model.compile(
+        "sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=spec.classifier_activation is None), run_eagerly=True
+    )
+    before = [weight.copy() for weight in model.get_weights()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a weight without a gradient
+        assert np.isfinite(model.train_on_batch(images, labels))
+    changed = [np.any(old != new) for old, new in zip(before, model.get_weights(), strict=True)]
+    assert any(changed)
+    assert all(np.all(np.isfinite(weight)) for weight in model.get_weights())
+
+    expected = model(images, training=False)
+    assert expected.shape == (4, spec.classes)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(images, training=False), expected, rtol=1e-6, atol=1e-6)
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
+    if None not in spec.input_shape:
+        assert kr.cost_of(spec).trainable == sum(np.prod(weight.shape) for weight in model.trainable_weights)
+        assert kr.cost_of(replace(spec, classes=7)).trainable > kr.cost_of(replace(spec, classes=2)).trainable
+    keras.backend.clear_session()
