@@ -26,7 +26,7 @@ from keras_resnet.graph import (
     channels,
     in_order,
 )
-from keras_resnet.resnet import Pooling, outputs, part_of
+from keras_resnet.resnet import Pooling, outputs, part_of, parts
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import resolve
 
@@ -148,7 +148,7 @@ def cost_of(
         receptive_field=max(fields_seen.values()),
         inference_memory=FLOAT * peak(nodes, wanted),
         training_memory=FLOAT * elements(saved(nodes)),
-        remat_memory=FLOAT * recomputed(nodes),
+        remat_memory=FLOAT * recomputed(nodes, wanted),
         tflite_float32=tflite_bytes(nodes, TFLITE_FLOAT32),
         tflite_int8=tflite_bytes(nodes, TFLITE_INT8 if len(spec.input_shape) < 4 else TFLITE_FLOAT32),
     )
@@ -236,18 +236,12 @@ def saved(nodes: Iterable[Node]) -> set[Node]:
     return read
 
 
-def recomputed(nodes: list[Node]) -> int:
-    """Numbers kept when every unit is computed again from what enters it."""
-    groups: dict[str, list[Node]] = {}
-    for node in nodes:
-        part = part_of(node)
-        groups.setdefault(part if "_" in part else "", []).append(node)
-    kept, largest = saved(groups.pop("", [])), 0
-    for group in groups.values():
-        inside = set(group)
-        kept.update(source for node in group for source in node.inputs if source not in inside)
-    for group in groups.values():
-        largest = max(largest, elements(saved(group) - kept))
+def recomputed(nodes: list[Node], wanted: list[Node]) -> int:
+    """Numbers kept when every unit is computed again from what enters it: these inputs, and the inside of one unit at a time."""
+    found = parts(nodes, wanted)
+    kept = saved(node for part in found if not part.is_unit for node in part.nodes)
+    kept.update(source for part in found if part.is_unit for source in part.sources)
+    largest = max(elements(saved(part.nodes) - kept) for part in found if part.is_unit)
     return elements(kept) + largest
 
 

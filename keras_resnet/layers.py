@@ -30,6 +30,7 @@ from keras_resnet.graph import (
     Reshape,
     in_order,
 )
+from keras_resnet.remat import recompute_units
 from keras_resnet.resnet import Pooling, outputs
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import name_of, resolve
@@ -65,6 +66,7 @@ def build(
     features: Iterable[int] | None = None,
     include_top: bool = True,
     pooling: Pooling | None = None,
+    remat: bool = False,
     **fields: Any,
 ) -> keras.Model:
     """The network of `spec` with fresh weights.
@@ -76,6 +78,8 @@ def build(
             activated outputs of stages 1 to 4; 1 is the stem before its pooling.
         include_top: False leaves out the classifier. The output is then the last map,
         pooling: or its average ("avg") or maximum ("max") over space.
+        remat: True computes the inside of every unit again for the backward pass, and keeps the inputs of the units only:
+            less memory for more time. The model and its saved file are the same; one that is loaded trains plainly.
         fields: fields of the spec to change, such as `classes` and `input_shape`.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
@@ -87,12 +91,13 @@ def build(
     spec = resolve(spec, **fields)
     chosen = None if features is None else tuple(features)
     image, out = outputs(spec, features=chosen, include_top=include_top, pooling=pooling)
-    wanted = out if isinstance(out, dict) else {"": out}
     tensor = keras.Input(spec.input_shape, name=image.name)
-    made = realize({image: tensor}, wanted.values())
-    results = {key: made[node] for key, node in wanted.items()}
+    made = realize({image: tensor}, keras.tree.flatten(out))
     with deep_recursion():
-        return keras.Model(tensor, results if isinstance(out, dict) else results[""], name=name or name_of(spec))
+        model = keras.Model(tensor, keras.tree.map_structure(made.get, out), name=name or name_of(spec))
+    if remat:
+        recompute_units(model, out)
+    return model
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:

@@ -1,6 +1,6 @@
 """A whole network described: stem, stages, head. The units inside are in `blocks.py`, Keras layers are made in `layers.py`."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Literal, NamedTuple
 
 from keras_resnet.blocks import Unit, antialias, convolution, max_pool, preactivate, residual_unit, steps
@@ -131,6 +131,34 @@ def head(x: Node, spec: ResNetSpec) -> Node:
     if spec.classifier_activation:
         x = Activate(inputs=(x,), name="predictions", function=spec.classifier_activation, float32=True)
     return x
+
+
+class Part(NamedTuple):
+    """The stem, a unit such as "stage1_block2", or the head, with what enters and what leaves it."""
+
+    name: str
+    nodes: list[Node]
+    sources: list[Node]
+    results: list[Node]
+
+    @property
+    def is_unit(self) -> bool:
+        """A residual unit, and not stem or head."""
+        return self.name.startswith("stage")
+
+
+def parts(nodes: Collection[Node], wanted: Collection[Node]) -> list[Part]:
+    """The parts of a network in the order in which they run; `wanted` leaves the network."""
+    found: dict[str, Part] = {}
+    for node in nodes:
+        found.setdefault(part_of(node), Part(part_of(node), [], [], [])).nodes.append(node)
+    for part in found.values():
+        outside = (source for node in part.nodes for source in node.inputs if part_of(source) != part.name)
+        part.sources.extend(dict.fromkeys(outside))
+    entering = {source for part in found.values() for source in part.sources}.union(wanted)
+    for part in found.values():
+        part.results.extend(node for node in part.nodes if node in entering)
+    return list(found.values())
 
 
 def part_of(node: Node) -> str:

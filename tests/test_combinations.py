@@ -145,3 +145,27 @@ def test_builds_trains_saves_and_loads(number, tmp_path):
         assert kr.cost_of(spec).trainable == sum(np.prod(weight.shape) for weight in model.trainable_weights)
         assert kr.cost_of(replace(spec, classes=7)).trainable > kr.cost_of(replace(spec, classes=2)).trainable
     keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("number", [number for number in range(0, len(ROWS), 2) if len(ROWS[number]["input_shape"]) < 4])
+def test_trains_alike_with_units_recomputed(number):
+    """In float64, which AveragePooling3D does not know on TensorFlow: so no 3-D networks here."""
+    spec = ResNetSpec(**ROWS[number])
+    images = np.random.default_rng(number).uniform(0, 255, (4, *(size or 9 for size in spec.input_shape)))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=spec.classifier_activation is None)
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    try:
+        trained = []
+        for remat in (False, True):
+            keras.utils.set_random_seed(number)
+            model = kr.build(spec, remat=remat)
+            model.compile("sgd", loss, run_eagerly=True)
+            model.train_on_batch(images, np.arange(4) % spec.classes)
+            trained.append(model.variables)
+    finally:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+    for plain, recomputed in zip(*trained, strict=True):
+        np.testing.assert_allclose(recomputed, plain, rtol=1e-8, atol=1e-10, err_msg=plain.path)
+    keras.backend.clear_session()

@@ -1,0 +1,145 @@
+"""`build(..., remat=True)`: the same training in less memory. That every combination of fields trains alike: test_combinations."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+
+SMALL = {"depths": (2, 2), "widths": (8, 16), "stem_width": 8, "input_shape": (8, 8, 1), "classes": 3}
+IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 1)).astype("float32")
+LABELS = np.arange(6) % 3
+
+
+def trained(steps=3, *, freeze=None, jit_compile=False, **fields):
+    keras.utils.set_random_seed(4)
+    model = kr.build("resnet20", **SMALL | fields)
+    if freeze:
+        model.get_layer(freeze).trainable = False
+    model.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
+    losses = [model.train_on_batch(IMAGES, LABELS) for _ in range(steps)]
+    return model, losses
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"stochastic_depth": 0.5, "branch_dropout": 0.3},
+        {"activation_order": "full_preactivation", "squeeze": 4},
+        {"freeze": "stage1_block2_norm1"},  # a frozen normalisation takes and keeps its moving statistics
+        {"freeze": "stage2_block2_conv1"},
+    ],
+    ids=str,
+)
+def test_trains_as_the_plain_model_does(fields):
+    plain, expected = trained(**fields)
+    recomputed, losses = trained(remat=True, **fields)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    for one, other in zip(recomputed.variables, plain.variables, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4, err_msg=one.path)
+
+
+def test_layers_of_a_unit_run_again_for_the_backward_pass():
+    calls = {}
+    for remat in (False, True):
+        model = kr.build("resnet20", **SMALL, remat=remat)
+        for name in ("stem_conv", "stage2_block1_conv1"):
+            layer = model.get_layer(name)
+            layer.call = counted(layer.call, calls, (remat, name))
+        model.compile("sgd", "mse", run_eagerly=True)
+        model.train_on_batch(IMAGES, np.eye(3)[LABELS])
+    assert calls == {
+        (False, "stem_conv"): 1,
+        (False, "stage2_block1_conv1"): 1,
+        (True, "stem_conv"): 1,
+        (True, "stage2_block1_conv1"): 2,
+    }
+
+
+def counted(function, calls, key):
+    def call(*values, **settings):
+        calls[key] = calls.get(key, 0) + 1
+        return function(*values, **settings)
+
+    return call
+
+
+def test_takes_less_memory():
+    script = """
+import resource, sys
+import keras, numpy as np, keras_resnet as kr
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+model = kr.build("resnet56", remat=sys.argv[1] == "True")
+model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+before = peak()
+model.train_on_batch(np.zeros((256, 32, 32, 3)), np.zeros(256))
+print(peak() - before)
+"""
+    taken = {}
+    environment = {name: value for name, value in os.environ.items() if name != "TF_NUM_INTEROP_THREADS"}  # one thread keeps more
+    for remat in (False, True):
+        command = [sys.executable, "-c", script, str(remat)]
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        taken[remat] = int(done.stdout.split()[-1])
+    assert taken[True] < 0.6 * taken[False], taken
+
+
+def test_cost_tells_what_is_saved():
+    cost = kr.cost_of("resnet110")
+    assert cost.remat_memory < 0.3 * cost.training_memory
+    assert cost.training_bytes(64, remat=True) < cost.training_bytes(64)
+
+
+@pytest.mark.parametrize("features", [(4, 2), (1, 3)])
+def test_features_train_alike(features):
+    fields = {"features": features, "include_top": False, "activation_order": "full_preactivation", "depths": (1, 1, 1)}
+    fields["widths"] = (8, 16, 16)
+    keras.utils.set_random_seed(1)
+    plain = kr.build("resnet20", **SMALL | fields)
+    recomputed = kr.build("resnet20", remat=True, **SMALL | fields)
+    recomputed.set_weights(plain.get_weights())
+    for training in (False, True):
+        expected, maps = plain(IMAGES, training=training), recomputed(IMAGES, training=training)
+        assert list(maps) == list(expected) == [f"C{level}" for level in features]
+        for level in maps:
+            np.testing.assert_allclose(maps[level], expected[level], rtol=1e-5, atol=1e-5)
+
+
+def test_inputs_may_come_in_every_form_that_a_functional_model_takes():
+    model = kr.build("resnet20", **SMALL, remat=True)
+    expected = model(IMAGES, training=True)
+    for inputs in ([IMAGES], {"image": IMAGES}, IMAGES[..., 0], IMAGES.astype("float64")):
+        np.testing.assert_allclose(model(inputs, training=True), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_file_is_that_of_a_plain_model(tmp_path):
+    model, _ = trained(remat=True)
+    assert [layer.name for layer in model.layers] == [layer.name for layer in kr.build("resnet20", **SMALL).layers]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(loaded.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES))
+    loaded.train_on_batch(IMAGES, LABELS)
+
+
+def test_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        _, expected = trained()
+        _, losses = trained(remat=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_allclose(losses, expected, rtol=2e-2)
+
+
+def test_compiled_with_xla():
+    _, expected = trained(stochastic_depth=0.5, jit_compile=True)
+    _, losses = trained(stochastic_depth=0.5, jit_compile=True, remat=True)
+    np.testing.assert_allclose(losses, expected, rtol=1e-3)
