@@ -13,6 +13,7 @@ EXTRAS = {
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS |= {"jax": ["jax>=0.7"], "torch": ["torch>=2.7"]}  # other backends of Keras
 EXTRAS["test"] = ["pytest>=8", "pytest-timeout>=2.3"]
 EXTRAS["lint"] = ["mypy>=1.15", "ruff>=0.12"]
 

@@ -10,7 +10,7 @@ import typer
 
 from keras_resnet import __version__, fields, recipes, runs
 from keras_resnet.console import quiet, show_json, show_table
-from keras_resnet.cost import Cost, cost_of
+from keras_resnet.cost import cost_of
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipes import PROTOCOLS, Recipe
 from keras_resnet.runs import Run
@@ -89,7 +89,7 @@ def show(
     """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
     spec = resolve(network, **changes(set_, ResNetSpec)[ResNetSpec])
     counted = cost_of(spec)
-    memory = training_memory(counted, batch) if train_memory else []
+    memory = counted.training_rows(batch) if train_memory else []
     if as_json:
         totals = {name: value for name, value in asdict(counted).items() if name != "layers"}
         shown = {"network": network, "spec": asdict(spec), "stages": counted.parts, "cost": totals}
@@ -109,22 +109,6 @@ def show(
     if memory:
         print()
         show_table(memory)
-
-
-def training_memory(counted: Cost, batch: int) -> list[dict[str, Any]]:
-    """Rows in MB: training with all activations kept, and with every unit recomputed."""
-    return [
-        {
-            "training": label,
-            "batch": batch,
-            "activations_MB": round(batch * activations / 1e6),
-            "total_MB": round(counted.training_bytes(batch, remat=remat) / 1e6),
-        }
-        for label, remat, activations in (
-            ("everything kept", False, counted.training_memory),
-            ("remat=True", True, counted.remat_memory),
-        )
-    ]
 
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")

@@ -106,6 +106,21 @@ class Cost:
         """Activations of a batch, with parameters, their gradients and one momentum each."""
         return batch * (self.remat_memory if remat else self.training_memory) + FLOAT * (3 * self.trainable + self.non_trainable)
 
+    def training_rows(self, batch: int) -> list[dict[str, Any]]:
+        """Rows in MB: training with every activation kept, and with every unit recomputed."""
+        return [
+            {
+                "training": label,
+                "batch": batch,
+                "activations_MB": round(batch * activations / 1e6),
+                "total_MB": round(self.training_bytes(batch, remat=remat) / 1e6),
+            }
+            for label, remat, activations in (
+                ("everything kept", False, self.training_memory),
+                ("remat=True", True, self.remat_memory),
+            )
+        ]
+
 
 def cost_of(
     spec: str | ResNetSpec,

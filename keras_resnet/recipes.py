@@ -37,6 +37,8 @@ class Recipe:
     """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
     flip: bool = True
     """Mirror half of the training images left to right."""
+    remat: bool = False
+    """Recompute the inside of every unit for the backward pass: less memory, more time."""
 
     def __post_init__(self) -> None:
         coerce_all(self)

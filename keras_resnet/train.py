@@ -68,7 +68,9 @@ def fit(
     data = replace(data, batch_size=recipe.batch_size)
     out = check_free(out, overwrite)
     keras.utils.set_random_seed(seed)
-    training = Training(spec, recipe, data, seed, environment(), build(spec), BestAndLast(), Throughput(recipe.batch_size))
+    training = Training(
+        spec, recipe, data, seed, environment(), build(spec, remat=recipe.remat), BestAndLast(), Throughput(recipe.batch_size)
+    )
     try:
         run_epochs(training, verbose)
     except Diverged as error:

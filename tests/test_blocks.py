@@ -5,7 +5,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError
 
-ORDERS = ["original", "full_preactivation"]
+ORDERS = ["original", "relu_preactivation", "full_preactivation"]
 BLOCKS = [("basic", 1), ("bottleneck", 4)]
 
 

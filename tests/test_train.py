@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import Diverged, InputError, train
+from keras_resnet import Diverged, InputError, layers, train
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.runs import CONTENTS
 
@@ -148,6 +148,19 @@ def test_the_recipe_decides_augmentation_and_batches(digits, tmp_path, monkeypat
     recipe = dataclasses.replace(SHORT, epochs=1, batch_size=48, crop=2, flip=True)
     kr.fit("resnet8", recipe, digits, tmp_path / "run", seed=7, verbose=0)
     assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True}
+
+
+def test_a_recipe_can_recompute_units(digits, tmp_path, monkeypatch):
+    recomputed = []
+    recompute_units = layers.recompute_units
+    monkeypatch.setattr(layers, "recompute_units", lambda model, out: recomputed.append(model) or recompute_units(model, out))
+    losses = []
+    for remat in (False, True):
+        recipe = dataclasses.replace(SHORT, epochs=1, remat=remat)
+        run = kr.fit("resnet8", recipe, digits, tmp_path / str(remat), seed=5, verbose=0)
+        losses.append(run.metrics["test"]["loss"])
+    assert len(recomputed) == 1
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)
 
 
 def test_throughput_leaves_out_compiling_and_counts_epochs_of_one_step(monkeypatch):

@@ -1,0 +1,75 @@
+"""One `.keras` file on every backend that is installed: the same logits, and training with and without recomputation."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+
+SMALL = {"input_shape": (16, 16, 3), "classes": 5, "depths": (1, 1, 1), "widths": (16, 16, 32), "stem_width": 16}
+NETWORKS = {
+    "resnet20": {},
+    "resnet50v2": {"antialias": True},
+    "resnet50d": {"squeeze": 4, "activation": "silu"},
+    "resnet18": {"channel_attention": True, "norm": "group", "norm_groups": 4},
+    "resnet50": {"groups": 2, "shortcut_gate": "exclusive", "output_stride": 8, "activation": "gelu"},
+    "resnetrs50": {"norm": None, "branch_scale": 0.2},
+}
+SCRIPT = """
+import keras, numpy as np, keras_resnet as kr
+images = np.load("images.npy")
+assert keras.backend.backend() == BACKEND
+for name, fields in NETWORKS.items():
+    np.save(f"{name}-{BACKEND}.npy", kr.load(f"{name}.keras").predict_on_batch(images))
+keras.utils.set_random_seed(0)
+kr.build("resnet20", **SMALL).save(f"built-{BACKEND}.keras")
+np.save(f"built-{BACKEND}.npy", kr.load(f"built-{BACKEND}.keras").predict_on_batch(images))
+losses = []
+for remat in (False, True):
+    keras.utils.set_random_seed(0)
+    model = kr.build("resnet20", stochastic_depth=0.5, remat=remat, **SMALL)
+    model.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    losses.append([float(model.train_on_batch(images, np.arange(len(images)))) for _ in range(3)])
+np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+assert losses[0][2] != losses[0][0]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Networks with weights and moving statistics unlike those of the start, images, and the logits of this backend."""
+    folder = tmp_path_factory.mktemp("backends")
+    generator = np.random.default_rng(0)
+    images = generator.uniform(0, 255, (5, 16, 16, 3)).astype("float32")
+    np.save(folder / "images.npy", images)
+    for name, fields in NETWORKS.items():
+        model = kr.build(name, **SMALL | fields)
+        for weight in model.weights:
+            start = 0.5 if "variance" in weight.path or "gamma" in weight.path else -0.1
+            if len(weight.shape) == 1:
+                weight.assign(generator.uniform(start, start + 0.3, weight.shape))
+        model.save(folder / f"{name}.keras")
+        np.save(folder / f"{name}.npy", model.predict_on_batch(images))
+    return folder
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_same_file_same_logits(backend, folder):
+    if find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed")
+    script = f"BACKEND, NETWORKS, SMALL = {backend!r}, {NETWORKS!r}, {SMALL!r}\n{SCRIPT}"
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    for name in NETWORKS:
+        expected = np.load(folder / f"{name}.npy")
+        assert np.ptp(expected) > 0.01
+        np.testing.assert_allclose(np.load(folder / f"{name}-{backend}.npy"), expected, rtol=1e-5, atol=1e-5, err_msg=name)
+    built = keras.saving.load_model(folder / f"built-{backend}.keras")
+    logits = built.predict_on_batch(np.load(folder / "images.npy"))
+    np.testing.assert_allclose(logits, np.load(folder / f"built-{backend}.npy"), rtol=1e-5, atol=1e-5)
