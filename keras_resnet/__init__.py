@@ -18,6 +18,7 @@ _HOMES = {
     "RECIPES": "recipes",
     "Run": "runs",
     "build": "layers",
+    "UNIT_FIELDS": "layers",
     "identity_block": "layers",
     "projection_block": "layers",
     "load": "layers",
@@ -39,4 +40,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

@@ -21,11 +21,10 @@ from keras_resnet.graph import (
     Reshape,
     channels,
 )
-from keras_resnet.spec import ResNetSpec
+from keras_resnet.spec import NOT_NEGATIVE, ResNetSpec
 
 Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "padding", "none"]
 Steps = tuple[Literal["norm", "activation"], ...]
-NOT_NEGATIVE = ("relu", "relu6")
 
 
 class Order(NamedTuple):
@@ -152,12 +151,13 @@ def modulate(branch: Node, passed: Node, x: Node, unit: Unit, spec: ResNetSpec) 
     if spec.shortcut_scale != 1:
         passed = Rescale(inputs=(passed,), name=join(name, "shortcut_scale"), scale=(spec.shortcut_scale,))
     if spec.shortcut_gate:
+        stride = 1 if spec.antialias else unit.stride
         gate: Node = Convolution(
-            inputs=(x,),
+            inputs=(antialias(x, unit.stride // stride, join(name, "gate")),),
             name=join(name, "gate"),
             filters=channels(branch),
             size=1,
-            stride=unit.stride,
+            stride=stride,
             bias=spec.gate_bias,
             activation="sigmoid",
         )

@@ -1,6 +1,5 @@
 """The command line: each command is a few lines that call one function of the package, and loads it only then."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ app = typer.Typer(
 )
 
 SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
+OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
     list[str] | None,
@@ -69,7 +69,9 @@ def list_(
             "input": "x".join(map(str, row.spec.input_shape)),
             "parameters": counted.trainable,
             "multiply_adds": counted.multiply_adds,
-            **({"published": {"parameters": row.parameters, "multiply_adds": row.multiply_adds}} if as_json else {}),
+            **(
+                {"published": {"parameters": row.parameters or None, "multiply_adds": row.multiply_adds or None}} if as_json else {}
+            ),
             "source": row.source,
         }
         for name, row in VARIANTS.items()
@@ -88,24 +90,29 @@ def show(
 ) -> None:
     """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
     spec = resolve(network, **changes(set_, ResNetSpec)[ResNetSpec])
-    counted = cost_of(spec)
+    sizes = tuple(size or OPEN_SIZE for size in spec.input_shape)
+    counted = cost_of(spec, input_shape=sizes)
     memory = counted.training_rows(batch) if train_memory else []
     if as_json:
         totals = {name: value for name, value in asdict(counted).items() if name != "layers"}
-        shown = {"network": network, "spec": asdict(spec), "stages": counted.parts, "cost": totals}
+        shown = {"network": network, "spec": asdict(spec), "counted_for": sizes, "stages": counted.parts, "cost": totals}
         show_json({**shown, "train_memory": memory} if memory else shown)
         return
-    show_table([{"field": name, "value": json.dumps(value)} for name, value in asdict(spec).items()])
+    usual = asdict(ResNetSpec())
+    chosen = [{"field": name, "value": fields.text(value)} for name, value in asdict(spec).items() if value != usual[name]]
+    show_table([*chosen, {"field": "all others", "value": "as in ResNetSpec(), see `show --json`"}])
     print()
+    if sizes != spec.input_shape:
+        print(f"input_shape has open sizes: outputs, multiply-adds and memory are those of {sizes}\n")
     show_table(counted.parts)
     print()
-    sizes = {
+    memories = {
         "activations alive at a time, inference, one image": counted.inference_memory,
         "activations kept, training, one image": counted.training_memory,
         "float32 .tflite file (estimate)": counted.tflite_float32,
         "int8 .tflite file (estimate)": counted.tflite_int8,
     }
-    show_table([{"size": label, "kB": round(size / 1e3)} for label, size in sizes.items()])
+    show_table([{"size": label, "kB": round(size / 1e3)} for label, size in memories.items()])
     if memory:
         print()
         show_table(memory)

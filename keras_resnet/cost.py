@@ -5,11 +5,10 @@ Nothing is built and no framework is loaded. Counts are exact; file sizes are es
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any, NamedTuple
 
-from keras_resnet.blocks import NOT_NEGATIVE
 from keras_resnet.graph import (
     Activate,
     Convolution,
@@ -27,7 +26,7 @@ from keras_resnet.graph import (
     in_order,
 )
 from keras_resnet.resnet import Pooling, outputs, part_of, parts
-from keras_resnet.spec import ResNetSpec
+from keras_resnet.spec import NOT_NEGATIVE, ResNetSpec
 from keras_resnet.variants import resolve
 
 FLOAT = 4  # bytes
@@ -68,7 +67,7 @@ class LayerCost(NamedTuple):
 class Cost:
     """What a network costs. Memory is in bytes of float32 activations for one image, without parameters."""
 
-    layers: tuple[LayerCost, ...]
+    layers: tuple[LayerCost, ...] = field(repr=False)
     trainable: int
     non_trainable: int
     multiply_adds: int
@@ -139,7 +138,7 @@ def cost_of(
     """
     spec = resolve(spec, **fields)
     spec.require_sizes("the cost")
-    _, out = outputs(spec, features=None if features is None else tuple(features), include_top=include_top, pooling=pooling)
+    _, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
     wanted = list(out.values()) if isinstance(out, dict) else [out]
     nodes = in_order(wanted)
     fields_seen = receptive_fields(nodes)
@@ -246,7 +245,7 @@ def saved(nodes: Iterable[Node]) -> set[Node]:
             read.add(node if node.function in NOT_NEGATIVE else node.inputs[0])
         if isinstance(node, Pool) and node.kind == "Max":
             read.update((node, *node.inputs))
-        if isinstance(node, Dropout) or (isinstance(node, Convolution) and node.activation):
+        if (isinstance(node, Dropout) and not node.whole) or (isinstance(node, Convolution) and node.activation):
             read.add(node)
     return read
 
@@ -256,7 +255,7 @@ def recomputed(nodes: list[Node], wanted: list[Node]) -> int:
     found = parts(nodes, wanted)
     kept = saved(node for part in found if not part.is_unit for node in part.nodes)
     kept.update(source for part in found if part.is_unit for source in part.sources)
-    largest = max(elements(saved(part.nodes) - kept) for part in found if part.is_unit)
+    largest = max((elements(saved(part.nodes) - kept) for part in found if part.is_unit), default=0)
     return elements(kept) + largest
 
 

@@ -3,10 +3,15 @@
 The annotation of a field is its schema. What a value means (a depth above zero, a known block) is the dataclass's own check.
 """
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import json
 import math
 import numbers
+import re
+import textwrap
 import types
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -96,6 +101,26 @@ def describe(annotation: Any) -> str:
     return words.get(annotation, str(annotation))
 
 
+def text(value: Any) -> str:
+    """A value as `--set` takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def documented(kind: type[Fields]) -> type[Fields]:
+    """The dataclass with a list of its fields at the end of its docstring: the text that stands below each in the source."""
+    try:
+        [body] = ast.parse(inspect.getsource(kind)).body
+    except (OSError, TypeError):  # no source at hand
+        return kind
+    lines = []
+    for field, below in itertools.pairwise(body.body):  # type: ignore[attr-defined]
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            told = textwrap.wrap(f"{ast.unparse(field)}: {inspect.cleandoc(str(below.value.value))}", 120, subsequent_indent="    ")
+            lines += told
+    kind.__doc__ = "\n".join([inspect.cleandoc(kind.__doc__ or ""), "", "Fields:", "", *lines])
+    return kind
+
+
 def _check_names(kind: type, values: dict[str, Any]) -> None:
     for name in values:
         if name not in names(kind):
@@ -133,7 +158,7 @@ def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
 
 def _tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(value, str):  # "32,64" and "[32, 64]" alike
-        value = json.loads(value if value.startswith("[") else f"[{value}]")
+        value = json.loads(re.sub(r"\bnone\b", "null", value if value.startswith("[") else f"[{value}]", flags=re.IGNORECASE))
     items = tuple(value)
     wanted = arguments[:1] * len(items) if arguments[-1] is ... else arguments
     if len(items) != len(wanted):

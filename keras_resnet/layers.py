@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import singledispatch
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ from keras_resnet.resnet import Pooling, outputs
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import name_of, resolve
 
-UNIT_FIELDS = (
+IDENTITY_FIELDS = (
     "block",
     "stride_on",
     "activation_order",
@@ -50,6 +51,7 @@ UNIT_FIELDS = (
     "branch_scale",
     "shortcut_dropout",
     "branch_dropout",
+    "stochastic_depth",
     "antialias",
     "norm",
     "norm_groups",
@@ -57,6 +59,7 @@ UNIT_FIELDS = (
     "norm_epsilon",
     "zero_init",
 )
+UNIT_FIELDS = (*IDENTITY_FIELDS, "shortcut")
 
 
 def build(
@@ -76,10 +79,11 @@ def build(
         name: name of the model; if None the name in `SPECS`, or "custom" for a network that is not there.
         features: levels of the maps to put out, in place of logits, as a dictionary: (2, 3, 4, 5) gives "C2" to "C5", the
             activated outputs of stages 1 to 4; 1 is the stem before its pooling.
-        include_top: False leaves out the classifier. The output is then the last map,
-        pooling: or its average ("avg") or maximum ("max") over space.
+        include_top: False leaves out the classifier; the output is then the last map.
+        pooling: "avg" or "max" puts out the mean or the maximum of that map over space.
         remat: True computes the inside of every unit again for the backward pass, and keeps the inputs of the units only:
-            less memory for more time. The model and its saved file are the same; one that is loaded trains plainly.
+            less memory for more time. The model and its saved file are the same; one that is loaded, copied, or made of its
+            layers trains plainly.
         fields: fields of the spec to change, such as `classes` and `input_shape`.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
@@ -89,8 +93,7 @@ def build(
     23581642
     """
     spec = resolve(spec, **fields)
-    chosen = None if features is None else tuple(features)
-    image, out = outputs(spec, features=chosen, include_top=include_top, pooling=pooling)
+    image, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
     tensor = keras.Input(spec.input_shape, name=image.name)
     made = realize({image: tensor}, keras.tree.flatten(out))
     with deep_recursion():
@@ -101,7 +104,14 @@ def build(
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
-    """`keras.saving.load_model` for networks of any depth: Keras alone needs a raised recursion limit for a thousand layers."""
+    """`keras.saving.load_model` for networks of any depth: Keras alone needs a raised recursion limit for a thousand layers.
+
+    Args:
+        path: a `.keras` file, or the folder of a run, whose model is then loaded.
+        settings: those of `keras.saving.load_model`.
+    """
+    path = Path(path)
+    path = path / "model.keras" if path.is_dir() else path
     with deep_recursion():
         return keras.saving.load_model(path, **settings)
 
@@ -113,37 +123,41 @@ def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fie
         x: tensor (batch, *space, channels), with channels = `width`, or 4 * `width` for `block="bottleneck"`.
         width: filters of the 3x3 convolutions.
         name: prefix of the layer names, or None to let Keras name them.
-        fields: those of `ResNetSpec` in `UNIT_FIELDS`.
+        fields: those of `ResNetSpec` that say something about one unit: `UNIT_FIELDS` without "shortcut". `stochastic_depth` is
+            the probability to leave out this branch.
 
     Returns: tensor of the shape of `x`. InputError if the branch would have another number of channels than `x`.
 
     >>> x = identity_block(x, 64, block="bottleneck", name="block2")
     """
-    spec = _unit_spec(width, fields)
+    spec = _unit_spec(width, fields, IDENTITY_FIELDS)
     if x.shape[-1] != width * spec.expansion:
         raise InputError(
             f"identity_block with width {width} and block={spec.block!r} puts out {width * spec.expansion} channels, but its "
             f"input has {x.shape[-1]}; use projection_block where the shape changes"
         )
     start = _start(x)
-    unit = residual_unit(start, Unit(name, width), spec, shortcut="identity")
+    unit = residual_unit(start, Unit(name, width, drop=spec.stochastic_depth), spec, shortcut="identity")
     return realize({start: x}, [unit])[unit]
 
 
 def projection_block(x: KerasTensor, width: int, *, stride: int = 2, name: str | None = None, **fields: Any) -> KerasTensor:
-    """A residual unit whose shortcut is a strided 1x1 convolution (arXiv:1512.03385 eq. 2).
+    """A residual unit that changes the shape, with a shortcut of `shortcut="projection"` (arXiv:1512.03385 eq. 2) or another kind.
 
     Args:
         x: tensor (batch, *space, channels).
         width: filters of the 3x3 convolutions.
         stride: step of the branch and of the shortcut, along every spatial axis.
         name: prefix of the layer names, or None to let Keras name them.
-        fields: those of `ResNetSpec` in `UNIT_FIELDS`.
+        fields: those of `ResNetSpec` in `UNIT_FIELDS`, such as `shortcut="avg_projection"`. `stochastic_depth` is the probability
+            to leave out this branch.
 
     Returns: tensor (batch, *ceil(space / stride), `width`, or 4 * `width` for `block="bottleneck"`).
     """
-    start, spec = _start(x), _unit_spec(width, fields)
-    unit = residual_unit(start, Unit(name, width, stride), spec, shortcut="projection")
+    start, spec = _start(x), _unit_spec(width, fields, UNIT_FIELDS)
+    if not isinstance(stride, Integral) or stride < 1:
+        raise InputError(f"stride={stride}: expected one whole number of at least 1, for every axis")
+    unit = residual_unit(start, Unit(name, width, stride, drop=spec.stochastic_depth), spec, shortcut=spec.shortcut)
     return realize({start: x}, [unit])[unit]
 
 
@@ -266,11 +280,15 @@ def ranked(kind: str, node: Node, data_format: str = "channels_last") -> Any:
 
 
 def _start(x: KerasTensor) -> Input:
+    if not 3 <= len(x.shape) <= 5 or x.shape[-1] is None:
+        raise InputError(f"a block takes (batch, one to three spatial sizes, channels), channels known; received {tuple(x.shape)}")
     return Input(inputs=(), name=None, given=tuple(x.shape[1:]))
 
 
-def _unit_spec(width: int, fields: dict[str, Any]) -> ResNetSpec:
+def _unit_spec(width: int, fields: dict[str, Any], allowed: tuple[str, ...]) -> ResNetSpec:
     for name in fields:
-        if name not in UNIT_FIELDS:
-            raise unknown("field of a unit", name, UNIT_FIELDS)
+        if name not in allowed:
+            raise unknown("field of such a unit", name, allowed)
+    if not isinstance(width, Integral):
+        raise InputError(f"width={width!r}: expected a whole number")
     return resolve(replace(ResNetSpec(), depths=(1,), widths=(width,), stem_width=width), **fields)

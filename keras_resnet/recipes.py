@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from keras_resnet.errors import InputError
-from keras_resnet.fields import change, coerce_all, look_up
+from keras_resnet.fields import change, coerce_all, documented, look_up
 
 
+@documented
 @dataclass(frozen=True)
 class Recipe:
     """One way to train. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""

@@ -13,6 +13,8 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
     """Let the training pass of `model` keep what enters each unit, in place of all that the unit makes of it.
 
     Only this object changes, and only how it trains: layers, names, weights and the saved file are those of the plain model.
+    So a copy, a clone, or another model made of its layers trains plainly; call the model itself to build upon it. TensorFlow gives
+    no second derivatives of it.
 
     Args:
         model: a functional model of `layers.build`.
@@ -23,26 +25,23 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
     image, rest = nodes[0], parts(nodes[1:], wanted)
     layers = {node: model.get_layer(node.name) for node in nodes[1:]}
     plain, shared = model.call, {}  # type: ignore[var-annotated]
+    entrance = keras.Model(model.inputs, model.inputs)  # takes images in every form that `model` does
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return plain(inputs, training=training, mask=mask)
-        made = {image: first_tensor(inputs, model.inputs[0])}
+        made = {image: keras.tree.flatten(entrance(inputs))[0]}
         for part in rest:
             if part.is_unit:
-                made.update(zip(part.results, recomputed(part, layers, made, shared), strict=True))
+                results, losses = recomputed(part, layers, made, shared)
+                made.update(zip(part.results, results, strict=True))
+                for loss in losses:
+                    layers[part.nodes[-1]].add_loss(loss)
             else:
                 run(part.nodes, layers, made)
         return keras.tree.map_structure(made.get, out)
 
     model.call = call
-
-
-def first_tensor(inputs: Any, expected: keras.KerasTensor) -> Any:
-    """The images as a tensor like `expected`, in whatever form a functional model takes them."""
-    [images] = keras.tree.flatten(inputs)
-    images = keras.ops.convert_to_tensor(images, dtype=expected.dtype)
-    return keras.ops.expand_dims(images, -1) if len(images.shape) < len(expected.shape) else images
 
 
 def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], made: dict[Node, Any]) -> None:
@@ -52,15 +51,17 @@ def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], made: dict[Node,
         made[node] = layers[node](tensors if isinstance(node, Merge) else tensors[0], training=True)
 
 
-def recomputed(part: Part, layers: dict[Node, keras.Layer], made: dict[Node, Any], shared: dict[Any, Any]) -> list[Any]:
-    """The results of a unit, of which the backward pass will find its inputs only.
+def recomputed(
+    part: Part, layers: dict[Node, keras.Layer], made: dict[Node, Any], shared: dict[Any, Any]
+) -> tuple[list[Any], list[Any]]:
+    """The results of a unit, of which the backward pass will find its inputs only, and the losses that its layers add.
 
     Units that differ in nothing but their weights are traced once: `shared` keeps their common function.
     """
     variables = [variable for node in part.nodes for variable in layers[node].variables]
     weights = [variable for variable in variables if variable.trainable]
     state = [variable for variable in variables if not variable.trainable]
-    key = kind_of(part, layers)
+    key = (part.name if replicas() > 1 else "", kind_of(part, layers))  # shared among replicas, gradients go astray
     if key not in shared:
         shared[key] = pure(part, layers, weights, state)
     unit, changed = shared[key]
@@ -69,10 +70,19 @@ def recomputed(part: Part, layers: dict[Node, keras.Layer], made: dict[Node, Any
         [variable.value for variable in weights],
         [keras.ops.copy(variable.value) for variable in state],  # TensorFlow passes variables by reference, and these change
     )
-    count = len(part.results)
-    for place, value in zip(changed, results[count:], strict=True):
+    count, values = len(part.results), results[len(results) - len(changed) :]
+    for place, value in zip(changed, values, strict=True):
         state[place].assign(value)
-    return list(results[:count])
+    return list(results[:count]), list(results[count : len(results) - len(changed)])
+
+
+def replicas() -> int:
+    """Devices that the model is being called on at the same time."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def pure(
@@ -81,7 +91,7 @@ def pure(
     """A unit as a function of its inputs, weights and state, and the places of what it changes in the state.
 
     Moving statistics and the state of random numbers go in and come out as values: so the second computation changes
-    nothing again, and drops what the first one dropped.
+    nothing again, and drops what the first one dropped. It gives the results, added losses, and changed state.
     """
     changed: list[int] = []
 
@@ -90,12 +100,12 @@ def pure(
             count = len(part.sources)
             made = dict(zip(part.sources, values[:count], strict=True))
             given = [*zip(weights, values[count:], strict=True), *zip(state, state_values, strict=True)]
-            with keras.StatelessScope(state_mapping=given) as scope:
+            with keras.StatelessScope(state_mapping=given, collect_losses=True) as scope:
                 before = [scope.get_current_value(variable) for variable in state]
                 run(part.nodes, layers, made)
                 after = [scope.get_current_value(variable) for variable in state]
             changed[:] = [place for place, value in enumerate(after) if value is not before[place]]
-            return [*(made[node] for node in part.results), *(returned(after[place]) for place in changed)]
+            return [*(made[node] for node in part.results), *scope.losses, *(returned(after[place]) for place in changed)]
 
         return keras.remat(forward)(*tensors, *weight_values)
 

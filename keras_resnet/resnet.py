@@ -1,6 +1,7 @@
 """A whole network described: stem, stages, head. The units inside are in `blocks.py`, Keras layers are made in `layers.py`."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 from keras_resnet.blocks import Unit, antialias, convolution, max_pool, preactivate, residual_unit, steps
@@ -26,7 +27,7 @@ def describe(spec: ResNetSpec) -> Network:
     maps = [x]
     x = stem_pool(x, spec)
     for stage, unit in units(spec):
-        first = len(maps) == 1 and stage == 1 and unit.name == "stage1_block1"
+        first = unit.name == "stage1_block1"
         active = x if first else preactivate(x, spec, unit.name, 1)  # the stem has activated its output already
         if stage > len(maps):
             maps.append(active)
@@ -36,7 +37,7 @@ def describe(spec: ResNetSpec) -> Network:
 
 
 def outputs(
-    spec: ResNetSpec, *, features: tuple[int, ...] | None = None, include_top: bool = True, pooling: Pooling | None = None
+    spec: ResNetSpec, *, features: Iterable[int] | None = None, include_top: bool = True, pooling: Pooling | None = None
 ) -> tuple[Input, Node | dict[str, Node]]:
     """Input and output of a network: logits, or the last map, pooled or not, or a dictionary of maps such as "C2".
 
@@ -46,12 +47,9 @@ def outputs(
         raise InputError(f"pooling={pooling!r}: expected avg, max or None")
     image, maps = describe(spec)
     if features is not None:
-        levels = range(1, len(maps) + 1)
-        if not features or any(level not in levels for level in features) or len(set(features)) < len(features):
-            raise InputError(f"features={features}: expected different levels out of {', '.join(map(str, levels))}")
         if pooling is not None:
             raise InputError(f"features={features} and pooling={pooling!r} disagree: features are maps")
-        return image, {f"C{level}": maps[level - 1] for level in features}
+        return image, {f"C{level}": maps[level - 1] for level in levels_of(features, len(maps))}
     if include_top and pooling is not None:
         raise InputError(f"pooling={pooling!r} and include_top=True disagree: the classifier has its own; use include_top=False")
     if include_top:
@@ -59,6 +57,15 @@ def outputs(
     if pooling is None:
         return image, maps[-1]
     return image, GlobalPool(inputs=maps[-1:], name="pool", kind="Average" if pooling == "avg" else "Max")
+
+
+def levels_of(features: Any, count: int) -> tuple[int, ...]:
+    """`features` as different levels from 1 to `count`. InputError for anything else."""
+    levels = tuple(features) if isinstance(features, Iterable) else ()
+    whole = all(isinstance(level, Integral) and not isinstance(level, bool) for level in levels)
+    if not levels or not whole or any(not 1 <= level <= count for level in levels) or len(set(levels)) < len(levels):
+        raise InputError(f"features={features}: expected distinct levels out of {', '.join(map(str, range(1, count + 1)))}")
+    return tuple(int(level) for level in levels)
 
 
 def normalize(x: Node, spec: ResNetSpec) -> Node:

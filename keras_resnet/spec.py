@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal, NamedTuple
 
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import coerce_all
+from keras_resnet.fields import coerce_all, documented
 
 # Channel means and standard deviations of training pixels, 0..255.
 NORMALIZATIONS = {
@@ -18,11 +18,13 @@ NORMALIZATIONS = {
     "half": ((127.5,), (127.5,)),  # -1..1, any number of channels
 }
 
+NOT_NEGATIVE = ("relu", "relu6")  # activations without values and gradients below zero
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 Order = Literal["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"]
 Activation = Literal["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu", "hard_silu", "mish", "tanh"]
 
 
+@documented
 @dataclass(frozen=True)
 class ResNetSpec:
     """One residual network, complete: two equal specs build the same architecture.
@@ -73,9 +75,10 @@ class ResNetSpec:
     stochastic_depth: float = 0.0
     """Probability to leave out the last branch for a training image; it falls linearly to the input (arXiv:1603.09382)."""
     antialias: bool = False
-    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486); an average pooling blurs already."""
+    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486), zeros outside the image where the
+    paper's code mirrors it; an average pooling blurs already."""
     output_stride: int | None = None
-    """Subsampling of the last map, 8 or 16: later stages dilate their 3x3 convolutions in place of their stride
+    """Subsampling of the last map, such as 8 or 16: later stages dilate their 3x3 convolutions in place of their stride
     (arXiv:1706.05587). None for no dilation."""
     stem: Literal["7x7", "deep", "tiered", "3x3"] = "7x7"
     """First convolution: 7x7 with stride 2, three of 3x3 in its place (ResNet-C, arXiv:1812.01187), or 3x3 with stride 1 for small
@@ -179,7 +182,7 @@ def _output_strides(spec: ResNetSpec) -> list[int]:
 
 def _normalized_widths(spec: ResNetSpec) -> set[int]:
     inner = map(spec.inner_width, spec.widths) if spec.block == "bottleneck" else ()
-    return {*spec.stem_widths, *spec.channels, *inner}
+    return {*spec.channels[1:], *inner}
 
 
 CONFLICTS = (
@@ -231,8 +234,8 @@ CONFLICTS = (
     Conflict(
         "zero_init",
         "activation_order",
-        lambda s: s.activation_order == "relu_before_addition" and s.zero_init,
-        "a branch that ends in an activation stays at zero, as the gradient does",
+        lambda s: s.activation_order == "relu_before_addition" and s.zero_init and s.activation in NOT_NEGATIVE,
+        "a branch that ends in such an activation stays at zero, as the gradient does",
     ),
     Conflict("channel_attention", "squeeze", lambda s: s.channel_attention and s.squeeze is not None, "choose one of them"),
     Conflict(
@@ -246,15 +249,27 @@ CONFLICTS = (
     ),
     Conflict(
         "norm_groups",
+        "widths",
+        lambda s: s.norm == "group" and any(width % s.norm_groups for width in _normalized_widths(s)),
+        "norm_groups must divide the channels of every normalisation",
+    ),
+    Conflict(
+        "norm_groups",
         "stem_width",
         lambda s: s.norm == "group" and any(width % s.norm_groups for width in s.stem_widths),
         "norm_groups must divide the channels of every normalisation",
     ),
     Conflict(
-        "norm_groups",
-        "widths",
-        lambda s: s.norm == "group" and any(width % s.norm_groups for width in _normalized_widths(s)),
-        "norm_groups must divide the channels of every normalisation",
+        "classes",
+        "classifier_activation",
+        lambda s: s.classes == 1 and s.classifier_activation == "softmax",
+        "a softmax over one number is always 1; use 'sigmoid'",
+    ),
+    Conflict(
+        "shortcut_scale",
+        "branch_scale",
+        lambda s: s.shortcut_scale == 0 and s.branch_scale == 0,
+        "their sum would be zero everywhere",
     ),
     Conflict(
         "output_stride",

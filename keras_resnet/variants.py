@@ -210,8 +210,9 @@ VARIANTS = {
     ),
 }
 for _name in ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
-    _twin = VARIANTS[_name]  # option A has no weights: the plain twin has as many
-    VARIANTS[_name.replace("resnet", "plain")] = _twin._replace(spec=replace(_twin.spec, **PLAIN))
+    VARIANTS[_name.replace("resnet", "plain")] = Variant(
+        replace(VARIANTS[_name].spec, **PLAIN), "", "", f"{_name} without shortcuts"
+    )
 
 SPECS = {name: variant.spec for name, variant in VARIANTS.items()}
 

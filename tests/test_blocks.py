@@ -62,8 +62,64 @@ def test_blocks_stand_in_anyones_model():
 def test_identity_block_refuses_a_change_of_channels():
     with pytest.raises(InputError, match="puts out 64 channels, but its input has 16; use projection_block"):
         kr.identity_block(keras.Input((8, 8, 16)), 16, block="bottleneck")
-    with pytest.raises(InputError, match="no field of a unit named 'blok'; did you mean 'block'"):
+    with pytest.raises(InputError, match="no field of such a unit named 'blok'; did you mean 'block'"):
         kr.identity_block(keras.Input((8, 8, 16)), 16, blok="basic")
+
+
+def test_blocks_refuse_what_has_no_space_or_channels():
+    with pytest.raises(InputError, match=r"a block takes .* received \(None, 8\)"):
+        kr.identity_block(keras.Input((8,)), 8)
+    with pytest.raises(InputError, match=r"channels known; received \(None, 8, 8, None\)"):
+        kr.projection_block(keras.Input((8, 8, None)), 8)
+    with pytest.raises(InputError, match="stride=0: expected one whole number"):
+        kr.projection_block(keras.Input((8, 8, 16)), 8, stride=0)
+    with pytest.raises(InputError, match=r"stride=\(2, 1\): expected one whole number"):
+        kr.projection_block(keras.Input((8, 8, 16)), 8, stride=(2, 1))
+    with pytest.raises(InputError, match=r"width=8\.0: expected a whole number"):
+        kr.projection_block(keras.Input((8, 8, 16)), 8.0)
+    with pytest.raises(InputError, match="no field of such a unit named 'shortcut'"):
+        kr.identity_block(keras.Input((8, 8, 16)), 16, shortcut="padding")
+    with pytest.raises(InputError, match=r"norm_groups=32 and widths=\(24,\) disagree"):
+        kr.identity_block(keras.Input((8, 8, 24)), 24, norm="group")
+
+
+def test_projection_block_takes_every_shortcut():
+    image = keras.Input((8, 8, 4))
+    model = keras.Model(image, kr.projection_block(image, 8, shortcut="padding", stochastic_depth=0.25, name="unit"))
+    assert {"unit_shortcut_pool", "unit_shortcut_pad"} <= {layer.name for layer in model.layers}
+    assert model.get_layer("unit_drop_path").rate == 0.25
+    model = keras.Model(image, kr.projection_block(image, 8, shortcut="avg_projection", name="unit"))
+    assert model.get_layer("unit_shortcut_conv").input.shape == (None, 4, 4, 4)
+
+
+def test_dropouts_stand_where_they_should():
+    fields = {"shortcut_dropout": 0.1, "branch_dropout": 0.2, "head_dropout": 0.3, "stochastic_depth": 0.5}
+    model = kr.build("resnet8", activation_order="full_preactivation", **fields)
+    after = {
+        layer.name: (layer.rate, layer.input._keras_history.operation.name)
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Dropout) and ("stage3" in layer.name or layer.name == "dropout")
+    }
+    assert after == {
+        "stage3_block1_shortcut_dropout": (0.1, "stage3_block1_shortcut_pad"),
+        "stage3_block1_dropout": (0.2, "stage3_block1_relu2"),
+        "stage3_block1_drop_path": (0.5, "stage3_block1_conv2"),
+        "dropout": (0.3, "pool"),
+    }
+    adding = model.get_layer("stage3_block1_add").input
+    assert [tensor._keras_history.operation.name for tensor in adding] == [
+        "stage3_block1_shortcut_dropout",
+        "stage3_block1_drop_path",
+    ]
+
+
+def test_settings_of_the_layers_are_those_of_the_spec():
+    model = kr.build("resnet8", norm_momentum=0.8, norm_epsilon=1e-3, shortcut_gate="exclusive", gate_bias=-3)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert len(norms) == 7
+    assert {(layer.momentum, layer.epsilon) for layer in norms} == {(0.8, 1e-3)}
+    gates = [model.get_layer(f"stage{stage}_block1_gate").get_weights()[1] for stage in (1, 2, 3)]
+    assert all((gate == -3).all() for gate in gates)
 
 
 def test_a_strided_convolution_pads_both_sides():

@@ -47,6 +47,12 @@ def test_show(call):
     shown = json.loads(out)
     assert shown["spec"]["widths"] == [16, 24, 32]
     assert shown["stages"][-1]["output"] == "100"
+    code, out, _ = call("show", "resnet18", "--set", "input_shape=none,none,3")
+    assert code == 0
+    assert "input_shape has open sizes: outputs, multiply-adds and memory are those of (224, 224, 3)" in out
+    assert "11,689,512" in out
+    code, out, _ = call("show", "resnet20", "--train-memory", "--batch", "64")
+    assert "remat=True          64" in out
     code, out, _ = call("show", "resnet20")
     assert "269,722" in out
     assert "4x4x64" not in out

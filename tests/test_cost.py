@@ -8,7 +8,9 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.cost import cost_of
+from keras_resnet.cost import cost_of, saved
+from keras_resnet.graph import in_order
+from keras_resnet.resnet import outputs
 from keras_resnet.variants import VARIANTS
 
 
@@ -136,25 +138,50 @@ def test_published_receptive_fields():
     assert [cost_of(f"resnet{depth}v1").receptive_field for depth in (50, 101, 152)] == [483, 1027, 1507]
 
 
+TINY = {"block": "single", "depths": (2,), "widths": (4,), "stem_width": 4, "input_shape": (8, 8, 4), "classes": 2}
+TINY["normalize"] = None
+
+
 def test_memory_of_a_network_small_enough_to_count():
     """Two units of one convolution on 8 x 8 x 4: every tensor is 256 numbers of 4 bytes, but for image, averages and logits."""
-    cost = cost_of(
-        "resnet20",
-        block="single",
-        depths=(2,),
-        widths=(4,),
-        stem_width=4,
-        input_shape=(8, 8, 4),
-        classes=2,
-        normalize=None,
-        norm="batch",
-    )
+    cost = cost_of("resnet20", **TINY)
     # Kept for training: image; conv and relu of the stem; conv and relu of two units; averages.
     assert cost.training_memory == 4 * (7 * 256 + 4)
     # At most three at a time: the input of a unit, the output of a layer and what it is made from.
     assert cost.inference_memory == 4 * 3 * 256
     deep = cost_of("resnet110")
     assert deep.remat_memory < deep.training_memory / 2.5
+
+
+def kept_for_training(**fields):
+    """Names of the tensors that the backward pass reads."""
+    _, out = outputs(kr.ResNetSpec(depths=(1,), widths=(4,), stem_width=4, normalize=None, **fields))
+    return {node.name.removeprefix("stage1_block1_") for node in saved(in_order([out]))}
+
+
+def test_what_each_kind_of_layer_keeps_for_training():
+    convolutions = {"stem_conv", "conv1", "conv2"}  # read by the normalisation after them
+    pooled = {"stem_conv_pad", "stem_relu", "stem_pool_pad", "stem_pool"}
+    attention = {"norm2", "squeeze_pool", "squeeze_reduce", "squeeze_expand"}
+    assert kept_for_training(branch_dropout=0.1, squeeze=2, stochastic_depth=0.5) == (
+        convolutions | pooled | attention | {"relu1", "dropout", "out", "pool"}
+    )
+    smooth = kept_for_training(activation="silu", block="single", stem="3x3", stem_pool=None)
+    assert smooth == {"image", "stem_conv", "stem_norm", "stem_silu", "conv1", "add", "pool"}
+
+
+def test_memory_with_units_recomputed():
+    """Kept: image, stem's convolution and ReLU, output of the first unit, averages. Inside the second unit: convolution, ReLU."""
+    assert cost_of("resnet20", **TINY).remat_memory == 4 * (6 * 256 + 4)
+
+
+def test_maps_that_are_put_out_stay_alive():
+    assert cost_of("resnet20", features=(2,), **TINY).inference_memory == 4 * 3 * 256
+    assert cost_of("resnet20", features=(1, 2), **TINY).inference_memory == 4 * 4 * 256
+
+
+def test_receptive_field_leaves_attention_out():
+    assert cost_of("resnet20", channel_attention=True).receptive_field == cost_of("resnet20").receptive_field
 
 
 def test_memory_of_training_has_parameters_gradients_and_momentum():

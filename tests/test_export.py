@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError
@@ -184,6 +185,15 @@ def test_pixels_are_rounded_to_the_nearest_integer():
     details = {"dtype": np.uint8, "quantization": (1.0, 0)}
     assert list(to_tensor(np.array([0.4, 0.6, 254.7, 300, -5]), details)) == [0, 1, 255, 255, 0]
     assert list(from_tensor(np.array([3, 5], np.uint8), {"quantization": (0.5, 3)})) == [0, 1]
+
+
+def test_grouped_convolutions_become_onnx(tmp_path):
+    model = kr.build("resnext50_32x4d", depths=(1, 1), widths=(64, 64), input_shape=(32, 32, 3), classes=4)
+    images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
+    expected = model.predict_on_batch(images)
+    TARGETS["model.onnx"].write(model, tmp_path / "model.onnx", images)
+    np.testing.assert_allclose(open_artefact(tmp_path / "model.onnx")(images), expected, atol=1e-5)
+    assert not tf.config.functions_run_eagerly()
 
 
 def test_a_damaged_file_is_named(exported, tmp_path):

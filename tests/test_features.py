@@ -47,6 +47,14 @@ def test_maps_come_in_the_order_asked_for_and_cost_no_more_than_they_need():
     assert kr.cost_of("resnet18", features=(4, 2), **NARROW).trainable == sum(np.prod(w.shape) for w in model.trainable_weights)
 
 
+def test_the_stem_alone():
+    model = kr.build("resnet18", features=[1], **NARROW)
+    cost = kr.cost_of("resnet18", features=[1], **NARROW)
+    assert model.output["C1"].shape == (None, 32, 48, 8)
+    assert cost.trainable == 7 * 7 * 3 * 8 + 2 * 8
+    assert cost.remat_memory == cost.training_memory
+
+
 def test_output_stride_keeps_the_last_maps_large():
     maps = kr.build("resnet50", features=(3, 4, 5), output_stride=8, **NARROW)(images(1, 64, 96, 3))
     assert {value.shape[1:3] for value in maps.values()} == {(8, 12)}
@@ -69,10 +77,13 @@ def test_without_the_classifier(pooling):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"features": ()}, r"features=\(\): expected different levels out of 1, 2, 3, 4, 5"),
-        ({"features": (0, 1)}, r"features=\(0, 1\): expected different levels"),
-        ({"features": (6,)}, r"features=\(6,\): expected different levels"),
-        ({"features": (2, 2)}, r"features=\(2, 2\): expected different levels"),
+        ({"features": ()}, r"features=\(\): expected distinct levels out of 1, 2, 3, 4, 5"),
+        ({"features": (0, 1)}, r"features=\(0, 1\): expected distinct levels"),
+        ({"features": (6,)}, r"features=\(6,\): expected distinct levels"),
+        ({"features": 2}, "features=2: expected distinct levels"),
+        ({"features": (2.0, 3)}, r"features=\(2.0, 3\): expected distinct levels"),
+        ({"features": (True, 2)}, r"features=\(True, 2\): expected distinct levels"),
+        ({"features": (2, 2)}, r"features=\(2, 2\): expected distinct levels"),
         ({"features": (2,), "pooling": "avg"}, "features=.* and pooling='avg' disagree"),
         ({"pooling": "avg"}, "pooling='avg' and include_top=True disagree"),
         ({"include_top": False, "pooling": "mean"}, "pooling='mean': expected avg, max or None"),

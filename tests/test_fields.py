@@ -15,6 +15,7 @@ class Example:
     flag: bool = False
     sizes: tuple[int, ...] = (1, 2)
     pair: tuple[int, float] = (1, 2.0)
+    open: tuple[int | None, ...] = ()
     kind: Literal["left", "right"] | None = None
     label: str | tuple[int, ...] | None = "a"
 
@@ -35,6 +36,8 @@ class Example:
         ("sizes", "[3, 4]", (3, 4)),
         ("sizes", [3, 4], (3, 4)),
         ("sizes", "3", (3,)),
+        ("open", "none,None, 3", (None, None, 3)),
+        ("open", "[null, 3]", (None, 3)),
         ("pair", [2, 3], (2, 3.0)),
         ("kind", "right", "right"),
         ("kind", "none", None),

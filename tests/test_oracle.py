@@ -145,7 +145,8 @@ class Oracle:
             passed = self.shortcut(active, branch.shape[-1], name, stride) if moves else x
             passed = passed * self.spec.shortcut_scale
             if self.spec.shortcut_gate:
-                gate = sigmoid(self.conv(x, f"{name}_gate", stride))
+                blur = self.spec.antialias and stride > 1
+                gate = sigmoid(self.conv(blurred(x, stride), f"{name}_gate") if blur else self.conv(x, f"{name}_gate", stride))
                 passed = passed * (1 - gate)
                 branch = branch * gate if self.spec.shortcut_gate == "exclusive" else branch
             total = passed + branch
@@ -255,6 +256,7 @@ def test_every_stem(stem, pool):
         {"widths": (4, 64), "channel_attention": True},
         {"shortcut_gate": "exclusive"},
         {"shortcut_gate": "shortcut_only", "shortcut": "padding", "stem_width": 4},
+        {"shortcut_gate": "exclusive", "antialias": True},
         {"shortcut_scale": 0.5, "branch_scale": 0.5},
         {"block": "bottleneck", "antialias": True},
         {"block": "single", "antialias": True, "shortcut": "padding", "stem_width": 4},

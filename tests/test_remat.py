@@ -21,7 +21,9 @@ def trained(steps=3, *, freeze=None, jit_compile=False, **fields):
     if freeze:
         model.get_layer(freeze).trainable = False
     model.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit_compile)
-    losses = [model.train_on_batch(IMAGES, LABELS) for _ in range(steps)]
+    shape = (6, *model.input_shape[1:])
+    images = np.resize(IMAGES, shape)
+    losses = [model.train_on_batch(images, LABELS) for _ in range(steps)]
     return model, losses
 
 
@@ -33,6 +35,10 @@ def trained(steps=3, *, freeze=None, jit_compile=False, **fields):
         {"activation_order": "full_preactivation", "squeeze": 4},
         {"freeze": "stage1_block2_norm1"},  # a frozen normalisation takes and keeps its moving statistics
         {"freeze": "stage2_block2_conv1"},
+        {"input_shape": (8, 8, 8, 1), "shortcut": "projection"},
+        {"input_shape": (8, 1), "channel_attention": True},
+        # Two units that differ in nothing but the channels that come in:
+        {"block": "single", "depths": (1, 1), "widths": (16, 16), "output_stride": 1, "shortcut": "projection_everywhere"},
     ],
     ids=str,
 )
@@ -98,10 +104,10 @@ def test_cost_tells_what_is_saved():
     assert cost.training_bytes(64, remat=True) < cost.training_bytes(64)
 
 
-@pytest.mark.parametrize("features", [(4, 2), (1, 3)])
+@pytest.mark.parametrize("features", [(4, 2), (2, 4), (1, 3)])
 def test_features_train_alike(features):
     fields = {"features": features, "include_top": False, "activation_order": "full_preactivation", "depths": (1, 1, 1)}
-    fields["widths"] = (8, 16, 16)
+    fields["widths"] = (16, 16, 16)
     keras.utils.set_random_seed(1)
     plain = kr.build("resnet20", **SMALL | fields)
     recomputed = kr.build("resnet20", remat=True, **SMALL | fields)
@@ -116,7 +122,8 @@ def test_features_train_alike(features):
 def test_inputs_may_come_in_every_form_that_a_functional_model_takes():
     model = kr.build("resnet20", **SMALL, remat=True)
     expected = model(IMAGES, training=True)
-    for inputs in ([IMAGES], {"image": IMAGES}, IMAGES[..., 0], IMAGES.astype("float64")):
+    more = {"image": IMAGES, "other": LABELS}
+    for inputs in ([IMAGES], {"image": IMAGES}, more, IMAGES[..., 0], IMAGES[..., None], IMAGES.astype("float64")):
         np.testing.assert_allclose(model(inputs, training=True), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -127,6 +134,41 @@ def test_file_is_that_of_a_plain_model(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(loaded.predict_on_batch(IMAGES), model.predict_on_batch(IMAGES))
     loaded.train_on_batch(IMAGES, LABELS)
+
+
+def test_losses_of_layers_count():
+    losses = []
+    for remat in (False, True):
+        keras.utils.set_random_seed(4)
+        model = kr.build("resnet20", **SMALL, remat=remat)
+        model.get_layer("stage2_block1_out").activity_regularizer = keras.regularizers.L2(1.0)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        losses.append([model.train_on_batch(IMAGES, LABELS) for _ in range(2)])
+    assert losses[0][0] > 5  # without the regulariser about 1
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+def test_several_devices():
+    """Equal units must not share a function here: gradients of one replica would be lost."""
+    script = """
+import tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+import keras, numpy as np, keras_resnet as kr
+images = np.random.default_rng(0).uniform(0, 255, (16, 8, 8, 1)).astype("float32")
+batches = tf.data.Dataset.from_tensor_slices((images, np.arange(16) % 3)).batch(8)
+losses = []
+for remat in (False, True):
+    keras.utils.set_random_seed(0)
+    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        model = kr.build("resnet20", depths=(3, 3), widths=(8, 16), stem_width=8, input_shape=(8, 8, 1), classes=3, remat=remat)
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    losses.append(model.fit(batches, epochs=2, shuffle=False, verbose=0).history["loss"])
+np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+"""
+    done = subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_mixed_precision():

@@ -90,6 +90,8 @@ DISAGREE = [
     ("stochastic_depth", "shortcut", {"shortcut": "none", "stochastic_depth": 0.5}),
     ("zero_init", "shortcut", {"shortcut": "none", "zero_init": True}),
     ("zero_init", "activation_order", {"zero_init": True, "activation_order": "relu_before_addition"}),
+    ("classes", "classifier_activation", {"classes": 1, "classifier_activation": "softmax"}),
+    ("shortcut_scale", "branch_scale", {"shortcut_scale": 0.0, "branch_scale": 0.0}),
     ("channel_attention", "squeeze", {"channel_attention": True, "squeeze": 16}),
     ("branch_dropout", "block", {"branch_dropout": 0.3, "block": "single"}),
     ("activation_order", "norm", {"norm": None, "activation_order": "norm_after_addition"}),
@@ -120,6 +122,10 @@ def test_every_conflict_has_an_example():
 )
 def test_every_possible_output_stride_is_legal(stride, name):
     assert resolve(name, output_stride=stride).output_stride == stride
+
+
+def test_a_zero_branch_may_end_in_an_activation_that_has_a_slope_at_zero():
+    assert resolve("resnet18", zero_init=True, activation_order="relu_before_addition", activation="silu").zero_init
 
 
 def test_an_unknown_network_gets_the_nearest_name():

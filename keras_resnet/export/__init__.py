@@ -4,11 +4,15 @@
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import keras
 
 from keras_resnet.atomic import put_in_place, scratch
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
+from keras_resnet.errors import InputError
 from keras_resnet.export.check import Check, accuracy, compare, outputs_of, probabilities, record
 from keras_resnet.export.runtimes import keras_model, open_artefact
 from keras_resnet.export.targets import CALIBRATION_IMAGES, TARGETS, Target, select
@@ -30,7 +34,7 @@ __all__ = [
 
 
 def export(
-    run: Run,
+    run: Run | str | Path,
     targets: list[Target] | None = None,
     *,
     data: Dataset | None = None,
@@ -40,7 +44,7 @@ def export(
     """Write each target from `run`, run it over the test images in its own runtime and compare it with the Keras model.
 
     Args:
-        run: a finished run.
+        run: a finished run, or its folder.
         targets: rows of `TARGETS`, see `select`; all of them if None.
         data: the images to calibrate with and check on; those that the run was trained on if None.
         min_agreement: lowest share of equal top-1 answers to accept, instead of each target's own.
@@ -49,6 +53,11 @@ def export(
     Returns: one `Check` a target, also in `export/report.json`. A file outside its tolerance is not put in place, and its
     check says by how much (`passed`, `problem`). One that was there before stays.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"export needs Keras on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()!r}; run folders serve both"
+        )
+    run = run if isinstance(run, Run) else Run.open(run)
     data = of_run(run, data)
     model = keras_model(run.model_path)
     reference = outputs_of(model.predict_on_batch, data)
@@ -67,12 +76,12 @@ def export(
     return checks
 
 
-def saved_model(run: Run, **options: Any) -> Check:
+def saved_model(run: Run | str | Path, **options: Any) -> Check:
     """`export` of a TensorFlow SavedModel to `export/saved_model/`."""
     return export(run, select("saved_model"), **options)[0]
 
 
-def tflite(run: Run, quantize: str | None = None, **options: Any) -> Check:
+def tflite(run: Run | str | Path, quantize: str | None = None, **options: Any) -> Check:
     """`export` of a TFLite file to `export/model_*.tflite`; `quantize` is None, "float16", "dynamic" or "int8".
 
     It takes raw pixels: float32 0..255, or uint8 for "int8".
@@ -80,6 +89,6 @@ def tflite(run: Run, quantize: str | None = None, **options: Any) -> Check:
     return export(run, select("tflite", quantize), **options)[0]
 
 
-def onnx(run: Run, **options: Any) -> Check:
+def onnx(run: Run | str | Path, **options: Any) -> Check:
     """`export` of an ONNX file to `export/model.onnx`."""
     return export(run, select("onnx"), **options)[0]

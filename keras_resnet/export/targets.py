@@ -66,7 +66,23 @@ def write_tflite(quantize: str | None, model: keras.Model, path: Path, calibrati
 
 def write_onnx(model: keras.Model, path: Path, calibration: np.ndarray) -> None:
     """An ONNX file: float32 "image" (batch, *input_shape) to outputs."""
-    model.export(str(path), format="onnx", verbose=False)
+    import tensorflow as tf
+
+    plain = model.call
+
+    def call(*inputs: Any, **settings: Any) -> Any:
+        # Keras has XLA compile grouped convolutions on its own, for which ONNX has no word: here they stand in line.
+        tf.config.run_functions_eagerly(True)
+        try:
+            return plain(*inputs, **settings)
+        finally:
+            tf.config.run_functions_eagerly(False)
+
+    model.call = call
+    try:
+        model.export(str(path), format="onnx", verbose=False)
+    finally:
+        model.call = plain
 
 
 TARGETS = {
