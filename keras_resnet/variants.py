@@ -210,9 +210,8 @@ VARIANTS = {
     ),
 }
 for _name in ("resnet8", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"):
-    VARIANTS[_name.replace("resnet", "plain")] = Variant(
-        replace(VARIANTS[_name].spec, **PLAIN), "", "", f"{_name} without shortcuts"
-    )
+    _plain = replace(VARIANTS[_name].spec, **PLAIN)
+    VARIANTS[_name.replace("resnet", "plain")] = Variant(_plain, "", "", f"{_name} without shortcuts, as in {HE2015} section 4.2")
 
 SPECS = {name: variant.spec for name, variant in VARIANTS.items()}
 
