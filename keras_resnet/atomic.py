@@ -46,12 +46,12 @@ def scratch(target: Path) -> Iterator[Path]:
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
-    folder, lock = _new_locked_folder(target)
+    folder, held = _new_locked_folder(target)
     try:
         yield folder
     finally:
         _clear(folder)
-        os.close(lock)
+        os.close(held)
 
 
 def put_in_place(source: Path, target: Path) -> None:
@@ -72,10 +72,10 @@ def sweep(target: Path) -> None:
     """Clear the `scratch` folders that killed processes left for `target`."""
     target = target.absolute()
     for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
-        lock = _lock(leftover)
-        if lock is not None:
+        held = lock(leftover)
+        if held is not None:
             _clear(leftover)
-            os.close(lock)
+            os.close(held)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -122,12 +122,12 @@ def _new_locked_folder(target: Path) -> tuple[Path, int]:
     """A new folder beside `target` and its lock; another one where a sweep took the first before it was locked."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-        lock = _lock(folder)
-        if lock is not None:
-            return folder, lock
+        held = lock(folder)
+        if held is not None:
+            return folder, held
 
 
-def _lock(folder: Path) -> int | None:
+def lock(folder: Path) -> int | None:
     """The lock of a folder, to be closed, or None if a living process has it. The system takes it from a process that ends."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

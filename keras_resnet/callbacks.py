@@ -11,16 +11,24 @@ from keras_resnet.errors import Diverged
 
 
 class StopOnNaN(keras.callbacks.Callback):
-    """Raises `Diverged` at the step whose loss is not finite, or after the epoch whose validation loss is not."""
+    """Raises `Diverged` at the step whose loss is not finite, or after the epoch whose validation loss is not.
+
+    `done` steps of the first epoch were trained before.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        super().__init__()
+        self.done = done
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if not math.isfinite(logs["loss"]):
-            raise Diverged(f"the loss became {float(logs['loss'])} at step {batch + 1} of epoch {self.epoch}")
+            raise Diverged(f"the loss became {float(logs['loss'])} at step {self.done + batch + 1} of epoch {self.epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.done = 0
         if not math.isfinite(logs["val_loss"]):
             raise Diverged(f"the validation loss became {float(logs['val_loss'])} after epoch {self.epoch}")
 
@@ -34,14 +42,14 @@ class BestAndLast(keras.callbacks.Callback):
         self.last: list[np.ndarray] = []
         self.epoch = 0
         self.history: list[dict[str, float]] = []
-        self._score = (-math.inf, -math.inf)
+        self.score = (-math.inf, -math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         self.last = self.model.get_weights()
         score = (logs["val_accuracy"], -logs["val_loss"])
-        if score > self._score:
-            self.best, self.epoch, self._score = self.last, epoch + 1, score
+        if score > self.score:
+            self.best, self.epoch, self.score = self.last, epoch + 1, score
 
 
 class Throughput(keras.callbacks.Callback):
@@ -52,9 +60,12 @@ class Throughput(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.images, self.seconds = 0, 0.0
         self.compiled = False
-
-    def on_train_begin(self, logs: Any = None) -> None:
         self.began = time.perf_counter()
+
+    @property
+    def whole(self) -> float:
+        """Seconds up to now, validation and compiling included."""
+        return time.perf_counter() - self.began
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.first, self.steps = time.perf_counter(), 0
@@ -69,7 +80,6 @@ class Throughput(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         images, seconds = self.steps * self.batch_size, self.latest - self.first
         self.images, self.seconds = self.images + images, self.seconds + seconds
-        self.whole = time.perf_counter() - self.began
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
         logs["images_per_second"] = round(images / seconds) if seconds else 0
 

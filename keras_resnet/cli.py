@@ -129,6 +129,8 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK]")] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where this training was interrupted, or begin it.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps from checkpoint to checkpoint.")] = 1000,
     export: Annotated[str | None, typer.Option(help="Then export: all, saved_model, tflite or onnx.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +140,9 @@ def train(
         raise InputError(f"{' and '.join(taken)} cannot be set: the images decide (--image-size changes their size)")
     spec = resolve(network, **changed[ResNetSpec])
     chosen = recipes.resolve(recipe or recipes.default_for(data), **changed[Recipe])
-    out = runs.check_free(out or Path("saved_models") / f"{Path(data).name}-{network}", overwrite)
+    out = out or Path("saved_models") / f"{Path(data).name}-{network}"
+    if not (resume and runs.is_run(out)):
+        out = runs.check_free(out, overwrite)
     load_backend()
     from keras_resnet.data import load
     from keras_resnet.export import export as export_run
@@ -148,7 +152,17 @@ def train(
     targets = select(export) if export else []
     images = load(data, data_dir=data_dir, image_size=image_size)
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
-    run = fit(spec, chosen, images, out, seed=seed, overwrite=overwrite, verbose=verbose)
+    run = fit(
+        spec,
+        chosen,
+        images,
+        out,
+        seed=seed,
+        overwrite=overwrite,
+        resume=resume,
+        checkpoint_every=checkpoint_every,
+        verbose=verbose,
+    )
     checks = export_run(run, targets, data=images, on_check=progress) if targets else []
     show_run(run, checks, as_json)
     fail_unless_passed(checks)

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from keras_resnet import recipes
+from keras_resnet import checkpoints, recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
+from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.layers import build
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
+from keras_resnet.resume import Checkpoints, checkpoint_to_use, complete, identity
 from keras_resnet.runs import Run, check_free, is_run
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import name_of, resolve
@@ -41,6 +43,8 @@ def fit(
     *,
     seed: int = 0,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: int = 1000,
     verbose: int | str = "auto",
 ) -> Run:
     """Train a fresh network and leave a run folder at `out`.
@@ -52,7 +56,10 @@ def fit(
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
-        overwrite: replace the run at `out`, once this one is done.
+        overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
+        resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
+            return at once if it is complete. The weights in the end are those of a training without interruption.
+        checkpoint_every: steps after which all that it takes to go on is written beside `out`, as it is after every epoch.
         verbose: of `model.fit`.
 
     Returns: the `Run`. Its `model.keras` has the weights of the epoch with the best validation accuracy.
@@ -66,19 +73,27 @@ def fit(
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = _fitting(recipes.resolve(recipe), len(data.splits["train"]))
     data = replace(data, batch_size=recipe.batch_size)
+    plan = identity(spec, recipe, data, seed)
+    if resume and is_run(Path(out)):
+        return complete(Run.open(out), plan)
     out = check_free(out, overwrite)
-    keras.utils.set_random_seed(seed)
-    training = Training(
-        spec, recipe, data, seed, environment(), build(spec, remat=recipe.remat), BestAndLast(), Throughput(recipe.batch_size)
-    )
-    try:
-        run_epochs(training, verbose)
-    except Diverged as error:
-        if not training.weights.epoch:
-            raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
-        kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
-        raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
-    run = save(training, out, overwrite=overwrite)
+    folder = checkpoints.folder_of(out)
+    with checkpoints.occupied(folder):
+        begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite)
+        keras.utils.set_random_seed(seed)
+        model = build(spec, remat=recipe.remat)
+        training = Training(spec, recipe, data, seed, environment(), model, BestAndLast(), Throughput(recipe.batch_size))
+        saver = Checkpoints(training, folder, plan, checkpoint_every)
+        try:
+            run_epochs(training, saver, begun, verbose)
+        except Diverged as error:
+            checkpoints.clear(folder)
+            if not training.weights.epoch:
+                raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
+            kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
+            raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
+        run = save(training, out, overwrite=overwrite)
+        checkpoints.clear(folder)
     if run.path != out:
         LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
     return run
@@ -98,19 +113,27 @@ class Training:
     throughput: Throughput
 
 
-def run_epochs(training: Training, verbose: int | str) -> None:
-    """Compile and train the model. `Diverged` if the loss becomes NaN."""
+def run_epochs(training: Training, saver: Checkpoints, begun: Checkpoint | None, verbose: int | str) -> None:
+    """Compile and train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, examples = training.recipe, len(training.data.splits["train"])
     compile_model(training.model, recipe, training.spec, examples)
-    training.model.fit(
-        training.data.training_batches(recipe.batch_size, seed=training.seed, crop=recipe.crop, flip=recipe.flip),
-        steps_per_epoch=steps_per_epoch(recipe, examples),
-        epochs=recipe.epochs,
-        validation_data=training.data.validation,
-        callbacks=[StopOnNaN(), training.throughput, training.weights],
-        shuffle=False,  # the stream is in its own order
-        verbose=verbose,
-    )
+    each = steps_per_epoch(recipe, examples)
+    saver.restore(begun, each)
+    while saver.step < recipe.epochs * each:
+        # An epoch that was interrupted takes fewer steps, and so a call of its own.
+        epoch, done = divmod(saver.step, each)
+        training.model.fit(
+            training.data.training_batches(
+                recipe.batch_size, seed=training.seed, crop=recipe.crop, flip=recipe.flip, start=saver.step
+            ),
+            steps_per_epoch=each - done,
+            initial_epoch=epoch,
+            epochs=epoch + 1 if done else recipe.epochs,
+            validation_data=training.data.validation,
+            callbacks=[StopOnNaN(done), training.throughput, training.weights, saver],
+            shuffle=False,  # the stream is in its own order
+            verbose=verbose,
+        )
 
 
 def _fitting(recipe: Recipe, examples: int) -> Recipe:

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from keras_resnet.atomic import _lock, put_in_place, scratch, sweep, write_whole
+from keras_resnet.atomic import lock, put_in_place, scratch, sweep, write_whole
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -77,9 +77,9 @@ def test_a_sweep_in_the_wrong_moment_costs_a_new_folder_only(tmp_path, monkeypat
     def sweep_first(folder):
         monkeypatch.undo()
         sweep(tmp_path / "run")
-        return _lock(folder)
+        return lock(folder)
 
-    monkeypatch.setattr("keras_resnet.atomic._lock", sweep_first)
+    monkeypatch.setattr("keras_resnet.atomic.lock", sweep_first)
     with scratch(tmp_path / "run") as folder:
         assert folder.is_dir()
         assert len(list(tmp_path.iterdir())) == 1

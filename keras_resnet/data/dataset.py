@@ -95,8 +95,8 @@ class Dataset:
             raise unknown("split", split, [*self.splits, "all"])
         return self.splits[split]
 
-    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False) -> "Batches":
-        """An endless stream of full, augmented training batches.
+    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False, start: int = 0) -> "Batches":
+        """An endless stream of full, augmented training batches, from step `start` on.
 
         Epoch follows epoch without a gap: every image comes once in each run of len(train) images, in an order that is a function
         of (seed, epoch), and none is dropped because the batch size does not divide their number.
@@ -116,8 +116,9 @@ class Dataset:
             images, labels = batch
             return shift_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]), crop, flip), labels
 
-        indices = tf.data.Dataset.range(EVERY_EPOCH).flat_map(one_epoch).batch(batch_size, drop_remainder=True)
-        batches = self._fetched("train", indices, batch_size).enumerate()
+        epoch, seen = divmod(start * batch_size, count)
+        indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen).batch(batch_size, drop_remainder=True)
+        batches = self._fetched("train", indices, batch_size).enumerate(start)
         return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def sample(self, count: int, split: str = "train", seed: int = 0) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""A training under way, on the disk: whatever ends the process, no more is lost than the steps since the last checkpoint.
+
+A checkpoint is one file that appears whole, and the one before it stays. What goes into it is the business of `train.py`.
+"""
+
+import json
+import logging
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.atomic import flush, lock
+from keras_resnet.errors import InputError
+
+LOG = logging.getLogger("keras_resnet")
+KEPT = 2
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training after `step` steps: arrays, and facts that JSON can hold."""
+
+    step: int
+    arrays: list[np.ndarray]
+    facts: dict[str, Any]
+
+
+def folder_of(out: Path) -> Path:
+    """Where the checkpoints of a training are that will leave its run at `out`."""
+    return out.absolute().with_name(f".{out.name}.training")
+
+
+@contextmanager
+def occupied(folder: Path) -> Iterator[None]:
+    """Keep `folder` from other processes. It is removed in the end if nothing is in it. InputError if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = lock(folder)
+    if held is None:
+        raise InputError(f"another process is training there: it holds {str(folder)!r}")
+    try:
+        for leftover in folder.glob("*.partial"):
+            leftover.unlink()
+        yield
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(held)
+
+
+def write(folder: Path, checkpoint: Checkpoint) -> None:
+    """Add a checkpoint, and remove all but it and the one before it."""
+    path = folder / f"step-{checkpoint.step:09}.npz"
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, *checkpoint.arrays, facts=np.array(json.dumps(checkpoint.facts)))
+    flush(partial)
+    os.replace(partial, path)
+    flush(folder, inside=False)
+    for old in files(folder)[:-KEPT]:
+        old.unlink()
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """The last checkpoint that can be read, or None. A damaged one is named, and the one before it taken."""
+    for path in reversed(files(folder)):
+        try:
+            with np.load(path, allow_pickle=False) as content:  # reading checks the sums that the file carries
+                facts = json.loads(str(content["facts"]))
+                arrays = [content[f"arr_{number}"] for number in range(len(content.files) - 1)]
+            return Checkpoint(int(path.stem.removeprefix("step-")), arrays, facts)
+        except UNREADABLE as error:
+            LOG.warning(f"{str(path)!r} is damaged ({error}): the checkpoint before it is used")
+    return None
+
+
+def files(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, oldest first."""
+    return sorted(folder.glob("step-*.npz"))
+
+
+def clear(folder: Path) -> None:
+    """Forget a training."""
+    for path in files(folder):
+        path.unlink()

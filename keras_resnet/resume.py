@@ -1,0 +1,126 @@
+"""What of a training goes into a checkpoint and comes back out of it, and whether a training may go on from one."""
+
+import json
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_resnet import checkpoints
+from keras_resnet.checkpoints import Checkpoint
+from keras_resnet.errors import InputError
+from keras_resnet.recipes import Recipe
+from keras_resnet.runs import Run
+from keras_resnet.spec import ResNetSpec
+
+if TYPE_CHECKING:
+    from keras_resnet.data import Dataset
+    from keras_resnet.train import Training
+
+
+def identity(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int) -> dict[str, Any]:
+    """What must be equal for a training to go on, as JSON gives it back."""
+    images = {split: len(examples) for split, examples in data.splits.items()}
+    described = {"network": asdict(spec), "recipe": asdict(recipe), "seed": {"seed": seed}, "images": {**data.origin, **images}}
+    return json.loads(json.dumps(described))
+
+
+def complete(run: Run, plan: dict[str, Any]) -> Run:
+    """`run`, if it is the one that was planned. InputError otherwise."""
+    images = {**run.data, **run.metrics["images"]}
+    found = {"network": asdict(run.spec), "recipe": asdict(run.recipe), "seed": {"seed": run.metrics["seed"]}, "images": images}
+    refuse_other(json.loads(json.dumps(found)), plan, f"the run at {str(run.path)!r}")
+    return run
+
+
+def checkpoint_to_use(folder: Path, plan: dict[str, Any], out: Path, *, resume: bool, overwrite: bool) -> Checkpoint | None:
+    """Where to go on, or None to begin. InputError if an interrupted training would be lost, or is not the one that is planned."""
+    if resume:
+        begun = checkpoints.newest(folder)
+        if begun:
+            refuse_other(begun.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
+        return begun
+    if overwrite:
+        checkpoints.clear(folder)
+    if checkpoints.files(folder):
+        raise InputError(
+            f"a training of {str(out)!r} was interrupted: go on with it by resume=True (--resume), or forget it by overwrite=True "
+            "(--overwrite)"
+        )
+    return None
+
+
+def refuse_other(found: dict[str, Any], plan: dict[str, Any], what: str) -> None:
+    """InputError that names the first difference between what there is and what is asked for."""
+    for part, values in plan.items():
+        for name in {**values, **found[part]}:
+            if (there := found[part].get(name)) != (asked := values.get(name)):
+                raise InputError(f"{what} has another {part}: {name}={there!r}, not {asked!r}; it can only go on as it began")
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes all that a training needs to go on, every so many steps and after every epoch; puts it back at the start."""
+
+    def __init__(self, training: "Training", folder: Path, plan: dict[str, Any], every: int) -> None:
+        super().__init__()
+        self.training, self.folder, self.plan, self.every = training, folder, plan, every
+        self.step = 0
+        self.steps_per_epoch = 0
+        self.sums: list[np.ndarray] = []
+        """Of the metrics, over the steps of this epoch that were made before."""
+
+    def restore(self, begun: Checkpoint | None, steps_per_epoch: int) -> None:
+        """Put everything back, if there is something, into the compiled model and what watches it."""
+        self.steps_per_epoch = steps_per_epoch
+        model, watched, weights = self.training.model, self.training.throughput, self.training.weights
+        model.optimizer.build(model.trainable_variables)
+        if begun is None:
+            return
+        facts, arrays = begun.facts, iter(begun.arrays)
+        weights.best = list(islice(arrays, facts["best_arrays"]))
+        for variable in self.variables():
+            variable.assign(next(arrays))
+        self.sums = list(arrays) if begun.step % steps_per_epoch else []
+        weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
+        weights.last = model.get_weights()
+        watched.images, watched.seconds = facts["images"], facts["seconds"]
+        watched.began -= facts["whole"]
+        self.step = begun.step
+
+    def variables(self) -> list[keras.Variable]:
+        """Weights, seeds and the state of the optimiser."""
+        model = self.training.model
+        every = (*model.weights, *model.variables, *model.optimizer.variables)
+        return list({id(variable): variable for variable in every}.values())
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Metrics come into being with the first step; they are sums, to which the earlier ones are added.
+        for variable, value in zip(self.model.metrics_variables if self.sums else [], self.sums, strict=True):
+            variable.assign(variable + value)
+        self.sums = []
+        self.step += 1
+        if self.step % self.every == 0 and self.step % self.steps_per_epoch:
+            self.write()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.write()
+
+    def write(self) -> None:
+        """Write a checkpoint."""
+        watched, weights = self.training.throughput, self.training.weights
+        facts = {
+            "plan": self.plan,
+            "images": watched.images,
+            "seconds": watched.seconds,
+            "whole": watched.whole,
+            "history": weights.history,
+            "best_epoch": weights.epoch,
+            "score": weights.score,
+            "best_arrays": len(weights.best),
+        }
+        state = [*self.variables(), *self.model.metrics_variables]
+        arrays = [*weights.best, *map(keras.ops.convert_to_numpy, state)]
+        checkpoints.write(self.folder, Checkpoint(self.step, arrays, facts))

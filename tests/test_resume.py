@@ -1,0 +1,174 @@
+"""A training that is interrupted at any moment goes on, and ends with the weights of one that was not."""
+
+import csv
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError, checkpoints
+
+SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=3)
+SETTINGS = {"seed": 3, "checkpoint_every": 7, "verbose": 0}
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Let the training raise before the checkpoint of that step, once."""
+
+    def at(step):
+        write = checkpoints.write
+
+        def or_raise(folder, checkpoint):
+            if checkpoint.step >= step:
+                monkeypatch.setattr(checkpoints, "write", write)
+                raise Interrupted
+            write(folder, checkpoint)
+
+        monkeypatch.setattr(checkpoints, "write", or_raise)
+
+    return at
+
+
+@pytest.fixture(scope="module")
+def undisturbed(digits, tmp_path_factory):
+    return kr.fit("resnet8", SHORT, digits, tmp_path_factory.mktemp("whole") / "run", **SETTINGS)
+
+
+def last_weights(run):
+    model = kr.build(run.spec)
+    model.load_weights(run.path / "last.weights.h5")
+    return model.get_weights()
+
+
+def history_of(run):
+    return list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+
+
+def assert_same(run, other):
+    for mine, theirs in (
+        (keras.saving.load_model(run.model_path).get_weights(), keras.saving.load_model(other.model_path).get_weights()),
+        (last_weights(run), last_weights(other)),
+    ):
+        for one, another in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(one, another)
+    columns = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+    for one, another in zip(history_of(run), history_of(other), strict=True):
+        assert {column: one[column] for column in columns} == {column: another[column] for column in columns}
+    assert run.metrics["test"] == other.metrics["test"]
+    assert run.metrics["best_epoch"] == other.metrics["best_epoch"]
+
+
+@pytest.mark.parametrize("step", [7, 14, 49, 82, 84, 123])  # an epoch has 41 steps
+def test_goes_on_from_the_step(step, digits, undisturbed, tmp_path, interrupt):
+    interrupt(step)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+    assert not (tmp_path / "run").exists()
+    run = kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)
+    assert_same(run, undisturbed)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_goes_on_with_dropout_and_recomputed_units(digits, tmp_path, interrupt):
+    spec = kr.SPECS["resnet8"]
+    spec = dataclasses.replace(spec, stochastic_depth=0.3, head_dropout=0.2)
+    recipe = dataclasses.replace(SHORT, epochs=2, remat=True, optimizer="adamw", learning_rate=1e-3)
+    whole = kr.fit(spec, recipe, digits, tmp_path / "whole", **SETTINGS)
+    interrupt(63)
+    with pytest.raises(Interrupted):
+        kr.fit(spec, recipe, digits, tmp_path / "run", **SETTINGS)
+    assert_same(kr.fit(spec, recipe, digits, tmp_path / "run", resume=True, **SETTINGS), whole)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(digits, undisturbed, tmp_path, interrupt, caplog):
+    interrupt(49)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+    before, latest = checkpoints.files(checkpoints.folder_of(tmp_path / "run"))
+    assert (before.name, latest.name) == ("step-000000041.npz", "step-000000042.npz")
+    content = bytearray(latest.read_bytes())
+    content[len(content) // 2] ^= 1
+    latest.write_bytes(content)
+    run = kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)
+    assert "step-000000042.npz' is damaged" in caplog.text
+    assert_same(run, undisturbed)
+
+
+def test_resume_begins_what_has_not_begun_and_returns_what_is_complete(digits, undisturbed, tmp_path):
+    run = kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)
+    assert_same(run, undisturbed)
+    changed = run.model_path.stat().st_mtime_ns
+    assert kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS).path == run.path
+    assert run.model_path.stat().st_mtime_ns == changed
+    with pytest.raises(InputError, match=r"run at .* has another seed: seed=3, not 4"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS | {"seed": 4})
+
+
+def test_another_training_does_not_go_on(digits, tmp_path, interrupt):
+    interrupt(49)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+    other = dataclasses.replace(SHORT, learning_rate=0.01)
+    with pytest.raises(InputError, match=r"has another recipe: learning_rate=0.05, not 0.01; it can only go on as it began"):
+        kr.fit("resnet8", other, digits, tmp_path / "run", resume=True, **SETTINGS)
+    with pytest.raises(InputError, match=r"was interrupted: go on with it by resume=True .* or forget it by overwrite=True"):
+        kr.fit("resnet8", other, digits, tmp_path / "run", **SETTINGS)
+    run = kr.fit("resnet8", other, digits, tmp_path / "run", overwrite=True, **SETTINGS)
+    assert run.recipe == other
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_one_process_at_a_time(digits, tmp_path):
+    with (
+        checkpoints.occupied(checkpoints.folder_of(tmp_path / "run")),
+        pytest.raises(InputError, match="another process is training there"),
+    ):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+
+
+def test_killed_at_random_moments(undisturbed, tmp_path):
+    """SIGKILL, checkpoints being written included. `benchmarks/kills.py` does it fifty times."""
+    generator, kills = random.Random(0), 0
+    arguments = ["train", "resnet8", "--set", "epochs=3", "--seed", "3", "--out", str(tmp_path / "run"), "--resume"]
+    script = "import sys; from keras_resnet.__main__ import main; sys.exit(main())"
+    while True:
+        training = subprocess.Popen(
+            [sys.executable, "-c", script, *arguments, "--checkpoint-every", "1"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        if kills < 3:
+            begun = time.monotonic() + 60
+            folder = checkpoints.folder_of(tmp_path / "run")
+            count = len(checkpoints.files(folder)) and int(checkpoints.files(folder)[-1].stem[5:])
+            while training.poll() is None and time.monotonic() < begun:
+                files = checkpoints.files(folder)
+                if files and int(files[-1].stem[5:]) > count:
+                    break
+                time.sleep(0.01)
+            time.sleep(generator.random())
+            if training.poll() is None:
+                os.killpg(training.pid, signal.SIGKILL)
+                kills += 1
+                training.wait()
+                assert not (tmp_path / "run").exists() or kr.Run.open(tmp_path / "run")
+                continue
+        _, errors = training.communicate()
+        assert training.returncode == 0, errors
+        break
+    assert kills >= 1
+    assert_same(kr.Run.open(tmp_path / "run"), undisturbed)
