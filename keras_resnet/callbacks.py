@@ -29,7 +29,7 @@ class StopOnNaN(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.done = 0
-        if not math.isfinite(logs["val_loss"]):
+        if not math.isfinite(logs.get("val_loss", 0)):
             raise Diverged(f"the validation loss became {float(logs['val_loss'])} after epoch {self.epoch}")
 
 

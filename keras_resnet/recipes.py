@@ -5,10 +5,13 @@ so that a recipe keeps its shape when `epochs` changes.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from keras_resnet.errors import InputError
 from keras_resnet.fields import change, coerce_all, documented, look_up
+
+if TYPE_CHECKING:
+    import keras
 
 
 @documented
@@ -38,6 +41,8 @@ class Recipe:
     """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
     flip: bool = True
     """Mirror half of the training images left to right."""
+    clip_norm: float | None = None
+    """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
     remat: bool = False
     """Recompute the inside of every unit for the backward pass: less memory, more time."""
 
@@ -49,6 +54,8 @@ class Recipe:
         for name in ("learning_rate", "weight_decay", "crop"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name}={getattr(self, name)}: must not be negative")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise InputError(f"clip_norm={self.clip_norm}: must be above 0")
         for name in ("momentum", "warmup"):
             if not 0 <= getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
@@ -56,6 +63,30 @@ class Recipe:
             raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
         if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
             raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
+
+    def compile(self, model: "keras.Model", steps_per_epoch: int, *, from_logits: bool = True) -> None:
+        """Compile any Keras classifier of integer labels for this recipe.
+
+        Args:
+            model: puts out (batch, classes).
+            steps_per_epoch: batches in an epoch: the schedule is laid over `epochs` times as many steps.
+            from_logits: whether it puts out logits, or probabilities.
+
+        >>> recipe.compile(model, steps_per_epoch=len(data))
+        >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
+        """
+        import keras
+
+        from keras_resnet.optimization import optimizer
+
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
+        model.compile(optimizer(self, self.epochs * steps_per_epoch), loss, metrics=["accuracy"])
+
+    def callbacks(self) -> list["keras.callbacks.Callback"]:
+        """What `fit` should have beside it: `Diverged` is raised at the step whose loss is not finite."""
+        from keras_resnet.callbacks import StopOnNaN
+
+        return [StopOnNaN()]
 
 
 class Protocol(NamedTuple):

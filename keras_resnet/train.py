@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
 LOG = logging.getLogger("keras_resnet")
-NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
 
 
 def fit(
@@ -116,8 +115,12 @@ class Training:
 def run_epochs(training: Training, saver: Checkpoints, begun: Checkpoint | None, verbose: int | str) -> None:
     """Compile and train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, examples = training.recipe, len(training.data.splits["train"])
-    compile_model(training.model, recipe, training.spec, examples)
+    if training.spec.classifier_activation == "sigmoid":
+        raise InputError(
+            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
+        )
     each = steps_per_epoch(recipe, examples)
+    recipe.compile(training.model, each, from_logits=training.spec.classifier_activation is None)
     saver.restore(begun, each)
     while saver.step < recipe.epochs * each:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
@@ -147,44 +150,6 @@ def _fitting(recipe: Recipe, examples: int) -> Recipe:
 def steps_per_epoch(recipe: Recipe, examples: int) -> int:
     """Steps after which every training image has been seen once."""
     return math.ceil(examples / recipe.batch_size)
-
-
-def compile_model(model: keras.Model, recipe: Recipe, spec: ResNetSpec, examples: int) -> None:
-    """Compile `model` for `recipe` on so many training examples, with cross-entropy on integer labels and accuracy."""
-    if spec.classifier_activation == "sigmoid":
-        raise InputError(
-            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
-        )
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=spec.classifier_activation is None)
-    model.compile(optimizer(recipe, recipe.epochs * steps_per_epoch(recipe, examples)), loss, metrics=["accuracy"])
-
-
-def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """The optimiser of a recipe for a training of `steps` steps."""
-    rate = learning_rate(recipe, steps)
-    if recipe.optimizer == "adamw":
-        result = keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
-    else:
-        # Keras decays weights apart from the gradient. The papers' L2 penalty passes through the momentum, which
-        # multiplies it by 1 / (1 - momentum) in the long run.
-        decay = recipe.weight_decay / (1 - recipe.momentum)
-        result = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay)
-    result.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
-    return result
-
-
-def learning_rate(recipe: Recipe, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """The schedule of a recipe for a training of `steps` steps."""
-    peak, warmup = recipe.learning_rate, round(recipe.warmup * steps)
-    if recipe.schedule == "cosine":
-        start, target = (peak / 100, peak) if warmup else (peak, None)
-        return keras.optimizers.schedules.CosineDecay(start, max(1, steps - warmup), warmup_target=target, warmup_steps=warmup)
-    changes = [round(share * steps) for share in recipe.milestones] if recipe.schedule == "step" else []
-    values = [peak / 10**drops for drops in range(len(changes) + 1)]
-    if warmup or not changes:
-        changes, values = [warmup, *changes], [peak / 10 if warmup else peak, *values]
-    last_steps = [change - 1 for change in changes]  # Keras changes after a boundary, and counts steps from 0
-    return keras.optimizers.schedules.PiecewiseConstantDecay(last_steps, values)
 
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:

@@ -3,10 +3,10 @@ import dataclasses
 import keras
 import pytest
 
-from keras_resnet import RECIPES, InputError, Recipe, ResNetSpec
+from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
+from keras_resnet.optimization import learning_rate, optimizer
 from keras_resnet.recipes import PROTOCOLS, default_for, resolve
-from keras_resnet.train import learning_rate, optimizer
 
 
 def test_rows_have_evidence_and_survive_json():
@@ -31,6 +31,7 @@ def test_default():
     [
         ({"epochs": 0}, "epochs=0: must be at least 1"),
         ({"learning_rate": -1}, "learning_rate=-1.0: must not be negative"),
+        ({"clip_norm": 0}, "clip_norm=0.0: must be above 0"),
         ({"warmup": 1}, "warmup=1.0: must be at least 0 and below 1"),
         ({"learning_rate": "NaN"}, "learning_rate='NaN': expected a number"),
         ({"milestones": (0.7, 0.5)}, "in rising order"),
@@ -93,3 +94,32 @@ def test_decay_of_sgd_shrinks_as_the_penalty_of_the_papers_does():
         penalised -= recipe.learning_rate * velocity
     assert float(weight[0]) == pytest.approx(penalised, rel=0.05)
     assert penalised < 0.75
+
+
+def dense_model():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+
+
+def test_a_recipe_compiles_any_model():
+    recipe = dataclasses.replace(RECIPES["digits"], epochs=2, schedule="step", warmup=0, milestones=(0.5,), learning_rate=0.1)
+    model = dense_model()
+    recipe.compile(model, steps_per_epoch=5)
+    history = model.fit(
+        keras.ops.ones((10, 3)), keras.ops.zeros(10), batch_size=2, epochs=recipe.epochs, callbacks=recipe.callbacks(), verbose=0
+    )
+    assert history.history["accuracy"][-1] == 1
+    assert model.optimizer.iterations == 10
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.01)
+    with pytest.raises(Diverged, match="the loss became nan at step 1 of epoch 1"):
+        model.fit(keras.ops.ones((2, 3)) * float("nan"), keras.ops.zeros(2), callbacks=recipe.callbacks(), verbose=0)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_gradients_are_clipped_together(name):
+    recipe = Recipe(clip_norm=0.5, optimizer=name, weight_decay=0, momentum=0, schedule="constant", warmup=0, learning_rate=1)
+    weights = [keras.Variable([0.0]), keras.Variable([0.0])]
+    chosen = optimizer(recipe, 1)
+    assert chosen.global_clipnorm == 0.5
+    chosen.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], weights)
+    if name == "sgd":
+        assert [float(weight[0]) for weight in weights] == pytest.approx([-0.3, -0.4])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import Diverged, InputError, layers, train
+from keras_resnet import Diverged, InputError, layers, optimization, train
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.runs import CONTENTS
 
@@ -100,7 +100,7 @@ def explode_after(steps):
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "learning_rate", explode_after(41 + 5))
+    monkeypatch.setattr(optimization, "learning_rate", explode_after(41 + 5))
     with pytest.raises(
         Diverged, match=r"loss became (nan|inf) at step \d+ of epoch 2; the weights up to then are kept in .*run-diverged"
     ):
@@ -115,7 +115,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, mon
 def test_an_earlier_diverged_run_stays(digits, tmp_path, monkeypatch):
     (tmp_path / "run-diverged").mkdir()
     (tmp_path / "run-diverged" / "notes").touch()
-    monkeypatch.setattr(train, "learning_rate", explode_after(41 + 5))
+    monkeypatch.setattr(optimization, "learning_rate", explode_after(41 + 5))
     with pytest.raises(Diverged, match="run-diverged-2"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
     assert (tmp_path / "run-diverged" / "notes").exists()
@@ -147,7 +147,7 @@ def test_the_recipe_decides_augmentation_and_batches(digits, tmp_path, monkeypat
     monkeypatch.setattr(kr.data.Dataset, "training_batches", spy)
     recipe = dataclasses.replace(SHORT, epochs=1, batch_size=48, crop=2, flip=True)
     kr.fit("resnet8", recipe, digits, tmp_path / "run", seed=7, verbose=0)
-    assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True}
+    assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True, "start": 0}
 
 
 def test_a_recipe_can_recompute_units(digits, tmp_path, monkeypatch):
@@ -164,11 +164,10 @@ def test_a_recipe_can_recompute_units(digits, tmp_path, monkeypatch):
 
 
 def test_throughput_leaves_out_compiling_and_counts_epochs_of_one_step(monkeypatch):
-    clock = iter([0, 0, 50, 51, 60, 61, 62, 70])  # start; epoch 1: begin, step, end; epoch 2: begin, two steps, end
+    clock = iter([0, 0, 50, 60, 61, 62, 70])  # start; epoch 1: begin, step; epoch 2: begin, two steps; now
     monkeypatch.setattr("keras_resnet.callbacks.time.perf_counter", lambda: next(clock))
     callback = Throughput(10)
     callback.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
-    callback.on_train_begin()
     logs = {}
     callback.on_epoch_begin(0)
     callback.on_train_batch_end(0)
@@ -212,7 +211,7 @@ def test_best_is_by_accuracy_and_then_by_loss():
 
 
 def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "learning_rate", explode_after(5))
+    monkeypatch.setattr(optimization, "learning_rate", explode_after(5))
     with pytest.raises(Diverged, match="epoch 1; nothing was learned before that: try a lower learning_rate"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
     assert not list(tmp_path.iterdir())
