@@ -43,6 +43,8 @@ class Recipe:
     """Mirror half of the training images left to right."""
     clip_norm: float | None = None
     """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
+    fused_norm: bool = False
+    """Train batch normalisation with TensorFlow's fused kernel: the same but for rounding, in less time."""
     remat: bool = False
     """Recompute the inside of every unit for the backward pass: less memory, more time."""
 

@@ -20,6 +20,7 @@ from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
+from keras_resnet.fused import fuse_normalization
 from keras_resnet.layers import build
 from keras_resnet.recipes import Recipe
 from keras_resnet.report import plot_history
@@ -120,6 +121,8 @@ def run_epochs(training: Training, saver: Checkpoints, begun: Checkpoint | None,
             "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
         )
     each = steps_per_epoch(recipe, examples)
+    if recipe.fused_norm:
+        fuse_normalization(training.model)
     recipe.compile(training.model, each, from_logits=training.spec.classifier_activation is None)
     saver.restore(begun, each)
     while saver.step < recipe.epochs * each:

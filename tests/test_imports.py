@@ -24,7 +24,7 @@ LIGHT = {
     "spec",
     "variants",
 }  # no more than Python
-KERAS = {"callbacks", "checkpoints", "environment", "layers", "optimization", "remat", "resume", "train"}
+KERAS = {"callbacks", "checkpoints", "environment", "fused", "layers", "optimization", "remat", "resume", "train"}
 IMAGES = {"data", "report"}  # no framework at the top
 MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),
