@@ -87,10 +87,11 @@ def fit(
         try:
             run_epochs(training, saver, begun, verbose)
         except Diverged as error:
-            checkpoints.clear(folder)
             if not training.weights.epoch:
+                checkpoints.clear(folder)
                 raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
             kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
+            checkpoints.clear(folder)
             raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
         run = save(training, out, overwrite=overwrite)
         checkpoints.clear(folder)
