@@ -14,7 +14,7 @@ _HOMES = {
     "ResNetSpec": "spec",
     "SPECS": "variants",
     "VARIANTS": "variants",
-    "Recipe": "recipes",
+    "Recipe": "recipe",
     "RECIPES": "recipes",
     "Run": "runs",
     "build": "layers",

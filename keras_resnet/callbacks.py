@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.distribute import Distribution
 from keras_resnet.errors import Diverged
 
 
@@ -24,20 +25,29 @@ class StopOnNaN(keras.callbacks.Callback):
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if not math.isfinite(logs["loss"]):
-            raise Diverged(f"the loss became {float(logs['loss'])} at step {self.done + batch + 1} of epoch {self.epoch}")
+        check_finite(logs["loss"], f"at step {self.done + batch + 1} of epoch {self.epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.done = 0
-        if not math.isfinite(logs.get("val_loss", 0)):
-            raise Diverged(f"the validation loss became {float(logs['val_loss'])} after epoch {self.epoch}")
+        check_finite(logs.get("val_loss", 0), f"after epoch {self.epoch}", "validation loss")
+
+
+def check_finite(loss: Any, when: str, what: str = "loss") -> None:
+    """Raise `Diverged` if it is not a finite number."""
+    if not math.isfinite(loss):
+        raise Diverged(f"the {what} became {float(loss)} {when}")
 
 
 class BestAndLast(keras.callbacks.Callback):
-    """Keeps the weights of the last epoch and of the one with the best validation accuracy (of two equal ones, the lower loss)."""
+    """Validates after each epoch, and keeps the weights of the last and of the best one.
 
-    def __init__(self) -> None:
+    What is validated and kept is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
+    that trains or their moving average. The best epoch has the highest validation accuracy; of two equal ones, the lower loss.
+    """
+
+    def __init__(self, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
         super().__init__()
+        self.plain, self.validation, self.distribution = plain, validation, distribution
         self.best: list[np.ndarray] = []
         self.last: list[np.ndarray] = []
         self.epoch = 0
@@ -45,11 +55,27 @@ class BestAndLast(keras.callbacks.Callback):
         self.score = (-math.inf, -math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs.update(self.distribution.mean(logs))
+        check_finite(logs["loss"], f"after epoch {epoch + 1}")
+        with self.distribution.alone():
+            self.plain.set_weights(self.model.get_weights())
+            if self.model.optimizer.use_ema:
+                self.average(self.plain.trainable_variables)
+            found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in found.items()})
+        check_finite(logs["val_loss"], f"after epoch {epoch + 1}", "validation loss")
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
-        self.last = self.model.get_weights()
+        self.last = self.plain.get_weights()
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.score:
             self.best, self.epoch, self.score = self.last, epoch + 1, score
+
+    def set_model(self, model: keras.Model) -> None:
+        """Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here."""
+        super().set_model(model)
+        if model.optimizer.use_ema and not hasattr(self, "average"):
+            self.average = model.optimizer.finalize_variable_values
+            model.optimizer.finalize_variable_values = lambda variables: None
 
 
 class Throughput(keras.callbacks.Callback):

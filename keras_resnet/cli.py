@@ -11,7 +11,8 @@ from keras_resnet import __version__, fields, recipes, runs
 from keras_resnet.console import quiet, show_json, show_table
 from keras_resnet.cost import cost_of
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.recipes import PROTOCOLS, Recipe
+from keras_resnet.recipe import Recipe
+from keras_resnet.recipes import PROTOCOLS
 from keras_resnet.runs import Run
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import VARIANTS, resolve

@@ -132,7 +132,7 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = {"none": "null", "True": "true", "False": "false", "None": "null"}.get(value, value)
-    return json.loads(text)
+    return json.loads(re.sub(r"^([+-]?)\.", r"\g<1>0.", text))  # ".5" is no JSON
 
 
 def _number(value: Any, annotation: type) -> Any:

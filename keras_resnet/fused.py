@@ -1,6 +1,7 @@
-"""Batch normalisation in one operation while a model trains, on the TensorFlow backend, where Keras takes about ten."""
+"""Fewer and larger operations while a model trains on the TensorFlow backend: what is computed, and saved, stays Keras's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ def fuse_normalization(model: keras.Model) -> None:
     if keras.backend.backend() != "tensorflow":
         return
     for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and is_simple(layer):
+        if isinstance(layer, keras.layers.BatchNormalization) and is_simple(layer) and not hasattr(layer.call, "fused"):
             layer.call = fused(layer, layer.call)
 
 
@@ -48,4 +49,54 @@ def fused(layer: keras.layers.BatchNormalization, plain: Callable[..., Any]) -> 
             moving.assign(moving * layer.momentum + tf.cast(value, moving.dtype) * (1 - layer.momentum))
         return outputs if rank == 4 else tf.reshape(outputs, shape)
 
+    call.fused = True  # type: ignore[attr-defined]
     return call
+
+
+def fuse_momentum(optimizer: keras.optimizers.SGD) -> None:
+    """Let SGD with momentum change each weight by one kernel, on the TensorFlow backend; the numbers are the same.
+
+    Only this object changes: what is saved of it is plain SGD.
+    """
+    if keras.backend.backend() != "tensorflow" or not optimizer.momentum:
+        return
+    import tensorflow as tf
+
+    plain = optimizer.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        state = optimizer.momentums[optimizer._get_variable_index(variable)]
+        if isinstance(gradient, tf.IndexedSlices):
+            plain(gradient, variable, learning_rate)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=handle(variable),
+            accum=handle(state),
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.constant(optimizer.momentum, variable.dtype),
+            use_nesterov=optimizer.nesterov,
+        )
+
+    optimizer.update_step = update_step
+
+
+def handle(variable: Any) -> Any:
+    """The resource of a Keras or TensorFlow variable, that of this device where it has several."""
+    return getattr(variable, "value", variable).handle if isinstance(variable, keras.Variable) else variable.handle
+
+
+@contextmanager
+def graphs_as_written() -> Iterator[None]:
+    """Leave out TensorFlow's rewriting of graphs, which takes longer than it saves in the training of a network."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})

@@ -1,115 +1,120 @@
-"""How a network is trained, as data: `Recipe`, and the table of the named ones with source, cost and expected accuracy.
+"""The named recipes: each with where it comes from, and what it costs and reaches.
 
-Nothing here trains anything: `train.fit` carries a recipe out. Lengths of a schedule are shares of the whole training,
-so that a recipe keeps its shape when `epochs` changes.
+`evidence` is what this package measured, `published` what the source reports on the original images: top-1 accuracy on the
+validation images of ImageNet, or test error on CIFAR-10. Published schedules are those for the number of images of their source.
 """
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-from keras_resnet.errors import InputError
-from keras_resnet.fields import change, coerce_all, documented, look_up
-
-if TYPE_CHECKING:
-    import keras
-
-
-@documented
-@dataclass(frozen=True)
-class Recipe:
-    """One way to train. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""
-
-    epochs: int = 30
-    """Passes over the training images."""
-    batch_size: int = 128
-    """Images in a step."""
-    optimizer: Literal["sgd", "adamw"] = "sgd"
-    """SGD with Nesterov momentum, or AdamW (arXiv:1711.05101)."""
-    learning_rate: float = 0.1
-    """The highest learning rate of the schedule."""
-    momentum: float = 0.9
-    """Of SGD."""
-    weight_decay: float = 5e-4
-    """Of convolution and classifier kernels only. For SGD in the papers' terms, an L2 penalty; for AdamW decoupled."""
-    schedule: Literal["cosine", "step", "constant"] = "cosine"
-    """After the warm-up: half a cosine down to zero, a tenth at each milestone, or no change."""
-    warmup: float = 0.2
-    """Share of all steps before that: a linear rise from near zero to a cosine ("one-cycle"), else a tenth of learning_rate."""
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of all steps after which a step schedule divides the learning rate by ten."""
-    crop: int = 4
-    """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
-    flip: bool = True
-    """Mirror half of the training images left to right."""
-    clip_norm: float | None = None
-    """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
-    fused_norm: bool = False
-    """Train batch normalisation with TensorFlow's fused kernel: the same but for rounding, in less time."""
-    remat: bool = False
-    """Recompute the inside of every unit for the backward pass: less memory, more time."""
-
-    def __post_init__(self) -> None:
-        coerce_all(self)
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least 1")
-        for name in ("learning_rate", "weight_decay", "crop"):
-            if getattr(self, name) < 0:
-                raise InputError(f"{name}={getattr(self, name)}: must not be negative")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise InputError(f"clip_norm={self.clip_norm}: must be above 0")
-        for name in ("momentum", "warmup"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
-        if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
-            raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
-        if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
-            raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
-
-    def compile(self, model: "keras.Model", steps_per_epoch: int, *, from_logits: bool = True) -> None:
-        """Compile any Keras classifier of integer labels for this recipe.
-
-        Args:
-            model: puts out (batch, classes).
-            steps_per_epoch: batches in an epoch: the schedule is laid over `epochs` times as many steps.
-            from_logits: whether it puts out logits, or probabilities.
-
-        >>> recipe.compile(model, steps_per_epoch=len(data))
-        >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
-        """
-        import keras
-
-        from keras_resnet.optimization import optimizer
-
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
-        model.compile(optimizer(self, self.epochs * steps_per_epoch), loss, metrics=["accuracy"])
-
-    def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """What `fit` should have beside it: `Diverged` is raised at the step whose loss is not finite."""
-        from keras_resnet.callbacks import StopOnNaN
-
-        return [StopOnNaN()]
+from keras_resnet.fields import change, look_up
+from keras_resnet.recipe import Recipe
 
 
 class Protocol(NamedTuple):
-    """One row of the table: a recipe, where it comes from, and what it costs and reaches, with the command that measured it."""
+    """One row of the table."""
 
     recipe: Recipe
     source: str
-    evidence: str
+    published: str = ""
+    evidence: str = "not run here"
 
+
+HE_2015 = Recipe(  # 64,000 steps of 128 on 45,000 images, a tenth after 32,000 and 48,000
+    epochs=182, batch_size=128, learning_rate=0.1, weight_decay=1e-4, schedule="step", milestones=(0.5, 0.75), warmup=0
+)
+IMAGENET = Recipe(
+    crop=0, resized_crop=0.08, batch_size=256, learning_rate=0.1, learning_rate_batch=256, weight_decay=1e-4, warmup_start=0
+)
+STRIKES_BACK = replace(
+    IMAGENET,
+    epochs=300,
+    batch_size=2048,
+    optimizer="lamb",
+    learning_rate=5e-3,
+    learning_rate_batch=2048,
+    weight_decay=0.02,
+    warmup=5 / 300,
+    loss="binary",
+    augment="randaugment",
+    magnitude=7,
+    mixup=0.1,
+    cutmix=1.0,
+    repeats=3,
+)
+HYPERRULE = Recipe(  # 500 steps of 512 images: rising for 100, a tenth after 200, 300 and 400
+    epochs=26,
+    batch_size=512,
+    learning_rate=3e-3,
+    learning_rate_batch=512,
+    weight_decay=0,
+    schedule="step",
+    milestones=(0.4, 0.6, 0.8),
+    warmup=0.2,
+    warmup_start=0,
+)
 
 PROTOCOLS = {
     "digits": Protocol(
         Recipe(epochs=30, batch_size=32, learning_rate=0.05, crop=1, flip=False),
         "one-cycle, arXiv:1708.07120",
-        "resnet8: 98.7 +- 0.3 % on the 359 test digits, 10 seeds, 8 s each on two cores",
+        evidence="resnet8: 98.7 +- 0.3 % on the 359 test digits, 10 seeds, 8 s each on two cores",
     ),
     "cifar-30": Protocol(
-        Recipe(epochs=30, batch_size=128, learning_rate=0.2),
+        Recipe(epochs=30, batch_size=128, learning_rate=0.4, weight_decay=2e-4),
         "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
-        "resnet20: 87.1 % on CIFAR-10 (JPEG copy), 1 seed, 45,000 training images, 31 minutes on two cores",
+        evidence="resnet20: 87.1 % on CIFAR-10 (JPEG copy), 1 seed, 45,000 training images, 31 minutes on two cores",
     ),
+    "he-2015": Protocol(
+        HE_2015, "arXiv:1512.03385 section 4.2", "CIFAR-10 test error of resnet20, 32, 44, 56: 8.75, 7.51, 7.17, 6.97 %"
+    ),
+    "he-2015-warmup": Protocol(
+        replace(HE_2015, warmup=400 / 64_000, warmup_start=0.1, warmup_shape="constant"),
+        "arXiv:1512.03385 section 4.2, for 110 layers",
+        "CIFAR-10 test error of resnet110: 6.43 % (6.61 +- 0.16)",
+    ),
+    "he-2016": Protocol(
+        replace(HE_2015, epochs=164, warmup=400 / 64_000, warmup_start=0.1, warmup_shape="constant"),
+        "arXiv:1603.05027, all 50,000 images",
+        "CIFAR-10 test error of resnet110v2 and resnet164v2: 6.37, 5.46 %",
+    ),
+    "goyal-2017": Protocol(
+        replace(IMAGENET, epochs=90, schedule="step", milestones=(30 / 90, 60 / 90, 80 / 90), warmup=5 / 90),
+        "arXiv:1706.02677; with the unit of zero_init=true",
+        "ImageNet, resnet50: 76.4 %",
+    ),
+    "bag-of-tricks": Protocol(
+        replace(IMAGENET, epochs=200, batch_size=1024, warmup=5 / 200, label_smoothing=0.1, mixup=0.2),
+        "arXiv:1812.01187, without distillation",
+        "ImageNet, resnet50d: 79.15 %",
+    ),
+    "strikes-back-a1": Protocol(
+        replace(STRIKES_BACK, epochs=600, weight_decay=0.01, warmup=5 / 600, label_smoothing=0.1, mixup=0.2),
+        "arXiv:2110.00476; with stochastic_depth=0.05",
+        "ImageNet, resnet50: 80.4 %",
+    ),
+    "strikes-back-a2": Protocol(STRIKES_BACK, "arXiv:2110.00476; with stochastic_depth=0.05", "ImageNet, resnet50: 79.8 %"),
+    "strikes-back-a3": Protocol(
+        replace(STRIKES_BACK, epochs=100, learning_rate=8e-3, warmup=5 / 100, magnitude=6, repeats=1),
+        "arXiv:2110.00476; images of 160x160, tested at 224x224",
+        "ImageNet, resnet50: 78.1 %",
+    ),
+    "resnet-rs": Protocol(
+        replace(
+            IMAGENET,
+            epochs=350,
+            batch_size=4096,
+            weight_decay=4e-5,
+            warmup=5 / 350,
+            label_smoothing=0.1,
+            augment="randaugment",
+            magnitude=10,
+            ema=0.9999,
+        ),
+        "arXiv:2103.07579; with head_dropout=0.25, and images of 160x160 for resnetrs50",
+        "ImageNet, resnetrs50: 78.8 %",
+    ),
+    "bit-hyperrule": Protocol(HYPERRULE, "arXiv:1912.11370, for fine-tuning on 10,000 images; `hyperrule(images)` for others", ""),
 }
 RECIPES = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
 
@@ -126,3 +131,15 @@ def resolve(recipe: str | Recipe, **fields: Any) -> Recipe:
 def default_for(source: str) -> str:
     """The name of the recipe for an image set when none is asked for."""
     return source if source in RECIPES else "cifar-30"
+
+
+def hyperrule(images: int) -> Recipe:
+    """BiT-HyperRule (arXiv:1912.11370): the recipe to fine-tune a trained network on so many images.
+
+    500 steps of 512 images below 20,000 images, 10,000 steps below 500,000 and 20,000 from there, with MixUp from 20,000 on.
+    """
+    if images < 20_000:
+        return replace(HYPERRULE, epochs=max(1, round(500 * 512 / images)))
+    steps = 10_000 if images < 500_000 else 20_000
+    epochs = max(1, round(steps * 512 / images))
+    return replace(HYPERRULE, epochs=epochs, milestones=(0.3, 0.6, 0.9), warmup=500 / steps, mixup=0.1)

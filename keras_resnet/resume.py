@@ -12,7 +12,7 @@ import numpy as np
 from keras_resnet import checkpoints
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.errors import InputError
-from keras_resnet.recipes import Recipe
+from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run
 from keras_resnet.spec import ResNetSpec
 
@@ -57,7 +57,7 @@ def refuse_other(found: dict[str, Any], plan: dict[str, Any], what: str) -> None
     """InputError that names the first difference between what there is and what is asked for."""
     for part, values in plan.items():
         for name in {**values, **found[part]}:
-            if (there := found[part].get(name)) != (asked := values.get(name)):
+            if (there := found[part].get(name)) != (asked := values.get(name)) and asked != "auto":
                 raise InputError(f"{what} has another {part}: {name}={there!r}, not {asked!r}; it can only go on as it began")
 
 
@@ -68,22 +68,22 @@ class Checkpoints(keras.callbacks.Callback):
         super().__init__()
         self.training, self.folder, self.plan, self.every = training, folder, plan, every
         self.step = 0
-        self.steps_per_epoch = 0
+        self.steps_per_epoch = training.steps_per_epoch
         self.sums: list[np.ndarray] = []
         """Of the metrics, over the steps of this epoch that were made before."""
 
-    def restore(self, begun: Checkpoint | None, steps_per_epoch: int) -> None:
+    def restore(self, begun: Checkpoint | None) -> None:
         """Put everything back, if there is something, into the compiled model and what watches it."""
-        self.steps_per_epoch = steps_per_epoch
         model, watched, weights = self.training.model, self.training.throughput, self.training.weights
-        model.optimizer.build(model.trainable_variables)
+        with self.training.distribution.scope():
+            model.optimizer.build(model.trainable_variables)
         if begun is None:
             return
         facts, arrays = begun.facts, iter(begun.arrays)
         weights.best = list(islice(arrays, facts["best_arrays"]))
         for variable in self.variables():
             variable.assign(next(arrays))
-        self.sums = list(arrays) if begun.step % steps_per_epoch else []
+        self.sums = list(arrays) if begun.step % self.steps_per_epoch else []
         weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
         weights.last = model.get_weights()
         watched.images, watched.seconds = facts["images"], facts["seconds"]
@@ -96,20 +96,25 @@ class Checkpoints(keras.callbacks.Callback):
         every = (*model.weights, *model.variables, *model.optimizer.variables)
         return list({id(variable): variable for variable in every}.values())
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin = self.step
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         # Metrics come into being with the first step; they are sums, to which the earlier ones are added.
         for variable, value in zip(self.model.metrics_variables if self.sums else [], self.sums, strict=True):
             variable.assign(variable + value)
         self.sums = []
-        self.step += 1
-        if self.step % self.every == 0 and self.step % self.steps_per_epoch:
+        before, self.step = self.step, self.begin + batch + 1  # an execution of several steps ends here only once
+        if self.step // self.every > before // self.every and self.step % self.steps_per_epoch:
             self.write()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.write()
 
     def write(self) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint; of several machines, the chief does."""
+        if not self.training.distribution.chief:
+            return
         watched, weights = self.training.throughput, self.training.weights
         facts = {
             "plan": self.plan,

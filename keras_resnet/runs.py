@@ -11,7 +11,7 @@ from typing import Any
 from keras_resnet.atomic import sweep
 from keras_resnet.errors import InputError
 from keras_resnet.fields import from_json
-from keras_resnet.recipes import Recipe
+from keras_resnet.recipe import Recipe
 from keras_resnet.spec import ResNetSpec
 
 CONTENTS = {

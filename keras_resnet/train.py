@@ -6,27 +6,34 @@ The images come as an argument and the model is plain Keras, so this also runs o
 import csv
 import logging
 import math
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from keras_resnet import checkpoints, recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
 from keras_resnet.checkpoints import Checkpoint
+from keras_resnet.distribute import Distribution, choose
 from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
-from keras_resnet.fused import fuse_normalization
+from keras_resnet.fused import graphs_as_written
 from keras_resnet.layers import build
-from keras_resnet.recipes import Recipe
+from keras_resnet.optimization import loss
+from keras_resnet.recipe import Recipe
 from keras_resnet.report import plot_history
 from keras_resnet.resume import Checkpoints, checkpoint_to_use, complete, identity
 from keras_resnet.runs import Run, check_free, is_run
 from keras_resnet.spec import ResNetSpec
+from keras_resnet.trial import settle, training_model
 from keras_resnet.variants import name_of, resolve
 
 if TYPE_CHECKING:
@@ -42,9 +49,11 @@ def fit(
     out: str | Path,
     *,
     seed: int = 0,
+    strategy: str | Distribution = "auto",
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: int = 1000,
+    watch: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> Run:
     """Train a fresh network and leave a run folder at `out`.
@@ -56,10 +65,12 @@ def fit(
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
+        strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
         overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
         resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
             return at once if it is complete. The weights in the end are those of a training without interruption.
         checkpoint_every: steps after which all that it takes to go on is written beside `out`, as it is after every epoch.
+        watch: callbacks of your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
         verbose: of `model.fit`.
 
     Returns: the `Run`. Its `model.keras` has the weights of the epoch with the best validation accuracy.
@@ -70,30 +81,34 @@ def fit(
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
     seed = int(seed)
+    devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = _fitting(recipes.resolve(recipe), len(data.splits["train"]))
+    recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
+    check_trainable(spec, recipe, devices)
     data = replace(data, batch_size=recipe.batch_size)
     plan = identity(spec, recipe, data, seed)
     if resume and is_run(Path(out)):
         return complete(Run.open(out), plan)
     out = check_free(out, overwrite)
     folder = checkpoints.folder_of(out)
-    with checkpoints.occupied(folder):
+    with checkpoints.occupied(folder) if devices.chief else nullcontext():
         begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite)
-        keras.utils.set_random_seed(seed)
-        model = build(spec, remat=recipe.remat)
-        training = Training(spec, recipe, data, seed, environment(), model, BestAndLast(), Throughput(recipe.batch_size))
-        saver = Checkpoints(training, folder, plan, checkpoint_every)
-        try:
-            run_epochs(training, saver, begun, verbose)
-        except Diverged as error:
-            if not training.weights.epoch:
+        if begun:
+            recipe = Recipe(**begun.facts["plan"]["recipe"])
+        with graphs_as_written():
+            recipe = settle(spec, recipe, devices)
+            training = prepare(spec, recipe, data, seed, devices)
+            saver = Checkpoints(training, folder, identity(spec, recipe, data, seed), checkpoint_every)
+            try:
+                run_epochs(training, saver, begun, watch, verbose)
+            except Diverged as error:
+                if not training.weights.epoch:
+                    checkpoints.clear(folder)
+                    raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
+                kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
                 checkpoints.clear(folder)
-                raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
-            kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
-            checkpoints.clear(folder)
-            raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
-        run = save(training, out, overwrite=overwrite)
+                raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
+            run = save(training, out, overwrite=overwrite)
         checkpoints.clear(folder)
     if run.path != out:
         LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
@@ -108,39 +123,72 @@ class Training:
     recipe: Recipe
     data: "Dataset"
     seed: int
+    distribution: Distribution
     environment: dict[str, Any]
     model: keras.Model
+    """The one that trains, perhaps in a lower precision and on several devices."""
     weights: BestAndLast
     throughput: Throughput
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which every training image has been seen once."""
+        return math.ceil(len(self.data.splits["train"]) / self.recipe.batch_size)
 
-def run_epochs(training: Training, saver: Checkpoints, begun: Checkpoint | None, verbose: int | str) -> None:
-    """Compile and train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
-    recipe, examples = training.recipe, len(training.data.splits["train"])
-    if training.spec.classifier_activation == "sigmoid":
+
+def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution) -> None:
+    """InputError for what cannot be trained."""
+    if spec.classifier_activation == "sigmoid":
         raise InputError(
             "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
         )
-    each = steps_per_epoch(recipe, examples)
-    if recipe.fused_norm:
-        fuse_normalization(training.model)
-    recipe.compile(training.model, each, from_logits=training.spec.classifier_activation is None)
-    saver.restore(begun, each)
+    if recipe.accumulate > 1 and devices.replicas > 1 and devices.name != "data_parallel":
+        raise InputError(
+            f"accumulate={recipe.accumulate} needs one device: Keras cannot accumulate on {devices.replicas} of TensorFlow"
+        )
+
+
+def prepare(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, devices: Distribution) -> Training:
+    """Everything that a training needs, before its first step."""
+    keras.utils.set_random_seed(seed)
+    with devices.scope():
+        model = training_model(spec, recipe, math.ceil(len(data.splits["train"]) / recipe.batch_size))
+    with devices.alone():
+        plain = build(spec)
+        plain.compile(loss=loss(Recipe(), spec.classifier_activation is None), metrics=["accuracy"])
+    watched = BestAndLast(plain, data.validation, devices), Throughput(recipe.batch_size)
+    return Training(spec, recipe, data, seed, devices, environment(), model, *watched)
+
+
+def run_epochs(
+    training: Training, saver: Checkpoints, begun: Checkpoint | None, watch: Sequence[keras.callbacks.Callback], verbose: int | str
+) -> None:
+    """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
+    recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
+    saver.restore(begun)
+    devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
-        training.model.fit(
-            training.data.training_batches(
-                recipe.batch_size, seed=training.seed, crop=recipe.crop, flip=recipe.flip, start=saver.step
-            ),
-            steps_per_epoch=each - done,
-            initial_epoch=epoch,
-            epochs=epoch + 1 if done else recipe.epochs,
-            validation_data=training.data.validation,
-            callbacks=[StopOnNaN(done), training.throughput, training.weights, saver],
-            shuffle=False,  # the stream is in its own order
-            verbose=verbose,
-        )
+        batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
+        stops = [StopOnNaN(done)] if devices.workers == 1 else []  # one of several machines alone must not stop
+        with devices.scope():
+            training.model.fit(
+                batches,
+                steps_per_epoch=each - done,
+                initial_epoch=epoch,
+                epochs=epoch + 1 if done else recipe.epochs,
+                callbacks=[*stops, training.throughput, training.weights, saver, *watch],
+                shuffle=False,  # the stream is in its own order
+                verbose=verbose if devices.chief else 0,
+            )
+
+
+def example(data: "Dataset", recipe: Recipe, replicas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels as one of so many devices gets them, without content."""
+    count = recipe.batch_size // replicas
+    labels = np.zeros((count, len(data.class_names)), "float32") if recipe.one_hot else np.zeros(count, "int32")
+    return np.zeros((count, *data.image_shape), data.dtype), labels
 
 
 def _fitting(recipe: Recipe, examples: int) -> Recipe:
@@ -149,11 +197,6 @@ def _fitting(recipe: Recipe, examples: int) -> Recipe:
         return recipe
     LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
     return replace(recipe, batch_size=examples)
-
-
-def steps_per_epoch(recipe: Recipe, examples: int) -> int:
-    """Steps after which every training image has been seen once."""
-    return math.ceil(examples / recipe.batch_size)
 
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
@@ -185,7 +228,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
 
 def metrics(training: Training) -> dict[str, Any]:
     """What the training cost, and accuracy and loss of its best weights on the validation and the test images."""
-    model, data = training.model, training.data
+    model, data = training.weights.plain, training.data
     model.set_weights(training.weights.best)
     return {
         "network": name_of(training.spec),

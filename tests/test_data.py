@@ -10,7 +10,7 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data.arrays import from_arrays
-from keras_resnet.data.dataset import Dataset, Split, shift_and_flip, split_by_class
+from keras_resnet.data.dataset import Dataset, Split, split_by_class
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import describe, fit_pixels
 
@@ -19,6 +19,11 @@ def gathered(batches):
     """All images and labels of a tf.data set."""
     images, labels = zip(*batches.as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
+
+
+def plain(batch_size, **fields):
+    """A recipe that leaves the images alone unless told otherwise."""
+    return kr.Recipe(batch_size=batch_size, **{"crop": 0, "flip": False, **fields})
 
 
 def numbered(count, **fields):
@@ -55,7 +60,7 @@ def test_train_comes_in_a_new_order_each_time():
 
 
 def test_training_stream_is_full_batches_and_every_image_once_an_epoch():
-    batches = list(itertools.islice(numbered(10).training_batches(4, seed=3), 10))  # 40 images: four epochs
+    batches = list(itertools.islice(numbered(10).training_batches(plain(4), seed=3), 10))  # 40 images: four epochs
     assert all(labels.shape == (4,) for _, labels in batches)
     epochs = np.concatenate([labels for _, labels in batches]).reshape(4, 10)
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
@@ -64,9 +69,46 @@ def test_training_stream_is_full_batches_and_every_image_once_an_epoch():
         np.testing.assert_array_equal(images[:, 0, 0, 0], labels)
 
 
+def test_several_machines_share_each_batch():
+    """The same images, changed in the same way, as one machine has."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (30, 6, 6, 3)).astype(np.uint8)
+    data = Dataset({"train": Split.of(images, np.arange(30, dtype=np.int32) % 3)}, ["a", "b", "c"], (6, 6, 3))
+    recipe = plain(12, crop=2, flip=True, augment="randaugment", erase=0.5, label_smoothing=0.1)
+    whole = list(itertools.islice(data.training_batches(recipe, seed=5, start=2), 4))
+    parts = [list(itertools.islice(data.training_batches(recipe, seed=5, start=2, part=part, parts=3), 4)) for part in range(3)]
+    for step, (pixels, labels) in enumerate(whole):
+        assert labels.shape == (12, 3)
+        np.testing.assert_array_equal(np.concatenate([part[step][0] for part in parts]), pixels)
+        np.testing.assert_array_equal(np.concatenate([part[step][1] for part in parts]), labels)
+    with pytest.raises(InputError, match="batch_size=12 cannot be divided among 5 devices"):
+        data.training_batches(recipe, parts=5)
+
+
+def test_repeated_augmentation_takes_each_image_several_times():
+    labels = gathered(numbered(12).training_batches(plain(6, repeats=3)).take(2))[1]
+    assert sorted(np.unique(labels, return_counts=True)[1]) == [3, 3, 3, 3]
+    assert len(set(labels[:3])) == 1  # beside one another, so that they meet in one batch
+
+
+def test_sizes_progress():
+    data = numbered(10)
+    recipe = plain(5, epochs=3, progressive=(0.5, 1.0))
+    sizes = [images.shape[1:3] for images, _ in data.training_batches(recipe).take(6)]
+    height, width = data.image_shape[:2]
+    assert sizes == [(max(1, height // 2), max(1, width // 2))] * 3 + [(height, width)] * 3
+
+
+def test_the_end_of_a_stream_is_not_waited_for():
+    """What tunes a stream may sleep for up to a minute, and its end waits for it."""
+    data = numbered(10)
+    for batches in (data.train, data.test, data.training_batches(plain(5))):
+        assert batches.options().autotune.enabled is False
+
+
 def test_order_is_a_function_of_the_seed():
     def first(seed):
-        return list(gathered(numbered(50).training_batches(25, seed=seed).take(4))[1])
+        return list(gathered(numbered(50).training_batches(plain(25), seed=seed).take(4))[1])
 
     assert first(1) == first(1) != first(2)
 
@@ -78,23 +120,11 @@ def test_augmentation_is_a_function_of_seed_and_step():
     data = Dataset({"train": split}, ["a"], (6, 6, 1))
 
     def batches(seed):
-        return gathered(data.training_batches(32, seed=seed, crop=2, flip=True).take(2))[0].reshape(2, 32, 6, 6, 1)
+        return gathered(data.training_batches(plain(32, crop=2, flip=True), seed=seed).take(2))[0].reshape(2, 32, 6, 6, 1)
 
     np.testing.assert_array_equal(batches(1), batches(1))
     assert np.any(batches(1)[0] != batches(2)[0])
     assert np.any(batches(1)[0] != batches(1)[1])
-
-
-def test_shift_and_flip_equals_one_image_at_a_time():
-    """Every result is a crop of the mirrored-edge image, at any shift and either way round, and all of them occur."""
-    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
-    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
-    crops = {(i, j, flip): wide[i : i + 5, j : j + 6][:, ::flip].tobytes() for i in range(5) for j in range(5) for flip in (1, -1)}
-    results = shift_and_flip(np.stack([image] * 1000), np.array([0, 0]), 2, True).numpy()
-    assert {result.tobytes() for result in results} == set(crops.values())
-    results = shift_and_flip(np.stack([image] * 1000), np.array([0, 0]), 2, False).numpy()
-    assert {result.tobytes() for result in results} == {crop for (_, _, flip), crop in crops.items() if flip == 1}
-    np.testing.assert_array_equal(shift_and_flip(image[None], np.array([0, 0]), 0, False), image[None])
 
 
 def test_split_by_class_takes_a_share_of_each():
@@ -173,7 +203,7 @@ def test_numpy_sizes_and_names_can_be_saved(photos):
 
 def test_a_shift_beyond_the_image_is_refused(digits):
     with pytest.raises(InputError, match=r"crop=8 is too far for images of \(8, 8, 1\)"):
-        digits.training_batches(32, crop=8)
+        digits.training_batches(plain(32, crop=8))
 
 
 def test_a_class_folder_without_images_is_refused(photos):

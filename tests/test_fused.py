@@ -1,14 +1,12 @@
 """Fused batch normalisation: the same training, in one operation."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import keras_resnet as kr
-from keras_resnet.fused import fuse_normalization
+from keras_resnet.fused import fuse_momentum, fuse_normalization, graphs_as_written
 
 SMALL = {"depths": (2, 1), "widths": (8, 16), "stem_width": 8, "classes": 3, "activation": "tanh"}
 LABELS = np.arange(6) % 3
@@ -91,11 +89,52 @@ def test_one_example_and_one_pixel():
     np.testing.assert_allclose(model.layers[1].moving_variance, [0.5, 0.5])
 
 
-def test_a_recipe_can_ask_for_it(digits, tmp_path):
-    recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=4)
-    accuracies = [
-        kr.fit("resnet8", dataclasses.replace(recipe, fused_norm=fused), digits, tmp_path / str(fused), verbose=0).metrics["test"]
-        for fused in (False, True)
-    ]
-    assert accuracies[1]["accuracy"] == pytest.approx(accuracies[0]["accuracy"], abs=0.03)
-    assert accuracies[1]["loss"] != accuracies[0]["loss"]
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("fields", [{}, {"use_ema": True}, {"global_clipnorm": 0.1}, {"weight_decay": 0.01}], ids=str)
+def test_momentum_in_one_kernel_is_that_of_keras(nesterov, fields):
+    def trained_weights(fused):
+        optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 20), 0.9, nesterov=nesterov, **fields)
+        if fused:
+            fuse_momentum(optimizer)
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="tanh"), keras.layers.Dense(2)])
+        model.compile(optimizer, "mse")
+        images = np.random.default_rng(0).normal(size=(40, 4))
+        model.fit(images, images[:, :2] ** 2, batch_size=4, verbose=0, shuffle=False)
+        return [*model.get_weights(), *map(np.asarray, optimizer.variables)]
+
+    for one, other in zip(trained_weights(True), trained_weights(False), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_saved_of_it_is_plain_sgd():
+    optimizer = keras.optimizers.SGD(0.1, 0.9)
+    fuse_momentum(optimizer)
+    assert keras.optimizers.serialize(optimizer)["module"] == "keras.optimizers"
+
+
+def test_a_recipe_asks_for_both(monkeypatch):
+    model = kr.build("resnet8", classes=3, input_shape=(8, 8, 1))
+    kr.RECIPES["digits"].compile(model, 10)
+    images = np.zeros((6, 8, 8, 1))
+
+    def step(images, labels):
+        with tf.GradientTape() as tape:
+            loss = model.loss(labels, model(images, training=True))
+        model.optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_weights)
+
+    model.optimizer.build(model.trainable_weights)
+    graph = tf.function(step).get_concrete_function(tf.constant(images, "float32"), tf.constant(LABELS)).graph
+    types = [operation.type for operation in graph.get_operations()]
+    norms = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
+    assert types.count("FusedBatchNormV3") == types.count("FusedBatchNormGradV3") == norms
+    assert types.count("ResourceApplyKerasMomentum") == len(model.trainable_weights)
+
+
+def test_graphs_are_as_written_for_a_while():
+    before = tf.config.optimizer.get_experimental_options()
+    with pytest.raises(ZeroDivisionError), graphs_as_written():
+        assert tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"] is True
+        raise ZeroDivisionError
+    assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+    assert before == {} or before == tf.config.optimizer.get_experimental_options()

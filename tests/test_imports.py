@@ -18,13 +18,26 @@ LIGHT = {
     "errors",
     "fields",
     "graph",
+    "recipe",
     "recipes",
     "resnet",
     "runs",
     "spec",
     "variants",
 }  # no more than Python
-KERAS = {"callbacks", "checkpoints", "environment", "fused", "layers", "optimization", "remat", "resume", "train"}
+KERAS = {
+    "callbacks",
+    "checkpoints",
+    "distribute",
+    "environment",
+    "fused",
+    "layers",
+    "optimization",
+    "remat",
+    "resume",
+    "train",
+    "trial",
+}
 IMAGES = {"data", "report"}  # no framework at the top
 MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),

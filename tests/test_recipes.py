@@ -1,18 +1,19 @@
 import dataclasses
 
 import keras
+import numpy as np
 import pytest
 
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
-from keras_resnet.optimization import learning_rate, optimizer
-from keras_resnet.recipes import PROTOCOLS, default_for, resolve
+from keras_resnet.optimization import learning_rate, loss, optimizer
+from keras_resnet.recipes import PROTOCOLS, default_for, hyperrule, resolve
 
 
 def test_rows_have_evidence_and_survive_json():
     for row in PROTOCOLS.values():
         assert row.source
-        assert "%" in row.evidence
+        assert "%" in row.evidence or row.evidence == "not run here"
         assert from_json(Recipe, to_json(row.recipe)) == row.recipe
 
 
@@ -62,14 +63,91 @@ def test_cosine_rises_to_the_peak_and_falls_to_zero():
 
 
 def test_step_divides_by_ten_at_each_milestone():
-    values = rates(schedule="step", learning_rate=1, warmup=0.1, milestones=(0.5, 0.75))
+    fields = {"warmup": 0.1, "warmup_shape": "constant", "warmup_start": 0.1, "milestones": (0.5, 0.75)}
+    values = rates(schedule="step", learning_rate=1, **fields)
     assert [values[step] for step in (0, 9, 10, 49, 50, 74, 75, 99)] == pytest.approx([0.1, 0.1, 1, 1, 0.1, 0.1, 0.01, 0.01])
     assert rates(schedule="constant", learning_rate=1, warmup=0) == pytest.approx([1] * 101)
     assert rates(schedule="step", learning_rate=1, warmup=0, milestones=(0.5,))[:50] == pytest.approx([1] * 50)
 
 
+def test_a_line_up_and_a_line_down():
+    values = rates(schedule="linear", learning_rate=1, warmup=0.4, warmup_start=0.1)
+    assert [values[step] for step in (0, 20, 40, 70, 100)] == pytest.approx([0.1, 0.55, 1, 0.5, 0], abs=1e-6)
+    values = rates(schedule="step", learning_rate=1, warmup=0.1, warmup_start=0, milestones=(0.5,))
+    assert [values[step] for step in (0, 5, 10, 49, 50)] == pytest.approx([0, 0.5, 1, 1, 0.1])
+
+
+def test_learning_rate_grows_with_the_batch():
+    recipe = resolve("goyal-2017", batch_size=8192)
+    assert recipe.learning_rate == 0.1
+    assert recipe.peak_learning_rate == pytest.approx(3.2)  # arXiv:1706.02677
+    assert resolve("goyal-2017", batch_size=512, accumulate=16).peak_learning_rate == pytest.approx(3.2)
+    assert max(float(learning_rate(recipe, 900)(step)) for step in range(0, 900, 10)) == pytest.approx(3.2)
+
+
+def test_published_schedules():
+    """Learning rates of the sources at some of their steps or epochs."""
+    he = learning_rate(RECIPES["he-2015-warmup"], 64_000)
+    assert [float(he(step)) for step in (0, 399, 401, 31_999, 32_001, 48_001)] == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.001])
+    goyal = learning_rate(RECIPES["goyal-2017"], 9000)
+    assert [float(goyal(100 * epoch + 1)) for epoch in (5, 29, 31, 61, 81)] == pytest.approx([0.1, 0.1, 0.01, 1e-3, 1e-4])
+    assert RECIPES["bag-of-tricks"].peak_learning_rate == pytest.approx(0.4)
+    assert RECIPES["resnet-rs"].peak_learning_rate == pytest.approx(1.6)
+    assert [RECIPES[f"strikes-back-{name}"].peak_learning_rate for name in ("a1", "a2", "a3")] == pytest.approx([5e-3, 5e-3, 8e-3])
+
+
+@pytest.mark.parametrize(
+    ("images", "steps", "warmup", "drops", "mixup"),
+    [
+        (5000, 500, 100, (200, 300, 400), 0),
+        (50_000, 10_000, 500, (3000, 6000, 9000), 0.1),
+        (1_281_167, 20_000, 500, (6000, 12_000, 18_000), 0.1),
+    ],
+)
+def test_hyperrule(images, steps, warmup, drops, mixup):
+    recipe = hyperrule(images)
+    assert recipe.epochs * images / 512 == pytest.approx(steps, rel=0.07)  # whole epochs
+    assert recipe.warmup * steps == pytest.approx(warmup)
+    assert [share * steps for share in recipe.milestones] == pytest.approx(drops)
+    assert recipe.mixup == mixup
+    assert recipe.peak_learning_rate == pytest.approx(3e-3)
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_losses(from_logits):
+    """Against the formulas, in NumPy."""
+    generator = np.random.default_rng(0)
+    logits = generator.normal(size=(6, 4))
+    labels = np.eye(4)[[0, 1, 2, 3, 0, 1]] * 0.7 + np.eye(4)[[1, 2, 3, 0, 2, 0]] * 0.3
+    softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    smoothed = 0.9 * labels + 0.1 / 4
+    outputs = logits if from_logits else softmax
+    found = loss(Recipe(label_smoothing=0.1), from_logits)(labels, outputs)
+    assert float(found) == pytest.approx(-(smoothed * np.log(softmax)).sum(1).mean(), rel=1e-5)
+    share = 1 / (1 + np.exp(-logits)) if from_logits else softmax
+    present = 0.9 * (labels > 0) + 0.1 / 4
+    expected = -(present * np.log(share) + (1 - present) * np.log(1 - share)).mean()
+    assert float(loss(Recipe(label_smoothing=0.1, loss="binary"), from_logits)(labels, outputs)) == pytest.approx(
+        expected, rel=1e-5
+    )
+    integers = labels.argmax(1)
+    found = loss(Recipe(), from_logits)(integers, outputs)
+    assert float(found) == pytest.approx(-np.log(softmax[range(6), integers]).mean(), rel=1e-5)
+
+
+def test_a_compiled_model_is_saved_and_loaded(tmp_path):
+    for fields in ({"schedule": "linear"}, {"loss": "binary", "label_smoothing": 0.1, "optimizer": "lamb"}):
+        model = dense_model()
+        Recipe(epochs=2, **fields).compile(model, steps_per_epoch=5)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        rates = [[float(each.optimizer.learning_rate)] for each in (model, loaded)]
+        assert rates[0] == rates[1]
+        assert type(loaded.loss) is type(model.loss)
+
+
 def test_weight_decay_leaves_normalisation_and_biases_alone():
-    for name in ("sgd", "adamw"):
+    for name in ("sgd", "adamw", "lamb"):
         layers = [keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 1), keras.layers.BatchNormalization()]
         model = keras.Sequential(layers)
         recipe = dataclasses.replace(RECIPES["cifar-30"], optimizer=name, schedule="constant", warmup=0, weight_decay=0.1)
@@ -114,7 +192,7 @@ def test_a_recipe_compiles_any_model():
         model.fit(keras.ops.ones((2, 3)) * float("nan"), keras.ops.zeros(2), callbacks=recipe.callbacks(), verbose=0)
 
 
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_gradients_are_clipped_together(name):
     recipe = Recipe(clip_norm=0.5, optimizer=name, weight_decay=0, momentum=0, schedule="constant", warmup=0, learning_rate=1)
     weights = [keras.Variable([0.0]), keras.Variable([0.0])]

@@ -139,15 +139,15 @@ def test_a_folder_that_appears_during_the_training_stays(digits, tmp_path, monke
 def test_the_recipe_decides_augmentation_and_batches(digits, tmp_path, monkeypatch):
     received = {}
 
-    def spy(data, batch_size, **options):
-        received.update(options, batch_size=batch_size, evaluation=data.batch_size)
-        return training_batches(data, batch_size, **options)
+    def spy(data, recipe, **options):
+        received.update(options, recipe=recipe, evaluation=data.batch_size)
+        return training_batches(data, recipe, **options)
 
     training_batches = kr.data.Dataset.training_batches
     monkeypatch.setattr(kr.data.Dataset, "training_batches", spy)
     recipe = dataclasses.replace(SHORT, epochs=1, batch_size=48, crop=2, flip=True)
     kr.fit("resnet8", recipe, digits, tmp_path / "run", seed=7, verbose=0)
-    assert received == {"batch_size": 48, "evaluation": 48, "seed": 7, "crop": 2, "flip": True, "start": 0}
+    assert received == {"recipe": recipe, "evaluation": 48, "seed": 7, "start": 0, "part": 0, "parts": 1}
 
 
 def test_a_recipe_can_recompute_units(digits, tmp_path, monkeypatch):

@@ -4,13 +4,17 @@ The order of training images and their augmentation are functions of (seed, epoc
 repeated, and continued, exactly. Sources of images are the business of the modules beside this one.
 """
 
+import math
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnet.data.augment import Draws, augment
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.recipe import Recipe
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
 HELD_OUT = 0.1  # share of the training images set aside for validation, and for test, where the source has none
+THREADS = max(2, os.cpu_count() or 1)
 EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 
@@ -95,31 +100,55 @@ class Dataset:
             raise unknown("split", split, [*self.splits, "all"])
         return self.splits[split]
 
-    def training_batches(self, batch_size: int, *, seed: int = 0, crop: int = 0, flip: bool = False, start: int = 0) -> "Batches":
-        """An endless stream of full, augmented training batches, from step `start` on.
+    def training_batches(self, recipe: Recipe, *, seed: int = 0, start: int = 0, part: int = 0, parts: int = 1) -> "Batches":
+        """An endless stream of full training batches, changed as `recipe` says, from step `start` on.
 
         Epoch follows epoch without a gap: every image comes once in each run of len(train) images, in an order that is a function
-        of (seed, epoch), and none is dropped because the batch size does not divide their number.
+        of (seed, epoch), and none is dropped because the batch size does not divide their number. With `parts`, several machines
+        share each batch: this one gets part number `part`, with the same pixels as if it were alone.
         """
         tf = _tensorflow()
-        count = len(self.splits["train"])
-        if crop >= min(self.image_shape[:-1]):
-            raise InputError(f"crop={crop} is too far for images of {self.image_shape}: it must be below their height and width")
+        recipe, count = self.check(recipe, parts), len(self.splits["train"])
+        size = recipe.batch_size // parts
+        steps = recipe.epochs * math.ceil(count / recipe.batch_size)
+        last_seed = tf.constant(seed, tf.int64)
 
         def order(epoch: int) -> np.ndarray:
-            return np.random.default_rng((seed, int(epoch))).permutation(count)
+            order = np.random.default_rng((seed, int(epoch))).permutation(count)
+            return np.repeat(order, recipe.repeats)[:count]
 
         def one_epoch(epoch: "Tensor") -> "Batches":
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
 
         def prepare(step: "Tensor", batch: tuple["Tensor", "Tensor"]) -> tuple["Tensor", "Tensor"]:
-            images, labels = batch
-            return shift_and_flip(images, tf.stack([tf.constant(seed, tf.int64), step]), crop, flip), labels
+            draws = Draws(tf.stack([last_seed, step]), recipe.batch_size, part * size, size)
+            images, labels = augment(*batch, recipe, draws, len(self.class_names))
+            return self.resized(images, recipe.progressive, step, steps), labels
 
-        epoch, seen = divmod(start * batch_size, count)
-        indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen).batch(batch_size, drop_remainder=True)
-        batches = self._fetched("train", indices, batch_size).enumerate(start)
-        return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        epoch, seen = divmod(start * recipe.batch_size, count)
+        indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen)
+        indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda whole: whole[part * size : (part + 1) * size])
+        batches = self._fetched("train", indices, size).enumerate(start)
+        return prompt(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
+
+    def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
+        """`recipe`. InputError if it cannot be carried out on these images, by so many devices or machines."""
+        if recipe.crop >= min(self.image_shape[:-1]):
+            raise InputError(
+                f"crop={recipe.crop} is too far for images of {self.image_shape}: it must be below their height and width"
+            )
+        if recipe.batch_size % parts:
+            raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
+        return recipe
+
+    def resized(self, images: "Tensor", shares: tuple[float, ...], step: "Tensor", steps: int) -> "Tensor":
+        """Images of the size that step number `step` of `steps` trains on: `shares` of the full one, each for an equal part."""
+        if not shares:
+            return images
+        tf = _tensorflow()
+        sides = [[max(1, round(side * share)) for side in self.image_shape[:-1]] for share in shares]
+        side = tf.gather(sides, tf.minimum(step * len(shares) // steps, len(shares) - 1))
+        return tf.image.resize(images, side, antialias=True)
 
     def sample(self, count: int, split: str = "train", seed: int = 0) -> np.ndarray:
         """`count` images of a split at random, or all of them if there are fewer."""
@@ -127,7 +156,7 @@ class Dataset:
         return examples.take(np.random.default_rng(seed).permutation(len(examples))[:count])
 
     def _batched(self, split: str, indices: "Batches") -> "Batches":
-        return self._fetched(split, indices.batch(self.batch_size)).prefetch(_tensorflow().data.AUTOTUNE)
+        return prompt(self._fetched(split, indices.batch(self.batch_size)).prefetch(2))
 
     def _fetched(self, split: str, indices: "Batches", batch_size: int | None = None) -> "Batches":
         """Batches of indices to batches of (images, labels)."""
@@ -139,25 +168,18 @@ class Dataset:
             images = tf.numpy_function(examples.take, [chosen], self.dtype)
             return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, chosen)
 
-        return indices.map(fetch, num_parallel_calls=tf.data.AUTOTUNE)
+        return indices.map(fetch, num_parallel_calls=THREADS)
 
 
-def shift_and_flip(images: "Tensor", seed: "Tensor", shift: int, flip: bool) -> "Tensor":
-    """Shift images (batch, height, width, channels) by up to `shift` pixels each, edges mirrored, and mirror half of them.
+def prompt(batches: "Batches") -> "Batches":
+    """The same batches, ended without delay.
 
-    All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
+    The thread that tunes a stream sleeps for longer and longer, up to a minute, and the end of `fit` and of `evaluate` waits for
+    it to wake. What it would tune is fixed here.
     """
-    tf = _tensorflow()
-    batch, height, width = images.shape[0], images.shape[1], images.shape[2]
-    if not shift and not flip:
-        return images
-    moved = tf.random.stateless_uniform([2, batch, 1], seed, -shift, shift + 1, tf.int32)
-    rows = _mirrored_at_edges(tf.range(height) + moved[0], height)
-    columns = _mirrored_at_edges(tf.range(width) + moved[1], width)
-    if flip:
-        mirrored = tf.random.stateless_uniform([batch, 1], seed + 1, 0, 2, tf.int32) == 1
-        columns = tf.where(mirrored, tf.reverse(columns, [1]), columns)
-    return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
+    options = _tensorflow().data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -181,12 +203,6 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
         if not len(splits[name]):
             raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")
     return {name: splits[name] for name in SPLITS}
-
-
-def _mirrored_at_edges(index: "Tensor", size: int) -> "Tensor":
-    """Indices that reach over an edge of 0..size-1, reflected back."""
-    last = size - 1
-    return last - abs(last - abs(index))
 
 
 def _tensorflow() -> Any:

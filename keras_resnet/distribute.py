@@ -1,0 +1,206 @@
+"""Where a training runs: one device, all devices of a machine, or several machines. The rest of the package asks this room alone.
+
+Keras on TensorFlow takes a `tf.distribute.Strategy`, Keras on JAX a `keras.distribution`. What every device computes is the same
+training: one batch, divided among them.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.errors import InputError, unknown
+
+STRATEGIES = {
+    "auto": "what the machine has: several devices together, several machines where TF_CONFIG names them",
+    "one": "one device",
+    "mirrored": "all devices of this machine (TensorFlow)",
+    "multi_worker": "the machines that TF_CONFIG names (TensorFlow)",
+    "tpu": "the TPU that TPU_NAME names, or the local one (TensorFlow)",
+    "data_parallel": "all devices, of several processes where KERAS_DISTRIBUTION_JOB_ADDRESSES is set (JAX)",
+}
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A training's devices. `strategy` is what the backend calls it, None for one device."""
+
+    name: str = "one"
+    strategy: Any = None
+    replicas: int = 1
+    workers: int = 1
+    worker: int = 0
+
+    @property
+    def chief(self) -> bool:
+        """Whether this process writes files."""
+        return self.worker == 0
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Where the model is built, compiled and trained."""
+        if self.name == "data_parallel":
+            with _distribution(self.strategy):
+                yield
+        else:
+            with self.strategy.scope() if self.strategy else nullcontext():
+                yield
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Where a model of this process alone is built and used, also within `scope`."""
+        with _distribution(None) if self.name == "data_parallel" else nullcontext():
+            yield
+
+    def prepare(self, model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
+        """Build what Keras would build from the first batch of `fit`: it cannot, where that batch is on several machines."""
+        if self.strategy is None or self.name == "data_parallel":
+            return
+        with self.scope():
+            model._symbolic_build(data_batch=(images, labels))
+        model._maybe_symbolic_build = lambda *_, **__: None
+
+    def batches(self, make: Any) -> Any:
+        """The training batches for `fit`; `make(part=, parts=)` gives those of one of so many machines."""
+        if self.workers == 1:
+            return make(part=0, parts=1)
+        if self.name == "data_parallel":
+            return make(part=self.worker, parts=self.workers)
+        import tensorflow as tf
+
+        local = self.replicas // self.workers
+
+        def of_each_replica(context: Any) -> Any:
+            batches = make(part=context.input_pipeline_id, parts=context.num_input_pipelines)
+            split = partial(tf.nest.map_structure, lambda whole: tf.reshape(whole, [local, -1, *whole.shape[1:]]))
+            return batches.map(lambda *batch: split(batch)).unbatch() if local > 1 else batches
+
+        return self.strategy.distribute_datasets_from_function(of_each_replica)
+
+    def mean(self, logs: dict[str, float]) -> dict[str, float]:
+        """Numbers of each machine as the mean of all; every machine must call this."""
+        if self.workers == 1:
+            return logs
+        names = sorted(logs)
+        values = np.array([float(logs[name]) for name in names], "float32")
+        if self.name == "data_parallel":
+            from jax.experimental.multihost_utils import process_allgather
+
+            means = np.asarray(process_allgather(values)).reshape(self.workers, -1).mean(axis=0)
+        else:
+            import tensorflow as tf
+
+            gathered = self.strategy.run(lambda: tf.constant(values))
+            means = self.strategy.reduce("MEAN", gathered, axis=None).numpy()
+        return dict(zip(names, map(float, means), strict=True))
+
+
+def choose(name: str = "auto") -> Distribution:
+    """The distribution of that name in `STRATEGIES`. InputError if the backend or the machine does not have it.
+
+    Call it before anything else of TensorFlow: a group of machines must be formed first.
+    """
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    backend = keras.backend.backend()
+    if name == "auto":
+        name = _automatic(backend)
+    if name == "one":
+        return Distribution()
+    if backend != {"data_parallel": "jax"}.get(name, "tensorflow"):
+        raise InputError(f"strategy={name!r} is not for Keras on {backend}; there, choose {_for(backend)}")
+    return {"mirrored": _mirrored, "multi_worker": _multi_worker, "tpu": _tpu, "data_parallel": _data_parallel}[name]()
+
+
+def _automatic(backend: str) -> str:
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if len(_cluster().get("worker", ())) + len(_cluster().get("chief", ())) > 1:
+            return "multi_worker"
+        if os.environ.get("TPU_NAME"):
+            return "tpu"
+        return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
+    if backend == "jax" and (os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES") or len(keras.distribution.list_devices("gpu")) > 1):
+        return "data_parallel"
+    return "one"
+
+
+def _for(backend: str) -> str:
+    fitting = {"tensorflow": ("one", "mirrored", "multi_worker", "tpu"), "jax": ("one", "data_parallel")}.get(backend, ("one",))
+    return ", ".join(fitting)
+
+
+def _mirrored() -> Distribution:
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(devices) == 1:
+        return Distribution()
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    return Distribution("mirrored", strategy, strategy.num_replicas_in_sync)
+
+
+def _multi_worker() -> Distribution:
+    import tensorflow as tf
+
+    if not _cluster():
+        raise InputError(
+            'strategy=\'multi_worker\' needs TF_CONFIG, such as {"cluster": {"worker": ["host0:2222", ...]}, "task": ...}'
+        )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    resolver = strategy.cluster_resolver
+    workers = [
+        *(("chief", 0) for _ in _cluster().get("chief", ())),
+        *(("worker", i) for i in range(len(_cluster().get("worker", ())))),
+    ]
+    worker = workers.index((resolver.task_type, resolver.task_id))
+    return Distribution("multi_worker", strategy, strategy.num_replicas_in_sync, len(workers), worker)
+
+
+def _tpu() -> Distribution:
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
+    except Exception as error:  # whatever says that there is no TPU
+        raise InputError(f"no TPU was found: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+    strategy = tf.distribute.TPUStrategy(resolver)
+    return Distribution("tpu", strategy, strategy.num_replicas_in_sync)
+
+
+def _data_parallel() -> Distribution:
+    if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):
+        keras.distribution.initialize()
+    import jax
+
+    devices = keras.distribution.list_devices()
+    if len(devices) == 1:
+        return Distribution()
+    parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    return Distribution("data_parallel", parallel, len(devices), jax.process_count(), jax.process_index())
+
+
+def _cluster() -> dict[str, list[str]]:
+    """The machines that TF_CONFIG names."""
+    try:
+        return json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
+    except (ValueError, AttributeError):
+        raise InputError(f"TF_CONFIG={os.environ['TF_CONFIG']!r} is not a JSON object") from None
+
+
+@contextmanager
+def _distribution(chosen: Any) -> Iterator[None]:
+    """Keras's global distribution, for a while."""
+    before = keras.distribution.distribution()
+    keras.distribution.set_distribution(chosen)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(before)

@@ -1,0 +1,81 @@
+"""The model whose steps train a network, and the short measured trial that chooses its precision and whether XLA compiles it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+
+import keras
+import numpy as np
+
+from keras_resnet.distribute import Distribution
+from keras_resnet.fields import change
+from keras_resnet.layers import build
+from keras_resnet.recipe import Recipe
+from keras_resnet.spec import ResNetSpec
+
+LOG = logging.getLogger("keras_resnet")
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+TIMED = 4  # runs of a trial, of which the median counts
+SECONDS = 0.5  # that each of them should take
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Layers made inside compute in that precision, see `Recipe.precision`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[name])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> keras.Model:
+    """The network of `spec`, compiled to be trained by `recipe`: the plain one in its weights, in another precision perhaps."""
+    if recipe.progressive:
+        spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
+    with precision(recipe.precision):
+        model = build(spec, remat=recipe.remat)
+    recipe.compile(model, steps_per_epoch, from_logits=spec.classifier_activation is None)
+    return model
+
+
+def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Recipe:
+    """`recipe` with what is fastest here in place of "auto"; the choice and its reason are logged."""
+    for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
+        if getattr(recipe, name) == "auto":
+            others = {"jit": "off"} if recipe.jit == "auto" else {}
+            rates = {choice: images_per_second(spec, change(recipe, {**others, name: choice})) for choice in choices}
+            rates = distribution.mean(rates)
+            fastest = max(rates, key=rates.__getitem__)
+            LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
+            recipe = change(recipe, {name: fastest})
+    return recipe
+
+
+def jit_choices(recipe: Recipe) -> tuple[str, ...]:
+    """Whether XLA is there to be chosen: JAX always has it, and shapes that change would be compiled again and again."""
+    return ("off", "on") if keras.backend.backend() == "tensorflow" and not recipe.progressive else ("off",)
+
+
+def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
+    """The training speed on random images that are at hand, on one device."""
+    model = training_model(spec, recipe, 1)
+    images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("a trial"))).astype("uint8")
+    labels = np.arange(recipe.batch_size) % spec.classes
+    if recipe.one_hot:
+        labels = np.eye(spec.classes, dtype="float32")[labels]
+
+    def seconds(steps: int) -> float:
+        start = perf_counter()
+        for _ in range(steps):
+            loss = model.train_on_batch(images, labels)
+        float(np.ravel(loss)[0])
+        return perf_counter() - start
+
+    seconds(1)
+    steps = max(1, round(SECONDS / seconds(1)))
+    return recipe.batch_size * steps / median(seconds(steps) for _ in range(TIMED))

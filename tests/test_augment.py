@@ -1,0 +1,166 @@
+"""What is done to training images, beside Pillow or one image at a time."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageEnhance, ImageOps
+
+import keras_resnet as kr
+from keras_resnet.data import augment
+from keras_resnet.data.augment import CHANGES, RANGES, Draws
+
+COUNT = 64
+
+
+def draws(count=COUNT, seed=0):
+    return Draws(tf.constant([seed, 1], tf.int64), count, 0, count)
+
+
+def pictures(count=COUNT, side=12, channels=3):
+    """Smooth enough that interpolation plays a small part."""
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(10, 240, (count, 4, 4, channels)).astype("uint8")
+    resized = [Image.fromarray(image.squeeze()).resize((side, side), Image.Resampling.BICUBIC) for image in coarse]
+    return np.stack([np.asarray(image).reshape(side, side, channels) for image in resized])
+
+
+def changed(images, name, strength, *, sign=1, ranges=RANGES["randaugment"]):
+    """Every image by the same change."""
+    count = len(images)
+    kind = tf.fill([count], CHANGES.index(name))
+    strength = tf.fill([count], float(strength))
+    moved = augment.move(tf.constant(images), kind, strength * sign, ranges)
+    mapped = augment.map_values(moved, kind, strength, strength * sign, ranges)
+    return augment.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
+
+
+def test_shift_and_flip_equals_one_image_at_a_time():
+    """Every result is a crop of the mirrored-edge image, at any shift and either way round, and all of them occur."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
+    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    crops = {(i, j, flip): wide[i : i + 5, j : j + 6][:, ::flip].tobytes() for i in range(5) for j in range(5) for flip in (1, -1)}
+    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, True).numpy()
+    assert {result.tobytes() for result in results} == set(crops.values())
+    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, False).numpy()
+    assert {result.tobytes() for result in results} == {crop for (_, _, flip), crop in crops.items() if flip == 1}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_colours_are_those_of_pillow(channels, strength, sign):
+    images = pictures(channels=channels)
+    pillow = [Image.fromarray(image.squeeze()) for image in images]
+    factor = 1 + sign * 0.9 * strength
+    bits = 8 - round(4 * strength)
+    expected = {
+        "identity": lambda image: image,
+        "brightness": lambda image: ImageEnhance.Brightness(image).enhance(factor),
+        "contrast": lambda image: ImageEnhance.Contrast(image).enhance(factor),
+        "color": lambda image: ImageEnhance.Color(image).enhance(factor),
+        "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(factor),
+        "autocontrast": ImageOps.autocontrast,
+        "equalize": ImageOps.equalize,
+        "posterize": lambda image: ImageOps.posterize(image, bits),
+        "solarize": lambda image: ImageOps.solarize(image, 256 * (1 - strength)),
+    }
+    for name, by_pillow in expected.items():
+        reference = np.stack([np.asarray(by_pillow(image)).reshape(12, 12, channels) for image in pillow]).astype(int)
+        assert abs(changed(images, name, strength, sign=sign) - reference).max() <= 2, name  # Pillow rounds in between
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_movements_are_those_of_pillow(sign):
+    images = pictures(side=16)
+    angle, shear, shift, middle = sign * math.radians(30), sign * 0.3, sign * 0.45 * 16, 7.5
+    sine, cosine = math.sin(angle), math.cos(angle)
+    matrices = {
+        "shear_x": ((1, shear), (0, 1), (0, 0)),
+        "shear_y": ((1, 0), (shear, 1), (0, 0)),
+        "translate_x": ((1, 0), (0, 1), (shift, 0)),
+        "translate_y": ((1, 0), (0, 1), (0, shift)),
+        "rotate": ((cosine, -sine), (sine, cosine), (0, 0)),
+    }
+    places = np.stack(np.meshgrid(np.arange(16), np.arange(16)), axis=-1)  # (row, column) to (x, y)
+    for name, (*matrix, offset) in matrices.items():
+        source = (places - middle) @ np.array(matrix).T + middle + offset
+        inside = ((source >= 0) & (source <= 15)).all(
+            -1
+        )  # beyond, Pillow repeats the border and TensorFlow blends with the filling
+        # Pillow counts from the corner of a pixel, TensorFlow from its middle.
+        rows = [(*row, 8 - np.dot(row, (8, 8)) + by) for row, by in zip(matrix, offset, strict=True)]
+        for image, result in zip(images, changed(images, name, 1, sign=sign), strict=True):
+            moved = Image.fromarray(image).transform((16, 16), Image.Transform.AFFINE, np.ravel(rows), Image.Resampling.BILINEAR)
+            assert abs(result - np.asarray(moved).astype(int))[inside].max() <= 2, name
+            assert (result[~inside & ((source < -1) | (source > 16)).any(-1)] == 128).all(), name
+
+
+def test_every_change_occurs_and_none_is_too_strong():
+    images = pictures(256)
+    for name in ("randaugment", "trivialaugment"):
+        recipe = kr.Recipe(crop=0, flip=False, augment=name, magnitude=10)
+        results, _ = augment.augment(tf.constant(images), tf.zeros([256], tf.int32), recipe, draws(256), 2)
+        assert results.dtype == tf.uint8
+        unchanged = np.mean([(result == image).all() for result, image in zip(results.numpy(), images, strict=True)])
+        assert 0 < unchanged < 0.3
+    still, _ = augment.augment(
+        tf.constant(images),
+        tf.zeros([256], tf.int32),
+        kr.Recipe(crop=0, flip=False, augment="randaugment", magnitude=0),
+        draws(256),
+        2,
+    )
+    only_levels = [(result == image).all() for result, image in zip(still.numpy(), images, strict=True)]
+    assert np.mean(only_levels) > 0.6  # autocontrast and equalize have no strength
+
+
+def test_resized_crops_are_parts_of_the_image():
+    """Of an image whose two channels say where a pixel is."""
+    rows, columns = np.meshgrid(np.linspace(0, 250, 32), np.linspace(0, 250, 32), indexing="ij")
+    images = np.repeat(np.stack([rows, columns], axis=-1)[None].astype("float32"), 500, axis=0)
+    found = augment.resized_crop(tf.constant(images), draws(500), 0.25).numpy()
+    high = (found[:, -1, :, 0] - found[:, 0, :, 0])[:, 0] / 250
+    wide = (found[:, :, -1, 1] - found[:, :, 0, 1])[:, 0] / 250
+    assert high.min() > 0.4
+    assert high.max() == pytest.approx(1, abs=0.01)
+    area, ratio = high * wide, wide / high
+    assert 0.2 < area.min() < 0.3
+    assert area.mean() == pytest.approx(0.62, abs=0.04)
+    assert ratio.min() == pytest.approx(3 / 4, abs=0.02)
+    assert ratio.max() == pytest.approx(4 / 3, abs=0.02)
+
+
+def test_erasing():
+    images = np.zeros((400, 20, 20, 3), "uint8")
+    found = augment.erase(tf.constant(images), draws(400), 0.5).numpy()
+    shares = (found.reshape(400, 400, 3) > 0).any(-1).mean(1)
+    assert np.mean(shares > 0) == pytest.approx(0.5, abs=0.08)
+    assert 0.005 < shares[shares > 0].min() < 0.05
+    assert shares.max() < 0.4
+
+
+@pytest.mark.parametrize(
+    ("fields", "kinds"),
+    [({"mixup": 0.5}, {"blend"}), ({"cutmix": 1.0}, {"paste"}), ({"mixup": 0.5, "cutmix": 1.0}, {"blend", "paste"})],
+)
+def test_mixing(fields, kinds):
+    """Images of one value each: the share of the partner can be read off the pixels, and labels must say the same."""
+    values = np.array([0, 40, 80, 200], "float32")
+    images = np.ones((4, 16, 16, 1), "float32") * values[:, None, None, None]
+    seen = set()
+    for seed in range(20):
+        mixed, labels = augment.augment(
+            tf.constant(images),
+            tf.range(4),
+            kr.Recipe(crop=0, flip=False, **fields),
+            Draws(tf.constant([seed, 0], tf.int64), 4, 0, 4),
+            4,
+        )
+        expected = labels.numpy() @ values
+        np.testing.assert_allclose(mixed.numpy().mean((1, 2, 3)), expected, rtol=1e-4)
+        np.testing.assert_allclose(labels.numpy().sum(1), 1, rtol=1e-6)
+        amounts = len(np.unique(mixed[0]))
+        seen.add("paste" if amounts == 2 else "blend")
+    assert seen == kinds
