@@ -9,7 +9,7 @@ import sys
 import typer
 
 from keras_resnet.cli import app
-from keras_resnet.errors import Diverged, InputError
+from keras_resnet.errors import Diverged, InputError, WorkerLost
 
 INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ def main() -> int:
         return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code
     except InputError as error:
         return fail(str(error), 2)
-    except Diverged as error:
+    except (Diverged, WorkerLost) as error:
         return fail(str(error), 1)
     except ModuleNotFoundError as error:
         return fail(f"this needs {error.name}, which is not installed; the extra 'all' of this package brings it", 1)

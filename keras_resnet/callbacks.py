@@ -55,8 +55,6 @@ class BestAndLast(keras.callbacks.Callback):
         self.score = (-math.inf, -math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        logs.update(self.distribution.mean(logs))
-        check_finite(logs["loss"], f"after epoch {epoch + 1}")
         with self.distribution.alone():
             self.plain.set_weights(self.model.get_weights())
             if self.model.optimizer.use_ema:

@@ -7,7 +7,7 @@ training: one batch, divided among them.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, WorkerLost, unknown
 
 STRATEGIES = {
     "auto": "what the machine has: several devices together, several machines where TF_CONFIG names them",
@@ -42,21 +42,21 @@ class Distribution:
         """Whether this process writes files."""
         return self.worker == 0
 
-    @contextmanager
-    def scope(self) -> Iterator[None]:
-        """Where the model is built, compiled and trained."""
+    def scope(self) -> AbstractContextManager[Any]:
+        """Where the model is built and compiled."""
         if self.name == "data_parallel":
-            with _distribution(self.strategy):
-                yield
-        else:
-            with self.strategy.scope() if self.strategy else nullcontext():
-                yield
+            return _distribution(self.strategy)
+        return self.strategy.scope() if self.strategy else nullcontext()
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Where a model of this process alone is built and used, also within `scope`."""
-        with _distribution(None) if self.name == "data_parallel" else nullcontext():
-            yield
+    def fitting(self) -> AbstractContextManager[Any]:
+        """Where `fit` runs. On TensorFlow it enters the scope of its model itself, and other models must stay out of it."""
+        if self.name == "data_parallel":
+            return _distribution(self.strategy)
+        return _in_a_group() if self.workers > 1 else nullcontext()
+
+    def alone(self) -> AbstractContextManager[Any]:
+        """Where a model of this process alone is built and used, also during `fit`."""
+        return _distribution(None) if self.name == "data_parallel" else nullcontext()
 
     def prepare(self, model: keras.Model, images: np.ndarray, labels: np.ndarray) -> None:
         """Build what Keras would build from the first batch of `fit`: it cannot, where that batch is on several machines."""
@@ -83,8 +83,12 @@ class Distribution:
 
         return self.strategy.distribute_datasets_from_function(of_each_replica)
 
+    def wait(self) -> None:
+        """Until every machine has come so far."""
+        self.mean({"": 0.0})
+
     def mean(self, logs: dict[str, float]) -> dict[str, float]:
-        """Numbers of each machine as the mean of all; every machine must call this."""
+        """Numbers of each machine as the mean of all. Every machine must call this."""
         if self.workers == 1:
             return logs
         names = sorted(logs)
@@ -155,6 +159,14 @@ def _multi_worker() -> Distribution:
             'strategy=\'multi_worker\' needs TF_CONFIG, such as {"cluster": {"worker": ["host0:2222", ...]}, "task": ...}'
         )
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    reduce = strategy.reduce
+
+    def reduce_scalars_too(reduce_op: Any, value: Any, axis: int | None = None) -> Any:
+        """Keras 3.15 asks for the mean of loss and metrics along an axis that they do not have."""
+        scalar = strategy.experimental_local_results(value)[0].shape.rank == 0
+        return reduce(reduce_op, value, axis=None if scalar else axis)
+
+    strategy.reduce = reduce_scalars_too
     resolver = strategy.cluster_resolver
     workers = [
         *(("chief", 0) for _ in _cluster().get("chief", ())),
@@ -185,6 +197,21 @@ def _data_parallel() -> Distribution:
         return Distribution()
     parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     return Distribution("data_parallel", parallel, len(devices), jax.process_count(), jax.process_index())
+
+
+@contextmanager
+def _in_a_group() -> Iterator[None]:
+    """Any error of TensorFlow is taken for the loss of another machine: what fails here alone fails there a moment later."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        why = next(iter(error.message.splitlines()), type(error).__name__)
+        raise WorkerLost(
+            f"a worker of the group was lost ({type(error).__name__}: {why[:200]}); "
+            "start all of them again, with resume=True (--resume)"
+        ) from error
 
 
 def _cluster() -> dict[str, list[str]]:

@@ -14,6 +14,10 @@ class Diverged(RuntimeError):
     """The loss became NaN or infinite; the message says where in the training, and where the last good weights are."""
 
 
+class WorkerLost(RuntimeError):
+    """One of several machines that train together is gone; all of them must be started again, and go on by `resume`."""
+
+
 def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a table, with the nearest name and those that are allowed.
 

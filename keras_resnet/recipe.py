@@ -84,7 +84,7 @@ class Recipe:
     clip_norm: float | None = None
     """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
     sync_norm: bool = False
-    """On several devices, normalise over the images of all of them together."""
+    """On several devices, normalise over the images of all of them together (on JAX this is always so)."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Of the computation; weights stay float32. "auto" tries which is fastest here."""
     jit: Literal["default", "off", "on", "auto"] = "default"

@@ -36,16 +36,18 @@ def complete(run: Run, plan: dict[str, Any]) -> Run:
     return run
 
 
-def checkpoint_to_use(folder: Path, plan: dict[str, Any], out: Path, *, resume: bool, overwrite: bool) -> Checkpoint | None:
+def checkpoint_to_use(
+    folder: Path, plan: dict[str, Any], out: Path, *, resume: bool, overwrite: bool, chief: bool = True
+) -> Checkpoint | None:
     """Where to go on, or None to begin. InputError if an interrupted training would be lost, or is not the one that is planned."""
     if resume:
         begun = checkpoints.newest(folder)
         if begun:
             refuse_other(begun.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
         return begun
-    if overwrite:
+    if overwrite and chief:
         checkpoints.clear(folder)
-    if checkpoints.files(folder):
+    if checkpoints.files(folder) and not overwrite:
         raise InputError(
             f"a training of {str(out)!r} was interrupted: go on with it by resume=True (--resume), or forget it by overwrite=True "
             "(--overwrite)"
@@ -112,9 +114,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.write()
 
     def write(self) -> None:
-        """Write a checkpoint; of several machines, the chief does."""
-        if not self.training.distribution.chief:
-            return
+        """Write a checkpoint. Of several machines the chief does, but all of them must read the variables."""
         watched, weights = self.training.throughput, self.training.weights
         facts = {
             "plan": self.plan,
@@ -128,4 +128,5 @@ class Checkpoints(keras.callbacks.Callback):
         }
         state = [*self.variables(), *self.model.metrics_variables]
         arrays = [*weights.best, *map(keras.ops.convert_to_numpy, state)]
-        checkpoints.write(self.folder, Checkpoint(self.step, arrays, facts))
+        if self.training.distribution.chief:
+            checkpoints.write(self.folder, Checkpoint(self.step, arrays, facts))

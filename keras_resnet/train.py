@@ -89,10 +89,10 @@ def fit(
     plan = identity(spec, recipe, data, seed)
     if resume and is_run(Path(out)):
         return complete(Run.open(out), plan)
-    out = check_free(out, overwrite)
+    out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoints.folder_of(out)
     with checkpoints.occupied(folder) if devices.chief else nullcontext():
-        begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite)
+        begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
         if begun:
             recipe = Recipe(**begun.facts["plan"]["recipe"])
         with graphs_as_written():
@@ -102,14 +102,18 @@ def fit(
             try:
                 run_epochs(training, saver, begun, watch, verbose)
             except Diverged as error:
+                if not devices.chief:
+                    raise
                 if not training.weights.epoch:
                     checkpoints.clear(folder)
                     raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
                 kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
                 checkpoints.clear(folder)
                 raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
-            run = save(training, out, overwrite=overwrite)
-        checkpoints.clear(folder)
+            run = save(training, out, overwrite=overwrite) if devices.chief else Run(out)
+        if devices.chief:
+            checkpoints.clear(folder)
+    devices.wait()
     if run.path != out:
         LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
     return run
@@ -171,14 +175,13 @@ def run_epochs(
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
-        stops = [StopOnNaN(done)] if devices.workers == 1 else []  # one of several machines alone must not stop
-        with devices.scope():
+        with devices.fitting():
             training.model.fit(
                 batches,
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[*stops, training.throughput, training.weights, saver, *watch],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *watch],
                 shuffle=False,  # the stream is in its own order
                 verbose=verbose if devices.chief else 0,
             )

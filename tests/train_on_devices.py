@@ -1,0 +1,56 @@
+"""Trains on the devices that its arguments ask for, and prints the losses: a process of its own for `test_distribute.py`.
+
+python train_on_devices.py OUT '{"devices": 2, "strategy": "mirrored", "recipe": {...}, "fit": {...}}'
+"""
+
+import dataclasses
+import json
+import os
+import sys
+
+out, settings = sys.argv[1], json.loads(sys.argv[2])
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={settings.get('devices', 1)}"
+os.environ["TF_NUM_INTEROP_THREADS"] = "2"  # as many as devices: they wait for one another
+
+import keras
+import numpy as np
+
+import keras_resnet as kr
+from keras_resnet.distribute import choose
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+    parts = [tf.config.LogicalDeviceConfiguration()] * settings.get("devices", 1)
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+
+
+class Losses(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(float(logs["loss"]))
+        print("step", len(self.losses), file=sys.stderr, flush=True)
+
+
+devices = choose(settings.get("strategy", "auto"))
+recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=48, warmup=0, sync_norm=True)
+recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
+watch = Losses()
+fields = {"strategy": devices, "seed": 4, "watch": [watch], "verbose": 0, **settings.get("fit", {})}
+run = kr.fit("resnet8", recipe, kr.data.load("digits"), out, **fields)
+last = keras.saving.load_model(run.model_path).get_weights()
+print(
+    json.dumps(
+        {
+            "replicas": devices.replicas,
+            "workers": devices.workers,
+            "losses": watch.losses,
+            "history": (run.path / "history.csv").read_text(),
+            "test": run.metrics["test"],
+            "weights": [float(np.abs(weight).sum()) for weight in last],
+        }
+    )
+)
