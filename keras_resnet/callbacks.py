@@ -92,20 +92,25 @@ class Throughput(keras.callbacks.Callback):
         return time.perf_counter() - self.began
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first, self.steps = time.perf_counter(), 0
+        self.first, self.latest, self.seen, self.steps = time.perf_counter(), time.perf_counter(), 0, 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.latest = time.perf_counter()
         if not self.compiled:
             self.compiled, self.first = True, self.latest
         else:
-            self.steps += 1
+            self.steps += batch + 1 - self.seen
+        self.seen = batch + 1
+        logs["images_per_second"] = self.rate()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        images, seconds = self.steps * self.batch_size, self.latest - self.first
-        self.images, self.seconds = self.images + images, self.seconds + seconds
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        logs["images_per_second"] = round(images / seconds) if seconds else 0
+        logs["images_per_second"] = self.rate()
+        self.images, self.seconds = self.images + self.steps * self.batch_size, self.seconds + self.latest - self.first
+
+    def rate(self) -> int:
+        """Images per second of this epoch so far."""
+        return round(self.steps * self.batch_size / (self.latest - self.first)) if self.steps else 0
 
     def facts(self) -> dict[str, float]:
         """Of all finished epochs: seconds with validation, and training images per second."""
@@ -113,3 +118,31 @@ class Throughput(keras.callbacks.Callback):
             "train_seconds": round(self.whole, 1),
             "images_per_second": round(self.images / self.seconds) if self.seconds else 0,
         }
+
+
+class TimeLeft(keras.callbacks.Callback):
+    """Adds to the logs, and so to the progress bar, the minutes that are left: behind all that keep the logs."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        super().__init__()
+        self.step, self.steps = step, steps
+        """Of the whole training, those made so far, and all."""
+        self.first: tuple[int, float] | None = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin = self.step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.step = self.begin + batch + 1
+        if self.first is None:
+            self.first = self.step, time.perf_counter()  # the first step compiles
+        self.tell(logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.tell(logs)
+
+    def tell(self, logs: Any) -> None:
+        """Add the estimate, once there is one."""
+        step, moment = self.first or (self.step, 0.0)
+        if self.step > step:
+            logs["minutes_left"] = (time.perf_counter() - moment) / (self.step - step) * (self.steps - self.step) / 60

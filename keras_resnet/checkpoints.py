@@ -21,6 +21,7 @@ from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
 KEPT = 2
+HISTORY = "history.csv"  # of the epochs so far, to look at
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
@@ -88,5 +89,5 @@ def files(folder: Path) -> list[Path]:
 
 def clear(folder: Path) -> None:
     """Forget a training."""
-    for path in files(folder):
-        path.unlink()
+    for path in [*files(folder), folder / HISTORY]:
+        path.unlink(missing_ok=True)

@@ -1,6 +1,15 @@
-"""What a person looks at after a training: pictures of it. Matplotlib is loaded when one is drawn."""
+"""What a person looks at after a training: its numbers and pictures of it. Matplotlib is loaded when one is drawn."""
 
+import csv
 from pathlib import Path
+
+
+def write_history(history: list[dict[str, float]], path: Path) -> None:
+    """One row an epoch, as CSV at `path`."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, history[0])
+        table.writeheader()
+        table.writerows(history)
 
 
 def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoch: int) -> None:

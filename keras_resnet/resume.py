@@ -13,6 +13,7 @@ from keras_resnet import checkpoints
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
+from keras_resnet.report import write_history
 from keras_resnet.runs import Run
 from keras_resnet.spec import ResNetSpec
 
@@ -112,6 +113,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.write()
+        if self.training.distribution.chief:
+            write_history(self.training.weights.history, self.folder / checkpoints.HISTORY)
 
     def write(self) -> None:
         """Write a checkpoint. Of several machines the chief does, but all of them must read the variables."""

@@ -3,7 +3,6 @@
 The images come as an argument and the model is plain Keras, so this also runs on Keras's JAX and PyTorch backends.
 """
 
-import csv
 import logging
 import math
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import numpy as np
 
 from keras_resnet import checkpoints, recipes
 from keras_resnet.atomic import write_json, write_whole
-from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
+from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput, TimeLeft
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.distribute import Distribution, choose
 from keras_resnet.environment import environment
@@ -29,7 +28,7 @@ from keras_resnet.fused import graphs_as_written
 from keras_resnet.layers import build
 from keras_resnet.optimization import loss
 from keras_resnet.recipe import Recipe
-from keras_resnet.report import plot_history
+from keras_resnet.report import plot_history, write_history
 from keras_resnet.resume import Checkpoints, checkpoint_to_use, complete, identity
 from keras_resnet.runs import Run, check_free, is_run
 from keras_resnet.spec import ResNetSpec
@@ -170,6 +169,7 @@ def run_epochs(
     """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
     saver.restore(begun)
+    left = TimeLeft(saver.step, recipe.epochs * each)
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
@@ -181,7 +181,7 @@ def run_epochs(
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *watch],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *watch, left],
                 shuffle=False,  # the stream is in its own order
                 verbose=verbose if devices.chief else 0,
             )
@@ -222,10 +222,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_json(folder / "data.json", training.data.origin)
     write_json(folder / "metrics.json", {**metrics(training), **remarks})
     write_json(folder / "environment.json", training.environment)
-    with (folder / "history.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, weights.history[0])
-        table.writeheader()
-        table.writerows(weights.history)
+    write_history(weights.history, folder / "history.csv")
     plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
 
 

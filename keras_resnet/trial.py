@@ -1,20 +1,25 @@
 """The model whose steps train a network, and the short measured trial that chooses its precision and whether XLA compiles it."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from keras_resnet.distribute import Distribution
 from keras_resnet.fields import change
+from keras_resnet.fused import graphs_as_written
 from keras_resnet.layers import build
 from keras_resnet.recipe import Recipe
 from keras_resnet.spec import ResNetSpec
+
+if TYPE_CHECKING:
+    from keras_resnet.data import Dataset
 
 LOG = logging.getLogger("keras_resnet")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -63,19 +68,48 @@ def jit_choices(recipe: Recipe) -> tuple[str, ...]:
 
 def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
     """The training speed on random images that are at hand, on one device."""
+    return rate(steps_of(spec, recipe), recipe.batch_size)
+
+
+def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
+    """A function that trains one step, on the batch that it is given or on random images."""
     model = training_model(spec, recipe, 1)
     images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("a trial"))).astype("uint8")
     labels = np.arange(recipe.batch_size) % spec.classes
     if recipe.one_hot:
         labels = np.eye(spec.classes, dtype="float32")[labels]
 
-    def seconds(steps: int) -> float:
+    def step(x: Any = images, y: Any = labels) -> None:
+        float(np.ravel(model.train_on_batch(x, y))[0])
+
+    return step
+
+
+def rate(action: Callable[[], Any], images: int) -> float:
+    """Images per second of an action on so many: the median of several runs, behind one that may compile."""
+
+    def seconds(times: int) -> float:
         start = perf_counter()
-        for _ in range(steps):
-            loss = model.train_on_batch(images, labels)
-        float(np.ravel(loss)[0])
+        for _ in range(times):
+            action()
         return perf_counter() - start
 
     seconds(1)
-    steps = max(1, round(SECONDS / seconds(1)))
-    return recipe.batch_size * steps / median(seconds(steps) for _ in range(TIMED))
+    times = max(1, round(SECONDS / seconds(1)))
+    return images * times / median(seconds(times) for _ in range(TIMED))
+
+
+def throughput(spec: ResNetSpec, recipe: Recipe, data: "Dataset") -> list[dict[str, Any]]:
+    """Images per second of the pipeline of `data` alone, of training steps on images at hand, and of both, as rows of a table."""
+    spec = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = settle(spec, data.check(replace(recipe, batch_size=min(recipe.batch_size, len(data.splits["train"])))), Distribution())
+    batches = iter(data.training_batches(recipe))
+    with graphs_as_written():
+        step = steps_of(spec, recipe)
+        rates = {
+            "pipeline alone": rate(lambda: next(batches), recipe.batch_size),
+            "training step alone": rate(step, recipe.batch_size),
+            "both": rate(lambda: step(*next(batches)), recipe.batch_size),
+        }
+    slower = min(rates["pipeline alone"], rates["training step alone"])
+    return [{"what": what, "images_per_second": round(of), "of_the_slower": round(of / slower, 2)} for what, of in rates.items()]

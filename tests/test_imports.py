@@ -37,6 +37,7 @@ KERAS = {
     "resume",
     "train",
     "trial",
+    "watching",
 }
 IMAGES = {"data", "report"}  # no framework at the top
 MAY_IMPORT = {
@@ -44,7 +45,7 @@ MAY_IMPORT = {
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
     "export": LIGHT | {"data", "export", "layers"},
-    "cli": LIGHT | {"__version__"},
+    "cli": LIGHT | {"__version__", "cli"},
     "__init__": set(),
     "__main__": {"cli", "errors"},
 }

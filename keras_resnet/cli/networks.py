@@ -1,0 +1,86 @@
+"""`list` and `show`: the named networks and recipes, without a framework."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from keras_resnet import fields
+from keras_resnet.cli.options import Json, Set, app, changes
+from keras_resnet.console import show_json, show_table
+from keras_resnet.cost import cost_of
+from keras_resnet.recipes import PROTOCOLS
+from keras_resnet.spec import ResNetSpec
+from keras_resnet.variants import VARIANTS, resolve
+
+OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
+
+
+@app.command("list", epilog="Example: keras-resnet list --json")
+def list_(
+    show_recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead of the networks.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the named networks, or the recipes, with their sources."""
+    if show_recipes:
+        rows = [
+            {"recipe": name, **asdict(row.recipe), "source": row.source, "evidence": row.evidence}
+            for name, row in PROTOCOLS.items()
+        ]
+        columns = ("recipe", "epochs", "batch_size", "learning_rate", "schedule", "evidence")
+        show_table(rows if as_json else [{column: row[column] for column in columns} for row in rows], as_json=as_json)
+        return
+    rows = [
+        {
+            "network": name,
+            "layers": row.spec.layers,
+            "input": "x".join(map(str, row.spec.input_shape)),
+            "parameters": counted.trainable,
+            "multiply_adds": counted.multiply_adds,
+            **(
+                {"published": {"parameters": row.parameters or None, "multiply_adds": row.multiply_adds or None}} if as_json else {}
+            ),
+            "source": row.source,
+        }
+        for name, row in VARIANTS.items()
+        for counted in [cost_of(row.spec)]
+    ]
+    show_table(rows, as_json=as_json)
+
+
+@app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3 --train-memory")
+def show(
+    network: Annotated[str, typer.Argument(help="Name of a network.")],
+    set_: Set = None,
+    train_memory: Annotated[bool, typer.Option("--train-memory", help="Memory of training, and what remat=True saves.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images in a batch, for --train-memory.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
+    spec = resolve(network, **changes(set_, ResNetSpec)[ResNetSpec])
+    sizes = tuple(size or OPEN_SIZE for size in spec.input_shape)
+    counted = cost_of(spec, input_shape=sizes)
+    memory = counted.training_rows(batch) if train_memory else []
+    if as_json:
+        totals = {name: value for name, value in asdict(counted).items() if name != "layers"}
+        shown = {"network": network, "spec": asdict(spec), "counted_for": sizes, "stages": counted.parts, "cost": totals}
+        show_json({**shown, "train_memory": memory} if memory else shown)
+        return
+    usual = asdict(ResNetSpec())
+    chosen = [{"field": name, "value": fields.text(value)} for name, value in asdict(spec).items() if value != usual[name]]
+    show_table([*chosen, {"field": "all others", "value": "as in ResNetSpec(), see `show --json`"}])
+    print()
+    if sizes != spec.input_shape:
+        print(f"input_shape has open sizes: outputs, multiply-adds and memory are those of {sizes}\n")
+    show_table(counted.parts)
+    print()
+    memories = {
+        "activations alive at a time, inference, one image": counted.inference_memory,
+        "activations kept, training, one image": counted.training_memory,
+        "float32 .tflite file (estimate)": counted.tflite_float32,
+        "int8 .tflite file (estimate)": counted.tflite_int8,
+    }
+    show_table([{"size": label, "kB": round(size / 1e3)} for label, size in memories.items()])
+    if memory:
+        print()
+        show_table(memory)

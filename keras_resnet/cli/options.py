@@ -1,0 +1,63 @@
+"""The program itself, and what several of its commands share."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from keras_resnet import __version__, fields
+from keras_resnet.console import quiet
+from keras_resnet.errors import InputError, unknown
+
+app = typer.Typer(
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the network or the recipe; may be repeated."),
+]
+Data = Annotated[
+    str | None, typer.Option(help="Images: digits, a folder, or a TensorFlow Datasets name. [default: those of the run]")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+Model = Annotated[
+    Path | None, typer.Option(help="A file to use instead of model.keras: a path, also one inside RUN or RUN/export.")
+]
+
+
+@app.callback(invoke_without_command=True)
+def program(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
+    """Residual networks for Keras 3: train, evaluate, predict, export."""
+    if version:
+        print(f"keras-resnet {__version__}")
+        raise typer.Exit
+
+
+def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, Any]]:
+    """`FIELD=VALUE` texts as changes to each of the dataclasses. InputError for a field that none of them has."""
+    found: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise InputError(f"--set takes FIELD=VALUE, received {setting!r}")
+        kind = next((kind for kind in kinds if name in fields.names(kind)), None)
+        if kind is None:
+            raise unknown("field", name, [field for kind in kinds for field in fields.names(kind)])
+        found[kind][name] = value
+    return found
+
+
+def load_backend() -> None:
+    """Import the backend without the lines that its native code prints."""
+    with quiet():
+        import keras  # noqa: F401
+        import tensorflow as tf
+
+        tf.config.list_physical_devices()

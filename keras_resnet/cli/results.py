@@ -1,0 +1,44 @@
+"""What a training reached, and how its exports compare."""
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from keras_resnet.console import show_json, show_table
+from keras_resnet.runs import Run
+
+
+def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
+    """What a training reached, and its exports."""
+    if as_json:
+        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
+        return
+    print()
+    show_table([{"split": split, "images": run.metrics["images"][split], **run.metrics[split]} for split in ("validation", "test")])
+    print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
+    print(f"run: {run.path}")
+    show_checks(checks)
+
+
+def progress(check: Any) -> None:
+    """One line on standard error for each exported file as it is done."""
+    print(f"{'checked' if check.passed else 'REFUSED'} {check.file}", file=sys.stderr)
+
+
+def show_checks(checks: list[Any]) -> None:
+    """The table of an export."""
+    if checks:
+        print()
+    columns = ("file", "bytes", "max_difference", "top1_agreement", "accuracy", "keras_accuracy", "passed")
+    show_table([{column: getattr(check, column) for column in columns} for check in checks])
+
+
+def fail_unless_passed(checks: list[Any]) -> None:
+    """Exit with 1 where an exported file is outside its tolerance, saying by how much."""
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)

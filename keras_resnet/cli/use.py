@@ -1,0 +1,102 @@
+"""`evaluate`, `predict` and `export`: what is done with a finished run."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
+from keras_resnet.cli.results import fail_unless_passed, progress, show_checks
+from keras_resnet.console import quiet, show_json, show_table
+from keras_resnet.errors import unknown
+from keras_resnet.runs import Run
+
+
+@app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
+def evaluate(
+    run: RunFolder,
+    model: Model = None,
+    split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test; all of other DATA]")] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the accuracy of a run, or of one of its exported files."""
+    opened = Run.open(run)
+    path = model_file(opened, model)
+    load_backend()
+    from keras_resnet.data import of_run
+    from keras_resnet.export import accuracy, open_artefact
+
+    images = of_run(opened, data, data_dir)
+    split = split or ("all" if data else "test")
+    count = len(images.examples(split))
+    with quiet():
+        score = accuracy(open_artefact(path), images, split)
+    show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
+
+
+@app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
+def predict(
+    run: RunFolder,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    model: Model = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Name the most likely classes of image files."""
+    opened = Run.open(run)
+    path = model_file(opened, model)
+    load_backend()
+    from keras_resnet.data import read_image
+    from keras_resnet.export import open_artefact, probabilities
+
+    pixels = [read_image(image, opened.spec.require_sizes("what a picture is brought to")) for image in images]
+    with quiet():
+        runner = open_artefact(path)
+        shares = [probabilities(runner(image[None]), opened.spec)[0] for image in pixels]
+    rows = [
+        {"image": str(image), "class": opened.class_names[index], "probability": float(share[index])}
+        for image, share in zip(images, shares, strict=True)
+        for index in share.argsort()[::-1][:top]
+    ]
+    show_table(rows, as_json=as_json)
+
+
+@app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
+def export(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="all, saved_model, tflite or onnx.")] = "all",
+    quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic or int8.")] = None,
+    min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest top-1 agreement to accept.")] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Export a run, and prove each file against the Keras model on the test images."""
+    opened = Run.open(run)
+    load_backend()
+    from keras_resnet.data import of_run
+    from keras_resnet.export import export as export_run
+    from keras_resnet.export import select
+
+    targets = select(format, quantize)
+    images = of_run(opened, data, data_dir)
+    checks = export_run(opened, targets, data=images, min_agreement=min_agreement, on_check=progress)
+    if as_json:
+        show_json([asdict(check) for check in checks])
+    else:
+        show_checks(checks)
+    fail_unless_passed(checks)
+
+
+def model_file(run: Run, model: Path | None) -> Path:
+    """The file that `--model` means: a path, or a name in the run's `export/`; model.keras if none is given."""
+    if model is None:
+        return run.model_path
+    for path in (model, run.export_path / model, run.path / model):
+        if path.exists():
+            return path
+    exported = sorted(path.name for path in run.export_path.glob("*model*"))
+    raise unknown("model file", str(model), exported or ["none is exported yet"])
