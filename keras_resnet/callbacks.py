@@ -92,7 +92,8 @@ class Throughput(keras.callbacks.Callback):
         return time.perf_counter() - self.began
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.first, self.latest, self.seen, self.steps = time.perf_counter(), time.perf_counter(), 0, 0
+        self.first = self.latest = time.perf_counter()
+        self.seen = self.steps = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.latest = time.perf_counter()

@@ -22,8 +22,13 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
         loss(recipe, from_logits),
         metrics=["accuracy"],
         jit_compile={"on": True, "off": False}.get(recipe.jit, "auto") if keras.backend.backend() == "tensorflow" else "auto",
-        steps_per_execution=recipe.steps_per_execution,
+        steps_per_execution=executed_together(recipe.steps_per_execution, steps_per_epoch),
     )
+
+
+def executed_together(most: int, steps_per_epoch: int) -> int:
+    """Steps of one execution. Keras takes whole executions only, so that other numbers would lengthen every epoch."""
+    return max(count for count in range(1, most + 1) if steps_per_epoch % count == 0)
 
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -90,7 +90,8 @@ class Recipe:
     jit: Literal["default", "off", "on", "auto"] = "default"
     """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" tries which is faster here."""
     steps_per_execution: int = 1
-    """Steps between two looks at the training by what watches it: more help where steps are short."""
+    """Steps between two looks at the training by what watches it: more help where steps are short. It is lowered to a number that
+    divides those of an epoch."""
     remat: bool = False
     """Recompute the inside of every unit for the backward pass: less memory, more time."""
 

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 from types import SimpleNamespace
 
 import keras
@@ -10,6 +11,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import Diverged, InputError, layers, optimization, train
 from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
+from keras_resnet.distribute import Distribution
 from keras_resnet.runs import CONTENTS
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -170,12 +172,13 @@ def test_throughput_leaves_out_compiling_and_counts_epochs_of_one_step(monkeypat
     callback.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
     logs = {}
     callback.on_epoch_begin(0)
-    callback.on_train_batch_end(0)
+    callback.on_train_batch_end(0, logs)
     callback.on_epoch_end(0, logs)
     assert logs["images_per_second"] == 0  # nothing but the compiling step
     callback.on_epoch_begin(1)
-    callback.on_train_batch_end(0)
-    callback.on_train_batch_end(1)
+    callback.on_train_batch_end(0, logs)
+    callback.on_train_batch_end(1, logs)
+    assert logs["images_per_second"] == 10
     callback.on_epoch_end(1, logs)
     assert logs == {"learning_rate": 0.1, "images_per_second": 10}  # two batches of ten in 62 - 60 seconds
     assert callback.facts() == {"train_seconds": 70, "images_per_second": 10}
@@ -197,17 +200,70 @@ def test_nan_on_validation_stops_too():
 
 
 def test_best_is_by_accuracy_and_then_by_loss():
-    class Model:
-        def get_weights(self):
-            return [len(callback.history)]
+    class Plain:
+        def set_weights(self, weights):
+            self.weights = weights
 
-    callback = BestAndLast()
-    callback.set_model(Model())
-    for epoch, (accuracy, loss) in enumerate([(0.5, 1.0), (0.9, 0.8), (0.9, 0.5), (0.9, 0.6), (0.8, 0.1)]):
-        callback.on_epoch_end(epoch, {"val_accuracy": accuracy, "val_loss": loss})
+        def get_weights(self):
+            return self.weights
+
+        def evaluate(self, images, **settings):
+            return scores[len(callback.history)]
+
+    model = SimpleNamespace(get_weights=lambda: [len(callback.history) + 1], optimizer=SimpleNamespace(use_ema=False))
+    scores = [
+        {"accuracy": accuracy, "loss": loss} for accuracy, loss in [(0.5, 1.0), (0.9, 0.8), (0.9, 0.5), (0.9, 0.6), (0.8, 0.1)]
+    ]
+    callback = BestAndLast(Plain(), None, Distribution())
+    callback.set_model(model)
+    for epoch in range(5):
+        logs = {"loss": 1.0}
+        callback.on_epoch_end(epoch, logs)
+        assert logs["val_accuracy"] == scores[epoch]["accuracy"]
     assert callback.epoch == 3
     assert callback.best == [3]
     assert callback.last == [5]
+    scores.append({"accuracy": 1.0, "loss": math.nan})
+    with pytest.raises(Diverged, match="the validation loss became nan after epoch 6"):
+        callback.on_epoch_end(5, {"loss": 1.0})
+    assert callback.epoch == 3
+
+
+def test_the_average_of_the_weights_is_validated_and_kept(digits, tmp_path):
+    class Average(keras.callbacks.Callback):
+        """The same average, taken by hand after every step."""
+
+        def on_train_begin(self, logs=None):
+            self.weights = None
+
+        def on_train_batch_end(self, batch, logs=None):
+            now = [np.array(weight) for weight in self.model.trainable_weights]
+            self.weights = (
+                now if self.weights is None else [0.9 * old + 0.1 * new for old, new in zip(self.weights, now, strict=True)]
+            )
+
+        def on_train_end(self, logs=None):
+            self.own = [np.array(weight) for weight in self.model.trainable_weights]
+
+    average = Average()
+    run = kr.fit("resnet8", dataclasses.replace(SHORT, epochs=2, ema=0.9), digits, tmp_path / "run", watch=[average], verbose=0)
+    last = kr.build(run.spec)
+    last.load_weights(run.path / "last.weights.h5")
+    for kept, expected, own in zip(last.trainable_weights, average.weights, average.own, strict=True):
+        np.testing.assert_allclose(kept, expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(np.asarray(kept) - own).max() > 1e-6  # the training itself went on from its own weights
+
+
+def test_the_run_is_the_plain_network_whatever_trained_it(digits, tmp_path):
+    """Accuracies are those of the file, not of the half precision or the open sizes that it was trained with."""
+    recipe = dataclasses.replace(SHORT, precision="bfloat16", progressive=(0.5, 1.0), remat=True)
+    run = kr.fit("resnet8", recipe, digits, tmp_path / "run", verbose=0)
+    model = keras.saving.load_model(run.model_path)
+    assert model.input_shape == (None, 8, 8, 1)
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    for split in ("validation", "test"):
+        found = model.evaluate(digits.batches(split), return_dict=True, verbose=0)
+        assert found == pytest.approx(run.metrics[split], rel=1e-5)
 
 
 def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
