@@ -60,10 +60,15 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Add a checkpoint, and remove all but it and the one before it."""
     path = folder / f"step-{checkpoint.step:09}.npz"
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, *checkpoint.arrays, facts=np.array(json.dumps(checkpoint.facts)))
-    flush(partial)
-    os.replace(partial, path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, *checkpoint.arrays, facts=np.array(json.dumps(checkpoint.facts)))
+        flush(partial)
+        os.replace(partial, path)
+    except OSError as error:  # a full disk
+        partial.unlink(missing_ok=True)
+        where = f"the checkpoint of step {checkpoint.step} cannot be written to {str(folder)!r}"
+        raise OSError(error.errno, f"{where} ({error.strerror}); --resume goes on from the one before it") from error
     flush(folder, inside=False)
     for old in files(folder)[:-KEPT]:
         old.unlink()
@@ -85,6 +90,13 @@ def newest(folder: Path) -> Checkpoint | None:
 def files(folder: Path) -> list[Path]:
     """The checkpoints in `folder`, oldest first."""
     return sorted(folder.glob("step-*.npz"))
+
+
+def forget(folder: Path) -> None:
+    """Remove a folder of checkpoints, if there is one."""
+    if folder.is_dir():
+        with occupied(folder):
+            clear(folder)
 
 
 def clear(folder: Path) -> None:

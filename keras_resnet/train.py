@@ -87,7 +87,10 @@ def fit(
     data = replace(data, batch_size=recipe.batch_size)
     plan = identity(spec, recipe, data, seed)
     if resume and is_run(Path(out)):
-        return complete(Run.open(out), plan)
+        run = complete(Run.open(out), plan)
+        if devices.chief:
+            checkpoints.forget(checkpoints.folder_of(Path(out)))  # of a training that was killed when all was done
+        return run
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoints.folder_of(out)
     with checkpoints.occupied(folder) if devices.chief else nullcontext():

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import errno
 import os
 import random
 import signal
@@ -212,3 +213,30 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
         break
     assert kills >= 1
     assert_same(kr.Run.open(tmp_path / "run"), undisturbed)
+
+
+def test_what_a_kill_at_the_very_end_leaves_is_removed(digits, undisturbed, tmp_path):
+    folder = checkpoints.folder_of(undisturbed.path)
+    folder.mkdir()
+    checkpoints.write(folder, checkpoints.Checkpoint(123, [np.zeros(3)], {}))
+    assert kr.fit("resnet8", SHORT, digits, undisturbed.path, resume=True, **SETTINGS) == undisturbed
+    assert not folder.exists()
+
+
+def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(digits, undisturbed, tmp_path, monkeypatch):
+    savez, written = np.savez, []
+
+    def savez_until_full(file, *arrays, **facts):
+        if len(written) == 3:
+            file.write(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(file)
+        savez(file, *arrays, **facts)
+
+    monkeypatch.setattr(np, "savez", savez_until_full)
+    with pytest.raises(OSError, match="the checkpoint of step 28 cannot be written to .*No space left on device.*--resume goes on"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+    folder = checkpoints.folder_of(tmp_path / "run")
+    assert [path.name for path in folder.iterdir()] == ["step-000000014.npz", "step-000000021.npz"]
+    monkeypatch.undo()
+    assert_same(kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS), undisturbed)

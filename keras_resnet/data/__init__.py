@@ -12,10 +12,11 @@ from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import digits, from_tfds
+from keras_resnet.data.records import PATTERN, from_records
 from keras_resnet.errors import InputError
 from keras_resnet.runs import Run
 
-__all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_tfds", "load", "of_run", "read_image"]
+__all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_records", "from_tfds", "load", "of_run", "read_image"]
 
 LARGEST_SIZE = 8192
 
@@ -31,8 +32,8 @@ def load(
 
     Args:
         source: "digits" (1,797 handwritten digits of 8x8, offline); a folder of images, one sub-folder per class, or train/,
-            val/ and test/ above them; the name of a TensorFlow Datasets image-classification set, such as "cifar10";
-            or arrays, (images, labels) or {"train": (images, labels), "test": ...}.
+            val/ and test/ above them; a folder of TFRecord files, train*, val* and test*; the name of a TensorFlow Datasets
+            image-classification set, such as "cifar10"; or arrays, (images, labels) or {"train": (images, labels), "test": ...}.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
             None keeps them where all have one size; see `from_folder`.
@@ -54,6 +55,8 @@ def load(
         return from_arrays(source, batch_size=batch_size)
     if str(source) == "digits":
         return digits(batch_size=batch_size)
+    if Path(source).is_dir() and any(Path(source).glob(PATTERN)):
+        return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
         return from_folder(source, image_size=size, batch_size=batch_size)
     return from_tfds(str(source), data_dir=data_dir, image_size=size, batch_size=batch_size)

@@ -111,19 +111,51 @@ def shift_and_flip(images: "Tensor", draws: Draws, shift: int, flip: bool) -> "T
 def resized_crop(images: "Tensor", draws: Draws, smallest: float) -> "Tensor":
     """A random part of each image, at least `smallest` of its area, scaled back to the size of the image."""
     tf = _tensorflow()
-    top, left, height, width = crop_boxes(draws, smallest, images.shape[1] / images.shape[2])
+    top, left, height, width = tf.unstack(crop_boxes(crop_numbers(draws, smallest), images.shape[1] / images.shape[2]), axis=1)
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
     cut = tf.image.crop_and_resize(tf.cast(images, "float32"), boxes, tf.range(images.shape[0]), images.shape[1:3])
     return _like(images, cut)
 
 
-def crop_boxes(draws: Draws, smallest: float, tall: Any = 1.0) -> tuple["Tensor", ...]:
-    """Top, left, height and width (count,) of random parts, as shares of an image that is `tall` times as high as it is wide."""
+def crop_numbers(draws: Draws, smallest: float) -> "Tensor":
+    """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4)."""
     tf = _tensorflow()
-    area = draws(low=smallest)
-    ratio = tf.exp(draws(low=math.log(3 / 4), high=math.log(4 / 3))) * tall  # width to height, in shares of the sides
+    return tf.stack([draws(low=smallest), draws(low=math.log(3 / 4), high=math.log(4 / 3)), draws(), draws()], axis=1)
+
+
+def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
+    """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide."""
+    tf = _tensorflow()
+    area, aspect, down, right = tf.unstack(numbers, axis=-1)
+    ratio = tf.exp(aspect) * tall  # width to height, in shares of the sides
     height, width = tf.minimum(tf.sqrt(area / ratio), 1), tf.minimum(tf.sqrt(area * ratio), 1)
-    return draws() * (1 - height), draws() * (1 - width), height, width
+    return tf.stack([down * (1 - height), right * (1 - width), height, width], axis=-1)
+
+
+def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
+    """A part of a JPEG, the rest of which is never decoded, at `shape`."""
+    tf = _tensorflow()
+    size = tf.cast(tf.image.extract_jpeg_shape(content)[:2], "float32")
+    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
+    window = tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
+    part = tf.image.decode_and_crop_jpeg(content, window, channels=shape[-1])
+    return _fitted(part, shape)
+
+
+def decoded_whole(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
+    """The same part of an image in another format."""
+    tf = _tensorflow()
+    image = tf.io.decode_image(content, channels=shape[-1], expand_animations=False)
+    size = tf.cast(tf.shape(image)[:2], "float32")
+    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
+    top, left, height, width = tf.unstack(tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1]))
+    return _fitted(image[top : top + height, left : left + width], shape)
+
+
+def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
+    tf = _tensorflow()
+    exact = tf.image.resize(image, shape[:2], antialias=True)
+    return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), "uint8"), shape)
 
 
 def change(images: "Tensor", draws: Draws, ranges: Ranges, strength: "Tensor") -> "Tensor":

@@ -7,12 +7,12 @@ repeated, and continued, exactly. Sources of images are the business of the modu
 import math
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_resnet.data.augment import Draws, augment
+from keras_resnet.data.augment import Draws, augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipe import Recipe
 
@@ -29,10 +29,13 @@ EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 @dataclass(frozen=True)
 class Split:
-    """Images and labels that belong together. `take(indices)` gives images (len(indices), *image_shape), from memory or files."""
+    """Images and labels that belong together."""
 
     take: Callable[[np.ndarray], np.ndarray]
+    """Of indices, images (len(indices), *image_shape), from memory or files."""
     labels: np.ndarray
+    encoded: Callable[[int], bytes] | None = None
+    """The JPEG of an index, where images are read again each time: a random part can then be decoded without the rest."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +57,12 @@ class Split:
 
     def part(self, indices: np.ndarray) -> "Split":
         """The split of these examples only."""
-        return Split(lambda chosen: self.take(indices[chosen]), self.labels[indices])
+        encoded = self.encoded
+        return Split(
+            lambda chosen: self.take(indices[chosen]),
+            self.labels[indices],
+            None if encoded is None else lambda chosen: encoded(indices[chosen]),
+        )
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,11 @@ class Dataset:
         epoch, seen = divmod(start * recipe.batch_size, count)
         indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen)
         indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda whole: whole[part * size : (part + 1) * size])
-        batches = self._fetched("train", indices, size).enumerate(start)
+        if recipe.resized_crop and self.splits["train"].encoded:
+            batches = self._cropped(indices.enumerate(start), recipe, last_seed, part * size).enumerate(start)
+            recipe = replace(recipe, resized_crop=None)
+        else:
+            batches = self._fetched("train", indices, size).enumerate(start)
         return prompt(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
 
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
@@ -154,6 +166,27 @@ class Dataset:
         """`count` images of a split at random, or all of them if there are fewer."""
         examples = self.splits[split]
         return examples.take(np.random.default_rng(seed).permutation(len(examples))[:count])
+
+    def _cropped(self, indices: "Batches", recipe: Recipe, seed: "Tensor", first: int) -> "Batches":
+        """Batches of (images, labels), each image a random part of its JPEG, which alone is decoded."""
+        tf = _tensorflow()
+        examples, size = self.splits["train"], indices.element_spec[1].shape[0]
+        labels = tf.constant(examples.labels, tf.int32)
+
+        def choose(step: "Tensor", chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
+            return chosen, crop_numbers(Draws(tf.stack([seed, step]), recipe.batch_size, first, size), recipe.resized_crop or 1)
+
+        def read(index: "Tensor", numbers: "Tensor") -> tuple["Tensor", "Tensor"]:
+            content = tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
+            image = tf.cond(
+                tf.strings.substr(content, 0, 2) == b"\xff\xd8",
+                lambda: decoded_part(content, numbers, self.image_shape),
+                lambda: decoded_whole(content, numbers, self.image_shape),
+            )
+            return image, labels[index]
+
+        batches = indices.map(choose).unbatch().map(read, num_parallel_calls=THREADS)
+        return batches.batch(size, drop_remainder=True)
 
     def _batched(self, split: str, indices: "Batches") -> "Batches":
         return prompt(self._fetched(split, indices.batch(self.batch_size)).prefetch(2))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
-from keras_resnet.data.images import SUFFIXES, decode, describe, reason
+from keras_resnet.data.images import SUFFIXES, decode, describe, reason, upright
 from keras_resnet.errors import InputError, unknown
 
 LOG = logging.getLogger("keras_resnet")
@@ -126,7 +126,8 @@ def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], kee
         return kept[indices] if keep else np.stack([decode(paths[index], shape) for index in indices])
 
     readable = _each(try_one, paths, skipped)
-    return Split(take, labels).part(np.array(sorted(readable), int))
+    encoded = None if keep else lambda index: upright(paths[index])
+    return Split(take, labels, encoded).part(np.array(sorted(readable), int))
 
 
 def _each(action: Callable[[int], Any], paths: list[Path], skipped: dict[Path, str]) -> dict[int, Any]:

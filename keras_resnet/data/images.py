@@ -1,5 +1,6 @@
 """One image file to one array, for training, evaluation and prediction alike."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,26 @@ def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
         raise InputError(f"{str(path)!r} is not a readable image: {reason(error)}") from None
 
 
-def decode(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
+def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.ndarray:
     """`read_image` with the errors that Pillow raises."""
     height, width, channels = image_shape
     with Image.open(path) as image:
         stored = (height, width) if _turned(image) else (width, height)
         image.draft("RGB" if channels == 3 else "L", stored)  # lets the JPEG decoder skip what scaling would drop
         return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
+
+
+def upright(path: str | Path) -> bytes:
+    """The content of the file, if TensorFlow reads it as Pillow does; otherwise it is written anew as a PNG."""
+    with Image.open(path) as image:
+        simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
+        if simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return Path(path).read_bytes()
+        turned = ImageOps.exif_transpose(image)
+        pixels = fit_pixels(turned, turned.height, turned.width, 1 if is_grey(image) else 3)
+    written = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(written, "PNG", compress_level=0)
+    return written.getvalue()
 
 
 def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from PIL import Image
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, split_by_class
 from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
 from keras_resnet.data.images import fit_pixels
+from keras_resnet.data.records import dataset_of, table_of
 from keras_resnet.errors import InputError, unknown
 
 DIGITS_TEST = 0.2  # share of the 1,797 digits
@@ -34,10 +35,11 @@ def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
 def from_tfds(
     name: str, *, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None, batch_size: int = BATCH_SIZE
 ) -> Dataset:
-    """An image-classification set of TensorFlow Datasets, decoded into memory; prepared first if `data_dir` does not have it yet.
+    """An image-classification set of TensorFlow Datasets; prepared first if `data_dir` does not have it yet.
 
     Images of varying size are scaled to cover `image_size` (224 if None) and cut to the centre. The "test" split, or the
-    "validation" split of a set without one, is for test. InputError if the set is unknown, has no labels or is too large.
+    "validation" split of a set without one, is for test. It is decoded into memory, or if it is too large read from its files
+    again in every epoch. InputError if the set is unknown, has no labels, or is too large and not in TFRecord files.
     """
     builder = _builder(name, data_dir)
     features = builder.info.features
@@ -46,12 +48,15 @@ def from_tfds(
     shape = _image_shape(features["image"].shape, image_size)
     names = _split_names(builder.info.splits)
     total = sum(builder.info.splits[split].num_examples for split in names.values()) * int(np.prod(shape))
-    if total > MEMORY:
-        raise InputError(
-            f"{name!r} at {shape} needs {total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}; use a smaller image size"
-        )
-    splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
     origin = {"source": name, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "image_size": image_size}
+    if total > MEMORY:
+        files = {ours: [Path(path) for path in builder.info.splits[theirs].filepaths] for ours, theirs in names.items()}
+        if shape[-1] != 3 or not all("tfrecord" in path.name for paths in files.values() for path in paths):
+            gib = f"{total / 2**30:.0f} GiB decoded, more than {MEMORY / 2**30:.0f}"
+            raise InputError(f"{name!r} at {shape} needs {gib}; use a smaller image size")
+        tables = {ours: table_of(paths, Path(builder.data_path), ours) for ours, paths in files.items()}
+        return dataset_of(tables, features["label"].names, shape[:2], batch_size, origin)
+    splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
     return Dataset(complete(splits, repr(name)), features["label"].names, shape, batch_size=batch_size, origin=origin)
 
 

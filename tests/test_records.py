@@ -1,0 +1,183 @@
+"""TFRecord files, and training on random parts of encoded images."""
+
+import dataclasses
+import io
+import itertools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.data import augment, named, records
+from keras_resnet.data.folder import from_folder
+from keras_resnet.data.images import read_image
+
+RECIPE = kr.Recipe(batch_size=8, crop=0, flip=False)
+
+
+def encoded(pixels, kind="JPEG", **settings):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind, **settings)
+    return file.getvalue()
+
+
+def example(image, label, keys=("image/encoded", "image/class/label")):
+    feature = {
+        keys[0]: tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+        keys[1]: tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "image/filename": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"x.jpg"])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def pixels_of(index, height=40, width=50):
+    """Every image has a brightness of its own, and rises from left to right and from top to bottom."""
+    rows, columns = np.meshgrid(np.linspace(0, 60, height), np.linspace(0, 60, width), indexing="ij")
+    return np.stack([rows + 4 * index, columns + 4 * index, np.full_like(rows, 4 * index)], axis=-1).astype("uint8")
+
+
+def write(folder, name, count, first=0, label_of=lambda index: index % 3, **fields):
+    folder.mkdir(exist_ok=True)
+    with tf.io.TFRecordWriter(str(folder / name)) as writer:
+        for index in range(first, first + count):
+            writer.write(example(encoded(pixels_of(index), quality=95), label_of(index), **fields))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path / "set", "train.tfrecord-00000-of-00002", 12)
+    write(tmp_path / "set", "train.tfrecord-00001-of-00002", 12, first=12)
+    write(tmp_path / "set", "validation.tfrecord", 6, first=24)
+    write(tmp_path / "set", "test.tfrecord", 5, first=30)
+    return tmp_path / "set"
+
+
+def test_records_are_found_again_in_any_order(folder, tmp_path):
+    data = kr.data.load(folder, image_size=(20, 25))
+    assert data.image_shape == (20, 25, 3)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 24, "validation": 6, "test": 5}
+    assert data.class_names == ["0", "1", "2"]
+    order = np.array([23, 0, 11, 12])
+    images = data.splits["train"].take(order)
+    for index, image in zip(order, images, strict=True):
+        (tmp_path / "one.jpg").write_bytes(encoded(pixels_of(index), quality=95))
+        np.testing.assert_array_equal(image, read_image(tmp_path / "one.jpg", (20, 25, 3)))
+    assert list(data.splits["train"].labels) == [index % 3 for index in range(24)]
+    assert kr.data.load(data.origin["source"], image_size=data.origin["image_size"]).splits["test"].labels.shape == (5,)
+
+
+def test_the_index_is_kept_until_a_file_changes(folder, monkeypatch, caplog):
+    kr.data.load(folder)
+    assert "reading 2 TFRecord files" in caplog.text
+    caplog.clear()
+    assert len(kr.data.load(folder).splits["train"]) == 24
+    assert caplog.text == ""
+    write(folder, "train.tfrecord-00001-of-00002", 3)
+    assert len(kr.data.load(folder).splits["train"]) == 15
+    assert "reading 2 TFRecord files" in caplog.text
+
+
+def test_labels_from_one_and_other_keys(tmp_path):
+    write(tmp_path / "set", "train-0.tfrecord", 24, label_of=lambda index: index % 2 + 1, keys=("image", "label"))
+    data = kr.data.load(tmp_path / "set")
+    assert data.class_names == ["1", "2"]
+    assert set(data.splits["train"].labels) == {0, 1}
+    assert len(data.splits["test"]) == 2  # set aside, as everywhere
+    named = records.from_records(tmp_path / "set", class_names=["zero", "one", "two"])
+    assert set(named.splits["train"].labels) == {1, 2}
+
+
+def test_what_is_wrong_is_named(folder, tmp_path):
+    path = folder / "train.tfrecord-00000-of-00002"
+    whole = path.read_bytes()
+    for damaged in (whole[:-7], whole[:500], b"not a record file at all"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"00000-of-00002' is damaged or no TFRecord file: it ends within a record"):
+            kr.data.load(folder)
+    path.write_bytes(whole)
+    write(folder, "test.tfrecord", 4, keys=("picture", "label"))
+    with pytest.raises(
+        InputError, match="its examples have none of image/encoded, image; they have image/filename, label, picture"
+    ):
+        kr.data.load(folder)
+    write(folder, "test.tfrecord", 4, label_of=lambda index: -1)
+    with pytest.raises(InputError, match=r"labels -1\.\.2 do not count into 3 classes"):
+        kr.data.load(folder)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "data.tfrecord").touch()
+    with pytest.raises(InputError, match=r"has no TFRecord files named train\*; found data.tfrecord"):
+        kr.data.load(tmp_path / "other")
+
+
+def test_a_part_of_a_jpeg_is_that_of_the_whole_image():
+    """Decoding only what is needed gives what cutting the decoded image gives."""
+    draws = augment.Draws(tf.constant([0, 0], tf.int64), 20, 0, 20)
+    numbers = augment.crop_numbers(draws, 0.1)
+    content = encoded(pixels_of(30, 60, 90), quality=95)
+    for row in numbers:
+        part = augment.decoded_part(tf.constant(content), row, (16, 16, 3)).numpy().astype(int)
+        whole = augment.decoded_whole(tf.constant(content), row, (16, 16, 3)).numpy().astype(int)
+        assert abs(part - whole).max() <= 1
+        top, left, height, width = augment.crop_boxes(row, 60 / 90).numpy() * [60, 90, 60, 90]
+        image = Image.open(io.BytesIO(content)).crop([int(left), int(top), int(left) + int(width), int(top) + int(height)])
+        reference = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)).astype(int)
+        assert abs(part - reference).max() <= 4  # two decoders
+
+
+@pytest.mark.parametrize("source", ["records", "folder"])
+def test_training_reads_parts_of_encoded_images(source, folder, photos):
+    if source == "records":
+        data = kr.data.load(folder, image_size=(16, 16))
+    else:
+        Image.open(photos / "bright_above" / "03.jpg").save(photos / "bright_above" / "03.png")
+        (photos / "bright_above" / "03.jpg").unlink()
+        data = from_folder(photos, memory=0)
+    recipe = dataclasses.replace(RECIPE, resized_crop=0.3, flip=True)
+    batches = list(itertools.islice(data.training_batches(recipe, seed=1), 4))
+    again = list(itertools.islice(data.training_batches(recipe, seed=1, start=2), 2))
+    for (images, labels), (same, equal) in zip(batches[2:], again, strict=True):
+        np.testing.assert_array_equal(images, same)
+        np.testing.assert_array_equal(labels, equal)
+    assert batches[0][0].shape == (8, *data.image_shape)
+    assert batches[0][0].dtype == tf.uint8
+    parts = [next(iter(data.training_batches(recipe, seed=1, part=part, parts=2))) for part in range(2)]
+    np.testing.assert_array_equal(np.concatenate([part[0] for part in parts]), batches[0][0])
+    plain = list(itertools.islice(data.training_batches(RECIPE, seed=1), 4))
+    for (images, labels), (whole, equal) in zip(batches, plain, strict=True):
+        np.testing.assert_array_equal(labels, equal)
+        if source == "records":  # blue is one value all over an image: the part is of the right one
+            np.testing.assert_allclose(images[..., 2].numpy().mean((1, 2)), whole[..., 2].numpy().mean((1, 2)), atol=3)
+
+
+def test_an_image_that_lies_on_its_side_is_turned(photos):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    pixels = np.zeros((24, 24, 3), "uint8")
+    pixels[:12] = 250
+    path = photos / "bright_above" / "00.jpg"
+    path.write_bytes(encoded(pixels, exif=exif, quality=95))
+    data = from_folder(photos, memory=0)
+    index = next(i for i in range(len(data.splits["train"])) if b"PNG" in data.splits["train"].encoded(i)[:8])
+    image = np.asarray(Image.open(io.BytesIO(data.splits["train"].encoded(index))).convert("RGB"))
+    np.testing.assert_array_equal(image, read_image(path, (24, 24, 3)))
+    assert image[:, 18].mean() > 200 > 50 > image[:, 6].mean()
+
+
+def test_a_large_set_of_tensorflow_datasets_is_read_from_its_files(cifar10_dir, monkeypatch, tmp_path):
+    small = named.from_tfds("cifar10", data_dir=cifar10_dir)
+    monkeypatch.setattr(named, "MEMORY", 1000)
+    monkeypatch.setattr(records.os, "access", lambda *arguments: False)  # nothing is written beside the set
+    monkeypatch.setattr(named, "_split_names", lambda splits: {"train": "test"})
+    large = named.from_tfds("cifar10", data_dir=cifar10_dir)
+    assert large.class_names == small.class_names
+    assert sum(map(len, large.splits.values())) == 10_000
+    images = large.splits["train"].take(np.arange(20))
+    assert images.shape == (20, 32, 32, 3)
+    known = small.splits["test"].take(np.arange(10_000)).astype("float32")
+    for image, label in zip(images, large.splits["train"].labels, strict=False):
+        difference = abs(known - image).mean((1, 2, 3))
+        assert difference.min() < 2  # two JPEG decoders
+        assert small.splits["test"].labels[difference.argmin()] == label
