@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -53,11 +54,12 @@ class BestAndLast(keras.callbacks.Callback):
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.score = (-math.inf, -math.inf)
+        self.average: Callable[[Any], None] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.distribution.alone():
             self.plain.set_weights(self.model.get_weights())
-            if self.model.optimizer.use_ema:
+            if self.average:
                 self.average(self.plain.trainable_variables)
             found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
         logs.update({f"val_{name}": value for name, value in found.items()})
@@ -71,8 +73,9 @@ class BestAndLast(keras.callbacks.Callback):
     def set_model(self, model: keras.Model) -> None:
         """Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here."""
         super().set_model(model)
-        if model.optimizer.use_ema and not hasattr(self, "average"):
-            self.average = model.optimizer.finalize_variable_values
+        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it
+        if optimizer.use_ema and not self.average:
+            self.average = optimizer.finalize_variable_values
             model.optimizer.finalize_variable_values = lambda variables: None
 
 

@@ -234,7 +234,9 @@ def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(digits, undistur
         savez(file, *arrays, **facts)
 
     monkeypatch.setattr(np, "savez", savez_until_full)
-    with pytest.raises(OSError, match="the checkpoint of step 28 cannot be written to .*No space left on device.*--resume goes on"):
+    with pytest.raises(
+        OSError, match=r"the checkpoint of step 28 cannot be written to .*No space left on device.*--resume goes on"
+    ):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
     folder = checkpoints.folder_of(tmp_path / "run")
     assert [path.name for path in folder.iterdir()] == ["step-000000014.npz", "step-000000021.npz"]

@@ -229,7 +229,8 @@ def test_best_is_by_accuracy_and_then_by_loss():
     assert callback.epoch == 3
 
 
-def test_the_average_of_the_weights_is_validated_and_kept(digits, tmp_path):
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_the_average_of_the_weights_is_validated_and_kept(precision, digits, tmp_path):
     class Average(keras.callbacks.Callback):
         """The same average, taken by hand after every step."""
 
@@ -246,7 +247,14 @@ def test_the_average_of_the_weights_is_validated_and_kept(digits, tmp_path):
             self.own = [np.array(weight) for weight in self.model.trainable_weights]
 
     average = Average()
-    run = kr.fit("resnet8", dataclasses.replace(SHORT, epochs=2, ema=0.9), digits, tmp_path / "run", watch=[average], verbose=0)
+    run = kr.fit(
+        "resnet8",
+        dataclasses.replace(SHORT, epochs=2, ema=0.9, precision=precision),
+        digits,
+        tmp_path / "run",
+        watch=[average],
+        verbose=0,
+    )
     last = kr.build(run.spec)
     last.load_weights(run.path / "last.weights.h5")
     for kept, expected, own in zip(last.trainable_weights, average.weights, average.own, strict=True):
