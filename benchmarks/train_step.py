@@ -4,7 +4,9 @@
 
 Every library and precision has a process of its own, which builds the network, traces one step, and then waits. Round after round
 each is asked for a few steps, one process at a time, so that what else the machine does meets all alike. Printed are the
-median images per second and the ratio to the first row. Libraries that are not installed are left out.
+median images per second, the ratio to the first row, and which share that is of the fastest convolution of the same precision that
+was measured in the same rounds: a step is counted as three times the multiply-adds of the network. Libraries that are not
+installed are left out. "keras" is our network trained by Keras alone.
 """
 
 import argparse
@@ -18,15 +20,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
 
+import keras_resnet as kr  # loads no framework: a process should have only that of its library
+
 SHAPES = {"resnet50": ((224, 224, 3), 1000), "resnet20": ((32, 32, 3), 10)}
 LIBRARIES = {  # name: (networks, package)
     "keras.applications": (("resnet50",), "keras"),
-    "keras": (("resnet50", "resnet20"), "keras"),  # our network, trained as Keras does by itself
+    "keras": (("resnet20",), "keras"),  # there is no such network in keras.applications
     "keras_resnet": (("resnet50", "resnet20"), "keras"),
     "keras_hub": (("resnet50",), "keras-hub"),
     "torch": (("resnet50", "resnet20"), "torch"),
 }
 PRECISIONS = ("float32", "bfloat16")
+PEAK, PEAK_SIZE, PEAK_CHANNELS = "convolution", 28, 256
+PEAK_FLOPS = 2 * 16 * PEAK_SIZE**2 * 9 * PEAK_CHANNELS**2  # of one such convolution
 
 
 def keras_model(library: str, network: str):
@@ -48,13 +54,7 @@ def keras_model(library: str, network: str):
             image_shape=shape,
         )
         return keras_hub.models.ResNetImageClassifier(backbone=backbone, preprocessor=None, num_classes=classes)
-    import keras_resnet as kr
-    from keras_resnet.fused import fuse_normalization
-
-    model = kr.build(network)
-    if library == "keras_resnet":
-        fuse_normalization(model)
-    return model
+    return kr.build(network)
 
 
 def keras_steps(library: str, network: str, precision: str, batch: int):
@@ -62,15 +62,38 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import keras
     import tensorflow as tf
 
+    from keras_resnet.data.dataset import prompt
+    from keras_resnet.fused import graphs_as_written
+
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
     shape, classes = SHAPES[network]
     model = keras_model(library, network)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.01, 0.9), loss, jit_compile=False)
+    if library == "keras_resnet":
+        recipe = kr.Recipe(learning_rate=0.01, schedule="constant", warmup=0, weight_decay=0)
+        recipe.compile(model, 1)
+        graphs_as_written().__enter__()
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.01, 0.9, nesterov=True), loss, metrics=["accuracy"], jit_compile=False)
     images = tf.random.stateless_uniform((batch, *shape), (0, 0), 0, 255)
-    batches = tf.data.Dataset.from_tensors((images, tf.range(batch) % classes)).repeat()
+    batches = prompt(tf.data.Dataset.from_tensors((images, tf.range(batch) % classes)).repeat())
     return lambda steps: model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
+
+
+def convolution_steps(precision: str):
+    """A function that runs so many convolutions of a kind that processors are best at."""
+    import tensorflow as tf
+
+    maps = tf.cast(tf.random.stateless_uniform((16, PEAK_SIZE, PEAK_SIZE, PEAK_CHANNELS), (0, 0)), precision)
+    kernel = tf.cast(tf.random.stateless_uniform((3, 3, PEAK_CHANNELS, PEAK_CHANNELS), (0, 1)), precision)
+    convolve = tf.function(lambda: tf.nn.conv2d(maps, kernel, 1, "SAME"))
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            convolve()
+
+    return run
 
 
 def torch_model(network: str):
@@ -135,7 +158,10 @@ def serve(library: str, network: str, precision: str, batch: int) -> None:
     """Train as many steps as each line of the standard input says, and answer with the seconds."""
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print must not disturb the answers
-    steps = torch_steps(network, precision, batch) if library == "torch" else keras_steps(library, network, precision, batch)
+    if library == PEAK:
+        steps = convolution_steps(precision)
+    else:
+        steps = torch_steps(network, precision, batch) if library == "torch" else keras_steps(library, network, precision, batch)
     for line in sys.stdin:
         start = perf_counter()
         steps(int(line))
@@ -155,7 +181,25 @@ def installed(package: str) -> bool:
         return False
 
 
+def usable(library: str, network: str) -> bool:
+    networks, package = LIBRARIES.get(library, ((network,), "tensorflow"))
+    return network in networks and installed(package)
+
+
+def worker(library: str, precision: str, network: str, batch: int) -> subprocess.Popen:
+    command = [sys.executable, __file__, "--serve", library, network, precision, str(batch)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    ask(process, 2)  # traces and compiles
+    return process
+
+
+def steps_of(library: str, steps: int) -> int:
+    return 10 * steps if library == PEAK else steps
+
+
 def main() -> None:
+    from keras_resnet.environment import processor
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=SHAPES, default="resnet50")
     parser.add_argument("--batch", type=int)
@@ -164,42 +208,41 @@ def main() -> None:
     options = parser.parse_args()
     batch = options.batch or (16 if options.network == "resnet50" else 128)
     steps = 2 if options.network == "resnet50" else 10
-    workers = {}
-    for library, (networks, package) in LIBRARIES.items():
-        if options.network in networks and installed(package):
-            for precision in PRECISIONS:
-                command = [sys.executable, __file__, "--serve", library, options.network, precision, str(batch)]
-                worker = subprocess.Popen(
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-                )
-                ask(worker, 2)  # traces and compiles
-                workers[library, precision] = worker
+    names = [(library, precision) for library in (*LIBRARIES, PEAK) for precision in PRECISIONS if usable(library, options.network)]
+    workers = {key: worker(*key, options.network, batch) for key in names}
     seconds = {key: [] for key in workers}
     for _ in range(options.rounds):
-        for key, worker in workers.items():
-            seconds[key].append(ask(worker, steps))
-    for worker in workers.values():
-        worker.stdin.close()
-        worker.wait()
-    rows = [
-        {
+        for key, process in workers.items():
+            seconds[key].append(ask(process, steps_of(key[0], steps)) / steps_of(key[0], steps))
+    for process in workers.values():
+        process.stdin.close()
+        process.wait()
+    peak = {precision: PEAK_FLOPS / statistics.median(seconds.pop((PEAK, precision))) for precision in PRECISIONS}
+    step_flops = 6 * batch * kr.cost_of(options.network).multiply_adds
+    rows = []
+    for (library, precision), taken in seconds.items():
+        median = statistics.median(taken)
+        row = {
             "library": library,
             "network": options.network,
             "precision": precision,
             "batch": batch,
-            "images_per_second": round(batch * steps / statistics.median(taken), 2),
-            "slowest": round(batch * steps / max(taken), 2),
-            "fastest": round(batch * steps / min(taken), 2),
+            "images_per_second": round(batch / median, 2),
+            "slowest": round(batch / max(taken), 2),
+            "fastest": round(batch / min(taken), 2),
+            "share_of_convolution_peak": round(step_flops / median / peak[precision], 3),
         }
-        for (library, precision), taken in seconds.items()
-    ]
+        rows.append({**row, "ratio": round(row["images_per_second"] / (rows[0] if rows else row)["images_per_second"], 3)})
     for row in rows:
-        ratio = row["images_per_second"] / rows[0]["images_per_second"]
-        print(f"{row['library']:20} {row['precision']:9} {row['images_per_second']:9.2f} images/s {ratio:6.2f}", flush=True)
+        speed = f"{row['images_per_second']:9.2f} images/s {row['ratio']:6.2f}"
+        print(f"{row['library']:20} {row['precision']:9} {speed} {row['share_of_convolution_peak']:6.0%} of the peak", flush=True)
     machine = {"cpu_count": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-    machine |= {package: version(package) for package in ("keras", "tensorflow", "torch") if installed(package)}
+    packages = ("keras", "tensorflow", "keras-hub", "torch")
+    machine |= {"processor": processor(), **{package: version(package) for package in packages if installed(package)}}
     if options.json:
-        options.json.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+        peaks = {precision: round(flops / 1e9) for precision, flops in peak.items()}
+        result = {"machine": machine, "rounds": options.rounds, "convolution_peak_gflops": peaks, "rows": rows}
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

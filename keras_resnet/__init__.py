@@ -26,7 +26,7 @@ _HOMES = {
     "cost_of": "cost",
     "fit": "train",
 }
-_ROOMS = ("data", "export")
+_ROOMS = ("data", "distribute", "export", "recipes")
 
 __all__ = [*_HOMES, *_ROOMS]
 

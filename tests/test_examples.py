@@ -1,0 +1,76 @@
+"""The launch files, run with stand-ins for the cluster: every machine gets the right TF_CONFIG and the right command."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+ARGUMENTS = ["resnet50", "--out", "runs/a folder"]
+
+
+@pytest.fixture
+def programs(tmp_path):
+    """A folder of stand-ins: `keras-resnet` writes down what it is given."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    contents = {
+        "keras-resnet": f"""
+            told="{tmp_path}/told-${{SLURM_PROCID:-$JOB_COMPLETION_INDEX}}"
+            printf "%s\\n" "$TF_CONFIG" "$@" > "$told"
+            exit "${{CODE:-0}}"
+        """,
+        "scontrol": f'if [ "$1" = requeue ]; then echo "$2" >> "{tmp_path}/requeued"; else printf "node-a\\nnode-b\\n"; fi',
+        "srun": 'shift; for index in 0 1; do SLURM_PROCID=$index "$@" || exit $?; done',
+    }
+    for name, content in contents.items():
+        (folder / name).write_text(f"#!/usr/bin/env bash\n{content}\n")
+        (folder / name).chmod(0o755)
+    return {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def told(tmp_path, index):
+    config, *arguments = (tmp_path / f"told-{index}").read_text().splitlines()
+    return json.loads(config), arguments
+
+
+def test_slurm(programs, tmp_path):
+    environment = {**programs, "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-b]"}
+    script = str(EXAMPLES / "slurm" / "train.sbatch")
+    subprocess.run(["bash", script, *ARGUMENTS], env=environment, check=True)
+    for index in range(2):
+        config, arguments = told(tmp_path, index)
+        assert config == {
+            "cluster": {"worker": ["node-a:23456", "node-b:23456"]},
+            "task": {"type": "worker", "index": index},
+        }
+        assert arguments == ["train", *ARGUMENTS, "--strategy", "multi_worker", "--resume"]
+    assert not (tmp_path / "requeued").exists()
+    for code, restarts, again in ((1, "0", True), (2, "0", False), (1, "20", False)):
+        failing = {**environment, "CODE": str(code), "SLURM_RESTART_COUNT": restarts}
+        run = subprocess.run(["bash", script, *ARGUMENTS], env=failing, check=False)
+        assert run.returncode == code
+        assert (tmp_path / "requeued").exists() == again
+        (tmp_path / "requeued").unlink(missing_ok=True)
+
+
+def test_kubernetes(programs, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all((EXAMPLES / "kubernetes" / "train.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert int(variables["WORKERS"]) == job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    for index in range(4):
+        subprocess.run(container["command"], env={**programs, **variables, "JOB_COMPLETION_INDEX": str(index)}, check=True)
+        config, arguments = told(tmp_path, index)
+        # The name of a pod of an indexed job, and the service that makes it known.
+        hosts = [f"{job['metadata']['name']}-{worker}.{pod['subdomain']}:2222" for worker in range(4)]
+        assert config == {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+        assert arguments[:2] == ["train", "resnet50"]
+        assert arguments[-3:] == ["--strategy", "multi_worker", "--resume"]
