@@ -7,8 +7,10 @@ validation images of ImageNet, or test error on CIFAR-10. Published schedules ar
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from keras_resnet.cost import cost_of
 from keras_resnet.fields import change, look_up
 from keras_resnet.recipe import Recipe
+from keras_resnet.variants import SPECS
 
 
 class Protocol(NamedTuple):
@@ -16,8 +18,21 @@ class Protocol(NamedTuple):
 
     recipe: Recipe
     source: str
+    network: str
+    """The one that `published` and `flops` are for."""
+    images: int
+    """In its training set."""
     published: str = ""
     evidence: str = "not run here"
+    size: int | None = None
+    """Of the training images, if it is not that of the network."""
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations of the whole training: two for a multiply-add, and a step as three passes forward."""
+        shape = SPECS[self.network].input_shape
+        sizes = (*((self.size or side) for side in shape[:-1]), shape[-1])
+        return 6.0 * cost_of(self.network, input_shape=sizes).multiply_adds * self.images * self.recipe.epochs
 
 
 HE_2015 = Recipe(  # 64,000 steps of 128 on 45,000 images, a tenth after 32,000 and 48,000
@@ -54,50 +69,76 @@ HYPERRULE = Recipe(  # 500 steps of 512 images: rising for 100, a tenth after 20
     warmup_start=0,
 )
 
+CIFAR, IMAGES_OF_IMAGENET = 45_000, 1_281_167
+
 PROTOCOLS = {
     "digits": Protocol(
         Recipe(epochs=30, batch_size=32, learning_rate=0.05, crop=1, flip=False),
         "one-cycle, arXiv:1708.07120",
-        evidence="resnet8: 98.7 +- 0.3 % on the 359 test digits, 10 seeds, 8 s each on two cores",
+        "resnet8",
+        1295,
+        evidence="98.7 +- 0.3 % on the 359 test digits, 10 seeds, 8 s each on two cores",
+        size=8,
     ),
     "cifar-30": Protocol(
         Recipe(epochs=30, batch_size=128, learning_rate=0.4, weight_decay=2e-4),
         "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
-        evidence="resnet20: 87.1 % on CIFAR-10 (JPEG copy), 1 seed, 45,000 training images, 31 minutes on two cores",
+        "resnet20",
+        CIFAR,
+        evidence="CIFAR_EVIDENCE",
     ),
     "he-2015": Protocol(
-        HE_2015, "arXiv:1512.03385 section 4.2", "CIFAR-10 test error of resnet20, 32, 44, 56: 8.75, 7.51, 7.17, 6.97 %"
+        HE_2015,
+        "arXiv:1512.03385 section 4.2",
+        "resnet20",
+        CIFAR,
+        "CIFAR-10 test error 8.75 %; resnet32, 44, 56: 7.51, 7.17, 6.97 %",
     ),
     "he-2015-warmup": Protocol(
         replace(HE_2015, warmup=400 / 64_000, warmup_start=0.1, warmup_shape="constant"),
         "arXiv:1512.03385 section 4.2, for 110 layers",
-        "CIFAR-10 test error of resnet110: 6.43 % (6.61 +- 0.16)",
+        "resnet110",
+        CIFAR,
+        "CIFAR-10 test error 6.43 % (6.61 +- 0.16)",
     ),
     "he-2016": Protocol(
         replace(HE_2015, epochs=164, warmup=400 / 64_000, warmup_start=0.1, warmup_shape="constant"),
-        "arXiv:1603.05027, all 50,000 images",
-        "CIFAR-10 test error of resnet110v2 and resnet164v2: 6.37, 5.46 %",
+        "arXiv:1603.05027",
+        "resnet164v2",
+        50_000,
+        "CIFAR-10 test error 5.46 %; resnet110v2: 6.37 %",
     ),
     "goyal-2017": Protocol(
         replace(IMAGENET, epochs=90, schedule="step", milestones=(30 / 90, 60 / 90, 80 / 90), warmup=5 / 90),
-        "arXiv:1706.02677; with the unit of zero_init=true",
-        "ImageNet, resnet50: 76.4 %",
+        "arXiv:1706.02677; with zero_init=true",
+        "resnet50",
+        IMAGES_OF_IMAGENET,
+        "ImageNet 76.4 %",
     ),
     "bag-of-tricks": Protocol(
         replace(IMAGENET, epochs=200, batch_size=1024, warmup=5 / 200, label_smoothing=0.1, mixup=0.2),
-        "arXiv:1812.01187, without distillation",
-        "ImageNet, resnet50d: 79.15 %",
+        "arXiv:1812.01187, without distillation; with zero_init=true",
+        "resnet50d",
+        IMAGES_OF_IMAGENET,
+        "ImageNet 79.15 %",
     ),
     "strikes-back-a1": Protocol(
         replace(STRIKES_BACK, epochs=600, weight_decay=0.01, warmup=5 / 600, label_smoothing=0.1, mixup=0.2),
         "arXiv:2110.00476; with stochastic_depth=0.05",
-        "ImageNet, resnet50: 80.4 %",
+        "resnet50",
+        IMAGES_OF_IMAGENET,
+        "ImageNet 80.4 %",
     ),
-    "strikes-back-a2": Protocol(STRIKES_BACK, "arXiv:2110.00476; with stochastic_depth=0.05", "ImageNet, resnet50: 79.8 %"),
+    "strikes-back-a2": Protocol(
+        STRIKES_BACK, "arXiv:2110.00476; with stochastic_depth=0.05", "resnet50", IMAGES_OF_IMAGENET, "ImageNet 79.8 %"
+    ),
     "strikes-back-a3": Protocol(
         replace(STRIKES_BACK, epochs=100, learning_rate=8e-3, warmup=5 / 100, magnitude=6, repeats=1),
-        "arXiv:2110.00476; images of 160x160, tested at 224x224",
-        "ImageNet, resnet50: 78.1 %",
+        "arXiv:2110.00476; trained at 160x160, tested at 224x224",
+        "resnet50",
+        IMAGES_OF_IMAGENET,
+        "ImageNet 78.1 %",
+        size=160,
     ),
     "resnet-rs": Protocol(
         replace(
@@ -111,10 +152,15 @@ PROTOCOLS = {
             magnitude=10,
             ema=0.9999,
         ),
-        "arXiv:2103.07579; with head_dropout=0.25, and images of 160x160 for resnetrs50",
-        "ImageNet, resnetrs50: 78.8 %",
+        "arXiv:2103.07579; with head_dropout=0.25",
+        "resnetrs50",
+        IMAGES_OF_IMAGENET,
+        "ImageNet 78.8 %",
+        size=160,
     ),
-    "bit-hyperrule": Protocol(HYPERRULE, "arXiv:1912.11370, for fine-tuning on 10,000 images; `hyperrule(images)` for others", ""),
+    "bit-hyperrule": Protocol(
+        HYPERRULE, "arXiv:1912.11370, to fine-tune; `recipes.hyperrule(images)` for other numbers of images", "resnet50v2", 10_000
+    ),
 }
 RECIPES = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
 

@@ -1,7 +1,8 @@
 """`list` and `show`: the named networks and recipes, without a framework."""
 
+import textwrap
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,10 +10,12 @@ from keras_resnet import fields
 from keras_resnet.cli.options import Json, Set, app, changes
 from keras_resnet.console import show_json, show_table
 from keras_resnet.cost import cost_of
-from keras_resnet.recipes import PROTOCOLS
+from keras_resnet.recipe import Recipe
+from keras_resnet.recipes import PROTOCOLS, Protocol
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import VARIANTS, resolve
 
+ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
 OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 
 
@@ -23,12 +26,10 @@ def list_(
 ) -> None:
     """List the named networks, or the recipes, with their sources."""
     if show_recipes:
-        rows = [
-            {"recipe": name, **asdict(row.recipe), "source": row.source, "evidence": row.evidence}
-            for name, row in PROTOCOLS.items()
-        ]
-        columns = ("recipe", "epochs", "batch_size", "learning_rate", "schedule", "evidence")
-        show_table(rows if as_json else [{column: row[column] for column in columns} for row in rows], as_json=as_json)
+        if as_json:
+            show_json([{"recipe": name, **asdict(row.recipe), **described(row)} for name, row in PROTOCOLS.items()])
+        else:
+            print("\n\n".join(text_of(name, row) for name, row in PROTOCOLS.items()))
         return
     rows = [
         {
@@ -84,3 +85,26 @@ def show(
     if memory:
         print()
         show_table(memory)
+
+
+def described(row: Protocol) -> dict[str, Any]:
+    """Where a recipe comes from, what it costs, and what it reaches."""
+    about = {"source": row.source, "network": row.network, "training_flops": row.flops}
+    return {**about, "published": row.published, "evidence": row.evidence}
+
+
+def text_of(name: str, row: Protocol) -> str:
+    """A recipe in a few lines: the fields that are its own, and all that is known of it."""
+    usual, own = asdict(Recipe()), asdict(row.recipe)
+    shown = {field: value for field, value in own.items() if value != usual[field] or field in ALWAYS}
+    lines = [f"{name}: {row.source}", textwrap.fill(", ".join(f"{field}={short(value)}" for field, value in shown.items()), 112)]
+    lines += [f"{row.network} takes {row.flops:.1e} floating-point operations in all"]
+    lines += [f"published: {row.published}"] if row.published else []
+    return "\n    ".join([*lines, f"measured: {row.evidence}"]).replace("\n", "\n    ").replace("\n        ", "\n    ")
+
+
+def short(value: Any) -> str:
+    """A value to look at: numbers with four digits."""
+    if isinstance(value, tuple):
+        return ",".join(map(short, value))
+    return f"{value:.4g}" if isinstance(value, float) else fields.text(value)
