@@ -6,6 +6,7 @@ Nothing is built here: see `graph.py`. Which unit stands where in a network is t
 import math
 from typing import Literal, NamedTuple
 
+from keras_resnet.conflicts import NOT_NEGATIVE
 from keras_resnet.graph import (
     Activate,
     Convolution,
@@ -21,7 +22,7 @@ from keras_resnet.graph import (
     Reshape,
     channels,
 )
-from keras_resnet.spec import NOT_NEGATIVE, ResNetSpec
+from keras_resnet.spec import ResNetSpec
 
 Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "padding", "none"]
 Steps = tuple[Literal["norm", "activation"], ...]

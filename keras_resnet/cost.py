@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import singledispatch
 from typing import Any, NamedTuple
 
+from keras_resnet.conflicts import NOT_NEGATIVE
 from keras_resnet.graph import (
     Activate,
     Convolution,
@@ -26,7 +27,7 @@ from keras_resnet.graph import (
     in_order,
 )
 from keras_resnet.resnet import Pooling, outputs, part_of, parts
-from keras_resnet.spec import NOT_NEGATIVE, ResNetSpec
+from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import resolve
 
 FLOAT = 4  # bytes

@@ -8,8 +8,9 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 import keras_resnet as kr
-from keras_resnet.data import augment
-from keras_resnet.data.augment import CHANGES, RANGES, Draws
+from keras_resnet.data import augment, changes
+from keras_resnet.data.augment import Draws
+from keras_resnet.data.changes import CHANGES, RANGES
 
 COUNT = 64
 
@@ -31,9 +32,9 @@ def changed(images, name, strength, *, sign=1, ranges=RANGES["randaugment"]):
     count = len(images)
     kind = tf.fill([count], CHANGES.index(name))
     strength = tf.fill([count], float(strength))
-    moved = augment.move(tf.constant(images), kind, strength * sign, ranges)
-    mapped = augment.map_values(moved, kind, strength, strength * sign, ranges)
-    return augment.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
+    moved = changes.move(tf.constant(images), kind, strength * sign, ranges)
+    mapped = changes.map_values(moved, kind, strength, strength * sign, ranges)
+    return changes.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
 
 
 def test_shift_and_flip_equals_one_image_at_a_time():

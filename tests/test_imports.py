@@ -13,6 +13,7 @@ PACKAGE = Path(keras_resnet.__file__).parent
 LIGHT = {
     "atomic",
     "blocks",
+    "conflicts",
     "console",
     "cost",
     "errors",

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 
 from keras_resnet import SPECS, InputError, ResNetSpec
+from keras_resnet.conflicts import CONFLICTS
 from keras_resnet.fields import from_json, to_json
-from keras_resnet.spec import CONFLICTS
 from keras_resnet.variants import VARIANTS, name_of, resolve
 
 
