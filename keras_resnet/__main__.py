@@ -5,6 +5,7 @@ Exit codes: 0; 2 for the caller's mistake; 130 after Ctrl-C; 1 for everything el
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -17,8 +18,9 @@ INTERRUPTED = 130
 def main() -> int:
     """The program: errors that the caller can mend are one line."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Operations of a training step in a fixed order: the same seed then gives the same weights, bit for bit.
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    if not Path("/dev/nvidia0").exists():
+        # Operations of a training step in a fixed order: on a CPU the same seed then gives the same weights, bit for bit.
+        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code

@@ -100,7 +100,7 @@ class Distribution:
         else:
             import tensorflow as tf
 
-            gathered = self.strategy.run(lambda: tf.constant(values))
+            gathered = self.strategy.run(tf.function(lambda: tf.constant(values)))
             means = self.strategy.reduce("MEAN", gathered, axis=None).numpy()
         return dict(zip(names, map(float, means), strict=True))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet import VARIANTS
+from keras_resnet import RECIPES, VARIANTS
 from keras_resnet.__main__ import main
 
 
@@ -37,8 +37,38 @@ def test_list(call):
     assert rows["resnet50"]["published"] == {"parameters": "25,557,032", "multiply_adds": "4.089G"}
     assert rows["resnet50"]["layers"] == 50
     assert set(rows) == set(VARIANTS)
+
+
+def test_list_recipes(call):
     code, out, _ = call("list", "--recipes")
-    assert "cifar-30" in out
+    assert code == 0
+    assert "goyal-2017: arXiv:1706.02677" in out
+    assert "learning_rate=0.1, learning_rate_batch=256" in out
+    code, out, _ = call("list", "--recipes", "--json")
+    rows = {row["recipe"]: row for row in json.loads(out)}
+    assert set(rows) == set(RECIPES)
+    # 90 epochs of 1,281,167 images of 4.089e9 multiply-adds, a step as three passes.
+    assert rows["goyal-2017"]["training_flops"] == pytest.approx(2 * 3 * 90 * 1_281_167 * 4.089e9, rel=1e-3)
+
+
+def test_how_a_step_is_computed(call, tmp_path):
+    code, out, _ = call(
+        *("train", "resnet8", "--set", "epochs=1", "--precision", "bfloat16", "--jit", "off", "--strategy", "one"),
+        *("--tensorboard", "--out", tmp_path / "run"),
+    )
+    assert code == 0
+    assert "minutes_left" in out
+    recipe = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert (recipe["precision"], recipe["jit"]) == ("bfloat16", "off")
+    assert list((tmp_path / "run-tensorboard").rglob("*tfevents*"))
+
+
+def test_benchmark(call):
+    code, out, _ = call("benchmark", "--network", "resnet8", "--json")
+    assert code == 0
+    rows = json.loads(out)
+    assert [row["what"] for row in rows] == ["pipeline alone", "training step alone", "both"]
+    assert all(row["images_per_second"] > 0 for row in rows)
 
 
 def test_show(call):
@@ -126,6 +156,10 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
         (("train", "resnet8", "--seed", "-1"), "seed=-1: must be a whole number"),
         (("train", "resnet8", "--image-size", "32"), "image_size is for folders"),
         (("train", "resnet8", "--sede", "1"), "No such option: --sede"),
+        (("train", "resnet8", "--strategy", "mirored"), "no strategy named 'mirored'; did you mean 'mirrored'?"),
+        (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),
+        (("train", "resnet8", "--set", "crop=8"), "crop=8 is too far for images of (8, 8, 1)"),
+        (("benchmark", "--jit", "maybe"), "no jit named 'maybe'"),
         (("train",), "Missing argument"),
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),

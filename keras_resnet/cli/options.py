@@ -1,5 +1,6 @@
 """The program itself, and what several of its commands share."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,3 +62,4 @@ def load_backend() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # what it has to say would go where it was silenced
