@@ -2,7 +2,6 @@
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -26,7 +25,9 @@ class StopOnNaN(keras.callbacks.Callback):
         self.epoch = epoch + 1
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        check_finite(logs["loss"], f"at step {self.done + batch + 1} of epoch {self.epoch}")
+        step, together = self.done + batch + 1, getattr(self.model, "steps_per_execution", 1)
+        which = f"step {step}" if together == 1 else f"one of the steps {step - together + 1} to {step}"
+        check_finite(logs["loss"], f"at {which} of epoch {self.epoch}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         self.done = 0
@@ -46,21 +47,25 @@ class BestAndLast(keras.callbacks.Callback):
     that trains or their moving average. The best epoch has the highest validation accuracy; of two equal ones, the lower loss.
     """
 
-    def __init__(self, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
+    def __init__(self, training: keras.Model, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
         super().__init__()
         self.plain, self.validation, self.distribution = plain, validation, distribution
+        # Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here.
+        self.averaging = getattr(training.optimizer, "inner_optimizer", training.optimizer)  # float16 wraps it
+        training.optimizer.finalize_variable_values = lambda variables: None
         self.best: list[np.ndarray] = []
         self.last: list[np.ndarray] = []
         self.epoch = 0
         self.history: list[dict[str, float]] = []
         self.score = (-math.inf, -math.inf)
-        self.average: Callable[[Any], None] | None = None
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.distribution.alone():
             self.plain.set_weights(self.model.get_weights())
-            if self.average:
-                self.average(self.plain.trainable_variables)
+            if self.averaging.use_ema:
+                averages = self.averaging._model_variables_moving_average
+                for variable, average in zip(self.plain.trainable_variables, averages, strict=True):
+                    variable.assign(np.array(keras.ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
             found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
         logs.update({f"val_{name}": value for name, value in found.items()})
         check_finite(logs["val_loss"], f"after epoch {epoch + 1}", "validation loss")
@@ -69,14 +74,6 @@ class BestAndLast(keras.callbacks.Callback):
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.score:
             self.best, self.epoch, self.score = self.last, epoch + 1, score
-
-    def set_model(self, model: keras.Model) -> None:
-        """Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here."""
-        super().set_model(model)
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)  # float16 wraps it
-        if optimizer.use_ema and not self.average:
-            self.average = optimizer.finalize_variable_values
-            model.optimizer.finalize_variable_values = lambda variables: None
 
 
 class Throughput(keras.callbacks.Callback):

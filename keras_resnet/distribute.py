@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
@@ -78,8 +77,12 @@ class Distribution:
 
         def of_each_replica(context: Any) -> Any:
             batches = make(part=context.input_pipeline_id, parts=context.num_input_pipelines)
-            split = partial(tf.nest.map_structure, lambda whole: tf.reshape(whole, [local, -1, *whole.shape[1:]]))
-            return batches.map(lambda *batch: split(batch)).unbatch() if local > 1 else batches
+
+            def split(whole: Any) -> Any:
+                each = tf.concat([[local, -1], tf.shape(whole)[1:]], 0)
+                return tf.ensure_shape(tf.reshape(whole, each), [local, whole.shape[0] // local, *whole.shape[1:]])
+
+            return batches.map(lambda *batch: tf.nest.map_structure(split, batch)).unbatch() if local > 1 else batches
 
         return self.strategy.distribute_datasets_from_function(of_each_replica)
 
@@ -131,8 +134,10 @@ def _automatic(backend: str) -> str:
         if os.environ.get("TPU_NAME"):
             return "tpu"
         return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
-    if backend == "jax" and (os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES") or len(keras.distribution.list_devices("gpu")) > 1):
-        return "data_parallel"
+    if backend == "jax":
+        accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
+        if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES") or len(accelerators) > 1:
+            return "data_parallel"
     return "one"
 
 
@@ -172,7 +177,9 @@ def _multi_worker() -> Distribution:
         *(("chief", 0) for _ in _cluster().get("chief", ())),
         *(("worker", i) for i in range(len(_cluster().get("worker", ())))),
     ]
-    worker = workers.index((resolver.task_type, resolver.task_id))
+    if (task := (resolver.task_type, resolver.task_id)) not in workers:
+        raise InputError(f"TF_CONFIG makes this process {task[0]} {task[1]}: allowed are the chief and the workers of the cluster")
+    worker = workers.index(task)
     return Distribution("multi_worker", strategy, strategy.num_replicas_in_sync, len(workers), worker)
 
 

@@ -11,19 +11,28 @@ def fuse_normalization(model: keras.Model) -> None:
     """Let every BatchNormalization of `model` train with TensorFlow's fused kernel, forward and backward.
 
     Only this object changes, and only how it trains: layers, weights and the saved file are those of the plain model, and the
-    numbers are the same but for rounding. It does nothing on other backends, in float64, and to layers that do more than to
+    numbers are the same but for rounding. It does nothing on other backends, in float64, and where a layer does more than to
     normalise the last axis on one device.
     """
     if keras.backend.backend() != "tensorflow":
         return
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and is_simple(layer) and not hasattr(layer.call, "fused"):
+    for layer in normalizations(model):
+        if not hasattr(layer.call, "fused"):
             layer.call = fused(layer, layer.call)
 
 
-def is_simple(layer: keras.layers.BatchNormalization) -> bool:
-    """Whether the kernel can do what the layer does."""
-    last = layer.axis in (-1, len(layer.input.shape) - 1)
+def normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
+    """Every BatchNormalization of a model, those of models inside it among them."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            yield layer
+        elif hasattr(layer, "layers"):
+            yield from normalizations(layer)
+
+
+def is_simple(layer: keras.layers.BatchNormalization, rank: int) -> bool:
+    """Whether the kernel can do what the layer does to inputs of that rank."""
+    last = layer.axis in (-1, rank - 1)
     more = layer.synchronized or getattr(layer, "renorm", False)
     return last and layer.scale and layer.center and not more and layer.compute_dtype != "float64"
 
@@ -33,10 +42,10 @@ def fused(layer: keras.layers.BatchNormalization, plain: Callable[..., Any]) -> 
     import tensorflow as tf
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        if not training or not layer.trainable or mask is not None:
+        rank = len(inputs.shape)
+        if not training or not layer.trainable or mask is not None or not is_simple(layer, rank):
             return plain(inputs, training=training, mask=mask)
         shape = tf.shape(inputs)
-        rank = len(inputs.shape)
         images = inputs if rank == 4 else tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])
         gamma, beta = (tf.cast(variable.value, "float32") for variable in (layer.gamma, layer.beta))
         # The variance of the kernel is that of a sample, Keras's that of all there is.

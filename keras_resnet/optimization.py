@@ -6,7 +6,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
-from keras_resnet.fused import fuse_momentum, fuse_normalization
+from keras_resnet.fused import fuse_momentum, fuse_normalization, normalizations
 from keras_resnet.recipe import Recipe
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
@@ -33,11 +33,11 @@ def executed_together(most: int, steps_per_epoch: int) -> int:
 
 def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     """The optimiser of a recipe for a training of `steps` steps."""
-    rate = learning_rate(recipe, max(1, steps // recipe.accumulate))
+    rate = learning_rate(recipe, steps)  # Keras counts every step, also those that only accumulate
     shared = {
         "global_clipnorm": recipe.clip_norm,
         "use_ema": recipe.ema > 0,
-        "ema_momentum": recipe.ema,
+        "ema_momentum": recipe.ema ** (1 / recipe.accumulate),
         "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
     }
     if recipe.optimizer == "sgd":
@@ -56,7 +56,9 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
 def learning_rate(recipe: Recipe, steps: int) -> LearningRateSchedule:
     """The schedule of a recipe for a training of `steps` steps."""
     peak, warmup = recipe.peak_learning_rate, round(recipe.warmup * steps)
-    rest = max(1, steps - warmup)
+    rest, start = max(1, steps - warmup), peak * recipe.warmup_start
+    if recipe.schedule == "cosine" and warmup and recipe.warmup_shape == "linear":
+        return CosineDecay(start, rest, warmup_target=peak, warmup_steps=warmup)
     drops = [round(share * steps) - warmup for share in recipe.milestones] if recipe.schedule == "step" else []
     after = {
         "cosine": lambda: CosineDecay(peak, rest),
@@ -65,7 +67,7 @@ def learning_rate(recipe: Recipe, steps: int) -> LearningRateSchedule:
         "step": lambda: PiecewiseConstantDecay([step - 1 for step in drops], [peak / 10**count for count in range(len(drops) + 1)]),
         "constant": lambda: PolynomialDecay(peak, rest, end_learning_rate=peak),
     }[recipe.schedule]()
-    return WarmUp(after, warmup, peak * recipe.warmup_start, peak, recipe.warmup_shape) if warmup else after
+    return WarmUp(after, warmup, start, peak, recipe.warmup_shape) if warmup else after
 
 
 def loss(recipe: Recipe, from_logits: bool) -> keras.losses.Loss:
@@ -79,10 +81,8 @@ def loss(recipe: Recipe, from_logits: bool) -> keras.losses.Loss:
 
 def synchronize_normalization(model: keras.Model) -> None:
     """Let every BatchNormalization of `model` normalise over the images of all devices. On JAX they do so anyway."""
-    if keras.backend.backend() == "jax":
-        return
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
+    if keras.backend.backend() == "tensorflow":
+        for layer in normalizations(model):
             layer.synchronized = True
 
 

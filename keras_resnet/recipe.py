@@ -31,7 +31,8 @@ class Recipe:
     accumulate: int = 1
     """Steps whose gradients are averaged before the weights change."""
     optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
-    """SGD with Nesterov momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962)."""
+    """SGD with Nesterov momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962, where the decay is part of what the trust
+    ratio scales; Keras applies it apart)."""
     learning_rate: float = 0.1
     """The highest learning rate of the schedule."""
     learning_rate_batch: int | None = None
@@ -80,7 +81,8 @@ class Recipe:
     progressive: tuple[float, ...] = ()
     """Shares of the image size to train on, each for an equal part of the training (arXiv:2104.00298); () for full size."""
     ema: float = 0.0
-    """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves."""
+    """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves.
+    Statistics of normalisation are those of the weights. In a `fit` of your own Keras puts the average in place at the end."""
     clip_norm: float | None = None
     """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
     sync_norm: bool = False
@@ -150,7 +152,9 @@ class Recipe:
             from_logits: whether it puts out logits, or probabilities.
 
         Labels are integers, or one-hot where `one_hot` says so. The precision is that of the model, `jit="auto"` is Keras's, and
-        what is done to the images is left to the caller.
+        what is done to the images is left to the caller. Of a saved model, a cosine schedule and the softmax loss are Keras's own;
+        for others import this package before it is loaded, or load it with `compile=False`. Keras does not save which weights are
+        left out of the decay.
 
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())

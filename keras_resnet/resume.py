@@ -45,6 +45,8 @@ def checkpoint_to_use(
         begun = checkpoints.newest(folder)
         if begun:
             refuse_other(begun.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
+            if begun.facts["backend"] != (backend := keras.backend.backend()):
+                raise InputError(f"the interrupted training of {str(out)!r} ran on {begun.facts['backend']}, not on {backend}")
         return begun
     if overwrite and chief:
         checkpoints.clear(folder)
@@ -84,11 +86,11 @@ class Checkpoints(keras.callbacks.Callback):
             return
         facts, arrays = begun.facts, iter(begun.arrays)
         weights.best = list(islice(arrays, facts["best_arrays"]))
+        weights.last = list(islice(arrays, facts["best_arrays"]))
         for variable in self.variables():
             variable.assign(next(arrays))
         self.sums = list(arrays) if begun.step % self.steps_per_epoch else []
         weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
-        weights.last = model.get_weights()
         watched.images, watched.seconds = facts["images"], facts["seconds"]
         watched.began -= facts["whole"]
         self.step = begun.step
@@ -128,8 +130,9 @@ class Checkpoints(keras.callbacks.Callback):
             "best_epoch": weights.epoch,
             "score": weights.score,
             "best_arrays": len(weights.best),
+            "backend": keras.backend.backend(),
         }
         state = [*self.variables(), *self.model.metrics_variables]
-        arrays = [*weights.best, *map(keras.ops.convert_to_numpy, state)]
+        arrays = [*weights.best, *weights.last, *map(keras.ops.convert_to_numpy, state)]
         if self.training.distribution.chief:
             checkpoints.write(self.folder, Checkpoint(self.step, arrays, facts))

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
 LOG = logging.getLogger("keras_resnet")
+ALONE = {  # what Keras on TensorFlow does on one device only
+    "accumulate": "it cannot accumulate there",
+    "clip_norm": "it would clip the gradient of each device by itself",
+    "steps_per_execution": "it cannot take several steps at a time there",
+}
+MOSTLY = 0.5  # share of the first weights in a moving average above which a warning is due
 
 
 def fit(
@@ -83,7 +89,7 @@ def fit(
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
-    check_trainable(spec, recipe, devices)
+    check_trainable(spec, recipe, devices, recipe.epochs * math.ceil(len(data.splits["train"]) / recipe.batch_size))
     data = replace(data, batch_size=recipe.batch_size)
     plan = identity(spec, recipe, data, seed)
     if resume and is_run(Path(out)):
@@ -142,16 +148,21 @@ class Training:
         return math.ceil(len(self.data.splits["train"]) / self.recipe.batch_size)
 
 
-def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution) -> None:
-    """InputError for what cannot be trained."""
+def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
+    """InputError for what cannot be trained, in so many steps and on those devices."""
     if spec.classifier_activation == "sigmoid":
         raise InputError(
             "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
         )
-    if recipe.accumulate > 1 and devices.replicas > 1 and devices.name != "data_parallel":
-        raise InputError(
-            f"accumulate={recipe.accumulate} needs one device: Keras cannot accumulate on {devices.replicas} of TensorFlow"
-        )
+    if spec.classifier_activation == "softmax" and recipe.loss == "binary":
+        raise InputError("loss='binary' takes each class by itself: train it with classifier_activation=none, not 'softmax'")
+    usual = Recipe()
+    for field, why in ALONE.items():
+        value = getattr(recipe, field)
+        if value != getattr(usual, field) and devices.replicas > 1 and devices.name != "data_parallel":
+            raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
+    if recipe.ema and recipe.ema**steps > MOSTLY:
+        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
 
 
 def prepare(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, devices: Distribution) -> Training:
@@ -162,7 +173,7 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, device
     with devices.alone():
         plain = build(spec)
         plain.compile(loss=loss(Recipe(), spec.classifier_activation is None), metrics=["accuracy"])
-    watched = BestAndLast(plain, data.validation, devices), Throughput(recipe.batch_size)
+    watched = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
     return Training(spec, recipe, data, seed, devices, environment(), model, *watched)
 
 

@@ -53,7 +53,8 @@ def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Reci
     for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
         if getattr(recipe, name) == "auto":
             others = {"jit": "off"} if recipe.jit == "auto" else {}
-            rates = {choice: images_per_second(spec, change(recipe, {**others, name: choice})) for choice in choices}
+            share = {**others, "batch_size": recipe.batch_size // distribution.replicas}
+            rates = {choice: images_per_second(spec, change(recipe, {**share, name: choice})) for choice in choices}
             rates = distribution.mean(rates)
             fastest = max(rates, key=rates.__getitem__)
             LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
@@ -80,6 +81,8 @@ def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
         labels = np.eye(spec.classes, dtype="float32")[labels]
 
     def step(x: Any = images, y: Any = labels) -> None:
+        if keras.backend.backend() != "tensorflow":
+            x, y = np.asarray(x), np.asarray(y)
         float(np.ravel(model.train_on_batch(x, y))[0])
 
     return step

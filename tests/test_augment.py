@@ -98,6 +98,37 @@ def test_movements_are_those_of_pillow(sign):
             assert (result[~inside & ((source < -1) | (source > 16)).any(-1)] == 128).all(), name
 
 
+def test_strengths_are_those_of_the_papers():
+    assert RANGES["randaugment"] == (math.pi / 6, 0.3, 0.45, 0.9, 4)
+    assert RANGES["trivialaugment"] == (math.pi * 3 / 4, 0.99, 32, 0.99, 2)
+
+
+@pytest.mark.parametrize(("name", "layers"), [("randaugment", 3), ("trivialaugment", 1)])
+def test_changes_are_drawn_evenly(name, layers, monkeypatch):
+    seen = []
+
+    def move(pixels, kind, signed, ranges):
+        seen.append((kind.numpy(), signed.numpy(), ranges))
+        return pixels
+
+    monkeypatch.setattr(changes, "move", move)
+    recipe = kr.Recipe(crop=0, flip=False, augment=name, magnitude=4, randaugment_layers=3)
+    augment.augment(tf.zeros([2800, 4, 4, 1], tf.uint8), tf.zeros([2800], tf.int32), recipe, draws(2800), 2)
+    assert len(seen) == layers
+    for kinds, signed, ranges in seen:
+        assert ranges is RANGES[name]
+        counts = np.bincount(kinds, minlength=14)
+        assert len(counts) == 14
+        assert 140 < counts.min() <= counts.max() < 260
+        assert np.mean(signed > 0) == pytest.approx(0.5, abs=0.05)
+        if name == "randaugment":
+            assert np.unique(abs(signed)) == pytest.approx([0.4])
+        else:
+            assert np.quantile(abs(signed), (0.1, 0.5, 0.9)) == pytest.approx([0.1, 0.5, 0.9], abs=0.04)
+    if layers > 1:
+        assert np.mean(seen[0][0] == seen[1][0]) == pytest.approx(1 / 14, abs=0.03)
+
+
 def test_every_change_occurs_and_none_is_too_strong():
     images = pictures(256)
     for name in ("randaugment", "trivialaugment"):
@@ -127,6 +158,8 @@ def test_resized_crops_are_parts_of_the_image():
     assert high.min() > 0.4
     assert high.max() == pytest.approx(1, abs=0.01)
     area, ratio = high * wide, wide / high
+    room, top = 1 - high, found[:, 0, 0, 0] / 250
+    assert np.mean((top / np.maximum(room, 1e-6))[room > 0.2]) == pytest.approx(0.5, abs=0.06)
     assert 0.2 < area.min() < 0.3
     assert area.mean() == pytest.approx(0.62, abs=0.04)
     assert ratio.min() == pytest.approx(3 / 4, abs=0.02)
@@ -134,12 +167,43 @@ def test_resized_crops_are_parts_of_the_image():
 
 
 def test_erasing():
-    images = np.zeros((400, 20, 20, 3), "uint8")
-    found = augment.erase(tf.constant(images), draws(400), 0.5).numpy()
-    shares = (found.reshape(400, 400, 3) > 0).any(-1).mean(1)
+    images = np.zeros((600, 20, 20, 3), "uint8")
+    found = augment.erase(tf.constant(images), draws(600), 0.5).numpy()
+    filled = (found > 0).any(-1)
+    shares = filled.mean((1, 2))
     assert np.mean(shares > 0) == pytest.approx(0.5, abs=0.08)
     assert 0.005 < shares[shares > 0].min() < 0.05
-    assert shares.max() < 0.4
+    assert 0.3 < shares.max() < 0.48
+    noise = found[filled]
+    assert noise.mean() == pytest.approx(127.5, abs=3)
+    assert (noise.min(), noise.max()) == (0, 255)
+    rows, columns = filled.any(2), filled.any(1)
+    ratios = (rows.sum(1) / columns.sum(1))[shares > 0.1]
+    assert ratios.min() < 0.5
+    assert ratios.max() > 2
+    middles = [np.mean(np.flatnonzero(lines)) for side in (rows, columns) for lines in side if lines.any()]
+    assert np.mean(middles) == pytest.approx(9.5, abs=1)
+    assert min(middles) < 4 < 15 < max(middles)
+
+
+def test_shares_of_mixed_images():
+    """Means and spreads of Beta(alpha, alpha), over many steps."""
+    images = tf.reshape(tf.constant([0.0, 1.0]), [2, 1, 1, 1]) * tf.ones([2, 64, 64, 1])
+
+    def shares(**fields):
+        recipe = kr.Recipe(crop=0, flip=False, **fields)
+        step = tf.function(
+            lambda seed: augment.augment(images, tf.range(2), recipe, Draws(tf.stack([seed, 0]), 2, 0, 2), 2)[1][0, 0]
+        )
+        return np.array([step(tf.constant(seed, tf.int64)) for seed in range(600)])
+
+    for alpha, spread in ((0.2, 0.423), (1.0, 0.289), (8.0, 0.121)):  # sqrt(1 / (4 (2 alpha + 1)))
+        found = shares(mixup=alpha)
+        assert found.mean() == pytest.approx(0.5, abs=0.06)
+        assert found.std() == pytest.approx(spread, abs=0.02)
+    found = shares(cutmix=200.0)  # the share is near a half; a rectangle that reaches over the edge is cut
+    assert found.min() == pytest.approx(0.5, abs=0.08)
+    assert 0.6 < found.mean() < 0.72
 
 
 @pytest.mark.parametrize(

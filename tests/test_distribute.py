@@ -1,5 +1,6 @@
 """Several devices and several processes train as one device does."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.distribute import STRATEGIES, choose
+from keras_resnet.distribute import STRATEGIES, Distribution, choose
 
 SCRIPT = Path(__file__).with_name("train_on_devices.py")
 STEPS = 10  # whose losses are compared: later, rounding has grown
@@ -140,10 +141,26 @@ def test_what_is_missing_is_named(monkeypatch):
         choose("multi_worker")
 
 
-def test_a_batch_that_cannot_be_divided_is_refused(tmp_path):
-    process = start(tmp_path / "run", devices=2, strategy="mirrored", recipe={"batch_size": 47})
-    _, errors = process.communicate(timeout=100)
-    assert "batch_size=47 cannot be divided among 2 devices" in errors
-    process = start(tmp_path / "run", devices=2, strategy="mirrored", recipe={"accumulate": 2})
-    _, errors = process.communicate(timeout=100)
-    assert "accumulate=2 needs one device" in errors
+@pytest.mark.timeout(300)
+def test_jax_without_accelerators_trains_on_one_device(tmp_path):
+    pytest.importorskip("jax", reason="JAX is not installed")
+    found = trained(tmp_path / "run", {"KERAS_BACKEND": "jax"}, devices=2, strategy="auto", recipe={"epochs": 1})
+    assert found["replicas"] == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"batch_size": 47}, "batch_size=47 cannot be divided among 2 devices"),
+        ({"accumulate": 2}, "accumulate=2 is not possible on 2 devices with Keras on TensorFlow: it cannot accumulate there"),
+        ({"clip_norm": 1.0}, "clip_norm=1.0 is not possible on 2 devices"),
+        ({"steps_per_execution": 3}, "steps_per_execution=3 is not possible on 2 devices"),
+    ],
+    ids=str,
+)
+def test_what_several_devices_cannot_do_is_refused(fields, message, digits, tmp_path):
+    devices = Distribution("mirrored", strategy=object(), replicas=2)
+    recipe = dataclasses.replace(kr.RECIPES["digits"], batch_size=48)
+    with pytest.raises(InputError, match=message):
+        kr.fit("resnet8", dataclasses.replace(recipe, **fields), digits, tmp_path / "run", strategy=devices)
+    assert not list(tmp_path.iterdir())

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError, checkpoints
+from keras_resnet import InputError, checkpoints, train
+from keras_resnet.distribute import Distribution
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=3)
 SETTINGS = {"seed": 3, "checkpoint_every": 7, "verbose": 0}
@@ -242,3 +243,28 @@ def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(digits, undistur
     assert [path.name for path in folder.iterdir()] == ["step-000000014.npz", "step-000000021.npz"]
     monkeypatch.undo()
     assert_same(kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS), undisturbed)
+
+
+def test_the_last_weights_are_kept_too(digits, tmp_path, monkeypatch):
+    """Where all epochs are done, and the run is not written."""
+    recipe = dataclasses.replace(SHORT, epochs=2, ema=0.9)
+    whole = kr.fit("resnet8", recipe, digits, tmp_path / "whole", **SETTINGS)
+
+    def fail(*arguments, **settings):
+        raise Interrupted
+
+    monkeypatch.setattr(train, "save", fail)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", recipe, digits, tmp_path / "run", **SETTINGS)
+    monkeypatch.undo()
+    assert_same(kr.fit("resnet8", recipe, digits, tmp_path / "run", resume=True, **SETTINGS), whole)
+
+
+def test_another_backend_does_not_go_on(digits, tmp_path, interrupt, monkeypatch):
+    interrupt(14)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
+    monkeypatch.setattr("keras_resnet.resume.keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras_resnet.train.choose", lambda name: Distribution())
+    with pytest.raises(InputError, match="ran on tensorflow, not on jax"):
+        kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)

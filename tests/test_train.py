@@ -214,7 +214,7 @@ def test_best_is_by_accuracy_and_then_by_loss():
     scores = [
         {"accuracy": accuracy, "loss": loss} for accuracy, loss in [(0.5, 1.0), (0.9, 0.8), (0.9, 0.5), (0.9, 0.6), (0.8, 0.1)]
     ]
-    callback = BestAndLast(Plain(), None, Distribution())
+    callback = BestAndLast(model, Plain(), None, Distribution())
     callback.set_model(model)
     for epoch in range(5):
         logs = {"loss": 1.0}
@@ -290,6 +290,26 @@ def test_what_cannot_be_trained_is_refused(digits, tmp_path):
         kr.fit(spec, SHORT, digits, tmp_path / "run", verbose=0)
     with pytest.raises(InputError, match=r"expected images from .*, received str"):
         kr.fit("resnet8", SHORT, "digits", tmp_path / "run", verbose=0)
+    spec = dataclasses.replace(spec, classifier_activation="softmax")
+    with pytest.raises(InputError, match="loss='binary' takes each class by itself"):
+        kr.fit(spec, dataclasses.replace(SHORT, loss="binary"), digits, tmp_path / "run", verbose=0)
+    with pytest.raises(InputError, match=r"progressive=\(0.1, 1.0\): images of \(8, 8, 1\) would have fewer than 4 pixels"):
+        kr.fit("resnet8", dataclasses.replace(SHORT, progressive=(0.1, 1.0)), digits, tmp_path / "run", verbose=0)
+
+
+def test_an_average_over_more_than_the_training_is_warned_of(digits, tmp_path, caplog):
+    kr.fit("resnet8", dataclasses.replace(SHORT, epochs=1, ema=0.9999), digits, tmp_path / "run", verbose=0)
+    assert "ema=0.9999 averages over more than the 41 steps of this training" in caplog.text
+
+
+def test_the_step_is_told_as_well_as_it_is_known():
+    callback = StopOnNaN(done=10)
+    callback.on_epoch_begin(0)
+    with pytest.raises(Diverged, match="the loss became nan at step 15 of epoch 1"):
+        callback.on_train_batch_end(4, {"loss": math.nan})
+    callback.set_model(SimpleNamespace(steps_per_execution=3))
+    with pytest.raises(Diverged, match="the loss became inf at one of the steps 13 to 15 of epoch 1"):
+        callback.on_train_batch_end(4, {"loss": math.inf})
 
 
 def test_probabilities_can_be_trained(digits, tmp_path):

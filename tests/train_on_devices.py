@@ -36,7 +36,7 @@ class Losses(keras.callbacks.Callback):
 
 
 devices = choose(settings.get("strategy", "auto"))
-recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=48, warmup=0, sync_norm=True)
+recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=48, warmup=0, sync_norm=True, ema=0.5)
 recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
 watch = Losses()
 fields = {"strategy": devices, "seed": 4, "watch": [watch], "verbose": 0, **settings.get("fit", {})}

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 
 class Draws:
-    """Random numbers for the images of a step: drawn for all of them, and those of images `first` to `first + count` given."""
+    """Random numbers for the images of a step: drawn for all of them, and those of images `first` to `first + count` given.
 
-    def __init__(self, seed: "Tensor", total: int, first: int, count: int) -> None:
-        self.seed, self.total, self.first, self.count, self.number = seed, total, first, count, 0
+    Those of another `kind` are others.
+    """
+
+    def __init__(self, seed: "Tensor", total: int, first: int, count: int, kind: int = 0) -> None:
+        self.seed = _tensorflow().random.experimental.stateless_fold_in(seed, kind)
+        self.total, self.first, self.count, self.number = total, first, count, 0
 
     def __call__(self, *shape: int, low: float = 0, high: float = 1, dtype: str = "float32") -> "Tensor":
         """Uniform numbers (count, *shape) from `low` up to `high`, new ones at each call."""
@@ -121,10 +125,10 @@ def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
 
 
 def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
-    """Fill a random rectangle of 2 to 33 % of an image with noise, with that probability."""
+    """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
     tf = _tensorflow()
     tall = images.shape[1] / images.shape[2]
-    area = draws(low=0.02, high=1 / 3)
+    area = draws(low=0.02, high=0.4)
     ratio = tf.exp(draws(low=math.log(0.3), high=math.log(1 / 0.3))) * tall
     height, width = tf.minimum(tf.sqrt(area / ratio), 1), tf.minimum(tf.sqrt(area * ratio), 1)
     inside = _rectangle(images, draws() * (1 - height), draws() * (1 - width), height, width)

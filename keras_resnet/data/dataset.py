@@ -24,6 +24,7 @@ BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
 HELD_OUT = 0.1  # share of the training images set aside for validation, and for test, where the source has none
 THREADS = max(2, os.cpu_count() or 1)
+SMALLEST = 4  # pixels along a side
 EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 
@@ -111,8 +112,9 @@ class Dataset:
     def training_batches(self, recipe: Recipe, *, seed: int = 0, start: int = 0, part: int = 0, parts: int = 1) -> "Batches":
         """An endless stream of full training batches, changed as `recipe` says, from step `start` on.
 
-        Epoch follows epoch without a gap: every image comes once in each run of len(train) images, in an order that is a function
-        of (seed, epoch), and none is dropped because the batch size does not divide their number. With `parts`, several machines
+        Epoch follows epoch without a gap: every image comes once in each run of len(train) images (`repeats` times, or not, where
+        the recipe has it), in an order that is a function of (seed, epoch), and none is dropped because the batch size does not
+        divide their number. With `parts`, several machines
         share each batch: this one gets part number `part`, with the same pixels as if it were alone.
         """
         tf = _tensorflow()
@@ -149,6 +151,10 @@ class Dataset:
             raise InputError(
                 f"crop={recipe.crop} is too far for images of {self.image_shape}: it must be below their height and width"
             )
+        smallest = min(self.image_shape[:-1])
+        if recipe.progressive and round(smallest * min(recipe.progressive)) < SMALLEST:
+            few = f"fewer than {SMALLEST} pixels along a side"
+            raise InputError(f"progressive={recipe.progressive}: images of {self.image_shape} would have {few}")
         if recipe.batch_size % parts:
             raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
         return recipe
@@ -174,7 +180,8 @@ class Dataset:
         labels = tf.constant(examples.labels, tf.int32)
 
         def choose(step: "Tensor", chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
-            return chosen, crop_numbers(Draws(tf.stack([seed, step]), recipe.batch_size, first, size), recipe.resized_crop or 1)
+            draws = Draws(tf.stack([seed, step]), recipe.batch_size, first, size, kind=1)
+            return chosen, crop_numbers(draws, recipe.resized_crop or 1)
 
         def read(index: "Tensor", numbers: "Tensor") -> tuple["Tensor", "Tensor"]:
             content = tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])

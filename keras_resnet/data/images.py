@@ -35,12 +35,13 @@ def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.nd
         return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
 
 
-def upright(path: str | Path) -> bytes:
+def upright(file: str | Path | io.BytesIO) -> bytes:
     """The content of the file, if TensorFlow reads it as Pillow does; otherwise it is written anew as a PNG."""
-    with Image.open(path) as image:
+    content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
+    with Image.open(io.BytesIO(content)) as image:
         simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
         if simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return Path(path).read_bytes()
+            return content
         turned = ImageOps.exif_transpose(image)
         pixels = fit_pixels(turned, turned.height, turned.width, 1 if is_grey(image) else 3)
     written = io.BytesIO()

@@ -6,7 +6,10 @@ Records are read one by one and in the order of the training, as files of a fold
 import io
 import logging
 import os
+import zipfile
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import numpy as np
 
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
 from keras_resnet.data.folder import DEFAULT_SIZE
-from keras_resnet.data.images import decode
+from keras_resnet.data.images import decode, upright
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
@@ -23,6 +26,8 @@ PREFIXES = {"train": ("train",), "validation": ("val",), "test": ("test",)}
 IMAGE_KEYS = ("image/encoded", "image")  # TensorFlow's research models, and TensorFlow Datasets
 LABEL_KEYS = ("image/class/label", "label")
 INDEX = ".keras-resnet-index.npz"
+COLUMNS = ("shard", "offset", "length", "labels", "image_key")
+UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 HEADER, FOOTER = 12, 4  # bytes around a record: its length and a checksum before it, a checksum behind it
 
 
@@ -67,10 +72,10 @@ def dataset_of(
 
 def _split(table: dict[str, np.ndarray], first: int, shape: tuple[int, int, int]) -> Split:
     def encoded(index: Any) -> bytes:
-        return _image(table, int(index))
+        return upright(io.BytesIO(_image(table, int(index))))
 
     def take(indices: np.ndarray) -> np.ndarray:
-        return np.stack([decode(io.BytesIO(encoded(index)), shape) for index in indices])
+        return np.stack([decode(io.BytesIO(_image(table, int(index))), shape) for index in indices])
 
     return Split(take, (table["labels"] - first).astype(np.int32), encoded)
 
@@ -88,17 +93,18 @@ def table_of(files: list[Path], folder: Path, name: str) -> dict[str, np.ndarray
     """Where the records of `files` are, and their labels: from the index in the folder, or by reading all of them once."""
     stamps = np.array([f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files])
     kept = folder / f".{name}{INDEX}"
-    if kept.is_file():
-        with np.load(kept, allow_pickle=False) as content:
-            table = dict(content)
-        if np.array_equal(table.pop("stamps"), stamps):
-            return {**table, "files": np.array([str(path) for path in files])}
+    here = np.array([str(path) for path in files])
+    with suppress(*UNREADABLE), np.load(kept, allow_pickle=False) as content:
+        if np.array_equal(content["stamps"], stamps):
+            return {**{column: content[column] for column in COLUMNS}, "files": here}
     table = _read(files)
-    if os.access(folder, os.W_OK):
-        partial = kept.with_suffix(f".{os.getpid()}.npz")
+    partial = kept.with_suffix(f".{os.getpid()}.npz")
+    try:
         np.savez(partial, **{"stamps": stamps, **table})  # type: ignore[arg-type]
         os.replace(partial, kept)
-    return {**table, "files": np.array([str(path) for path in files])}
+    except OSError:  # not ours to write in, or full: the index is made anew next time
+        partial.unlink(missing_ok=True)
+    return {**table, "files": here}
 
 
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
