@@ -92,11 +92,13 @@ def test_repeated_augmentation_takes_each_image_several_times():
 
 
 def test_sizes_progress():
-    data = numbered(10)
+    split = Split.of(np.zeros((10, 8, 12, 1), np.uint8), np.zeros(10, np.int32))
+    data = Dataset({"train": split}, ["a"], (8, 12, 1))
     recipe = plain(5, epochs=3, progressive=(0.5, 1.0))
     sizes = [images.shape[1:3] for images, _ in data.training_batches(recipe).take(6)]
-    height, width = data.image_shape[:2]
-    assert sizes == [(max(1, height // 2), max(1, width // 2))] * 3 + [(height, width)] * 3
+    assert sizes == [(4, 6)] * 3 + [(8, 12)] * 3
+    with pytest.raises(InputError, match="would have fewer than 4 pixels along a side"):
+        data.training_batches(plain(5, progressive=(0.3, 1.0)))
 
 
 def test_the_end_of_a_stream_is_not_waited_for():
