@@ -135,8 +135,9 @@ def _automatic(backend: str) -> str:
             return "tpu"
         return "mirrored" if len(tf.config.list_physical_devices("GPU")) > 1 else "one"
     if backend == "jax":
-        accelerators = [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
-        if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES") or len(accelerators) > 1:
+        if os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES"):  # before JAX is asked for anything
+            return "data_parallel"
+        if len([device for device in keras.distribution.list_devices() if not device.startswith("cpu")]) > 1:
             return "data_parallel"
     return "one"
 
