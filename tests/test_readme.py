@@ -35,7 +35,6 @@ def folder(tmp_path_factory, digits):
 COMMANDS = [INSTALL.sub("", line) for block in blocks("sh") for line in block.splitlines()]
 
 
-@pytest.mark.xdist_group("readme")  # each works on what those before it left
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "pytest"])
 def test_shell(command, folder):
     program, *arguments = shlex.split(command)
