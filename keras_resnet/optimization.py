@@ -6,7 +6,7 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
-from keras_resnet.fused import fuse_momentum, fuse_normalization, normalizations
+from keras_resnet.fused import fuse, fuse_momentum, normalizations
 from keras_resnet.recipe import Recipe
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
@@ -16,7 +16,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     """`Recipe.compile`."""
     if recipe.sync_norm:
         synchronize_normalization(model)
-    fuse_normalization(model)
+    fuse(model)
     model.compile(
         optimizer(recipe, recipe.epochs * steps_per_epoch),
         loss(recipe, from_logits),
@@ -44,12 +44,13 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
         # Keras decays weights apart from the gradient. The papers' L2 penalty passes through the momentum, which
         # multiplies it by 1 / (1 - momentum) in the long run.
         decay = recipe.weight_decay / (1 - recipe.momentum)
-        result = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay, **shared)
+        result = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay or None, **shared)
         fuse_momentum(result)
     else:
         make = {"adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}[recipe.optimizer]
-        result = make(rate, weight_decay=recipe.weight_decay, **shared)
-    result.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
+        result = make(rate, weight_decay=recipe.weight_decay or None, **shared)
+    if recipe.weight_decay:
+        result.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
     return result
 
 

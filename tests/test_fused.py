@@ -1,4 +1,4 @@
-"""Fused batch normalisation: the same training, in one operation."""
+"""Fused operations: the same training, in fewer of them."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet as kr
-from keras_resnet.fused import fuse_momentum, fuse_normalization, graphs_as_written
+from keras_resnet.fused import fuse, fuse_momentum, graphs_as_written
 
 SMALL = {"depths": (2, 1), "widths": (8, 16), "stem_width": 8, "classes": 3, "activation": "tanh"}
 LABELS = np.arange(6) % 3
@@ -16,7 +16,7 @@ def trained(shape, *, fused, steps=3, freeze=None, jit_compile=False, **fields):
     keras.utils.set_random_seed(0)
     model = kr.build("resnet20", input_shape=shape, shortcut="projection", **SMALL | fields)
     if fused:
-        fuse_normalization(model)
+        fuse(model)
     if freeze:
         model.get_layer(freeze).trainable = False
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -36,6 +36,9 @@ def trained(shape, *, fused, steps=3, freeze=None, jit_compile=False, **fields):
         ((8, 8, 1), {"activation_order": "full_preactivation"}),
         ((8, 8, 1), {"freeze": "stage1_block1_norm1"}),
         ((8, 8, 1), {"jit_compile": True}),
+        ((8, 8, 1), {"block": "bottleneck"}),
+        ((None, None, 1), {"block": "bottleneck", "squeeze": 4}),
+        ((8, 8, 1), {"block": "bottleneck", "groups": 2}),
     ],
     ids=str,
 )
@@ -58,6 +61,16 @@ def test_the_kernel_is_in_the_training_step_and_nowhere_else():
     norms = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in model.layers)
     assert operations(True).count("FusedBatchNormV3") == norms
     assert "FusedBatchNormV3" not in operations(False)
+
+
+def test_pointwise_convolutions_are_products_of_matrices():
+    model, _ = trained((8, 8, 1), fused=True, block="bottleneck")
+    graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((6, 8, 8, 1))).graph
+    types = [operation.type for operation in graph.get_operations()]
+    sizes = [(layer.kernel_size, layer.strides) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    pointwise = sizes.count(((1, 1), (1, 1)))
+    assert types.count("MatMul") == pointwise + 1  # the classifier
+    assert types.count("Conv2D") == len(sizes) - pointwise
 
 
 def test_file_is_that_of_a_plain_model(tmp_path):
@@ -83,7 +96,7 @@ def test_one_example_and_one_pixel():
     """The variance of a sample of one is not defined; that of all there is, which Keras keeps, is zero."""
     image = keras.Input((1, 1, 2))
     model = keras.Model(image, keras.layers.BatchNormalization(momentum=0.5)(image))
-    fuse_normalization(model)
+    fuse(model)
     model(np.ones((1, 1, 1, 2)), training=True)
     np.testing.assert_allclose(model.layers[1].moving_mean, [0.5, 0.5])
     np.testing.assert_allclose(model.layers[1].moving_variance, [0.5, 0.5])
