@@ -15,7 +15,6 @@ from keras_resnet.recipe import Recipe
 if TYPE_CHECKING:
     from keras_resnet.data import Dataset
 
-NEEDS = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 PICTURES = 16  # of training images, as the network sees them
 
 
@@ -26,11 +25,11 @@ def watch(names: list[str], *, out: Path, recipe: Recipe, data: "Dataset", seed:
     """
     made = []
     for name in names:
-        if name not in NEEDS:
-            raise unknown("place to watch", name, NEEDS)
-        if find_spec(NEEDS[name]) is None:
-            raise InputError(f"{name!r} is not installed here: pip install {NEEDS[name]}")
-        made += {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}[name](out, recipe, data, seed)
+        if name not in PLACES:
+            raise unknown("place to watch", name, PLACES)
+        if find_spec(name) is None:
+            raise InputError(f"{name!r} is not installed here: pip install {name}")
+        made += PLACES[name](out, recipe, data, seed)
     return made
 
 
@@ -55,6 +54,9 @@ def mlflow(out: Path, recipe: Recipe, data: "Dataset", seed: int) -> list[keras.
         flow.start_run(run_name=out.name)
     flow.log_params({**asdict(recipe), "seed": seed, **data.origin})
     return [import_module("mlflow.keras").MlflowCallback()]
+
+
+PLACES = {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}  # each named as the package that it needs
 
 
 class Pictures(keras.callbacks.Callback):
