@@ -6,8 +6,6 @@ A checkpoint is one file that appears whole, and the one before it stays. What g
 import json
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.atomic import flush, lock
+from keras_resnet.atomic import UNREADABLE, flush, lock
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
 KEPT = 2
 HISTORY = "history.csv"  # of the epochs so far, to look at
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

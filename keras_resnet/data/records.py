@@ -6,8 +6,6 @@ Records are read one by one and in the order of the training, as files of a fold
 import io
 import logging
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
 from keras_resnet.data.folder import DEFAULT_SIZE
 from keras_resnet.data.images import decode, upright
@@ -27,7 +26,6 @@ IMAGE_KEYS = ("image/encoded", "image")  # TensorFlow's research models, and Ten
 LABEL_KEYS = ("image/class/label", "label")
 INDEX = ".keras-resnet-index.npz"
 COLUMNS = ("shard", "offset", "length", "labels", "image_key")
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
 HEADER, FOOTER = 12, 4  # bytes around a record: its length and a checksum before it, a checksum behind it
 
 
