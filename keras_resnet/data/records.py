@@ -21,7 +21,7 @@ from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
 PATTERN = "*tfrecord*"
-PREFIXES = {"train": ("train",), "validation": ("val",), "test": ("test",)}
+PREFIXES = {"train": "train", "validation": "val", "test": "test"}
 IMAGE_KEYS = ("image/encoded", "image")  # TensorFlow's research models, and TensorFlow Datasets
 LABEL_KEYS = ("image/class/label", "label")
 INDEX = ".keras-resnet-index.npz"
@@ -43,9 +43,7 @@ def from_records(
     index of the records is kept in the folder if one may write there. InputError if a file is damaged or an example lacks a key.
     """
     folder = Path(folder)
-    parts = {
-        name: [path for prefix in prefixes for path in sorted(folder.glob(prefix + PATTERN))] for name, prefixes in PREFIXES.items()
-    }
+    parts = {name: sorted(folder.glob(prefix + PATTERN)) for name, prefix in PREFIXES.items()}
     parts = {name: files for name, files in parts.items() if files}
     if "train" not in parts:
         raise InputError(f"{str(folder)!r} has no TFRecord files named train*; found {_some(folder)}")
