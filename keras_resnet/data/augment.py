@@ -7,6 +7,7 @@ however many devices the step is divided among. Only MixUp and CutMix pair image
 import math
 from typing import TYPE_CHECKING, Any
 
+from keras_resnet.data import lazy as tf
 from keras_resnet.data.changes import RANGES, change
 from keras_resnet.recipe import Recipe
 
@@ -21,18 +22,18 @@ class Draws:
     """
 
     def __init__(self, seed: "Tensor", total: int, first: int, count: int, kind: int = 0) -> None:
-        self.seed = _tensorflow().random.experimental.stateless_fold_in(seed, kind)
+        self.seed = tf.random.experimental.stateless_fold_in(seed, kind)
         self.total, self.first, self.count, self.number = total, first, count, 0
 
     def __call__(self, *shape: int, low: float = 0, high: float = 1, dtype: str = "float32") -> "Tensor":
         """Uniform numbers (count, *shape) from `low` up to `high`, new ones at each call."""
-        drawn = _tensorflow().random.stateless_uniform([self.total, *shape], self.next_seed(), low, high, dtype)
+        drawn = tf.random.stateless_uniform([self.total, *shape], self.next_seed(), low, high, dtype)
         return drawn[self.first : self.first + self.count]
 
     def next_seed(self) -> "Tensor":
         """A seed that no other draw has."""
         self.number += 1
-        return _tensorflow().random.experimental.stateless_fold_in(self.seed, self.number)
+        return tf.random.experimental.stateless_fold_in(self.seed, self.number)
 
 
 def augment(images: "Tensor", labels: "Tensor", recipe: Recipe, draws: Draws, classes: int) -> tuple["Tensor", "Tensor"]:
@@ -40,7 +41,6 @@ def augment(images: "Tensor", labels: "Tensor", recipe: Recipe, draws: Draws, cl
 
     Labels become (batch, classes) where `Recipe.one_hot` says so.
     """
-    tf = _tensorflow()
     if recipe.crop or recipe.flip:
         images = shift_and_flip(images, draws, recipe.crop, recipe.flip)
     if recipe.resized_crop:
@@ -64,7 +64,6 @@ def shift_and_flip(images: "Tensor", draws: Draws, shift: int, flip: bool) -> "T
 
     All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
     """
-    tf = _tensorflow()
     height, width = images.shape[1], images.shape[2]
     moved = draws(2, low=-shift, high=shift + 1, dtype="int32")
     rows = _mirrored_at_edges(tf.range(height) + moved[:, :1], height)
@@ -76,7 +75,6 @@ def shift_and_flip(images: "Tensor", draws: Draws, shift: int, flip: bool) -> "T
 
 def resized_crop(images: "Tensor", draws: Draws, smallest: float) -> "Tensor":
     """A random part of each image, at least `smallest` of its area, scaled back to the size of the image."""
-    tf = _tensorflow()
     top, left, height, width = tf.unstack(crop_boxes(crop_numbers(draws, smallest), images.shape[1] / images.shape[2]), axis=1)
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
     cut = tf.image.crop_and_resize(tf.cast(images, "float32"), boxes, tf.range(images.shape[0]), images.shape[1:3])
@@ -85,13 +83,11 @@ def resized_crop(images: "Tensor", draws: Draws, smallest: float) -> "Tensor":
 
 def crop_numbers(draws: Draws, smallest: float) -> "Tensor":
     """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4)."""
-    tf = _tensorflow()
     return tf.stack([draws(low=smallest), draws(low=math.log(3 / 4), high=math.log(4 / 3)), draws(), draws()], axis=1)
 
 
 def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
     """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide."""
-    tf = _tensorflow()
     area, aspect, down, right = tf.unstack(numbers, axis=-1)
     ratio = tf.exp(aspect) * tall  # width to height, in shares of the sides
     height, width = tf.minimum(tf.sqrt(area / ratio), 1), tf.minimum(tf.sqrt(area * ratio), 1)
@@ -100,7 +96,6 @@ def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
 
 def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
     """A part of a JPEG, the rest of which is never decoded, at `shape`."""
-    tf = _tensorflow()
     size = tf.cast(tf.image.extract_jpeg_shape(content)[:2], "float32")
     box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
     window = tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
@@ -110,7 +105,6 @@ def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -
 
 def decoded_whole(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
     """The same part of an image in another format."""
-    tf = _tensorflow()
     image = tf.io.decode_image(content, channels=shape[-1], expand_animations=False)
     size = tf.cast(tf.shape(image)[:2], "float32")
     box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
@@ -119,14 +113,12 @@ def decoded_whole(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) 
 
 
 def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
-    tf = _tensorflow()
     exact = tf.image.resize(image, shape[:2], antialias=True)
     return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), "uint8"), shape)
 
 
 def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
     """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
-    tf = _tensorflow()
     tall = images.shape[1] / images.shape[2]
     area = draws(low=0.02, high=0.4)
     ratio = tf.exp(draws(low=math.log(0.3), high=math.log(1 / 0.3))) * tall
@@ -139,7 +131,6 @@ def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
 
 def mix(images: "Tensor", labels: "Tensor", draws: Draws, recipe: Recipe) -> tuple["Tensor", "Tensor"]:
     """MixUp or CutMix of every image with another one of the batch; with both in the recipe, a coin decides for the step."""
-    tf = _tensorflow()
     images = tf.cast(images, "float32")
     partners, others = tf.reverse(images, [0]), tf.reverse(labels, [0])
     coin = tf.random.stateless_uniform([], draws.next_seed()) < 0.5 if recipe.mixup and recipe.cutmix else bool(recipe.cutmix)
@@ -161,14 +152,12 @@ def mix(images: "Tensor", labels: "Tensor", draws: Draws, recipe: Recipe) -> tup
 
 
 def _beta(seed: "Tensor", alpha: float) -> "Tensor":
-    tf = _tensorflow()
     one, other = tf.unstack(tf.random.stateless_gamma([2], seed, alpha))
     return one / tf.maximum(one + other, 1e-20)
 
 
 def _rectangle(images: "Tensor", top: "Tensor", left: "Tensor", height: "Tensor", width: "Tensor") -> "Tensor":
     """Whether a pixel is inside a rectangle, given in shares of the sides: (batch or 1, height, width, 1)."""
-    tf = _tensorflow()
 
     def along(start: "Tensor", length: "Tensor", side: int) -> "Tensor":
         middles = (tf.range(side, dtype="float32") + 0.5) / side
@@ -180,7 +169,6 @@ def _rectangle(images: "Tensor", top: "Tensor", left: "Tensor", height: "Tensor"
 
 def _like(images: "Tensor", exact: "Tensor") -> "Tensor":
     """Exact pixels as `images` has them."""
-    tf = _tensorflow()
     return exact if images.dtype == tf.float32 else tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), images.dtype)
 
 
@@ -188,9 +176,3 @@ def _mirrored_at_edges(index: "Tensor", size: int) -> "Tensor":
     """Indices that reach over an edge of 0..size-1, reflected back."""
     last = size - 1
     return last - abs(last - abs(index))
-
-
-def _tensorflow() -> Any:
-    import tensorflow
-
-    return tensorflow

@@ -5,7 +5,9 @@ sharpness one blend: what an image does not take is the identity.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+from keras_resnet.data import lazy as tf
 
 if TYPE_CHECKING:
     from tensorflow import Tensor
@@ -54,7 +56,6 @@ CHANGES = (
 
 def change(images: "Tensor", draws: "Draws", ranges: Ranges, strength: "Tensor") -> "Tensor":
     """One of `CHANGES` for each image, of a strength (batch,) from 0 to 1."""
-    tf = _tensorflow()
     kind = draws(low=0, high=len(CHANGES), dtype="int32")
     signed = strength * tf.where(draws() < 0.5, -1.0, 1.0)
     pixels = tf.cast(tf.clip_by_value(tf.round(tf.cast(images, "float32")), 0, 255), "uint8")
@@ -65,7 +66,6 @@ def change(images: "Tensor", draws: "Draws", ranges: Ranges, strength: "Tensor")
 
 def move(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
     """Turn, shear or shift the images whose change it is, about their centre."""
-    tf = _tensorflow()
     height, width = pixels.shape[1], pixels.shape[2]
 
     def amount(name: str, most: float) -> "Tensor":
@@ -98,7 +98,6 @@ def move(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> 
 
 def map_values(pixels: "Tensor", kind: "Tensor", strength: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
     """Every change that gives each value of a channel another: one table of 256 values per image and channel, one look-up."""
-    tf = _tensorflow()
     batch, height, width, channels = pixels.shape
     values = tf.range(256.0)[None, None]  # (1, 1, 256)
     flat = tf.cast(tf.reshape(tf.transpose(pixels, [0, 3, 1, 2]), [batch * channels, height * width]), "int32")
@@ -124,7 +123,6 @@ def map_values(pixels: "Tensor", kind: "Tensor", strength: "Tensor", signed: "Te
 
 def blend(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
     """Colour and sharpness: further from the grey or blurred image, or nearer to it. Pixels as float32, 0 to 255."""
-    tf = _tensorflow()
     exact = tf.cast(pixels, "float32")
     kernel = tf.constant([1, 1, 1, 1, 5, 1, 1, 1, 1], "float32", [3, 3, 1, 1]) / 13
     blurred = tf.nn.depthwise_conv2d(exact, tf.tile(kernel, [1, 1, exact.shape[-1], 1]), [1, 1, 1, 1], "SAME")
@@ -138,7 +136,6 @@ def blend(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) ->
 
 def _grey(pixels: "Tensor") -> "Tensor":
     """(batch, height, width, 1): luma of colour images, grey ones as they are."""
-    tf = _tensorflow()
     exact = tf.cast(pixels, "float32")
     if pixels.shape[-1] != 3:
         return tf.reduce_mean(exact, axis=-1, keepdims=True)
@@ -147,7 +144,6 @@ def _grey(pixels: "Tensor") -> "Tensor":
 
 def _stretched(values: "Tensor", counts: "Tensor") -> "Tensor":
     """Tables that bring the lowest value there is to 0 and the highest to 255."""
-    tf = _tensorflow()
     there = counts > 0
     low = tf.reduce_min(tf.where(there, values, 255.0), axis=-1, keepdims=True)
     high = tf.reduce_max(tf.where(there, values, 0.0), axis=-1, keepdims=True)
@@ -156,15 +152,8 @@ def _stretched(values: "Tensor", counts: "Tensor") -> "Tensor":
 
 def _equalized(values: "Tensor", counts: "Tensor") -> "Tensor":
     """Tables that spread the values that there are evenly."""
-    tf = _tensorflow()
     last = tf.reduce_max(tf.where(counts > 0, tf.range(256), 0), axis=-1, keepdims=True)
     of_last = tf.gather(counts, last, axis=-1, batch_dims=2)
     step = (tf.reduce_sum(counts, axis=-1, keepdims=True) - of_last) // 255
     spread = (tf.cumsum(counts, axis=-1, exclusive=True) + step // 2) // tf.maximum(step, 1)
     return tf.where(step > 0, tf.cast(spread, "float32"), values)
-
-
-def _tensorflow() -> Any:
-    import tensorflow
-
-    return tensorflow

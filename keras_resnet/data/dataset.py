@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnet.data import lazy as tf
 from keras_resnet.data.augment import Draws, augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipe import Recipe
@@ -85,7 +86,7 @@ class Dataset:
     def train(self) -> "Batches":
         """One pass over the training images, in a new order each time, without augmentation."""
         indices = np.arange(len(self.splits["train"]))
-        return self._batched("train", _tensorflow().data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
+        return self._batched("train", tf.data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
 
     @property
     def validation(self) -> "Batches":
@@ -99,7 +100,7 @@ class Dataset:
 
     def batches(self, split: str) -> "Batches":
         """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
-        return self._batched(split, _tensorflow().data.Dataset.range(len(self.examples(split))))
+        return self._batched(split, tf.data.Dataset.range(len(self.examples(split))))
 
     def examples(self, split: str) -> Split:
         """The split of that name, or all of them together for "all". InputError if there is no such split."""
@@ -117,7 +118,6 @@ class Dataset:
         divide their number. With `parts`, several machines
         share each batch: this one gets part number `part`, with the same pixels as if it were alone.
         """
-        tf = _tensorflow()
         recipe, count = self.check(recipe, parts), len(self.splits["train"])
         size = recipe.batch_size // parts
         steps = recipe.epochs * math.ceil(count / recipe.batch_size)
@@ -163,7 +163,6 @@ class Dataset:
         """Images of the size that step number `step` of `steps` trains on: `shares` of the full one, each for an equal part."""
         if not shares:
             return images
-        tf = _tensorflow()
         sides = [[max(1, round(side * share)) for side in self.image_shape[:-1]] for share in shares]
         side = tf.gather(sides, tf.minimum(step * len(shares) // steps, len(shares) - 1))
         return tf.image.resize(images, side, antialias=True)
@@ -175,7 +174,6 @@ class Dataset:
 
     def _cropped(self, indices: "Batches", recipe: Recipe, seed: "Tensor", first: int) -> "Batches":
         """Batches of (images, labels), each image a random part of its JPEG, which alone is decoded."""
-        tf = _tensorflow()
         examples, size = self.splits["train"], indices.element_spec[1].shape[0]
         labels = tf.constant(examples.labels, tf.int32)
 
@@ -200,7 +198,6 @@ class Dataset:
 
     def _fetched(self, split: str, indices: "Batches", batch_size: int | None = None) -> "Batches":
         """Batches of indices to batches of (images, labels)."""
-        tf = _tensorflow()
         examples = self.examples(split)
         labels = tf.constant(examples.labels, tf.int32)
 
@@ -217,7 +214,7 @@ def prompt(batches: "Batches") -> "Batches":
     The thread that tunes a stream sleeps for longer and longer, up to a minute, and the end of `fit` and of `evaluate` waits for
     it to wake. What it would tune is fixed here.
     """
-    options = _tensorflow().data.Options()
+    options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
 
@@ -243,9 +240,3 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
         if not len(splits[name]):
             raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")
     return {name: splits[name] for name in SPLITS}
-
-
-def _tensorflow() -> Any:
-    import tensorflow
-
-    return tensorflow
