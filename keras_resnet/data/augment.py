@@ -81,9 +81,14 @@ def resized_crop(images: "Tensor", draws: Draws, smallest: float) -> "Tensor":
     return _like(images, cut)
 
 
-def crop_numbers(draws: Draws, smallest: float) -> "Tensor":
-    """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4)."""
-    return tf.stack([draws(low=smallest), draws(low=math.log(3 / 4), high=math.log(4 / 3)), draws(), draws()], axis=1)
+def crop_numbers(draws: Draws, smallest: float, largest: float = 1, narrowest: float = 3 / 4) -> "Tensor":
+    """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4).
+
+    The share is from `smallest` to `largest`, the aspect, width to height, from `narrowest` to its inverse.
+    """
+    area = draws(low=smallest, high=largest)
+    aspect = draws(low=math.log(narrowest), high=math.log(1 / narrowest))
+    return tf.stack([area, aspect, draws(), draws()], axis=1)
 
 
 def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
@@ -119,11 +124,8 @@ def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
 
 def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
     """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
-    tall = images.shape[1] / images.shape[2]
-    area = draws(low=0.02, high=0.4)
-    ratio = tf.exp(draws(low=math.log(0.3), high=math.log(1 / 0.3))) * tall
-    height, width = tf.minimum(tf.sqrt(area / ratio), 1), tf.minimum(tf.sqrt(area * ratio), 1)
-    inside = _rectangle(images, draws() * (1 - height), draws() * (1 - width), height, width)
+    boxes = crop_boxes(crop_numbers(draws, 0.02, 0.4, narrowest=0.3), images.shape[1] / images.shape[2])
+    inside = _rectangle(images, *tf.unstack(boxes, axis=1))
     chosen = inside & (draws() < probability)[:, None, None, None]
     noise = _like(images, draws(*images.shape[1:], high=255))
     return tf.where(chosen, noise, images)
