@@ -101,9 +101,7 @@ def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
 
 def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
     """A part of a JPEG, the rest of which is never decoded, at `shape`."""
-    size = tf.cast(tf.image.extract_jpeg_shape(content)[:2], "float32")
-    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
-    window = tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
+    window = _window(numbers, tf.image.extract_jpeg_shape(content)[:2])
     part = tf.image.decode_and_crop_jpeg(content, window, channels=shape[-1])
     return _fitted(part, shape)
 
@@ -111,10 +109,15 @@ def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -
 def decoded_whole(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
     """The same part of an image in another format."""
     image = tf.io.decode_image(content, channels=shape[-1], expand_animations=False)
-    size = tf.cast(tf.shape(image)[:2], "float32")
-    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
-    top, left, height, width = tf.unstack(tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1]))
+    top, left, height, width = tf.unstack(_window(numbers, tf.shape(image)[:2]))
     return _fitted(image[top : top + height, left : left + width], shape)
+
+
+def _window(numbers: "Tensor", size: "Tensor") -> "Tensor":
+    """Top, left, height and width, in whole pixels, of a part of an image of that height and width."""
+    size = tf.cast(size, "float32")
+    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
+    return tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
 
 
 def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
