@@ -4,7 +4,6 @@ The images come as an argument and the model is plain Keras, so this also runs o
 """
 
 import logging
-import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -89,7 +88,7 @@ def fit(
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
-    check_trainable(spec, recipe, devices, recipe.epochs * math.ceil(len(data.splits["train"]) / recipe.batch_size))
+    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     data = replace(data, batch_size=recipe.batch_size)
     plan = identity(spec, recipe, data, seed)
     if resume and is_run(Path(out)):
@@ -145,7 +144,7 @@ class Training:
     @property
     def steps_per_epoch(self) -> int:
         """Steps after which every training image has been seen once."""
-        return math.ceil(len(self.data.splits["train"]) / self.recipe.batch_size)
+        return self.data.steps_per_epoch(self.recipe.batch_size)
 
 
 def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
@@ -169,7 +168,7 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, device
     """Everything that a training needs, before its first step."""
     keras.utils.set_random_seed(seed)
     with devices.scope():
-        model = training_model(spec, recipe, math.ceil(len(data.splits["train"]) / recipe.batch_size))
+        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size))
     with devices.alone():
         plain = build(spec)
         plain.compile(loss=loss(Recipe(), spec.classifier_activation is None), metrics=["accuracy"])

@@ -110,6 +110,10 @@ class Dataset:
             raise unknown("split", split, [*self.splits, "all"])
         return self.splits[split]
 
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """Batches of that size after which every training image has been seen once."""
+        return math.ceil(len(self.splits["train"]) / batch_size)
+
     def training_batches(self, recipe: Recipe, *, seed: int = 0, start: int = 0, part: int = 0, parts: int = 1) -> "Batches":
         """An endless stream of full training batches, changed as `recipe` says, from step `start` on.
 
@@ -120,7 +124,7 @@ class Dataset:
         """
         recipe, count = self.check(recipe, parts), len(self.splits["train"])
         size = recipe.batch_size // parts
-        steps = recipe.epochs * math.ceil(count / recipe.batch_size)
+        steps = recipe.epochs * self.steps_per_epoch(recipe.batch_size)
         last_seed = tf.constant(seed, tf.int64)
 
         def order(epoch: int) -> np.ndarray:
