@@ -119,13 +119,13 @@ class Dataset:
 
         Epoch follows epoch without a gap: every image comes once in each run of len(train) images (`repeats` times, or not, where
         the recipe has it), in an order that is a function of (seed, epoch), and none is dropped because the batch size does not
-        divide their number. With `parts`, several machines
-        share each batch: this one gets part number `part`, with the same pixels as if it were alone.
+        divide their number. With `parts`, several machines share each batch: this one gets part number `part`, with the same
+        pixels as if it were alone.
         """
         recipe, count = self.check(recipe, parts), len(self.splits["train"])
         size = recipe.batch_size // parts
         steps = recipe.epochs * self.steps_per_epoch(recipe.batch_size)
-        last_seed = tf.constant(seed, tf.int64)
+        seed_tensor = tf.constant(seed, tf.int64)
 
         def order(epoch: int) -> np.ndarray:
             order = np.random.default_rng((seed, int(epoch))).permutation(count)
@@ -135,7 +135,7 @@ class Dataset:
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
 
         def prepare(step: "Tensor", batch: tuple["Tensor", "Tensor"]) -> tuple["Tensor", "Tensor"]:
-            draws = Draws(tf.stack([last_seed, step]), recipe.batch_size, part * size, size)
+            draws = Draws(tf.stack([seed_tensor, step]), recipe.batch_size, part * size, size)
             images, labels = augment(*batch, recipe, draws, len(self.class_names))
             return self.resized(images, recipe.progressive, step, steps), labels
 
@@ -143,7 +143,7 @@ class Dataset:
         indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen)
         indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda whole: whole[part * size : (part + 1) * size])
         if recipe.resized_crop and self.splits["train"].encoded:
-            batches = self._cropped(indices.enumerate(start), recipe, last_seed, part * size).enumerate(start)
+            batches = self._cropped(indices.enumerate(start), recipe, seed_tensor, part * size).enumerate(start)
             recipe = replace(recipe, resized_crop=None)
         else:
             batches = self._fetched("train", indices, size).enumerate(start)
