@@ -111,12 +111,9 @@ def fit(
             except Diverged as error:
                 if not devices.chief:
                     raise
-                if not training.weights.epoch:
-                    checkpoints.clear(folder)
-                    raise Diverged(f"{error}; nothing was learned before that: try a lower learning_rate") from None
-                kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
+                outcome = keep_diverged(training, out, str(error))
                 checkpoints.clear(folder)
-                raise Diverged(f"{error}; the weights up to then are kept in {str(kept.path)!r}") from None
+                raise Diverged(f"{error}; {outcome}") from None
             run = save(training, out, overwrite=overwrite) if devices.chief else Run(out)
         if devices.chief:
             checkpoints.clear(folder)
@@ -219,6 +216,14 @@ def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: s
     """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
     may_replace = is_run if overwrite else lambda path: False
     return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
+
+
+def keep_diverged(training: Training, out: Path, why: str) -> str:
+    """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns what to tell about them."""
+    if not training.weights.epoch:
+        return "nothing was learned before that: try a lower learning_rate"
+    kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
+    return f"the weights up to then are kept in {str(kept.path)!r}"
 
 
 def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
