@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -122,21 +123,18 @@ class Throughput(keras.callbacks.Callback):
 
 
 class TimeLeft(keras.callbacks.Callback):
-    """Adds to the logs, and so to the progress bar, the minutes that are left: behind all that keep the logs."""
+    """Adds to the logs, and so to the progress bar, the minutes that are left: behind all that keep the logs.
 
-    def __init__(self, step: int, steps: int) -> None:
+    `step` says how many of all `steps` of the training are made.
+    """
+
+    def __init__(self, step: Callable[[], int], steps: int) -> None:
         super().__init__()
         self.step, self.steps = step, steps
-        """Of the whole training, those made so far, and all."""
         self.first: tuple[int, float] | None = None
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self.begin = self.step
-
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.step = self.begin + batch + 1
-        if self.first is None:
-            self.first = self.step, time.perf_counter()  # the first step compiles
+        self.first = self.first or (self.step(), time.perf_counter())  # the first step compiles
         self.tell(logs)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -144,6 +142,7 @@ class TimeLeft(keras.callbacks.Callback):
 
     def tell(self, logs: Any) -> None:
         """Add the estimate, once there is one."""
-        step, moment = self.first or (self.step, 0.0)
-        if self.step > step:
-            logs["minutes_left"] = (time.perf_counter() - moment) / (self.step - step) * (self.steps - self.step) / 60
+        now = self.step()
+        step, moment = self.first or (now, 0.0)
+        if now > step:
+            logs["minutes_left"] = (time.perf_counter() - moment) / (now - step) * (self.steps - now) / 60

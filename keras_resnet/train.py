@@ -179,7 +179,7 @@ def run_epochs(
     """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
     saver.restore(begun)
-    left = TimeLeft(saver.step, recipe.epochs * each)
+    left = TimeLeft(lambda: saver.step, recipe.epochs * each)
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.

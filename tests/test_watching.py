@@ -100,10 +100,11 @@ def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
 def test_time_left_is_extrapolated_from_the_steps_made(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    left = TimeLeft(step=10, steps=130)  # continued after ten steps
-    left.on_epoch_begin(0)
+    made = 10  # continued after ten steps
+    left = TimeLeft(lambda: made, steps=130)
     logs = {}
     for batch in range(21):
+        made += 1
         left.on_train_batch_end(batch, logs)
         now[0] += 3
     # 20 steps behind the first one took 60 seconds; 99 are to come.
