@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.data import lazy as tf
-from keras_resnet.data.changes import RANGES, change
+from keras_resnet.data.changes import RANGES, change, rounded
 from keras_resnet.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _window(numbers: "Tensor", size: "Tensor") -> "Tensor":
 
 def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
     exact = tf.image.resize(image, shape[:2], antialias=True)
-    return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), "uint8"), shape)
+    return tf.ensure_shape(rounded(exact), shape)
 
 
 def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
@@ -174,7 +174,7 @@ def _rectangle(images: "Tensor", top: "Tensor", left: "Tensor", height: "Tensor"
 
 def _like(images: "Tensor", exact: "Tensor") -> "Tensor":
     """Exact pixels as `images` has them."""
-    return exact if images.dtype == tf.float32 else tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), images.dtype)
+    return exact if images.dtype == tf.float32 else rounded(exact, images.dtype)
 
 
 def _mirrored_at_edges(index: "Tensor", size: int) -> "Tensor":

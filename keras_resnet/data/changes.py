@@ -5,7 +5,7 @@ sharpness one blend: what an image does not take is the identity.
 """
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from keras_resnet.data import lazy as tf
 
@@ -58,7 +58,7 @@ def change(images: "Tensor", draws: "Draws", ranges: Ranges, strength: "Tensor")
     """One of `CHANGES` for each image, of a strength (batch,) from 0 to 1."""
     kind = draws(low=0, high=len(CHANGES), dtype="int32")
     signed = strength * tf.where(draws() < 0.5, -1.0, 1.0)
-    pixels = tf.cast(tf.clip_by_value(tf.round(tf.cast(images, "float32")), 0, 255), "uint8")
+    pixels = rounded(tf.cast(images, "float32"))
     pixels = move(pixels, kind, signed, ranges)
     pixels = map_values(pixels, kind, strength, signed, ranges)
     return tf.cast(blend(pixels, kind, signed, ranges), images.dtype)
@@ -116,9 +116,8 @@ def map_values(pixels: "Tensor", kind: "Tensor", strength: "Tensor", signed: "Te
     table = tf.broadcast_to(values, [batch, channels, 256])
     for name, made in tables.items():
         table = tf.where((kind == CHANGES.index(name))[:, None, None], made, table)
-    table = tf.cast(tf.clip_by_value(tf.round(table), 0, 255), "uint8")
     start = tf.reshape(tf.range(batch * channels) * 256, [batch, 1, 1, channels])
-    return tf.gather(tf.reshape(table, [-1]), tf.cast(pixels, "int32") + start)
+    return tf.gather(tf.reshape(rounded(table), [-1]), tf.cast(pixels, "int32") + start)
 
 
 def blend(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
@@ -131,7 +130,12 @@ def blend(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) ->
     for name, made in (("color", _grey(pixels)), ("sharpness", tf.where(inner, blurred, exact))):
         other = tf.where((kind == CHANGES.index(name))[:, None, None, None], made, other)
     mixed = other + (1 + signed * ranges.blend)[:, None, None, None] * (exact - other)
-    return tf.clip_by_value(tf.round(mixed), 0, 255)
+    return rounded(mixed, "float32")
+
+
+def rounded(exact: "Tensor", dtype: Any = "uint8") -> "Tensor":
+    """Pixels as whole numbers of 0 to 255."""
+    return tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), dtype)
 
 
 def _grey(pixels: "Tensor") -> "Tensor":
