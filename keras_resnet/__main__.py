@@ -29,7 +29,8 @@ def main() -> int:
     except (Diverged, WorkerLost) as error:
         return fail(str(error), 1)
     except ModuleNotFoundError as error:
-        return fail(f"this needs {error.name}, which is not installed; the extra 'all' of this package brings it", 1)
+        extra = error.name if error.name in ("jax", "torch") else "all"
+        return fail(f"this needs {error.name}, which is not installed; the extra {extra!r} of this package brings it", 1)
     except typer.TyperException as error:
         return fail(error.format_message(), error.exit_code)
     except OSError as error:  # a full disk, no permission

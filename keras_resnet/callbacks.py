@@ -1,6 +1,7 @@
 """What watches a training: it stops on NaN, keeps weights in memory, and counts images per second."""
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from typing import Any
@@ -122,27 +123,57 @@ class Throughput(keras.callbacks.Callback):
         }
 
 
-class TimeLeft(keras.callbacks.Callback):
-    """Adds to the logs, and so to the progress bar, the minutes that are left: behind all that keep the logs.
+class Progress(keras.callbacks.Callback):
+    """Tells how far the training is, in one line an epoch: loss, accuracy, images per second and the time left.
 
-    `step` says how many of all `steps` of the training are made.
+    In a terminal the line is written again and again while the epoch lasts, and fits into its width. `step` says how many of all
+    `steps` of `epochs` epochs are made, those before an interruption too.
     """
 
-    def __init__(self, step: Callable[[], int], steps: int) -> None:
+    def __init__(self, step: Callable[[], int], steps: int, epochs: int, *, live: bool) -> None:
         super().__init__()
-        self.step, self.steps = step, steps
+        self.step, self.steps, self.epochs, self.live = step, steps, epochs, live
         self.first: tuple[int, float] | None = None
+        self.shown = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.first = self.first or (self.step(), time.perf_counter())  # the first step compiles
-        self.tell(logs)
+        now = time.perf_counter()
+        self.first = self.first or (self.step(), now)  # the first step compiles
+        if self.live and now - self.shown >= REDRAW:
+            self.shown = now
+            share = self.step() * self.epochs / self.steps - self.epoch
+            columns = shutil.get_terminal_size().columns
+            line = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}  {self.told(logs)}"
+            filled = round(share * (columns - len(line) - 3))
+            bar = f"  {'━' * filled}" if filled > 0 else ""
+            print(f"\r{CLEAR}{(line + bar)[: columns - 1]}", end="", flush=True)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self.tell(logs)
+        start = f"\r{CLEAR}" if self.live else ""
+        validation = f"  validation {logs['val_loss']:.4f}, {logs['val_accuracy']:.4f}" if "val_loss" in logs else ""
+        print(f"{start}epoch {epoch + 1}/{self.epochs}  {self.told(logs)}{validation}", flush=True)
 
-    def tell(self, logs: Any) -> None:
-        """Add the estimate, once there is one."""
+    def told(self, logs: Any) -> str:
+        """The numbers so far, and the time left once there is an estimate."""
+        numbers = f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}  {logs['images_per_second']:,} images/s"
+        left = self.seconds_left()
+        return numbers if left is None else f"{numbers}  {duration(left)} left"
+
+    def seconds_left(self) -> float | None:
+        """As the steps made since the first of this process tell; None before there is a second one."""
         now = self.step()
         step, moment = self.first or (now, 0.0)
-        if now > step:
-            logs["minutes_left"] = (time.perf_counter() - moment) / (now - step) * (self.steps - now) / 60
+        return (time.perf_counter() - moment) / (now - step) * (self.steps - now) if now > step else None
+
+
+REDRAW, CLEAR = 0.1, "\x1b[K"  # seconds between two lines, and the code that empties one
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as 1:02:03 or 0:07."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -73,14 +73,15 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
 
 def newest(folder: Path) -> Checkpoint | None:
     """The last checkpoint that can be read, or None. A damaged one is named, and the one before it taken."""
-    for path in reversed(files(folder)):
+    for path in reversed(found := files(folder)):
+        then = "there is none before it, and the training begins anew" if path == found[0] else "the checkpoint before it is used"
         try:
             with np.load(path, allow_pickle=False) as content:  # reading checks the sums that the file carries
                 facts = json.loads(str(content["facts"]))
                 arrays = [content[f"arr_{number}"] for number in range(len(content.files) - 1)]
             return Checkpoint(int(path.stem.removeprefix("step-")), arrays, facts)
         except UNREADABLE as error:
-            LOG.warning(f"{str(path)!r} is damaged ({error}): the checkpoint before it is used")
+            LOG.warning(f"{str(path)!r} is damaged ({error}): {then}")
     return None
 
 

@@ -190,7 +190,8 @@ def _tpu() -> Distribution:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
     except Exception as error:  # whatever says that there is no TPU
-        raise InputError(f"no TPU was found: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+        why = str(error).split(" [")[0].splitlines()
+        raise InputError(f"no TPU was found: {why[0] if why else type(error).__name__}") from None
     strategy = tf.distribute.TPUStrategy(resolver)
     return Distribution("tpu", strategy, strategy.num_replicas_in_sync)
 

@@ -43,12 +43,12 @@ def optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     if recipe.optimizer == "sgd":
         # Keras decays weights apart from the gradient. The papers' L2 penalty passes through the momentum, which
         # multiplies it by 1 / (1 - momentum) in the long run.
-        decay = recipe.weight_decay / (1 - recipe.momentum)
-        result = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay or None, **shared)
+        decay = recipe.weight_decay / (1 - recipe.momentum) or None  # 0 would be computed
+        result = keras.optimizers.SGD(rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay, **shared)
         fuse_momentum(result)
     else:
         make = {"adamw": keras.optimizers.AdamW, "lamb": keras.optimizers.Lamb}[recipe.optimizer]
-        result = make(rate, weight_decay=recipe.weight_decay or None, **shared)
+        result = make(rate, weight_decay=recipe.weight_decay, **shared)
     if recipe.weight_decay:
         result.exclude_from_weight_decay(var_names=NO_WEIGHT_DECAY)
     return result

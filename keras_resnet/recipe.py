@@ -115,8 +115,9 @@ class Recipe:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
         if self.magnitude > 10:
             raise InputError(f"magnitude={self.magnitude}: must be at most 10")
-        if any(not 0 < share <= 1 for share in self.progressive):
-            raise InputError(f"progressive={self.progressive}: must be shares above 0 and up to 1")
+        rising = list(self.progressive) == sorted(set(self.progressive))
+        if self.progressive and not (rising and self.progressive[0] > 0 and self.progressive[-1] == 1):
+            raise InputError(f"progressive={self.progressive}: must be shares above 0 in rising order, the last of them 1")
         if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
             raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
         if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:

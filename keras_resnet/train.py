@@ -4,6 +4,7 @@ The images come as an argument and the model is plain Keras, so this also runs o
 """
 
 import logging
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 
 from keras_resnet import checkpoints, recipes
 from keras_resnet.atomic import write_json, write_whole
-from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput, TimeLeft
+from keras_resnet.callbacks import BestAndLast, Progress, StopOnNaN, Throughput
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.distribute import Distribution, choose
 from keras_resnet.environment import environment
@@ -157,6 +158,10 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
         value = getattr(recipe, field)
         if value != getattr(usual, field) and devices.replicas > 1 and devices.name != "data_parallel":
             raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
+    if recipe.accumulate > steps:
+        raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
+    if recipe.sync_norm and spec.norm != "batch":
+        raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
     if recipe.ema and recipe.ema**steps > MOSTLY:
         LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
 
@@ -179,7 +184,10 @@ def run_epochs(
     """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
     saver.restore(begun)
-    left = TimeLeft(lambda: saver.step, recipe.epochs * each)
+    telling: list[keras.callbacks.Callback] = []
+    if verbose and devices.chief:
+        live = sys.stdout.isatty() if verbose == "auto" else verbose == 1
+        telling.append(Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live))
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
@@ -191,9 +199,9 @@ def run_epochs(
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *watch, left],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *watch, *telling],
                 shuffle=False,  # the stream is in its own order
-                verbose=verbose if devices.chief else 0,
+                verbose=0,
             )
 
 

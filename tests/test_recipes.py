@@ -33,6 +33,8 @@ def test_default():
     ("fields", "message"),
     [
         ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"progressive": (1.0, 0.5)}, "must be shares above 0 in rising order, the last of them 1"),
+        ({"progressive": (0.5, 0.75)}, "must be shares above 0 in rising order, the last of them 1"),
         ({"learning_rate": -1}, "learning_rate=-1.0: must not be negative"),
         ({"clip_norm": 0}, "clip_norm=0.0: must be above 0"),
         ({"warmup": 1}, "warmup=1.0: must be at least 0 and below 1"),

@@ -146,7 +146,17 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(digits, undist
     latest.write_bytes(content)
     run = kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)
     assert "step-000000042.npz' is damaged" in caplog.text
+    assert "the checkpoint before it is used" in caplog.text
     assert_same(run, undisturbed)
+
+
+def test_damaged_checkpoints_that_leave_none_are_named(tmp_path, caplog):
+    for step in (41, 42):
+        (tmp_path / f"step-{step:09}.npz").write_bytes(b"PK damaged")
+    assert checkpoints.newest(tmp_path) is None
+    latest, before = (record.getMessage() for record in caplog.records)
+    assert latest.endswith("the checkpoint before it is used")
+    assert before.endswith("there is none before it, and the training begins anew")
 
 
 def test_resume_begins_what_has_not_begun_and_returns_what_is_complete(digits, undisturbed, tmp_path):

@@ -295,6 +295,11 @@ def test_what_cannot_be_trained_is_refused(digits, tmp_path):
         kr.fit(spec, dataclasses.replace(SHORT, loss="binary"), digits, tmp_path / "run", verbose=0)
     with pytest.raises(InputError, match=r"progressive=\(0.1, 1.0\): images of \(8, 8, 1\) would have fewer than 4 pixels"):
         kr.fit("resnet8", dataclasses.replace(SHORT, progressive=(0.1, 1.0)), digits, tmp_path / "run", verbose=0)
+    with pytest.raises(InputError, match=r"accumulate=1000: the weights would never change in the \d+ steps of this training"):
+        kr.fit("resnet8", dataclasses.replace(SHORT, accumulate=1000), digits, tmp_path / "run", verbose=0)
+    spec = dataclasses.replace(kr.SPECS["resnet8"], norm=None)
+    with pytest.raises(InputError, match="sync_norm=true is for batch normalisation, and this network has norm=None"):
+        kr.fit(spec, dataclasses.replace(SHORT, sync_norm=True), digits, tmp_path / "run", verbose=0)
 
 
 def test_an_average_over_more_than_the_training_is_warned_of(digits, tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 import sys
 import types
 from pathlib import Path
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, checkpoints
-from keras_resnet.callbacks import TimeLeft
+from keras_resnet.callbacks import Progress, duration
 from keras_resnet.watching import watch
 
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -90,22 +91,44 @@ def test_history_can_be_read_during_the_training(digits, tmp_path):
 
 def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
     kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=2)
-    printed = [line for line in capsys.readouterr().out.splitlines() if "images_per_second" in line]
-    assert len(printed) == 2
-    assert all("minutes_left: " in line for line in printed)
+    lines = capsys.readouterr().out.splitlines()
+    form = r"epoch {}/2  loss \d\.\d{{4}}, accuracy 0\.\d{{4}}  [\d,]+ images/s  0:\d\d left  validation \d+\.\d{{4}}, 0\.\d{{4}}"
+    assert len(lines) == 2
+    for number, line in enumerate(lines, start=1):
+        assert re.fullmatch(form.format(number), line), line
     header = Path(tmp_path / "run" / "history.csv").read_text().splitlines()[0]
     assert header == "epoch,accuracy,loss,learning_rate,images_per_second,val_accuracy,val_loss"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_progress_fits_into_a_terminal(digits, tmp_path, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("keras_resnet.callbacks.REDRAW", 0)
+    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=1)
+    parts = capsys.readouterr().out.split("\r\x1b[K")[1:]
+    live, ended = [part for part in parts if "\n" not in part], [part for part in parts if "\n" in part]
+    assert len(ended) == 2
+    assert len(live) > 10
+    assert max(map(len, live)) < columns
+    assert live[0].startswith("epoch 1/2   ")
+    assert live[-1].startswith("epoch 2/2 100%  loss")
+    assert ("━" in live[-1]) == (columns > 60)
 
 
 def test_time_left_is_extrapolated_from_the_steps_made(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     made = 10  # continued after ten steps
-    left = TimeLeft(lambda: made, steps=130)
-    logs = {}
+    progress = Progress(lambda: made, steps=130, epochs=1, live=False)
     for batch in range(21):
         made += 1
-        left.on_train_batch_end(batch, logs)
+        progress.on_train_batch_end(batch, {})
+        if batch == 0:
+            assert progress.seconds_left() is None
         now[0] += 3
-    # 20 steps behind the first one took 60 seconds; 99 are to come.
-    assert logs["minutes_left"] == pytest.approx(99 * 3 / 60)
+    # 21 steps from the end of the first one on took 63 seconds, the last of them not over; 99 are to come.
+    assert progress.seconds_left() == pytest.approx(99 * 63 / 20)
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (0, 6.2, 61, 3600 + 123)] == ["0:00", "0:07", "1:01", "1:02:03"]

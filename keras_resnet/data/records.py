@@ -104,7 +104,7 @@ def table_of(files: list[Path], folder: Path, name: str) -> dict[str, np.ndarray
 
 
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
-    LOG.warning(f"reading {len(files)} TFRecord files once for their labels")
+    LOG.warning(f"reading {len(files)} TFRecord files, {files[0].name} and on, once for their labels")
     rows, labels, image_key, label_key = [], [], None, None
     for number, path in enumerate(files):
         for offset, content in _records(path):
