@@ -127,17 +127,41 @@ def test_train_evaluate_predict_export(call, tmp_path, digits):
     assert json.loads(text)[0]["accuracy"] > 0.9
 
 
-def test_an_export_outside_its_tolerance_exits_with_1(call, run, monkeypatch):
-    from dataclasses import replace
-
-    from keras_resnet.export import TARGETS
-
-    name = "model_float16.tflite"
-    monkeypatch.setitem(TARGETS, name, replace(TARGETS[name], max_difference=1e-12))
-    code, out, err = call("export", run.path, "--format", "tflite", "--quantize", "float16")
+def test_an_export_outside_its_tolerance_exits_with_1(call, run, tmp_path):
+    settings = ("--format", "tflite", "--quantize", "float16", "--max-difference", 1e-12, "--out", tmp_path)
+    code, out, err = call("export", run.path, *settings)
     assert code == 1
     assert "NO" in out
     assert "model_float16.tflite is not put in place: largest difference" in err
+    assert {path.name for path in tmp_path.iterdir()} == {"report.json", "REPORT.md"}
+
+
+def test_files_for_a_phone(call, run, tmp_path):
+    settings = ("--format", "tflite", "--pixels", "uint8", "--output", "top3", "--batch", 1, "--out", tmp_path)
+    code, _, _ = call("export", run.path, *settings)
+    assert code == 0
+    path = tmp_path / "model_float32_uint8_top3_batch1.tflite"
+    code, out, _ = call("benchmark", run.model_path, path, "--rounds", 1)
+    assert code == 0
+    assert "time_ratio" in out
+    code, out, _ = call("benchmark", run.model_path, path, "--rounds", 1, "--json")
+    rows = json.loads(out)
+    assert [row["time_ratio"] for row in rows] == [1.0, rows[1]["milliseconds"] / rows[0]["milliseconds"]]
+
+
+def test_a_bad_file_ends_in_one_line(call, run, tmp_path, photos):
+    bad = tmp_path / "bad.tflite"
+    bad.write_bytes(b"TFL3" * 500)
+    picture = next(photos.rglob("*.jpg"))
+    for arguments in (
+        ("benchmark", bad),
+        ("evaluate", run.path, "--model", bad),
+        ("predict", run.path, picture, "--model", bad),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 2
+        assert "bad.tflite' cannot be opened, it may be damaged" in err
+        assert len(err.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(

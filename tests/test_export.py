@@ -11,8 +11,13 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.export import TARGETS, check, export, open_artefact, select
-from keras_resnet.export.runtimes import from_tensor, to_tensor
+from keras_resnet.answers import best, interval
+from keras_resnet.artefact import Artefact, size
+from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
+from keras_resnet.export.interface import Source
+from keras_resnet.runtimes import from_tensor, to_tensor
+
+RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +33,15 @@ def test_every_target_is_written_checked_and_recorded(exported):
         assert row.passed, row.problem
         assert (run.export_path / name).exists()
         assert row.images == 359
-        assert row.bytes == check.size(run.export_path / name) > 50_000
+        assert row.bytes == size(run.export_path / name) > 50_000
         assert row.accuracy > 0.96
+        low, high = row.accuracy_interval
+        assert 0.9 < low < row.accuracy < high < 1
+        assert 0 <= row.mean_difference <= row.max_difference
+        assert all(0 < row.latency_ms[threads]["median"] <= row.latency_ms[threads]["p95"] for threads in ("1", "2"))
+        assert row.peak_memory > 100_000
     assert {row["file"] for row in json.loads((run.export_path / "report.json").read_text())} == set(TARGETS)
-    assert {path.name for path in run.export_path.iterdir()} == {*TARGETS, "report.json"}
+    assert {path.name for path in run.export_path.iterdir()} == {*TARGETS, *RECORDS}
     assert not list(run.path.glob(".*"))
 
 
@@ -55,7 +65,7 @@ def test_the_check_is_against_the_keras_model(exported, digits):
     images, labels = (np.concatenate(part) for part in zip(*digits.test.as_numpy_iterator(), strict=True))
     logits = keras.saving.load_model(run.model_path).predict(images, verbose=0)
     for name, row in checks.items():
-        outputs = open_artefact(run.export_path / name)(images)
+        outputs = Artefact(run.export_path / name)(images)
         assert row.max_difference == pytest.approx(np.abs(outputs - logits).max(), rel=1e-3, abs=1e-5)
         assert row.top1_agreement == pytest.approx(np.mean(outputs.argmax(1) == logits.argmax(1)))
         assert row.accuracy == pytest.approx(np.mean(outputs.argmax(1) == labels))
@@ -67,7 +77,7 @@ def test_any_batch_size(exported, digits, batch):
     run, _ = exported
     images = digits.sample(batch, "test")
     for name in TARGETS:
-        assert open_artefact(run.export_path / name)(images).shape == (batch, 10)
+        assert Artefact(run.export_path / name)(images).shape == (batch, 10)
 
 
 def test_tflite_takes_raw_pixels(exported):
@@ -95,8 +105,8 @@ import numpy as np, onnxruntime, tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 images = np.load("images.npy")
 folder = {str(run.export_path)!r}
-loaded = tf.saved_model.load(folder + "/saved_model")
-(saved,) = loaded.signatures["serving_default"](image=tf.constant(images)).values()
+loaded = tf.saved_model.load(folder + "/saved_model/1")
+(saved,) = loaded.signatures["serving_default"](image=tf.constant(images, tf.uint8)).values()
 session = onnxruntime.InferenceSession(folder + "/model.onnx")
 (onnx,) = session.run(None, {{"image": images}})
 interpreter = Interpreter(model_path=folder + "/model_float32.tflite")
@@ -112,73 +122,99 @@ np.save("outputs.npy", np.stack([saved.numpy(), onnx, lite]))
         np.testing.assert_allclose(outputs, expected, atol=1e-4)
 
 
-def test_a_file_outside_its_tolerance_is_not_put_in_place(run, digits, tmp_path, monkeypatch):
-    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
-    true_write = TARGETS["model_float32.tflite"].write
+@pytest.fixture
+def copy(run, tmp_path):
+    """The run without its exports."""
+    return kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
 
-    def write_another_network(model, path, calibration):
-        other = keras.models.clone_model(model)
-        true_write(other, path, calibration)
 
-    wrong = dataclasses.replace(TARGETS["model_float32.tflite"], write=write_another_network)
-    (row,) = export(copy, [wrong])
+def test_a_file_outside_its_tolerance_is_not_put_in_place(copy, monkeypatch):
+    true_write = WRITERS["tflite"]
+
+    def write_another_network(source, path, target):
+        true_write(dataclasses.replace(source, model=keras.models.clone_model(source.model)), path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(WRITERS, "tflite", write_another_network)
+        row = kr.export.tflite(copy)
     assert not row.passed
     assert "top-1 agreement" in row.problem
     assert "is below 0.999 by" in row.problem
-    assert [path.name for path in copy.export_path.iterdir()] == ["report.json"]
+    assert {path.name for path in copy.export_path.iterdir()} == {"report.json", "REPORT.md"}
     assert json.loads((copy.export_path / "report.json").read_text())[0]["passed"] is False
+    assert "**no**: top-1 agreement" in (copy.export_path / "REPORT.md").read_text()
 
-    kr.export.tflite(copy)  # a good one, and then again the wrong one: file and report of the good one stay
-    good = (copy.export_path / "model_float32.tflite").read_bytes()
-    (row,) = export(copy, [wrong])
-    assert not row.passed
-    assert (copy.export_path / "model_float32.tflite").read_bytes() == good
+    kr.export.tflite(copy)  # a good one, and then again the wrong one: file and records of the good one stay
+    good = {path: path.read_bytes() for path in copy.export_path.iterdir()}
+    monkeypatch.setitem(WRITERS, "tflite", write_another_network)
+    assert not kr.export.tflite(copy).passed
+    assert {path: path.read_bytes() for path in copy.export_path.iterdir()} == good
     assert json.loads((copy.export_path / "report.json").read_text())[0]["passed"] is True
 
 
-def test_a_file_that_does_not_run_is_a_failed_check(run, tmp_path):
-    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
-    junk = dataclasses.replace(TARGETS["model_int8.tflite"], write=lambda model, path, calibration: path.write_bytes(b"junk"))
-    row, other = export(copy, [junk, TARGETS["model_float32.tflite"]])
+def test_tolerances_can_be_chosen(copy):
+    (row,) = export(copy, "tflite", "dynamic", max_difference=1e-6)
+    assert not row.passed
+    assert "is above 1.00e-06 by" in row.problem
+    (row,) = export(copy, "tflite", "dynamic", max_difference=10.0, min_agreement=0.5)
+    assert row.passed
+
+
+def test_a_file_that_does_not_run_is_a_failed_check(copy, monkeypatch):
+    monkeypatch.setitem(WRITERS, "onnx", lambda source, path, target: path.write_bytes(b"junk"))
+    row, other = export(copy, targets=[Target("onnx"), Target("tflite")])
     assert not row.passed
     assert "cannot be opened" in row.problem
     assert other.passed
-    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", "report.json"}
+    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", *RECORDS}
 
 
 def test_the_largest_difference_is_held_to_its_tolerance():
     outputs = np.array([[100.0, 0.0], [0.0, 50.0]])
-    target = TARGETS["model.onnx"]
-    assert check._problem(target, 1.0, 0.009, outputs, None) == ""
-    assert check._problem(target, 1.0, 0.011, outputs, None) == "largest difference 1.10e-02 is above 1.00e-02 by 1.00e-03"
-    assert check._problem(target, 1.0, float("nan"), outputs, None) == "outputs are not finite"
-    few = np.ones((4, 2))
-    assert check._problem(TARGETS["model_int8.tflite"], 0.75, 1.0, few, None).startswith("top-1 agreement 0.7500 is below 0.98")
-    many = np.ones((1000, 2))
-    assert check._problem(TARGETS["model_int8.tflite"], 0.97, 1.0, many, None) == "top-1 agreement 0.9700 is below 0.98 by 0.0100"
-    assert check._problem(TARGETS["model_int8.tflite"], 0.97, 1.0, many, 0.9) == ""
+    real, integer = Target("onnx"), Target("tflite", "int8")
+    assert check.missed(real, 1.0, 0.009, outputs, {}) == ""
+    assert check.missed(real, 1.0, 0.011, outputs, {}) == "largest difference 1.10e-02 is above 1.00e-02 by 1.00e-03"
+    assert check.missed(real, 1.0, 0.011, outputs, {"max_difference": 0.02}) == ""
+    assert check.missed(real, 1.0, float("nan"), outputs, {}) == "outputs are not finite"
+    assert check.missed(integer, 0.75, 1.0, outputs, {}).startswith("top-1 agreement 0.7500 is below 0.98")
+    assert check.missed(integer, 0.97, 1.0, outputs, {"min_agreement": None}) == "top-1 agreement 0.9700 is below 0.98 by 0.0100"
+    assert check.missed(integer, 0.97, 1.0, outputs, {"min_agreement": 0.9}) == ""
 
 
 def test_calibration_images_are_training_images(run, digits, monkeypatch):
     received = []
-    target = dataclasses.replace(
-        TARGETS["model.onnx"], write=lambda model, path, calibration: received.append(calibration) or 1 / 0
-    )
+    monkeypatch.setitem(WRITERS, "onnx", lambda source, path, target: received.append(source.calibration) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(run, [target])
+        export(run, "onnx")
     images = {image.tobytes() for image in digits.splits["train"].take(np.arange(1295))}
     assert len(received[0]) == 300
     assert {image.tobytes() for image in received[0]} <= images
-    assert export(run, []) == []
+    assert export(run, targets=[]) == []
 
 
-def test_each_check_is_recorded_as_it_is_made(run, tmp_path):
-    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
-    broken = dataclasses.replace(TARGETS["model.onnx"], write=lambda *arguments: 1 / 0)
+def test_each_check_is_recorded_as_it_is_made(copy, monkeypatch):
+    monkeypatch.setitem(WRITERS, "onnx", lambda *arguments: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(copy, [TARGETS["model_float32.tflite"], broken])
-    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", "report.json"}
+        export(copy, targets=[Target("tflite"), Target("onnx")])
+    assert {path.name for path in copy.export_path.iterdir()} == {"model_float32.tflite", *RECORDS}
     assert not list(copy.path.glob(".*"))
+
+
+def test_ctrl_c_and_a_full_disk_leave_nothing_half_written(copy, monkeypatch):
+    before = kr.export.tflite(copy)
+    files = {path: path.read_bytes() for path in copy.export_path.iterdir()}
+    for error in (KeyboardInterrupt, OSError(28, "No space left on device")):
+
+        def interrupted(source, path, target, error=error):
+            path.write_bytes(b"half")
+            raise error
+
+        monkeypatch.setitem(WRITERS, "tflite", interrupted)
+        with pytest.raises(type(error) if isinstance(error, OSError) else error):
+            kr.export.tflite(copy)
+        assert {path: path.read_bytes() for path in copy.export_path.iterdir()} == files
+        assert not list(copy.path.glob(".*"))
+    assert before.passed
 
 
 def test_pixels_are_rounded_to_the_nearest_integer():
@@ -187,30 +223,24 @@ def test_pixels_are_rounded_to_the_nearest_integer():
     assert list(from_tensor(np.array([3, 5], np.uint8), {"quantization": (0.5, 3)})) == [0, 1]
 
 
+def source_of(model, images):
+    classes = [f"class {number}" for number in range(model.output_shape[-1])]
+    return Source(model=model, name="network", class_names=classes, calibration=images)
+
+
 def test_grouped_convolutions_become_onnx(tmp_path):
     model = kr.build("resnext50_32x4d", depths=(1, 1), widths=(64, 64), input_shape=(32, 32, 3), classes=4)
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
     expected = model.predict_on_batch(images)
-    TARGETS["model.onnx"].write(model, tmp_path / "model.onnx", images)
-    np.testing.assert_allclose(open_artefact(tmp_path / "model.onnx")(images), expected, atol=1e-5)
+    WRITERS["onnx"](source_of(model, images), tmp_path / "model.onnx", Target("onnx"))
+    np.testing.assert_allclose(Artefact(tmp_path / "model.onnx")(images), expected, atol=1e-5)
     assert not tf.config.functions_run_eagerly()
 
 
-def test_a_damaged_file_is_named(exported, tmp_path):
-    run, _ = exported
-    for source in (run.model_path, run.export_path / "model_int8.tflite", run.export_path / "model.onnx"):
-        damaged = tmp_path / source.name
-        damaged.write_bytes(source.read_bytes()[: source.stat().st_size // 3])
-        with pytest.raises(InputError, match=f"{source.name}' cannot be opened, it may be damaged"):
-            open_artefact(damaged)
-    with pytest.raises(InputError, match=r"model.keras' cannot take images of shape \(1, 9, 9, 2\)"):
-        open_artefact(run.model_path)(np.zeros((1, 9, 9, 2)))
-
-
-def test_a_damaged_report_is_made_anew(run, tmp_path):
-    copy = kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+@pytest.mark.parametrize("content", ["[{", "{}", '[{"passed": true}]'])
+def test_a_damaged_report_is_made_anew(copy, content):
     copy.export_path.mkdir()
-    (copy.export_path / "report.json").write_text("[{")
+    (copy.export_path / "report.json").write_text(content)
     assert kr.export.tflite(copy, "float16").passed
     assert [row["file"] for row in json.loads((copy.export_path / "report.json").read_text())] == ["model_float16.tflite"]
 
@@ -221,7 +251,7 @@ def test_select():
     assert len(select("all")) == 6
     for arguments, message in (
         (("tflit",), "no export format named 'tflit'; did you mean 'tflite'"),
-        (("tflite", "int4"), "no quantization named 'int4'; did you mean 'int8'"),
+        (("tflite", "int4"), "no quantization named 'int4'; did you mean 'int"),
         (("onnx", "int8"), "quantize='int8' goes with format 'tflite', not with 'onnx'"),
         (("all", "int8"), "not with 'all'"),
     ):
@@ -229,11 +259,168 @@ def test_select():
             select(*arguments)
 
 
-def test_open_artefact_refuses_other_files(tmp_path):
-    (tmp_path / "model.txt").touch()
-    for path, message in ((tmp_path / "none.tflite", "no model at"), (tmp_path / "model.txt", "is not a"), (tmp_path, "is not a")):
-        with pytest.raises(InputError, match=message):
-            open_artefact(path)
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"format": "tflite", "pixels": "int16"}, "no type of pixels for tflite named 'int16'"),
+        ({"format": "tflite", "output": "top0"}, "no output named 'top0'"),
+        ({"format": "tflite", "output": "softmx"}, "did you mean 'softmax'"),
+        ({"format": "tflite", "layout": "NCHW"}, "layout='NCHW' goes with format 'onnx', not with 'tflite'"),
+        ({"format": "onnx", "layout": "NCWH"}, "no layout named 'NCWH'"),
+        ({"format": "saved_model", "opset": 17}, "opset=17 goes with format 'onnx'"),
+        ({"format": "keras", "batch": 1}, "the network as it is"),
+        ({"format": "onnx", "batch": 0}, "batch=0: expected 1 or more"),
+    ],
+    ids=str,
+)
+def test_a_target_that_cannot_be_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        Target(**fields)
+
+
+OFFERED = [
+    Target("tflite", pixels="uint8", output="softmax", batch=1),
+    Target("tflite", output="top3"),
+    Target("tflite", "dynamic", pixels="uint8", output="top1"),
+    Target("tflite", "int8", pixels="int8"),
+    Target("tflite", "int8", pixels="float32", output="softmax"),
+    Target("tflite", "int8", output="top3"),
+    Target("tflite", "int8", pixels="int8", output="softmax", batch=1),
+    Target("tflite", "int16"),
+    Target("tflite", "int16", pixels="int16"),
+    Target("onnx", layout="NCHW", output="softmax"),
+    Target("onnx", pixels="uint8", batch=2),
+    Target("onnx", output="top5", opset=17),
+    Target("saved_model", output="softmax"),
+    Target("keras"),
+]
+
+
+@pytest.fixture(scope="module")
+def offered(run, digits, tmp_path_factory):
+    """A file of each of `OFFERED`, made of a Keras model, and their checks."""
+    out = tmp_path_factory.mktemp("offered")
+    checks = export(keras.saving.load_model(run.model_path), targets=OFFERED, data=digits, out=out)
+    return out, {check.file: check for check in checks}
+
+
+@pytest.mark.parametrize("target", OFFERED, ids=lambda target: target.file)
+def test_a_file_offers_what_was_asked_for(target, offered, run, digits):
+    folder, checks = offered
+    assert checks[target.file].passed, checks[target.file].problem
+    images = digits.sample(7, "test")
+    logits = keras.saving.load_model(run.model_path).predict_on_batch(images.astype("float32"))
+    shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    outputs = Artefact(folder / target.file)(images)
+    close = 1e-4 if target.quantize is None else 0.15 if target.output != "logits" else 1.5
+    if target.best:
+        assert outputs.shape == (7, target.best, 2)
+        np.testing.assert_array_equal(outputs[:, 0, 1], logits.argmax(1))
+        np.testing.assert_allclose(outputs[..., 0], -np.sort(-shares, axis=1)[:, : target.best], atol=close)
+    else:
+        np.testing.assert_allclose(outputs, shares if target.output == "softmax" else logits, atol=close)
+
+
+def test_boundaries_are_of_the_types_asked_for(offered):
+    from ai_edge_litert.interpreter import Interpreter
+
+    for target in OFFERED:
+        if target.format == "tflite":
+            interpreter = Interpreter(model_path=str(offered[0] / target.file))
+            (image,) = interpreter.get_input_details()
+            assert image["dtype"] == np.dtype(target.pixels)
+            assert image["shape_signature"][0] == (target.batch or -1)
+            assert list(interpreter.get_signature_list()["serving_default"]["inputs"]) == ["image"]
+
+
+def test_onnx_is_without_stray_transposes(offered, exported):
+    for operations in (
+        exported[1]["model.onnx"].operations,
+        *(row.operations for row in offered[1].values() if ".onnx" in row.file),
+    ):
+        assert operations["Conv"] == 7
+        assert "Transpose" not in operations  # pixels of one channel need none
+
+
+def test_colours_are_turned_once_or_not_at_all(tmp_path):
+    import onnx
+
+    model = kr.build("resnet8", input_shape=(16, 16, 3), classes=4)
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("uint8")
+    for layout, shape, most in (("NHWC", [16, 16, 3], 1), ("NCHW", [3, 16, 16], 0)):
+        path = tmp_path / f"{layout}.onnx"
+        WRITERS["onnx"](source_of(model, images), path, Target("onnx", layout=layout))
+        made = onnx.load(path)
+        assert [side.dim_value for side in made.graph.input[0].type.tensor_type.shape.dim][1:] == shape
+        assert sum(node.op_type == "Transpose" for node in made.graph.node) == most
+        assert {entry.key for entry in made.metadata_props} == {"classes", "preprocessing"}
+        artefact = Artefact(path)
+        assert artefact.image_shape == (16, 16, 3)
+        np.testing.assert_allclose(artefact(images), model.predict_on_batch(images.astype("float32")), atol=1e-5)
+
+
+def test_a_saved_model_takes_files_and_images_of_any_size(tmp_path, photos):
+    from PIL import Image
+
+    model = kr.build("resnet8", input_shape=(24, 24, 3), classes=2)
+    WRITERS["saved_model"](source_of(model, None), tmp_path / "saved_model", Target("saved_model"))
+    loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "1"))
+    assert set(loaded.signatures) == {"serving_default", "encoded", "pixels"}
+    files = sorted(photos.rglob("*.jpg"))[:5]
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    expected = model.predict_on_batch(pixels.astype("float32"))
+    encoded = loaded.signatures["encoded"](image=tf.constant([file.read_bytes() for file in files]))["logits"]
+    np.testing.assert_allclose(encoded, expected, atol=0.05)  # two decoders of JPEG differ by a grey value
+    np.testing.assert_allclose(loaded.signatures["serving_default"](image=tf.constant(pixels))["logits"], expected, atol=1e-5)
+    Image.fromarray(pixels[0]).save(tmp_path / "one.png")
+    png = loaded.signatures["encoded"](image=tf.constant([(tmp_path / "one.png").read_bytes()]))["logits"]
+    np.testing.assert_allclose(png, expected[:1], atol=1e-5)
+    large = tf.constant(pixels.repeat(2, axis=1).repeat(2, axis=2))
+    np.testing.assert_allclose(loaded.signatures["serving_default"](image=large)["logits"], expected, atol=0.05)
+
+
+def test_signals_and_volumes_are_exported_too(tmp_path):
+    for shape in ((64, 2), (8, 8, 8, 1)):
+        model = kr.build("resnet8", input_shape=shape, classes=3)
+        images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
+        for target in (Target("saved_model"), Target("onnx")):
+            path = tmp_path / str(len(shape)) / target.file
+            path.parent.mkdir(exist_ok=True)
+            WRITERS[target.format](source_of(model, images), path, target)
+            np.testing.assert_allclose(Artefact(path)(images), model.predict_on_batch(images), atol=1e-4)
+
+
+def test_a_model_of_another_kind_is_refused(digits, tmp_path):
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, [keras.layers.Flatten()(image), keras.layers.Flatten()(image)])
+    with pytest.raises(InputError, match="a classifier takes one image and gives"):
+        export(model, "onnx", data=digits, out=tmp_path)
+    with pytest.raises(InputError, match=r"with data=, the images to check on, and out="):
+        export(model, "onnx")
+    with pytest.raises(InputError, match="the model has 64 classes, and the images have 10"):
+        export(keras.Model(image, keras.layers.Flatten()(image)), "onnx", data=digits, out=tmp_path)
+
+
+def test_operations_outside_the_built_in_set_are_refused(tmp_path):
+    image = keras.Input((8, 8, 1), name="image")
+    model = keras.Model(image, keras.layers.Flatten()(keras.ops.erfinv(image / 300)))
+    with pytest.raises(InputError, match=r"TFLite has no built-in operation for Erfinv"):
+        WRITERS["tflite"](source_of(model, np.zeros((1, 8, 8, 1))), tmp_path / "model.tflite", Target("tflite"))
+
+
+def test_intervals_are_those_of_wilson():
+    low, high = interval(0.9, 100)
+    assert (round(low, 4), round(high, 4)) == (0.8256, 0.9448)  # as statsmodels gives them
+    assert interval(1.0, 10) == pytest.approx((0.7225, 1), abs=1e-4)
+    assert interval(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+
+
+def test_the_best_classes_of_any_kind_of_output():
+    logits = np.log([0.2, 0.7, 0.1])
+    for outputs in (logits, np.exp(logits), np.array([[0.7, 1], [0.2, 0]])):
+        (first, share), (second, _) = best(outputs, 2)
+        assert (first, second) == (1, 0)
+        assert share == pytest.approx(0.7)
 
 
 def test_a_run_on_arrays_needs_its_images_again(digits, tmp_path):

@@ -40,12 +40,12 @@ KERAS = {
     "trial",
     "watching",
 }
-IMAGES = {"data", "report"}  # no framework at the top
+IMAGES = {"answers", "artefact", "benchmark", "data", "report", "runtimes"}  # no framework at the top
 MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
-    "export": LIGHT | {"data", "export", "layers"},
+    "export": LIGHT | {"answers", "artefact", "data", "export", "layers", "runtimes"},
     "cli": LIGHT | {"__version__", "cli"},
     "__init__": set(),
     "__main__": {"cli", "errors"},
@@ -54,7 +54,7 @@ OUTSIDE = {
     **dict.fromkeys(LIGHT, set()),
     **dict.fromkeys(KERAS, {"keras", "numpy"}),
     **dict.fromkeys(IMAGES, {"numpy", "PIL"}),
-    "export": {"keras", "numpy"},
+    "export": {"flatbuffers", "keras", "numpy"},
     "cli": {"typer"},
     "__main__": {"typer"},
     "__init__": set(),

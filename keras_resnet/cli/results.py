@@ -1,6 +1,8 @@
 """What a training reached, and how its exports compare."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +22,24 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
     print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
     print(f"run: {run.path}")
     show_checks(checks)
+
+
+@contextmanager
+def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
+    """A bar on standard error, where that is a terminal, that fills while each file answers so many images."""
+    shown: dict[str, Any] = {}
+
+    def on_images(target: Any, count: int) -> None:
+        if target.file not in shown:
+            shown[target.file] = typer.progressbar(
+                length=images, label=target.file, file=sys.stderr, hidden=not sys.stderr.isatty()
+            )
+            shown[target.file].__enter__()
+        shown[target.file].update(count)
+        if shown[target.file].finished:
+            shown[target.file].__exit__(None, None, None)
+
+    yield on_images
 
 
 def progress(check: Any) -> None:

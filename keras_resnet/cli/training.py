@@ -1,4 +1,4 @@
-"""`train` and `benchmark`: a network trained on images, and how fast that goes."""
+"""`train`: a network trained on images."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,6 @@ import typer
 from keras_resnet import recipes, runs
 from keras_resnet.cli.options import SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.results import fail_unless_passed, progress, show_run
-from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
 from keras_resnet.spec import ResNetSpec
@@ -47,7 +46,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT-tensorboard/ too.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too.")] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log to MLflow too.")] = False,
-    export: Annotated[str | None, typer.Option(help="Then export: all, saved_model, tflite or onnx.")] = None,
+    export: Annotated[str | None, typer.Option(help="Then export: all, saved_model, tflite, onnx or keras.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
@@ -85,30 +84,9 @@ def train(
     )
     if not devices.chief:
         return
-    checks = export_run(run, targets, data=images, on_check=progress) if targets else []
+    checks = export_run(run, targets=targets, data=images, on_check=progress) if targets else []
     show_run(run, checks, as_json)
     fail_unless_passed(checks)
-
-
-@app.command(epilog="Example: keras-resnet benchmark --data cifar10 --network resnet20 --set augment=trivialaugment")
-def benchmark(
-    data: Images = "digits",
-    network: Annotated[str, typer.Option(help="Name of a network.")] = "resnet20",
-    data_dir: DataDir = None,
-    image_size: ImageSize = None,
-    recipe: Named = None,
-    set_: Set = None,
-    precision: Precision = None,
-    jit: Jit = None,
-    as_json: Json = False,
-) -> None:
-    """Images per second of the images' pipeline alone, of training steps alone, and of both together."""
-    spec, chosen = plan(network, recipe or recipes.default_for(data), set_, precision, jit)
-    load_backend()
-    from keras_resnet.data import load
-    from keras_resnet.trial import throughput
-
-    show_table(throughput(spec, chosen, load(data, data_dir=data_dir, image_size=image_size)), as_json=as_json)
 
 
 def plan(

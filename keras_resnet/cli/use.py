@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
-from keras_resnet.cli.results import fail_unless_passed, progress, show_checks
-from keras_resnet.console import quiet, show_json, show_table
+from keras_resnet.cli.results import bars, fail_unless_passed, progress, show_checks
+from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import unknown
 from keras_resnet.runs import Run
 
@@ -26,14 +26,14 @@ def evaluate(
     opened = Run.open(run)
     path = model_file(opened, model)
     load_backend()
+    from keras_resnet.answers import accuracy
+    from keras_resnet.artefact import Artefact
     from keras_resnet.data import of_run
-    from keras_resnet.export import accuracy, open_artefact
 
     images = of_run(opened, data, data_dir)
     split = split or ("all" if data else "test")
     count = len(images.examples(split))
-    with quiet():
-        score = accuracy(open_artefact(path), images, split)
+    score = accuracy(Artefact(path), images, split)
     show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
 
 
@@ -48,18 +48,16 @@ def predict(
     """Name the most likely classes of image files."""
     opened = Run.open(run)
     path = model_file(opened, model)
-    load_backend()
+    from keras_resnet.answers import best
+    from keras_resnet.artefact import Artefact
     from keras_resnet.data import read_image
-    from keras_resnet.export import open_artefact, probabilities
 
     pixels = [read_image(image, opened.spec.require_sizes("what a picture is brought to")) for image in images]
-    with quiet():
-        runner = open_artefact(path)
-        shares = [probabilities(runner(image[None]), opened.spec)[0] for image in pixels]
+    runner = Artefact(path)
     rows = [
-        {"image": str(image), "class": opened.class_names[index], "probability": float(share[index])}
-        for image, share in zip(images, shares, strict=True)
-        for index in share.argsort()[::-1][:top]
+        {"image": str(image), "class": opened.class_names[number], "probability": share}
+        for image, taken in zip(images, pixels, strict=True)
+        for number, share in best(runner(taken[None])[0], top)
     ]
     show_table(rows, as_json=as_json)
 
@@ -67,9 +65,18 @@ def predict(
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
 def export(
     run: RunFolder,
-    format: Annotated[str, typer.Option(help="all, saved_model, tflite or onnx.")] = "all",
-    quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic or int8.")] = None,
+    format: Annotated[str, typer.Option(help="all, saved_model, tflite, onnx or keras.")] = "all",
+    quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic, int8 or int16.")] = None,
+    pixels: Annotated[str | None, typer.Option(help="Type of the pixels: float32, uint8, int8 or int16, as the file can.")] = None,
+    output: Annotated[
+        str | None, typer.Option(help="logits, softmax, or the best classes: top1, top3, top5. [default: logits]")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Images at once. [default: any number]")] = None,
+    layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
+    opset: Annotated[int | None, typer.Option(min=1, help="For onnx: version of the operations.")] = None,
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest top-1 agreement to accept.")] = None,
+    max_difference: Annotated[float | None, typer.Option(min=0, help="Largest difference of an output to accept.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
     data: Data = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -81,9 +88,19 @@ def export(
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
 
-    targets = select(format, quantize)
+    targets = select(format, quantize, pixels=pixels, output=output, batch=batch, layout=layout, opset=opset)
     images = of_run(opened, data, data_dir)
-    checks = export_run(opened, targets, data=images, min_agreement=min_agreement, on_check=progress)
+    with bars(len(images.splits["test"])) as on_images:
+        checks = export_run(
+            opened,
+            targets=targets,
+            data=images,
+            out=out,
+            min_agreement=min_agreement,
+            max_difference=max_difference,
+            on_check=progress,
+            on_images=on_images,
+        )
     if as_json:
         show_json([asdict(check) for check in checks])
     else:

@@ -1,6 +1,6 @@
-"""From a run to files for other runtimes, each proved against the Keras model before it is put in place.
+"""From a run, or any Keras classifier, to files for other runtimes, each proved against the Keras model before it is put in place.
 
-`targets` writes a file, `runtimes` opens one in its own runtime, `check` compares the two.
+`targets` lists what there is, `saved_model`, `tflite` and `onnx` write, `check` compares, `record` keeps the evidence.
 """
 
 from collections.abc import Callable
@@ -8,87 +8,145 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
-from keras_resnet.atomic import put_in_place, scratch
+from keras_resnet.answers import accuracy, best, outputs_of
+from keras_resnet.artefact import Artefact
+from keras_resnet.atomic import scratch
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
-from keras_resnet.export.check import Check, accuracy, compare, outputs_of, probabilities, record
-from keras_resnet.export.runtimes import keras_model, open_artefact
-from keras_resnet.export.targets import CALIBRATION_IMAGES, TARGETS, Target, select
+from keras_resnet.export.check import Check, Reference
+from keras_resnet.export.interface import Source, check_classifies, gives_probabilities
+from keras_resnet.export.onnx import write_onnx
+from keras_resnet.export.record import Record
+from keras_resnet.export.saved_model import write_saved_model
+from keras_resnet.export.targets import TARGETS, Target, select
+from keras_resnet.export.tflite import write_tflite
+from keras_resnet.layers import load
 from keras_resnet.runs import Run
 
 __all__ = [
     "TARGETS",
+    "Artefact",
     "Check",
     "Target",
     "accuracy",
+    "best",
     "export",
     "onnx",
-    "open_artefact",
-    "probabilities",
     "saved_model",
     "select",
     "tflite",
 ]
 
+CALIBRATION_IMAGES = 300
+
+
+def write_keras(source: Source, path: Path, target: Target) -> None:
+    """A Keras file."""
+    source.model.save(path)
+
+
+Writer = Callable[[Source, Path, Target], None]
+WRITERS: dict[str, Writer] = {
+    "saved_model": write_saved_model,
+    "tflite": write_tflite,
+    "onnx": write_onnx,
+    "keras": write_keras,
+}
+
 
 def export(
-    run: Run | str | Path,
-    targets: list[Target] | None = None,
+    source: Run | str | Path | keras.Model,
+    format: str = "all",
+    quantize: str | None = None,
     *,
+    targets: list[Target] | None = None,
     data: Dataset | None = None,
+    out: str | Path | None = None,
     min_agreement: float | None = None,
+    max_difference: float | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
+    on_images: Callable[[Target, int], None] = lambda target, count: None,
+    **fields: Any,
 ) -> list[Check]:
-    """Write each target from `run`, run it over the test images in its own runtime and compare it with the Keras model.
+    """Write files, run each over the test images in its own runtime, and compare it with the Keras model.
 
     Args:
-        run: a finished run, or its folder.
-        targets: rows of `TARGETS`, see `select`; all of them if None.
-        data: the images to calibrate with and check on; those that the run was trained on if None.
-        min_agreement: lowest share of equal top-1 answers to accept, instead of each target's own.
+        source: a finished run, its folder, or a Keras model of one image in and (batch, classes) out.
+        format: "saved_model", "tflite", "onnx", "keras", or "all" for every row of `TARGETS`.
+        quantize: for "tflite": "float16", "dynamic", "int8", "int16".
+        targets: several targets, in place of `format`, `quantize` and `fields`.
+        data: the images to calibrate with and check on. None: those that the run was trained on.
+        out: the folder to write to. None: the run's `export/`.
+        min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own.
+        max_difference: largest absolute difference of any output to accept, in place of each target's own.
         on_check: called with each `Check` as it is made.
+        on_images: called with a target and how many more images it has been run on.
+        fields: others of `Target`: pixels, output, batch, layout, opset.
 
-    Returns: one `Check` a target, also in `export/report.json`. A file outside its tolerance is not put in place, and its
-    check says by how much (`passed`, `problem`). One that was there before stays.
+    Returns: one `Check` a target, also in `report.json` and `REPORT.md`; `manifest.json` has what each file is, and its digest.
+    A file outside its tolerance is not put in place, and its check says by how much (`passed`, `problem`). One that was there
+    before stays. InputError if the backend is not TensorFlow, or if there are no images.
     """
     if keras.backend.backend() != "tensorflow":
         raise InputError(
             f"export needs Keras on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()!r}; run folders serve both"
         )
-    run = run if isinstance(run, Run) else Run.open(run)
-    data = of_run(run, data)
-    model = keras_model(run.model_path)
-    reference = outputs_of(model.predict_on_batch, data)
-    calibration = data.sample(CALIBRATION_IMAGES)
+    targets = select(format, quantize, **fields) if targets is None else targets
+    start, data, folder = opened(source, data, out)
+    outputs = outputs_of(as_floats(start.model), data)
+    reference = Reference(data=data, outputs=outputs, are_probabilities=gives_probabilities(start.model))
     checks = []
-    with scratch(run.export_path) as folder:
-        for target in TARGETS.values() if targets is None else targets:
+    tolerances = {"min_agreement": min_agreement, "max_difference": max_difference}
+    with scratch(folder) as temporary:
+        record = Record(folder, temporary, start)
+        for target in targets:
+            made = temporary / target.file
             with quiet():
-                target.write(model, folder / target.file, calibration)
-                check = compare(target, folder / target.file, reference, data, min_agreement)
-            if check.passed:
-                put_in_place(folder / target.file, run.export_path / target.file)
-            record(check, run.export_path, folder)
+                WRITERS[target.format](start, made, target)
+            check = reference.compare(target, made, tolerances, lambda count, target=target: on_images(target, count))  # type: ignore[misc]
+            record.enter(check, target, made)
             checks.append(check)
             on_check(check)
     return checks
 
 
-def saved_model(run: Run | str | Path, **options: Any) -> Check:
-    """`export` of a TensorFlow SavedModel to `export/saved_model/`."""
-    return export(run, select("saved_model"), **options)[0]
+def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None) -> tuple[Source, Dataset, Path]:
+    """What an export starts from, the images that it is checked on, and the folder that it goes to."""
+    if isinstance(source, keras.Model):
+        if data is None or out is None:
+            raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
+        model, name, out = source, source.name, Path(out)
+    else:
+        run = source if isinstance(source, Run) else Run.open(source)
+        data = of_run(run, data)
+        Artefact(run.model_path).close()  # refuses a damaged file
+        model = load(run.model_path, compile=False, safe_mode=True)
+        name, out = run.path.resolve().name, run.export_path if out is None else Path(out)
+    check_classifies(model)
+    if model.output_shape[-1] != len(data.class_names):
+        raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
+    calibration = data.sample(CALIBRATION_IMAGES)
+    return Source(model=model, name=name, class_names=list(data.class_names), calibration=calibration), data, out
 
 
-def tflite(run: Run | str | Path, quantize: str | None = None, **options: Any) -> Check:
-    """`export` of a TFLite file to `export/model_*.tflite`; `quantize` is None, "float16", "dynamic" or "int8".
-
-    It takes raw pixels: float32 0..255, or uint8 for "int8".
-    """
-    return export(run, select("tflite", quantize), **options)[0]
+def as_floats(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that runs a model on pixels of any type."""
+    return lambda images: model.predict_on_batch(images.astype("float32"))
 
 
-def onnx(run: Run | str | Path, **options: Any) -> Check:
-    """`export` of an ONNX file to `export/model.onnx`."""
-    return export(run, select("onnx"), **options)[0]
+def saved_model(source: Run | str | Path | keras.Model, **options: Any) -> Check:
+    """`export` of a TensorFlow SavedModel, `saved_model/1/`, as TensorFlow Serving takes it."""
+    return export(source, "saved_model", **options)[0]
+
+
+def tflite(source: Run | str | Path | keras.Model, quantize: str | None = None, **options: Any) -> Check:
+    """`export` of a TFLite file, `model_*.tflite`; `quantize` is None, "float16", "dynamic", "int8" or "int16"."""
+    return export(source, "tflite", quantize, **options)[0]
+
+
+def onnx(source: Run | str | Path | keras.Model, **options: Any) -> Check:
+    """`export` of an ONNX file, `model.onnx`."""
+    return export(source, "onnx", **options)[0]

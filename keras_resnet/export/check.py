@@ -1,18 +1,22 @@
-"""The proof of an exported file: its outputs on the test images beside those of the Keras model, and the report."""
+"""The proof of an exported file: run over the images in its own runtime, and held against the Keras model."""
 
-import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_resnet.atomic import put_in_place, write_json
+from keras_resnet.answers import interval, outputs_of, probabilities, top1, top1_accuracy
+from keras_resnet.artefact import Artefact, size
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
-from keras_resnet.export.runtimes import Runner, open_artefact
+from keras_resnet.export.operations import operations
 from keras_resnet.export.targets import Target
-from keras_resnet.spec import ResNetSpec
+
+THREADS = (1, 2)
+SECONDS = 1.0  # that the measurement of a latency should take
+FEWEST, MOST = 10, 200  # runs of it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,89 +26,113 @@ class Check:
     file: str
     bytes: int
     max_difference: float | None = None
-    """Largest absolute difference of any output (logit); None if the file does not run."""
+    """Largest absolute difference of any output; None if the file does not run."""
+    mean_difference: float | None = None
+    """Mean absolute difference of the outputs."""
     top1_agreement: float = 0.0
     """Share of images with the same top-1 answer."""
     accuracy: float = 0.0
+    accuracy_interval: tuple[float, float] = (0.0, 1.0)
+    """Where the accuracy on all such images is, with 95 % confidence (Wilson's score interval)."""
     keras_accuracy: float
     images: int
+    latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Milliseconds for one image, median and 95th percentile, by the number of threads."""
+    peak_memory: int | None = None
+    """Bytes that opening it and running single images took, its runtime not counted."""
+    operations: dict[str, int] = field(default_factory=dict)
+    """How many of each kind are in the file."""
     passed: bool
     problem: str = ""
     """Which tolerance was missed and by how much; empty if none."""
 
 
-def outputs_of(runner: Runner, data: Dataset, split: str = "test") -> np.ndarray:
-    """The outputs of `runner` on all images of a split, (images, classes)."""
-    return np.concatenate([runner(images) for images, _ in data.batches(split).as_numpy_iterator()])
+def expected(reference: np.ndarray, target: Target, are_probabilities: bool) -> np.ndarray:
+    """What a file should put out where the Keras model puts out `reference` (images, classes)."""
+    if target.output == "logits":
+        return reference
+    shares = reference if are_probabilities else probabilities(reference)
+    if not target.best:
+        return shares
+    classes = np.argsort(-shares, axis=1, kind="stable")[:, : target.best]
+    return np.stack([np.take_along_axis(shares, classes, 1), classes.astype(shares.dtype)], axis=-1)
 
 
-def accuracy(runner: Runner, data: Dataset, split: str = "test") -> float:
-    """Share of the images of a split that `runner` puts into their class."""
-    return top1_accuracy(outputs_of(runner, data, split), data.examples(split).labels)
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What files are held against: the images, and the outputs of the Keras model for them."""
+
+    data: Dataset
+    outputs: np.ndarray
+    are_probabilities: bool
+
+    def compare(
+        self,
+        target: Target,
+        path: Path,
+        tolerances: dict[str, float | None],
+        on_images: Callable[[int], None] = lambda count: None,
+    ) -> Check:
+        """Run the file at `path` over the test images, hold its outputs against the model's, and measure it."""
+        labels = self.data.splits["test"].labels
+        facts: dict[str, Any] = {
+            "file": target.file,
+            "bytes": size(path),
+            "images": len(labels),
+            "keras_accuracy": top1_accuracy(self.outputs, labels),
+        }
+        try:
+            facts |= self.measured(path, on_images)
+            facts["operations"] = operations(path)
+        except InputError as error:
+            return Check(**facts, passed=False, problem=str(error))
+        outputs, wanted = facts.pop("outputs"), expected(self.outputs, target, self.are_probabilities)
+        differences = np.abs(outputs - wanted)[..., 0] if target.best else np.abs(outputs - wanted)
+        facts |= {
+            "max_difference": float(np.max(differences)),
+            "mean_difference": float(np.mean(differences)),
+            "top1_agreement": float(np.mean(top1(outputs) == top1(wanted))),
+            "accuracy": top1_accuracy(outputs, labels),
+        }
+        facts["accuracy_interval"] = interval(facts["accuracy"], len(labels))
+        problem = missed(target, facts["top1_agreement"], facts["max_difference"], wanted, tolerances)
+        return Check(**facts, passed=not problem, problem=problem)
+
+    def measured(self, path: Path, on_images: Callable[[int], None]) -> dict[str, Any]:
+        """The outputs of a file, its latency with each number of threads, and its memory with one."""
+        facts: dict[str, Any] = {"latency_ms": {}}
+        image = self.data.splits["test"].take(np.arange(1))
+        for threads in THREADS:
+            artefact = Artefact(path, threads=threads)
+            facts["latency_ms"][str(threads)] = latency(artefact, image)
+            if threads == 1:
+                facts["peak_memory"] = artefact.peak_memory()
+            else:
+                facts["outputs"] = outputs_of(artefact, self.data, "test", on_images)
+            artefact.close()
+        return facts
 
 
-def top1_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows whose largest output is that of the label."""
-    return float(np.mean(outputs.argmax(1) == labels))
+def latency(artefact: Artefact, image: np.ndarray) -> dict[str, float]:
+    """Milliseconds for one image, median and 95th percentile."""
+    first = float(np.median(artefact.seconds(image, 3)))
+    rounds = int(np.clip(SECONDS / max(first, 1e-6), FEWEST, MOST))
+    milliseconds = 1000 * artefact.seconds(image, rounds)
+    return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}
 
 
-def probabilities(outputs: np.ndarray, spec: ResNetSpec) -> np.ndarray:
-    """Outputs of a network of `spec` as shares that sum to 1; those of a network that gives probabilities as they are."""
-    if spec.classifier_activation:
-        return outputs
-    powers = np.exp(outputs - outputs.max(1, keepdims=True))
-    return powers / powers.sum(1, keepdims=True)
-
-
-def compare(target: Target, path: Path, reference: np.ndarray, data: Dataset, min_agreement: float | None = None) -> Check:
-    """Run the file at `path` over the test images and hold its outputs against `reference`."""
-    labels = data.splits["test"].labels
-    facts: dict[str, Any] = {"file": target.file, "bytes": size(path), "images": len(labels)}
-    keras_accuracy = top1_accuracy(reference, labels)
-    try:
-        outputs = outputs_of(open_artefact(path), data)
-    except InputError as error:
-        return Check(**facts, keras_accuracy=keras_accuracy, passed=False, problem=str(error))
-    agreement = float(np.mean(outputs.argmax(1) == reference.argmax(1)))
-    difference = float(np.max(np.abs(outputs - reference)))
-    problem = _problem(target, agreement, difference, reference, min_agreement)
-    return Check(
-        **facts,
-        max_difference=difference,
-        top1_agreement=agreement,
-        accuracy=top1_accuracy(outputs, labels),
-        keras_accuracy=keras_accuracy,
-        passed=not problem,
-        problem=problem,
-    )
-
-
-def _problem(target: Target, agreement: float, difference: float, reference: np.ndarray, min_agreement: float | None) -> str:
-    least = target.min_agreement if min_agreement is None else min_agreement
+def missed(target: Target, agreement: float, difference: float, wanted: np.ndarray, tolerances: dict[str, float | None]) -> str:
+    """Which tolerance a file misses and by how much, or nothing; `tolerances` replace those of the target where not None."""
+    chosen = {name: value for name, value in tolerances.items() if value is not None}
+    least = chosen.get("min_agreement", target.min_agreement)
+    most = chosen.get("max_difference", target.max_difference)
     if not np.isfinite(difference):
         return "outputs are not finite"
     if agreement < least:
         return f"top-1 agreement {agreement:.4f} is below {least:g} by {least - agreement:.4f}"
-    if target.max_difference is not None:
-        most = target.max_difference * max(1.0, float(np.max(np.abs(reference))))
+    if most is not None:
+        if "max_difference" not in chosen:
+            most *= max(1.0, float(np.max(np.abs(wanted))))
         if difference > most:
             return f"largest difference {difference:.2e} is above {most:.2e} by {difference - most:.2e}"
     return ""
-
-
-def size(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-
-
-def record(check: Check, folder: Path, scratch: Path) -> None:
-    """Enter a check into `folder/report.json`. A failed one does not push out that of an older file which is still in place."""
-    path = folder / "report.json"
-    try:
-        rows = {row["file"]: row for row in json.loads(path.read_text(encoding="utf-8"))}
-    except (FileNotFoundError, ValueError, TypeError, KeyError):  # none yet, or damaged
-        rows = {}
-    if check.passed or not (folder / check.file).exists():
-        rows[check.file] = asdict(check)
-    write_json(scratch / path.name, list(rows.values()))
-    put_in_place(scratch / path.name, path)

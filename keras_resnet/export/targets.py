@@ -1,114 +1,129 @@
-"""The table of export targets: file name, how to write it from a Keras model, and how far it may be from that model."""
+"""What can be exported: the formats, what each may offer, and how far a file may be from the Keras model."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any
-
-import keras
-import numpy as np
 
 from keras_resnet.errors import InputError, unknown
 
-CALIBRATION_IMAGES = 300
-
-Writer = Callable[[keras.Model, Path, np.ndarray], None]
+FORMATS = ("saved_model", "tflite", "onnx", "keras")
+REAL = ("float32", "uint8")
+PIXELS = {  # the types of pixels that a file can take, by its format and quantisation; the first unless one is asked for
+    ("saved_model", None): ("uint8",),
+    ("keras", None): ("float32",),
+    ("onnx", None): REAL,
+    ("tflite", None): REAL,
+    ("tflite", "float16"): REAL,
+    ("tflite", "dynamic"): REAL,
+    ("tflite", "int8"): ("uint8", "int8", "float32"),
+    ("tflite", "int16"): ("float32", "int16"),
+}
+MIN_AGREEMENT = {None: 0.999, "float16": 0.99, "dynamic": 0.98, "int8": 0.98, "int16": 0.99}
+MAX_DIFFERENCE = 1e-4
+LAYOUTS = ("NHWC", "NCHW")
+OUTPUTS = ("logits", "softmax", "top1", "top3", "top5")
+OPSET = 15
 
 
 @dataclass(frozen=True)
 class Target:
-    """One kind of exported file."""
+    """One kind of exported file. InputError for a combination that does not exist."""
 
-    file: str
-    """Its name in the run's `export/` folder."""
     format: str
-    quantize: str | None
-    write: Writer
-    """write(model, path, calibration images)."""
-    min_agreement: float
-    """Lowest share of test images on which the top-1 answer must equal the Keras model's."""
-    max_difference: float | None = None
-    """Largest difference of any output, relative to the largest output of the Keras model or 1. None: not bounded."""
+    """saved_model, tflite, onnx or keras."""
+    quantize: str | None = None
+    """TFLite: float16, dynamic (int8 weights), int8 (all integers) or int16 (activations, with int8 weights)."""
+    pixels: str | None = None
+    """The type that the file takes raw pixels as, see `PIXELS`. None: float32, or uint8 for int8 and SavedModel."""
+    output: str = "logits"
+    """logits (what the network puts out), softmax, or the best classes of that: top1, top3, top5, ..."""
+    batch: int | None = None
+    """Images at once; None: any number."""
+    layout: str = "NHWC"
+    """ONNX: of the pixels, NHWC or NCHW."""
+    opset: int = OPSET
+    """ONNX: version of the operations."""
 
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise unknown("export format", self.format, (*FORMATS, "all"))
+        quantizations = [quantize for _, quantize in PIXELS if quantize]
+        if self.quantize is not None and self.quantize not in quantizations:
+            raise unknown("quantization", self.quantize, quantizations)
+        if (self.format, self.quantize) not in PIXELS:
+            raise InputError(f"quantize={self.quantize!r} goes with format 'tflite', not with {self.format!r}")
+        allowed = PIXELS[self.format, self.quantize]
+        if self.pixels is None:
+            object.__setattr__(self, "pixels", allowed[0])
+        if self.pixels not in allowed:
+            raise unknown(f"type of pixels for {self.name}", self.pixels, allowed)
+        if self.output not in OUTPUTS and not (self.output.startswith("top") and self.output[3:].isdecimal() and self.best):
+            raise unknown("output", self.output, OUTPUTS)
+        if self.layout not in LAYOUTS:
+            raise unknown("layout", self.layout, LAYOUTS)
+        for field in ("layout", "opset"):
+            if getattr(self, field) != getattr(type(self), field) and self.format != "onnx":
+                raise InputError(f"{field}={getattr(self, field)!r} goes with format 'onnx', not with {self.format!r}")
+        if self.format == "keras" and (self.output, self.batch) != ("logits", None):
+            raise InputError("format 'keras' is the network as it is: output and batch cannot be changed")
+        if self.batch is not None and self.batch < 1:
+            raise InputError(f"batch={self.batch}: expected 1 or more, or None for any number")
 
-def write_saved_model(model: keras.Model, path: Path, calibration: np.ndarray) -> None:
-    """A SavedModel with one signature, `serving_default`: float32 "image" (batch, *input_shape) to outputs."""
-    import tensorflow as tf
+    @property
+    def is_integer(self) -> bool:
+        """Whether the file computes with integers, so that its converter changes what goes in and comes out."""
+        return self.quantize in ("int8", "int16")
 
-    # The endpoint alone keeps the variables. Tracking the model too would write every one twice.
-    archive = keras.export.ExportArchive()
-    image = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    archive.add_endpoint("serve", lambda image: model(image, training=False), [image])
-    archive.write_out(str(path), verbose=False)
+    @property
+    def best(self) -> int:
+        """How many classes the file gives the scores of; 0 for all."""
+        return int(self.output[3:]) if self.output.startswith("top") else 0
 
+    @property
+    def name(self) -> str:
+        """The format and quantisation."""
+        return f"{self.format} {self.quantize or ''}".strip()
 
-def write_tflite(quantize: str | None, model: keras.Model, path: Path, calibration: np.ndarray) -> None:
-    """A TFLite file of built-in operations only."""
-    import tensorflow as tf
+    @property
+    def file(self) -> str:
+        """Its name in an `export/` folder: what differs from the usual is in it."""
+        if self.format == "saved_model":
+            return "saved_model"
+        said = (
+            (self.quantize or "float32", self.format == "tflite"),
+            (self.pixels, self.pixels != PIXELS[self.format, self.quantize][0]),
+            (self.output, self.output != "logits"),
+            (f"batch{self.batch}", self.batch is not None),
+            (self.layout.lower(), self.layout != "NHWC"),
+        )
+        return "_".join(["model", *(str(part) for part, is_said in said if is_said)]) + f".{self.format}"
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    if quantize:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if quantize == "int8":
+    @property
+    def min_agreement(self) -> float:
+        """Lowest share of images on which the top-1 answer must equal the Keras model's."""
+        return MIN_AGREEMENT[self.quantize]
 
-        def representative_dataset() -> Iterator[list[Any]]:
-            for image in calibration:
-                yield [image[None].astype(np.float32)]
-
-        converter.representative_dataset = representative_dataset
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = converter.inference_output_type = tf.uint8
-    path.write_bytes(converter.convert())
-
-
-def write_onnx(model: keras.Model, path: Path, calibration: np.ndarray) -> None:
-    """An ONNX file: float32 "image" (batch, *input_shape) to outputs."""
-    import tensorflow as tf
-
-    plain = model.call
-
-    def call(*inputs: Any, **settings: Any) -> Any:
-        # Keras has XLA compile grouped convolutions on its own, for which ONNX has no word: here they stand in line.
-        tf.config.run_functions_eagerly(True)
-        try:
-            return plain(*inputs, **settings)
-        finally:
-            tf.config.run_functions_eagerly(False)
-
-    model.call = call
-    try:
-        model.export(str(path), format="onnx", verbose=False)
-    finally:
-        model.call = plain
+    @property
+    def max_difference(self) -> float | None:
+        """Largest difference of any output, relative to the largest output of the Keras model or 1. None: not bounded."""
+        return MAX_DIFFERENCE if self.quantize is None else None
 
 
 TARGETS = {
     target.file: target
     for target in (
-        Target("saved_model", "saved_model", None, write_saved_model, 0.999, 1e-4),
-        Target("model_float32.tflite", "tflite", None, partial(write_tflite, None), 0.999, 1e-4),
-        Target("model_float16.tflite", "tflite", "float16", partial(write_tflite, "float16"), 0.99),
-        Target("model_dynamic.tflite", "tflite", "dynamic", partial(write_tflite, "dynamic"), 0.98),
-        Target("model_int8.tflite", "tflite", "int8", partial(write_tflite, "int8"), 0.98),
-        Target("model.onnx", "onnx", None, write_onnx, 0.999, 1e-4),
+        Target("saved_model"),
+        *(Target("tflite", quantize) for quantize in (None, "float16", "dynamic", "int8")),
+        Target("onnx"),
     )
 }
-FORMATS = ("saved_model", "tflite", "onnx")
-QUANTIZE = ("float16", "dynamic", "int8")
+"""What "all" exports."""
 
 
-def select(format: str = "all", quantize: str | None = None) -> list[Target]:
-    """The targets of a format, with that quantisation or none; "all" for every one. InputError for a pair that does not exist."""
-    if format == "all" and quantize is None:
-        return list(TARGETS.values())
-    if format not in (*FORMATS, "all"):
-        raise unknown("export format", format, (*FORMATS, "all"))
-    if quantize is not None and quantize not in QUANTIZE:
-        raise unknown("quantization", quantize, QUANTIZE)
-    found = [target for target in TARGETS.values() if (target.format, target.quantize) == (format, quantize)]
-    if not found:
-        raise InputError(f"quantize={quantize!r} goes with format 'tflite', not with {format!r}")
-    return found
+def select(format: str = "all", quantize: str | None = None, **fields: Any) -> list[Target]:
+    """The target of a format, with that quantisation and those other fields of `Target`; "all" for every row of `TARGETS`."""
+    chosen = {name: value for name, value in {"quantize": quantize, **fields}.items() if value is not None}
+    if format != "all":
+        return [Target(format, **chosen)]
+    for name, value in chosen.items():
+        raise InputError(f"{name}={value!r} goes with one format, not with 'all'")
+    return list(TARGETS.values())
