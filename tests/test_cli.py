@@ -149,6 +149,15 @@ def test_files_for_a_phone(call, run, tmp_path):
     assert [row["time_ratio"] for row in rows] == [1.0, rows[1]["milliseconds"] / rows[0]["milliseconds"]]
 
 
+def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, run, photos, tmp_path):
+    good, *_ = sorted(photos.rglob("*.jpg"))
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    code, out, err = call("predict", run.path, tmp_path / "bad.png", good, "--json")
+    assert code == 2
+    assert {row["image"] for row in json.loads(out)} == {str(good)}
+    assert "bad.png" in err
+
+
 def test_a_bad_file_ends_in_one_line(call, run, tmp_path, photos):
     bad = tmp_path / "bad.tflite"
     bad.write_bytes(b"TFL3" * 500)

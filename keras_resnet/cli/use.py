@@ -9,7 +9,7 @@ import typer
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
 from keras_resnet.cli.results import bars, fail_unless_passed, progress, show_checks
 from keras_resnet.console import show_json, show_table
-from keras_resnet.errors import unknown
+from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs import Run
 
 
@@ -52,14 +52,21 @@ def predict(
     from keras_resnet.artefact import Artefact
     from keras_resnet.data import read_image
 
-    pixels = [read_image(image, opened.spec.require_sizes("what a picture is brought to")) for image in images]
+    shape, pixels, problems = opened.spec.require_sizes("what a picture is brought to"), {}, []
+    for image in images:
+        try:
+            pixels[image] = read_image(image, shape)
+        except InputError as error:
+            problems.append(str(error))
     runner = Artefact(path)
     rows = [
         {"image": str(image), "class": opened.class_names[number], "probability": share}
-        for image, taken in zip(images, pixels, strict=True)
+        for image, taken in pixels.items()
         for number, share in best(runner(taken[None])[0], top)
     ]
     show_table(rows, as_json=as_json)
+    if problems:
+        raise InputError("; ".join(problems))
 
 
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
