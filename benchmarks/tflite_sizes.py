@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 import keras_resnet as kr
-from keras_resnet.export.targets import write_tflite
+from keras_resnet.export import WRITERS, Target
+from keras_resnet.export.interface import Source
 
 SMALL = {"input_shape": (64, 64, 3), "classes": 10}
 NETWORKS = [
@@ -65,11 +66,12 @@ def measured(name: str, fields: dict, folder: Path) -> dict[str, int]:
         if len(weight.shape) == 1:
             weight.assign(generator.uniform(0.5, 1.5, weight.shape))
     images = generator.uniform(0, 255, (3, *model.input_shape[1:]))
-    sizes = {}
+    names = [f"class {number}" for number in range(model.output_shape[-1])]
+    source, sizes = Source(model=model, name=name, class_names=names, calibration=images), {}
     for kind, quantize in (("float32", None), ("int8", "int8")):
         path = folder / "model.tflite"
         with redirect_stdout(StringIO()):
-            write_tflite(quantize, model, path, images)
+            WRITERS["tflite"](source, path, Target("tflite", quantize))
         sizes[kind] = path.stat().st_size
     keras.backend.clear_session()
     return sizes

@@ -40,6 +40,7 @@ class Artefact:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "keras_resnet.runtimes", str(its.fileno())],
             pass_fds=[its.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,6 +1,7 @@
 """From a description to Keras: every node of `graph.py` becomes one built-in layer, a network a functional `keras.Model`."""
 
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -109,11 +110,23 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     Args:
         path: a `.keras` file, or the folder of a run, whose model is then loaded.
         settings: those of `keras.saving.load_model`.
+
+    InputError, which names the file, if there is none or it cannot be read.
     """
     path = Path(path)
     path = path / "model.keras" if path.is_dir() else path
-    with deep_recursion():
-        return keras.saving.load_model(path, **settings)
+    if not path.exists():
+        raise InputError(f"no model at {str(path)!r}")
+    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: not a zip archive, as a Keras file is")
+    try:
+        with deep_recursion():
+            return keras.saving.load_model(path, **settings)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        why = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
 
 
 def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fields: Any) -> KerasTensor:

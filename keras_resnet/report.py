@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
@@ -36,4 +37,26 @@ def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoc
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def plot_quantization(files: list[dict[str, Any]], keras_accuracy: float, path: Path) -> None:
+    """Accuracy over size of int8 files with more and more layers in float, and of the equalised one, as a PNG at `path`."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(100 * keras_accuracy, color="grey", linestyle="--", label="Keras, float32")
+    kinds = (
+        ("layers in float", "o-", [row for row in files if not row["equalize"]]),
+        ("equalised", "s", [row for row in files if row["equalize"]]),
+    )
+    for label, style, rows in kinds:
+        axes.plot([row["bytes"] / 1e3 for row in rows], [100 * row["accuracy"] for row in rows], style, label=label)
+        for row in rows:
+            place = row["bytes"] / 1e3, 100 * row["accuracy"]
+            axes.annotate("" if row["equalize"] else str(row["float_layers"]), place, (4, 6), textcoords="offset points")
+    axes.set(xlabel="file, kB", ylabel="top-1 accuracy, %", title="int8: the worst layers kept in float")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)

@@ -35,13 +35,18 @@ def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> tuple[Runner
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(served_version(path)))  # its signatures work only as long as this object lives
     signatures = loaded.signatures
-    ((_, pixels),) = signatures[PIXELS if PIXELS in signatures else "serving_default"].structured_input_signature[1].items()
+    if "serving_default" not in signatures:
+        raise ValueError(f"it has no signature 'serving_default', but {', '.join(sorted(signatures)) or 'none at all'}")
+    usual = signatures[PIXELS if PIXELS in signatures else "serving_default"]
+    _, pixels = only(list(usual.structured_input_signature[1].items()))
 
     def run(images: np.ndarray) -> np.ndarray:
         assert loaded
         name = {"S": ENCODED, "f": PIXELS}.get(images.dtype.kind)
         signature = signatures[name if name in signatures else "serving_default"]
-        ((name, spec),) = signature.structured_input_signature[1].items()
+        name, spec = only(list(signature.structured_input_signature[1].items()))
+        if not spec.shape.is_compatible_with(images.shape):  # TensorFlow would take two channels as two groups of one
+            raise ValueError(f"it takes {spec.shape}")
         given = images if spec.dtype == tf.string else as_type(images, spec.dtype.as_numpy_dtype)
         return best_or_all([output.numpy() for output in signature(**{name: tf.constant(given)}).values()])
 
@@ -58,7 +63,7 @@ def served_version(path: Path) -> Path:
 def tflite_runner(litert: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
     """LiteRT. Integer inputs and outputs are scaled as the file says."""
     interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
-    (image,) = interpreter.get_input_details()
+    image = only(interpreter.get_input_details())
 
     def run(images: np.ndarray) -> np.ndarray:
         if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
@@ -79,7 +84,7 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (image,) = session.get_inputs()
+    image = only(session.get_inputs())
     dtype = {"tensor(uint8)": "uint8"}.get(image.type, "float32")
 
     size, *shape = [side if isinstance(side, int) else None for side in image.shape]
@@ -95,12 +100,8 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
 
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
     """Keras, on the backend in use."""
-    import zipfile
-
     from keras_resnet.layers import load
 
-    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-        raise ValueError("not a zip archive, as a Keras file is")
     if keras.backend.backend() == "tensorflow":
         tf = importlib.import_module("tensorflow")
         tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -122,6 +123,13 @@ def kind_of(path: Path) -> str | None:
         folders = [path, *(entry for entry in path.iterdir() if entry.name.isdecimal())]
         return "saved_model" if any((folder / "saved_model.pb").is_file() for folder in folders) else None
     return path.suffix if path.suffix in RUNTIMES else None
+
+
+def only(inputs: list[Any]) -> Any:
+    """The input of a file that has one. ValueError for another number."""
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs, and a classifier of images has one")
+    return inputs[0]
 
 
 def in_pieces(run: Runner, size: int | None) -> Runner:
@@ -197,6 +205,7 @@ def serve(connection: Connection) -> None:
             connection.send_bytes(b"=" + packed(np.asarray(action())))
         except Exception as error:
             why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            why = why.removeprefix(f"{order['path']!r} cannot be opened, it may be damaged: ")
             connection.send_bytes(b"!" + why.encode())
             return False
         return True

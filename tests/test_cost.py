@@ -201,7 +201,8 @@ def test_memory_of_training_has_parameters_gradients_and_momentum():
 )
 @pytest.mark.parametrize("quantize", [None, "int8"])
 def test_tflite_sizes_are_within_five_per_cent(name, fields, quantize, tmp_path):
-    from keras_resnet.export.targets import write_tflite
+    from keras_resnet.export import WRITERS, Target
+    from keras_resnet.export.interface import Source
 
     model = kr.build(name, **fields)
     generator = np.random.default_rng(0)
@@ -209,7 +210,9 @@ def test_tflite_sizes_are_within_five_per_cent(name, fields, quantize, tmp_path)
         if len(weight.shape) == 1:
             weight.assign(generator.uniform(0.5, 1.5, weight.shape))
     images = generator.uniform(0, 255, (2, *model.input_shape[1:]))
+    names = [f"class {number}" for number in range(model.output_shape[-1])]
+    source = Source(model=model, name=name, class_names=names, calibration=images)
     with redirect_stdout(StringIO()):
-        write_tflite(quantize, model, tmp_path / "model.tflite", images)
+        WRITERS["tflite"](source, tmp_path / "model.tflite", Target("tflite", quantize))
     estimate = getattr(cost_of(name, **fields), f"tflite_{quantize or 'float32'}")
     assert estimate == pytest.approx((tmp_path / "model.tflite").stat().st_size, rel=0.05)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -68,6 +69,8 @@ print(loaded.count_params())
 
 def test_the_recursion_limit_comes_back_after_an_error(tmp_path):
     before = sys.getrecursionlimit()
-    with pytest.raises(ValueError, match="File not found"):
-        kr.load(tmp_path / "missing.keras")
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("labels.txt", "none")
+    with pytest.raises(kr.InputError, match=r"other.keras' cannot be opened, it may be damaged: ."):
+        kr.load(tmp_path / "other.keras")
     assert sys.getrecursionlimit() == before

@@ -45,7 +45,7 @@ MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
-    "export": LIGHT | {"answers", "artefact", "data", "export", "layers", "runtimes"},
+    "export": LIGHT | {"answers", "artefact", "data", "export", "layers", "report", "runtimes"},
     "cli": LIGHT | {"__version__", "cli"},
     "__init__": set(),
     "__main__": {"cli", "errors"},

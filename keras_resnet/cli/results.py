@@ -62,3 +62,15 @@ def fail_unless_passed(checks: list[Any]) -> None:
         print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
     if failed:
         raise typer.Exit(1)
+
+
+def show_quantization(found: dict[str, Any], as_json: bool) -> None:
+    """Which layers lose by integers, and what the remedies give."""
+    if as_json:
+        show_json(found)
+        return
+    shown = ("layer", "operation", "signal_to_noise", "steps", "largest_error")
+    show_table([{column: row[column] for column in shown} for row in found["layers"]])
+    print()
+    show_table(found["files"])
+    print(f"\naccuracy in float: {found['keras_accuracy']:.4f}; {found['advice']}")

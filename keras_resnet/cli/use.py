@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
-from keras_resnet.cli.results import bars, fail_unless_passed, progress, show_checks
+from keras_resnet.cli.results import bars, fail_unless_passed, progress, show_checks, show_quantization
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs import Run
@@ -81,6 +81,12 @@ def export(
     batch: Annotated[int | None, typer.Option(min=1, help="Images at once. [default: any number]")] = None,
     layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
     opset: Annotated[int | None, typer.Option(min=1, help="For onnx: version of the operations.")] = None,
+    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: make the ranges of channels alike first.")] = False,
+    float_layers: Annotated[int | None, typer.Option(min=0, help="For int8: layers to keep in float, the worst first.")] = None,
+    debug_quantization: Annotated[
+        bool,
+        typer.Option("--debug-quantization", help="List the layers by what int8 costs them, and try remedies; write no int8 file."),
+    ] = False,
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest top-1 agreement to accept.")] = None,
     max_difference: Annotated[float | None, typer.Option(min=0, help="Largest difference of an output to accept.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
@@ -92,11 +98,16 @@ def export(
     opened = Run.open(run)
     load_backend()
     from keras_resnet.data import of_run
+    from keras_resnet.export import debug_quantization as debug
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
 
-    targets = select(format, quantize, pixels=pixels, output=output, batch=batch, layout=layout, opset=opset)
+    fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
+    targets = select(format, quantize, **fields, equalize=equalize or None)
     images = of_run(opened, data, data_dir)
+    if debug_quantization:
+        show_quantization(debug(opened, data=images, out=out, on_check=progress), as_json)
+        return
     with bars(len(images.splits["test"])) as on_images:
         checks = export_run(
             opened,

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import numpy as np
 
 from keras_resnet.answers import accuracy, best, outputs_of
 from keras_resnet.artefact import Artefact
-from keras_resnet.atomic import scratch
+from keras_resnet.atomic import put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
 from keras_resnet.export.check import Check, Reference
+from keras_resnet.export.debug import Debugger
 from keras_resnet.export.interface import Source, check_classifies, gives_probabilities
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.record import Record
@@ -24,6 +26,7 @@ from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
 from keras_resnet.layers import load
+from keras_resnet.report import plot_quantization
 from keras_resnet.runs import Run
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "Target",
     "accuracy",
     "best",
+    "debug_quantization",
     "export",
     "onnx",
     "saved_model",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 CALIBRATION_IMAGES = 300
+GOOD_ENOUGH = 0.005  # of accuracy
 
 
 def write_keras(source: Source, path: Path, target: Target) -> None:
@@ -113,6 +118,70 @@ def export(
     return checks
 
 
+def debug_quantization(
+    source: Run | str | Path | keras.Model,
+    *,
+    data: Dataset | None = None,
+    out: str | Path | None = None,
+    most: int = 5,
+    on_check: Callable[[Check], None] = lambda check: None,
+) -> dict[str, Any]:
+    """Where the int8 file of a network loses, and what remedies give back.
+
+    Args:
+        source: a run or a model, as for `export`.
+        data: the images, as for `export`.
+        out: the folder, as for `export`.
+        most: the largest number of layers to keep in float.
+        on_check: called with the `Check` of each int8 file that is tried.
+
+    Returns: {"layers": a row for each layer, the worst first (`signal_to_noise` in decibels), "files": a row for each remedy
+    (`float_layers`, `equalize`, `bytes`, `accuracy`, `top1_agreement`), "keras_accuracy", "advice"}. It is also in
+    `quantization.json`, and the curve of accuracy and size in `quantization.png`. No int8 file is put in place.
+    """
+    start, data, folder = opened(source, data, out)
+    outputs = outputs_of(as_floats(start.model), data)
+    reference = Reference(data=data, outputs=outputs, are_probabilities=gives_probabilities(start.model))
+    with scratch(folder) as temporary:
+        with quiet():
+            errors = Debugger(start, Target("tflite", "int8")).errors()
+        counts = range(min(most, len(errors)) + 1)
+        tried = [Target("tflite", "int8", float_layers=count) for count in counts] + [Target("tflite", "int8", equalize=True)]
+        rows = []
+        for target in tried:
+            with quiet():
+                write_tflite(start, temporary / target.file, target)
+            check = reference.compare(target, temporary / target.file, {})
+            on_check(check)
+            facts = {name: getattr(check, name) for name in ("bytes", "accuracy", "top1_agreement")}
+            rows.append({"float_layers": target.float_layers, "equalize": target.equalize, **facts})
+        found = {
+            "keras_accuracy": check.keras_accuracy,
+            "layers": [asdict(error) for error in errors],
+            "files": rows,
+            "advice": advice(rows, check.keras_accuracy),
+        }
+        write_json(temporary / "quantization.json", found)
+        plot_quantization(rows, check.keras_accuracy, temporary / "quantization.png")
+        for name in ("quantization.json", "quantization.png"):
+            put_in_place(temporary / name, folder / name)
+    return found
+
+
+def advice(rows: list[dict[str, Any]], keras_accuracy: float) -> str:
+    """What to do, from the rows of `debug_quantization`: the smallest file that is good enough."""
+    good = [row for row in rows if row["accuracy"] >= keras_accuracy - GOOD_ENOUGH]
+    if not good:
+        return "no remedy is within half a point of the network in float: fine-tune it, or export int16 or float16"
+    row = min(good, key=lambda row: (row["bytes"], row["equalize"]))
+    count = row["float_layers"]
+    if row["equalize"]:
+        return "equalise: equalize=True (--equalize)"
+    if count:
+        return f"keep the worst {count} in float: float_layers={count} (--float-layers {count})"
+    return "plain int8 is within half a point of the network in float"
+
+
 def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None) -> tuple[Source, Dataset, Path]:
     """What an export starts from, the images that it is checked on, and the folder that it goes to."""
     if isinstance(source, keras.Model):
@@ -122,7 +191,6 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
     else:
         run = source if isinstance(source, Run) else Run.open(source)
         data = of_run(run, data)
-        Artefact(run.model_path).close()  # refuses a damaged file
         model = load(run.model_path, compile=False, safe_mode=True)
         name, out = run.path.resolve().name, run.export_path if out is None else Path(out)
     check_classifies(model)

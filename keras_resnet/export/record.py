@@ -32,7 +32,12 @@ class Record:
             put_in_place(made, place)
             self.enlist(target.file, entry)
         if check.passed or not place.exists():
-            rows = [row for row in read(self.folder / REPORT, list) if row.get("file") not in (None, check.file)] + [asdict(check)]
+            rows = [
+                row
+                for row in read(self.folder / REPORT, list)
+                if isinstance(row, dict) and set(row) == set(asdict(check)) and row["file"] != check.file
+            ]
+            rows.append(asdict(check))
             self.write(REPORT, json.dumps(rows, indent=2) + "\n")
             self.write(READABLE, readable(rows, self.source))
 

@@ -42,6 +42,10 @@ class Target:
     """ONNX: of the pixels, NHWC or NCHW."""
     opset: int = OPSET
     """ONNX: version of the operations."""
+    equalize: bool = False
+    """int8: make the ranges of channels alike first, see `equalize.equalized`."""
+    float_layers: int = 0
+    """int8: how many of the layers that lose most stay in float."""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -63,6 +67,11 @@ class Target:
         for field in ("layout", "opset"):
             if getattr(self, field) != getattr(type(self), field) and self.format != "onnx":
                 raise InputError(f"{field}={getattr(self, field)!r} goes with format 'onnx', not with {self.format!r}")
+        for field in ("equalize", "float_layers"):
+            if getattr(self, field) and self.quantize != "int8":
+                raise InputError(f"{field}={getattr(self, field)!r} goes with quantize='int8', not with {self.quantize!r}")
+        if self.float_layers < 0:
+            raise InputError(f"float_layers={self.float_layers}: must not be negative")
         if self.format == "keras" and (self.output, self.batch) != ("logits", None):
             raise InputError("format 'keras' is the network as it is: output and batch cannot be changed")
         if self.batch is not None and self.batch < 1:
@@ -94,6 +103,8 @@ class Target:
             (self.output, self.output != "logits"),
             (f"batch{self.batch}", self.batch is not None),
             (self.layout.lower(), self.layout != "NHWC"),
+            ("equalized", self.equalize),
+            (f"{self.float_layers}float", self.float_layers > 0),
         )
         return "_".join(["model", *(str(part) for part, is_said in said if is_said)]) + f".{self.format}"
 

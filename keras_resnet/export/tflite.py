@@ -2,12 +2,15 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.export.debug import Debugger
+from keras_resnet.export.equalize import equalized
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.metadata import describe
 from keras_resnet.export.targets import Target
@@ -19,6 +22,13 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
     """A TFLite file of built-in operations only, with metadata and labels inside. InputError if the network needs others."""
     import tensorflow as tf
 
+    if target.equalize:
+        source = replace(source, model=equalized(source.model))
+    if target.float_layers:
+        debugger = Debugger(source, target)
+        path.write_bytes(debugger.without([error.tensor for error in debugger.errors()[: target.float_layers]]))
+        describe(path, target, source)
+        return
     converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if target.quantize:

@@ -1,0 +1,133 @@
+"""Where integers hurt: the error of every layer of an int8 file, and what keeping the worst in float gives back.
+
+TensorFlow's QuantizationDebugger computes each layer both ways from the same inputs.
+"""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.export.interface import Source, offered
+from keras_resnet.export.targets import Target
+
+WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
+WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+FINAL, OUTPUT = "StatefulPartitionedCall", "output"  # name of the tensor that a file puts out, and ours of its values
+EXAMPLES = 100  # calibration images that errors are measured on
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How much one layer of an int8 file loses."""
+
+    layer: str
+    """Name of the Keras layer; that of the tensor where there is none."""
+    operation: str
+    signal_to_noise: float | None
+    """Decibels: for each channel the mean square of its output in float over that of the difference, and of these ratios the
+    geometric mean. The lower, the worse. None where the model has no layer that puts this out."""
+    steps: float
+    """Root mean square of the difference, in steps of its integers: about 0.3 where all is well."""
+    largest_error: float
+    """Of any number that it puts out."""
+    tensor: str
+    """Its name in the file."""
+
+
+class Debugger:
+    """The int8 conversion of a network, taken apart. What it converts is that of `target` with float32 at the boundary."""
+
+    def __init__(self, source: Source, target: Target) -> None:
+        import tensorflow as tf
+
+        self.source, self.target = source, target
+        self.converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
+        self.converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        self.converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        self.converter.representative_dataset = lambda: self.examples(len(source.calibration))
+
+    def examples(self, count: int) -> Iterator[list[np.ndarray]]:
+        """Calibration images, as the converter takes them."""
+        for image in self.source.calibration[:count]:
+            yield [np.repeat(image[None], self.target.batch or 1, axis=0).astype(np.float32)]
+
+    def made(self, **options: Any) -> Any:
+        """TensorFlow's debugger with those options."""
+        import tensorflow as tf
+
+        chosen = tf.lite.experimental.QuantizationDebugOptions(**options)
+        return tf.lite.experimental.QuantizationDebugger(
+            converter=self.converter, debug_dataset=lambda: self.examples(EXAMPLES), debug_options=chosen
+        )
+
+    def errors(self) -> list[LayerError]:
+        """Every layer with weights, the worst first."""
+        noises: list[np.ndarray] = []
+
+        def keep_noise(differences: np.ndarray) -> float:
+            noises.append(by_channel(differences))
+            return 0.0
+
+        debugger = self.made(layer_debug_metrics={"noise": keep_noise})
+        debugger.run()
+        table = io.StringIO()
+        debugger.layer_statistics_dump(table)
+        rows, powers, found = list(csv.DictReader(io.StringIO(table.getvalue()))), self.powers(), []
+        for number, row in enumerate(rows):
+            if row["op_name"] in WEIGHTED:
+                tensor, noise = row["tensor_name"], np.mean(noises[number :: len(rows)], axis=0)
+                power = powers.get(next(iter(self.words(tensor, powers)), OUTPUT))
+                decibels = None if power is None else ratio_in_decibels(power, noise)
+                steps = math.sqrt(float(row["mean_squared_error"])) / float(row["scale"])
+                found.append(
+                    LayerError(self.layer_of(tensor), row["op_name"], decibels, steps, float(row["max_abs_error"]), tensor)
+                )
+        return sorted(found, key=lambda error: math.inf if error.signal_to_noise is None else error.signal_to_noise)
+
+    def powers(self) -> dict[str, np.ndarray]:
+        """The mean square of what each layer of the network puts out in float, by channel."""
+        layers = {layer.name: layer.output for layer in self.source.model.layers if len(layer._inbound_nodes) == 1}
+        model = keras.Model(self.source.model.inputs, {**layers, OUTPUT: self.source.model.output})
+        found = model.predict_on_batch(self.source.calibration[:EXAMPLES].astype("float32"))
+        return {name: by_channel(values) for name, values in found.items()}
+
+    def words(self, tensor: str, names: Iterable[str]) -> list[str]:
+        """Those of the names of layers that are in the name of a tensor, in order: what comes out of it, and what it is made by."""
+        found = (re.sub(r"_\d+$", "", word) for word in re.split("[/;]", tensor))
+        return [word for word in found if word in names]
+
+    def layer_of(self, tensor: str) -> str:
+        """The Keras layer with weights that a tensor of the file is made by."""
+        weighted = {layer.name: layer for layer in self.source.model.layers if isinstance(layer, WEIGHTED_LAYERS)}
+        return next(iter(self.words(tensor, weighted)), list(weighted)[-1] if tensor.startswith(FINAL) else tensor)
+
+    def without(self, tensors: list[str]) -> bytes:
+        """The file with the layers of those tensors in float."""
+        import tensorflow as tf
+        from tensorflow.lite.python.util import modify_model_io_type
+
+        model = self.made(denylisted_nodes=tensors, fully_quantize=True).get_nondebug_quantized_model()
+        boundary = getattr(tf, str(self.target.pixels))
+        return bytes(modify_model_io_type(model, boundary, tf.float32 if self.target.best else boundary))
+
+
+def by_channel(values: np.ndarray) -> np.ndarray:
+    """The mean square of each channel of values, channels last."""
+    return np.square(values).reshape(-1, values.shape[-1]).mean(0)
+
+
+def ratio_in_decibels(power: np.ndarray, noise: np.ndarray) -> float:
+    """The geometric mean over channels of power to noise; channels without power are dead, and left out."""
+    alive = power > 0
+    ratios = power[alive] / np.maximum(noise[alive], TINY)
+    return float(np.mean(10 * np.log10(ratios))) if len(ratios) else math.inf
+
+
+TINY = 1e-20

@@ -1,0 +1,68 @@
+"""Cross-layer equalisation (arXiv:1906.04721): the same network with weights that suffer less from integers."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def equalized(model: keras.Model) -> keras.Model:
+    """A copy of a model in which channels between two convolutions have ranges alike; its outputs are the same but for rounding.
+
+    Where a BatchNormalization feeds one convolution through a ReLU alone, a channel can be divided before and multiplied behind
+    by any positive number. It is chosen so that the weights on both sides have the same largest value. Other layers stay.
+    """
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for convolution, norm, following in pairs(copy):
+        gamma, beta, _, variance = (np.array(weight) for weight in norm.get_weights())
+        kernel, *bias = (np.array(weight) for weight in following.get_weights())
+        before = largest(convolution.get_weights()[0], -1) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
+        behind = largest(kernel, -2)
+        usable = (before > 0) & (behind > 0)
+        ratio = np.sqrt(np.where(usable, before, 1) / np.where(usable, behind, 1))
+        norm.set_weights([gamma / ratio, beta / ratio, *norm.get_weights()[2:]])
+        following.set_weights([kernel * ratio[:, None], *bias])
+    return copy
+
+
+def largest(kernel: np.ndarray, axis: int) -> np.ndarray:
+    """The largest absolute value of a kernel for each channel along `axis`."""
+    return np.abs(np.moveaxis(kernel, axis, -1)).reshape(-1, kernel.shape[axis]).max(0)
+
+
+def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
+    """Every convolution, its BatchNormalization, and the one convolution that this feeds through a ReLU alone, perhaps padded."""
+    found = []
+    for norm in model.layers:
+        if isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center:
+            convolution, relu = only_source(norm), only_consumer(norm)
+            following = only_consumer(relu)
+            if isinstance(following, (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)):
+                following = only_consumer(following)
+            if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
+                found.append((convolution, norm, following))
+    return found
+
+
+def only_source(layer: Any) -> Any:
+    """The layer that feeds this one, if it feeds no other."""
+    (node,) = layer._inbound_nodes
+    sources = [parent.operation for parent in node.parent_nodes]
+    return sources[0] if len(sources) == 1 and only_consumer(sources[0]) is layer else None
+
+
+def only_consumer(layer: Any) -> Any:
+    """The layer that this one feeds, if it is one."""
+    consumers = [node.operation for node in layer._outbound_nodes] if layer is not None else []
+    return consumers[0] if len(consumers) == 1 else None
+
+
+def is_convolution(layer: Any) -> bool:
+    """Whether a layer is a plain convolution."""
+    return isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D))
+
+
+def is_relu(layer: Any) -> bool:
+    """Whether a layer is a ReLU without bounds, which a positive factor passes."""
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu

@@ -1,0 +1,116 @@
+"""Where int8 hurts, and what helps: on a network that is hard for it."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.export import Target, advice, debug_quantization, export
+from keras_resnet.export.debug import ratio_in_decibels
+from keras_resnet.export.equalize import equalized, pairs
+
+
+@pytest.fixture(scope="module")
+def hard(run):
+    """The trained network, with half the channels of one layer 100 times as large, and compensated in the next."""
+    model = kr.load(run.model_path, compile=False)
+    _, norm, following = pairs(model)[0]
+    gamma, beta, *rest = norm.get_weights()
+    kernel, *bias = following.get_weights()
+    factors = np.where(np.arange(len(gamma)) % 2, 100, 1)
+    norm.set_weights([gamma * factors, beta * factors, *rest])
+    following.set_weights([kernel / factors[:, None], *bias])
+    return model
+
+
+@pytest.fixture(scope="module")
+def found(hard, digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("hard")
+    return debug_quantization(hard, data=digits, out=out, most=2), out
+
+
+def test_the_hard_network_is_the_same_function(hard, run, digits):
+    images = digits.sample(20, "test").astype("float32")
+    expected = kr.load(run.model_path).predict_on_batch(images)
+    np.testing.assert_allclose(hard.predict_on_batch(images), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_worst_layers_are_found(found, hard):
+    layers = [row["layer"] for row in found[0]["layers"]]
+    convolution, _, following = pairs(hard)[0]
+    assert set(layers[:2]) == {convolution.name, following.name}
+    weighted = [layer.name for layer in hard.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
+    assert sorted(layers) == sorted(weighted)
+    _, second, third = (row["signal_to_noise"] for row in found[0]["layers"][:3])
+    assert second < third - 6
+
+
+def test_the_gate_refuses_and_the_remedies_help(found, hard, digits, tmp_path):
+    plain, _, two_in_float, equal = found[0]["files"]
+    assert plain["accuracy"] < found[0]["keras_accuracy"] - 0.01
+    assert two_in_float["top1_agreement"] > 0.98 > plain["top1_agreement"]
+    assert equal["top1_agreement"] > 0.98
+    (row,) = export(hard, targets=[Target("tflite", "int8")], data=digits, out=tmp_path)
+    assert not row.passed
+    assert not (tmp_path / "model_int8.tflite").exists()
+    for target in (Target("tflite", "int8", equalize=True), Target("tflite", "int8", float_layers=2, output="softmax", batch=1)):
+        (row,) = export(hard, targets=[target], data=digits, out=tmp_path)
+        assert row.passed, row.problem
+        assert (tmp_path / target.file).exists()
+    assert {"model_int8_equalized.tflite", "model_int8_softmax_batch1_2float.tflite"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_what_was_found_is_written(found):
+    assert json.loads((found[1] / "quantization.json").read_text()) == found[0]
+    assert (found[1] / "quantization.png").read_bytes()[:4] == b"\x89PNG"
+    assert not list(found[1].glob("*.tflite"))
+
+
+def test_equalising_changes_ranges_and_not_the_function(hard, digits):
+    images = digits.sample(20, "test").astype("float32")
+    other = equalized(hard)
+    np.testing.assert_allclose(other.predict_on_batch(images), hard.predict_on_batch(images), rtol=1e-3, atol=1e-3)
+    for (convolution, norm, following), (_, before, _) in zip(pairs(other), pairs(hard), strict=True):
+        gamma, _, _, variance = norm.get_weights()
+        kernel = np.abs(convolution.get_weights()[0]).max((0, 1, 2)) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
+        np.testing.assert_allclose(kernel, np.abs(following.get_weights()[0]).max((0, 1, 3)), rtol=1e-4)
+        assert not np.allclose(before.get_weights()[0], gamma)
+
+
+def test_only_what_a_factor_passes_is_a_pair():
+    assert len(pairs(kr.build("resnet20"))) == 9  # inside each unit; what leaves it goes two ways
+    assert len(pairs(kr.build("resnet50"))) == 32
+    assert not pairs(kr.build("resnet20", activation="silu"))
+    assert not pairs(kr.build("resnet20", norm=None))
+
+
+def test_ratios_are_geometric_means_over_living_channels():
+    assert ratio_in_decibels(np.array([100.0, 1.0, 0.0]), np.array([1.0, 1.0, 1.0])) == pytest.approx(10)
+
+
+def test_advice_is_the_smallest_file_that_is_good_enough():
+    def row(count, equalize, size, accuracy):
+        return {"float_layers": count, "equalize": equalize, "bytes": size, "accuracy": accuracy}
+
+    plain, one, equal = row(0, False, 100, 0.9), row(1, False, 120, 0.95), row(0, True, 110, 0.949)
+    assert "equalize=True" in advice([plain, one, equal], 0.95)
+    assert "float_layers=1" in advice([plain, one], 0.95)
+    assert advice([plain, one], 0.904).startswith("plain int8")
+    assert "fine-tune" in advice([plain], 0.95)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"equalize": True}, "equalize=True goes with quantize='int8', not with None"),
+        ({"quantize": "int16", "float_layers": 2}, "float_layers=2 goes with quantize='int8', not with 'int16'"),
+        ({"quantize": "int8", "float_layers": -1}, "float_layers=-1: must not be negative"),
+    ],
+    ids=str,
+)
+def test_remedies_are_for_int8(fields, message):
+    with pytest.raises(InputError, match=message):
+        Target("tflite", **fields)
