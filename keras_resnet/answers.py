@@ -49,7 +49,7 @@ def best(outputs: np.ndarray, count: int) -> list[tuple[int, float]]:
     """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: logits, shares or the best k."""
     if outputs.ndim == 2:
         return [(int(number), float(score)) for score, number in outputs[:count]]
-    are_shares = outputs.min() >= 0 and abs(outputs.sum() - 1) < 0.05  # integers round each of them
+    are_shares = outputs.min() >= 0 and outputs.max() <= 1 and outputs.sum() < 1.05  # integers round small ones to 0
     shares = outputs if are_shares else probabilities(outputs)
     return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]
 

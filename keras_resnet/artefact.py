@@ -17,6 +17,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.runtimes import kind_of, packed, unpacked
 
 MANIFEST = "manifest.json"
+START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.runtimes import main; main(int(sys.argv[1]))"
 
 
 class Artefact:
@@ -38,9 +39,8 @@ class Artefact:
         ours, its = Pipe()
         self.connection = ours
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "keras_resnet.runtimes", str(its.fileno())],
+            [sys.executable, "-P", "-c", START, str(its.fileno()), str(Path(__file__).parents[1])],
             pass_fds=[its.fileno()],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -53,7 +53,10 @@ class Artefact:
         """Of the pixels that it takes, channels last; None for a side of any length."""
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        return self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
+        outputs = self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
+        if len(outputs) != len(images) or outputs.ndim not in (2, 3) or (outputs.ndim == 3 and outputs.shape[2] != 2):
+            raise InputError(f"{str(self.path)!r} is no classifier: it gives {outputs.shape} for images of shape {images.shape}")
+        return outputs
 
     def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
         """How long each of so many runs takes, after a few that do not count: (rounds,)."""
@@ -64,13 +67,22 @@ class Artefact:
         return int(self._ask("does not answer", {"what": "memory"}))
 
     def _ask(self, problem: str, order: dict[str, Any], images: np.ndarray | None = None) -> np.ndarray:
+        if self.connection.closed:
+            raise InputError(f"{str(self.path)!r} {problem}: it was closed")
+        try:
+            content = None if images is None else packed(images)
+        except ValueError as error:
+            raise InputError(f"{str(self.path)!r} {problem}: {error}") from None
         try:
             self.connection.send_bytes(json.dumps(order).encode())
-            if images is not None:
-                self.connection.send_bytes(packed(images))
+            if content is not None:
+                self.connection.send_bytes(content)
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
             raise InputError(f"{str(self.path)!r} {problem}: {how_it_ended(self.process)}") from None
+        except BaseException:  # an answer that comes later would be taken for that to the next question
+            self.close()
+            raise
         if answer[:1] == b"!":
             raise InputError(f"{str(self.path)!r} {problem}: {answer[1:].decode()}")
         return unpacked(answer[1:])
@@ -102,15 +114,23 @@ def size(path: Path) -> int:
 
 def verify(path: Path) -> None:
     """InputError if a manifest beside `path` lists it with another content than it has. What no manifest lists is not checked."""
-    path = path.absolute()
+    for place in {path.absolute(), path.resolve()}:
+        verify_at(place.parent if place.name.isdecimal() else place)
+
+
+def verify_at(path: Path) -> None:
+    """`verify` by the manifest in the folder of that path alone."""
     manifest = path.parent / MANIFEST
     try:
-        listed = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "files" not in content:  # that of something else
+            return
+        listed = sha256_by_file(content["files"])
     except FileNotFoundError:
         return
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
-    expected = {name: digest for name, digest in sha256_by_file(listed).items() if name.split("/")[0] == path.name}
+    expected = {name: digest for name, digest in listed.items() if name.split("/")[0] == path.name}
     if not expected:
         return
     found = digests(path)

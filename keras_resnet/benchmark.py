@@ -62,7 +62,8 @@ def differences(outputs: np.ndarray, first: np.ndarray) -> dict[str, float | Non
     if outputs.shape != first.shape:
         return {"max_difference": None, "top1_agreement": None}
     agreement = float(np.mean(top1(outputs) == top1(first)))
-    return {"max_difference": float(np.max(np.abs(outputs - first))), "top1_agreement": agreement}
+    apart = np.abs(outputs - first)
+    return {"max_difference": float(np.max(apart if apart.ndim == 2 else apart[..., 0])), "top1_agreement": agreement}
 
 
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:
@@ -70,4 +71,4 @@ def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:
     if not shape or shape[-1] is None:
         raise InputError(f"images of shape {shape} cannot be made up; pass some")
     sides = [OPEN_SIDE if side is None else side for side in shape]
-    return np.random.default_rng(0).integers(0, 256, (count, *sides)).astype("uint8")
+    return np.random.default_rng(0).integers(0, 256, (count, *sides), dtype="uint8")

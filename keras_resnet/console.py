@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
+from keras_resnet.errors import InputError
+
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
     """Print rows that share their keys: aligned columns, numbers to the right; or as JSON."""
@@ -60,6 +62,8 @@ def quiet() -> Iterator[None]:
         try:
             with redirect_stdout(captured), redirect_stderr(captured):
                 yield
+        except InputError:  # says all by itself
+            raise
         except BaseException:
             captured.seek(0)
             os.write(saved[1], captured.read().encode())

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import resource
-import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -57,7 +56,7 @@ def served_version(path: Path) -> Path:
     """The folder of a SavedModel: `path`, or the newest of the numbered versions in it that TensorFlow Serving would take."""
     if (path / "saved_model.pb").is_file():
         return path
-    return max((entry for entry in path.iterdir() if entry.name.isdecimal()), key=lambda entry: int(entry.name))
+    return max((entry.parent for entry in path.glob("[0-9]*/saved_model.pb")), key=lambda entry: int(entry.name))
 
 
 def tflite_runner(litert: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
@@ -88,7 +87,9 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
     dtype = {"tensor(uint8)": "uint8"}.get(image.type, "float32")
 
     size, *shape = [side if isinstance(side, int) else None for side in image.shape]
-    channels_first = len(shape) > 1 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
+    layout = session.get_modelmeta().custom_metadata_map.get("layout")
+    likely = len(shape) > 1 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
+    channels_first = layout == "NCHW" if layout else likely
 
     def run(images: np.ndarray) -> np.ndarray:
         if channels_first:
@@ -106,7 +107,12 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, S
         tf = importlib.import_module("tensorflow")
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     model = load(path, compile=False, safe_mode=True)
-    return model.predict_on_batch, tuple(model.input_shape[1:])
+    image = only(keras.tree.flatten(model.inputs))
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return best_or_all([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
+
+    return run, tuple(image.shape[1:])
 
 
 RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], tuple[Runner, Shape]]]] = {
@@ -150,6 +156,9 @@ def best_or_all(outputs: list[np.ndarray]) -> np.ndarray:
     """The outputs of a file as one array, see `Runner`."""
     if len(outputs) == 1:
         return outputs[0]
+    kinds = [output.dtype.kind for output in outputs]
+    if sorted(kinds) != ["f", "i"] or outputs[0].shape != outputs[1].shape:
+        raise ValueError(f"it has {len(outputs)} outputs, which are not the scores and numbers of the best classes")
     numbers, scores = sorted(outputs, key=lambda output: output.dtype.kind == "f")
     return np.stack([scores, numbers.astype(scores.dtype)], axis=-1)
 
@@ -243,7 +252,7 @@ def serve(connection: Connection) -> None:
             answer(lambda images=images, rounds=rounds: timed(images, rounds) if rounds else run(images))  # type: ignore[misc]
 
 
-if __name__ == "__main__":
+def main(descriptor: int) -> None:
+    """The program of the process of one file, which is told what to do through a pipe."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    os.environ["OMP_NUM_THREADS"] = "1"
-    serve(Connection(int(sys.argv[1])))
+    serve(Connection(descriptor))

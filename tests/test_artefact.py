@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -108,6 +109,66 @@ def test_other_files_are_refused(tmp_path):
     for path, message in ((tmp_path / "none.tflite", "no model at"), (tmp_path / "model.txt", "is not a"), (tmp_path, "is not a")):
         with pytest.raises(InputError, match=message):
             Artefact(path)
+
+
+def test_modules_in_the_current_folder_are_not_loaded(loose, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path / "here")
+    assert Artefact(loose / "model.onnx")(np.zeros((1, 8, 8, 1))).shape == (1, 10)
+
+
+def test_an_interrupted_question_is_not_answered_later(loose, monkeypatch):
+    artefact = Artefact(loose / "model.onnx")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artefact.connection, "recv_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            artefact(np.zeros((1, 8, 8, 1)))
+    with pytest.raises(InputError, match="it was closed"):
+        artefact(np.zeros((2, 8, 8, 1)))
+    with pytest.raises(InputError, match=r"model.onnx' cannot take images of shape \(1,\)"):
+        Artefact(loose / "model.onnx")(np.array([None]))
+
+
+@pytest.mark.parametrize("content", ['{"files": []}', '{"files": {"a": {}}}', '{"files": {"a": 3}}', "[]", "{"])
+def test_a_damaged_manifest_is_named(content, loose):
+    (loose / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest.json' is damaged"):
+        Artefact(loose / "model.onnx")
+    (loose / "manifest.json").write_text('{"short_name": "of a page"}')
+    Artefact(loose / "model.onnx")
+
+
+def test_versions_and_links_are_checked_too(files, tmp_path):
+    copy = shutil.copytree(files, tmp_path / "export")
+    (tmp_path / "link.onnx").symlink_to(copy / "model.onnx")
+    Artefact(tmp_path / "link.onnx")
+    Artefact(copy / "saved_model" / "1")
+    for changed in (copy / "model.onnx", copy / "saved_model" / "1" / "saved_model.pb"):
+        changed.write_bytes(changed.read_bytes() + b" ")
+    for path in (tmp_path / "link.onnx", copy / "saved_model" / "1"):
+        with pytest.raises(InputError, match=r"is not what manifest\.json lists"):
+            Artefact(path)
+
+
+def test_a_file_that_is_no_classifier_is_refused(tmp_path):
+    image = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(image)
+    for name, outputs, message in (
+        ("two", [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)], "it has 2 outputs, which are not"),
+        ("maps", keras.layers.Conv2D(3, 3)(image), r"is no classifier: it gives \(1, 6, 6, 3\)"),
+    ):
+        keras.Model(image, outputs).save(tmp_path / f"{name}.keras")
+        with pytest.raises(InputError, match=message):
+            Artefact(tmp_path / f"{name}.keras")(np.zeros((1, 8, 8, 1)))
+    other = keras.Input((8, 8, 1))
+    keras.Model([image, other], keras.layers.Flatten()(image + other)).save(tmp_path / "inputs.keras")
+    with pytest.raises(InputError, match="it has 2 inputs, and a classifier of images has one"):
+        Artefact(tmp_path / "inputs.keras")
 
 
 def test_the_process_ends_with_its_object(loose):

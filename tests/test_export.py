@@ -268,6 +268,7 @@ def test_select():
         ({"format": "tflite", "layout": "NCHW"}, "layout='NCHW' goes with format 'onnx', not with 'tflite'"),
         ({"format": "onnx", "layout": "NCWH"}, "no layout named 'NCWH'"),
         ({"format": "saved_model", "opset": 17}, "opset=17 goes with format 'onnx'"),
+        ({"format": "onnx", "opset": 99}, "opset=99: expected 13 to 18"),
         ({"format": "keras", "batch": 1}, "the network as it is"),
         ({"format": "onnx", "batch": 0}, "batch=0: expected 1 or more"),
     ],
@@ -379,11 +380,19 @@ def test_a_saved_model_takes_files_and_images_of_any_size(tmp_path, photos):
     np.testing.assert_allclose(loaded.signatures["serving_default"](image=large)["logits"], expected, atol=0.05)
 
 
+def test_a_saved_model_whose_signatures_disagree_is_refused(copy, monkeypatch):
+    true_image = tf.io.decode_image
+    monkeypatch.setattr(tf.io, "decode_image", lambda *given, **settings: 255 - true_image(*given, **settings))
+    row = kr.export.saved_model(copy)
+    assert not row.passed
+    assert "for image files its outputs differ by" in row.problem
+
+
 def test_signals_and_volumes_are_exported_too(tmp_path):
     for shape in ((64, 2), (8, 8, 8, 1)):
         model = kr.build("resnet8", input_shape=shape, classes=3)
         images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
-        for target in (Target("saved_model"), Target("onnx")):
+        for target in (Target("saved_model"), Target("onnx"), Target("onnx", layout="NCHW"), Target("tflite")):
             path = tmp_path / str(len(shape)) / target.file
             path.parent.mkdir(exist_ok=True)
             WRITERS[target.format](source_of(model, images), path, target)
@@ -408,6 +417,16 @@ def test_operations_outside_the_built_in_set_are_refused(tmp_path):
         WRITERS["tflite"](source_of(model, np.zeros((1, 8, 8, 1))), tmp_path / "model.tflite", Target("tflite"))
 
 
+def test_the_gate_sees_wrong_classes_behind_the_first(run, digits):
+    logits = kr.load(run.model_path).predict_on_batch(digits.sample(20, "test").astype("float32"))
+    reference = check.Reference(data=digits, outputs=logits, are_probabilities=False)
+    wanted = check.expected(logits, Target("onnx", output="top3"), False)
+    assert reference.differences(wanted, wanted, Target("onnx", output="top3")).max() < 1e-6
+    swapped = wanted.copy()
+    swapped[:, 1, 1], swapped[:, 2, 1] = wanted[:, 2, 1], wanted[:, 1, 1]
+    assert reference.differences(swapped, wanted, Target("onnx", output="top3")).max() > 1e-4
+
+
 def test_intervals_are_those_of_wilson():
     low, high = interval(0.9, 100)
     assert (round(low, 4), round(high, 4)) == (0.8256, 0.9448)  # as statsmodels gives them
@@ -417,7 +436,8 @@ def test_intervals_are_those_of_wilson():
 
 def test_the_best_classes_of_any_kind_of_output():
     logits = np.log([0.2, 0.7, 0.1])
-    for outputs in (logits, np.exp(logits), np.array([[0.7, 1], [0.2, 0]])):
+    integers = np.array([0.2, 0.7] + [0] * 50)  # small shares are rounded to 0
+    for outputs in (logits, np.exp(logits), integers, np.array([[0.7, 1], [0.2, 0]])):
         (first, share), (second, _) = best(outputs, 2)
         assert (first, second) == (1, 0)
         assert share == pytest.approx(0.7)

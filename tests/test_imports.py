@@ -54,7 +54,7 @@ OUTSIDE = {
     **dict.fromkeys(LIGHT, set()),
     **dict.fromkeys(KERAS, {"keras", "numpy"}),
     **dict.fromkeys(IMAGES, {"numpy", "PIL"}),
-    "export": {"flatbuffers", "keras", "numpy"},
+    "export": {"PIL", "flatbuffers", "keras", "numpy"},
     "cli": {"typer"},
     "__main__": {"typer"},
     "__init__": set(),

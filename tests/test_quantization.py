@@ -9,8 +9,9 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.export import Target, advice, debug_quantization, export
-from keras_resnet.export.debug import ratio_in_decibels
+from keras_resnet.export.debug import Debugger, ratio_in_decibels
 from keras_resnet.export.equalize import equalized, pairs
+from keras_resnet.export.interface import Source
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +75,57 @@ def test_equalising_changes_ranges_and_not_the_function(hard, digits):
     other = equalized(hard)
     np.testing.assert_allclose(other.predict_on_batch(images), hard.predict_on_batch(images), rtol=1e-3, atol=1e-3)
     for (convolution, norm, following), (_, before, _) in zip(pairs(other), pairs(hard), strict=True):
-        gamma, _, _, variance = norm.get_weights()
+        gamma, beta, _, variance = norm.get_weights()
         kernel = np.abs(convolution.get_weights()[0]).max((0, 1, 2)) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
-        np.testing.assert_allclose(kernel, np.abs(following.get_weights()[0]).max((0, 1, 3)), rtol=1e-4)
+        np.testing.assert_allclose(np.maximum(kernel, np.abs(beta)), np.abs(following.get_weights()[0]).max((0, 1, 3)), rtol=1e-4)
         assert not np.allclose(before.get_weights()[0], gamma)
+
+
+def test_a_dead_channel_gets_no_huge_offset():
+    model = kr.build("resnet8", input_shape=(8, 8, 1), classes=3)
+    convolution, norm, _ = pairs(model)[0]
+    kernel = convolution.get_weights()[0]
+    kernel[..., 0] = 1e-10
+    convolution.set_weights([kernel])
+    norm.set_weights([norm.get_weights()[0], np.full(16, 0.5), *norm.get_weights()[2:]])
+    _, other, _ = pairs(equalized(model))[0]
+    assert np.abs(other.get_weights()[1]).max() < 5
+
+
+def test_shared_layers_stay_as_they_are():
+    image = keras.Input((8, 8, 2))
+    convolution, norm = keras.layers.Conv2D(4, 3, padding="same"), keras.layers.BatchNormalization()
+    shared = keras.layers.Conv2D(4, 3, padding="same")
+    middle = keras.layers.Activation("relu")(norm(convolution(image)))
+    other = keras.layers.Conv2D(4, 1)(image)
+    scores = keras.layers.Flatten()(shared(middle) + shared(other))
+    model = keras.Model(image, scores)
+    images = np.random.default_rng(0).normal(size=(2, 8, 8, 2))
+    assert not pairs(model)
+    np.testing.assert_allclose(equalized(model).predict_on_batch(images), model.predict_on_batch(images), atol=1e-5)
+
+
+def test_decibels_are_those_of_numpy(run, digits):
+    """The error of one layer, from the rounding of its output alone: a uniform one of a step."""
+    source = Source(
+        model=kr.load(run.model_path, compile=False), name="digits", class_names=digits.class_names, calibration=digits.sample(100)
+    )
+    debugger = Debugger(source, Target("tflite", "int8"))
+    (logits,) = [error for error in debugger.errors() if error.layer == "logits"]
+    outputs = source.model.predict_on_batch(source.calibration.astype("float32"))
+    power = 10 * np.log10(np.mean(np.square(outputs), axis=0)).mean()
+    step = (outputs.max() - outputs.min()) / 255
+    # Rounding makes an error of step^2 / 12, the weights add to it.
+    assert power - 10 * np.log10(step**2 / 12) - 4 < logits.signal_to_noise < power - 10 * np.log10(step**2 / 12) + 0.5
+    assert 0.25 < logits.steps < 0.5
+
+
+def test_models_inside_models_are_refused_by_the_debugger(digits):
+    inner = kr.build("resnet8", input_shape=(8, 8, 1), classes=10)
+    image = keras.Input((8, 8, 1))
+    source = Source(model=keras.Model(image, inner(image)), name="outer", class_names=[], calibration=digits.sample(4))
+    with pytest.raises(InputError, match="layers inside other models cannot be told apart: resnet8"):
+        Debugger(source, Target("tflite", "int8"))
 
 
 def test_only_what_a_factor_passes_is_a_pair():

@@ -16,7 +16,7 @@ SHOWN = ("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "pe
 @app.command(epilog="Example: keras-resnet benchmark saved_models/digits-resnet8/export/*.tflite")
 def benchmark(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PATH...]", help="SavedModel folders, .tflite, .onnx, .keras files.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Of files: images in a run.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of files: threads of each.")] = 1,

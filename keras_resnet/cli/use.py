@@ -58,11 +58,14 @@ def predict(
             pixels[image] = read_image(image, shape)
         except InputError as error:
             problems.append(str(error))
-    runner = Artefact(path)
+    runner, names = Artefact(path), opened.class_names
+    outputs = {image: runner(taken[None])[0] for image, taken in pixels.items()}
+    if any(len(found) != len(names) for found in outputs.values() if found.ndim == 1):
+        raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(run)!r}")
     rows = [
-        {"image": str(image), "class": opened.class_names[number], "probability": share}
-        for image, taken in pixels.items()
-        for number, share in best(runner(taken[None])[0], top)
+        {"image": str(image), "class": names[number], "probability": share}
+        for image, found in outputs.items()
+        for number, share in best(found, top)
     ]
     show_table(rows, as_json=as_json)
     if problems:

@@ -95,10 +95,6 @@ def export(
     A file outside its tolerance is not put in place, and its check says by how much (`passed`, `problem`). One that was there
     before stays. InputError if the backend is not TensorFlow, or if there are no images.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise InputError(
-            f"export needs Keras on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()!r}; run folders serve both"
-        )
     targets = select(format, quantize, **fields) if targets is None else targets
     start, data, folder = opened(source, data, out)
     outputs = outputs_of(as_floats(start.model), data)
@@ -184,6 +180,10 @@ def advice(rows: list[dict[str, Any]], keras_accuracy: float) -> str:
 
 def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None) -> tuple[Source, Dataset, Path]:
     """What an export starts from, the images that it is checked on, and the folder that it goes to."""
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"export needs Keras on TensorFlow, and KERAS_BACKEND is {keras.backend.backend()!r}; run folders serve both"
+        )
     if isinstance(source, keras.Model):
         if data is None or out is None:
             raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
@@ -194,6 +194,8 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
         model = load(run.model_path, compile=False, safe_mode=True)
         name, out = run.path.resolve().name, run.export_path if out is None else Path(out)
     check_classifies(model)
+    if isinstance(model.output, dict):
+        model = keras.Model(model.inputs, keras.tree.flatten(model.outputs)[0], name=model.name)
     if model.output_shape[-1] != len(data.class_names):
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
     calibration = data.sample(CALIBRATION_IMAGES)

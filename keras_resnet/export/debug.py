@@ -14,12 +14,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.targets import Target
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
 WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 FINAL, OUTPUT = "StatefulPartitionedCall", "output"  # name of the tensor that a file puts out, and ours of its values
+TINY, TOGETHER = 1e-20, 4  # noise that is none, and images whose outputs of all layers are held at once
 EXAMPLES = 100  # calibration images that errors are measured on
 
 
@@ -47,6 +49,8 @@ class Debugger:
     def __init__(self, source: Source, target: Target) -> None:
         import tensorflow as tf
 
+        if nested := [layer.name for layer in source.model.layers if isinstance(layer, keras.Model)]:
+            raise InputError(f"layers inside other models cannot be told apart: {', '.join(nested)}")
         self.source, self.target = source, target
         self.converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
         self.converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -83,7 +87,7 @@ class Debugger:
         for number, row in enumerate(rows):
             if row["op_name"] in WEIGHTED:
                 tensor, noise = row["tensor_name"], np.mean(noises[number :: len(rows)], axis=0)
-                power = powers.get(next(iter(self.words(tensor, powers)), OUTPUT))
+                power = powers.get(next(iter(self.words(tensor, powers)), OUTPUT if tensor.startswith(FINAL) else ""))
                 decibels = None if power is None else ratio_in_decibels(power, noise)
                 steps = math.sqrt(float(row["mean_squared_error"])) / float(row["scale"])
                 found.append(
@@ -93,10 +97,15 @@ class Debugger:
 
     def powers(self) -> dict[str, np.ndarray]:
         """The mean square of what each layer of the network puts out in float, by channel."""
-        layers = {layer.name: layer.output for layer in self.source.model.layers if len(layer._inbound_nodes) == 1}
-        model = keras.Model(self.source.model.inputs, {**layers, OUTPUT: self.source.model.output})
-        found = model.predict_on_batch(self.source.calibration[:EXAMPLES].astype("float32"))
-        return {name: by_channel(values) for name, values in found.items()}
+        model = self.source.model
+        outputs = {layer.name: layer.output for layer in model.layers if len(layer._inbound_nodes) == 1 and is_bare(layer)}
+        if is_bare(model.layers[-1]):
+            outputs[OUTPUT] = model.output
+        every = keras.Model(model.inputs, outputs)
+        images = self.source.calibration[:EXAMPLES].astype("float32")
+        parts = [every.predict_on_batch(images[start : start + TOGETHER]) for start in range(0, len(images), TOGETHER)]
+        squares = [{name: len(values) * by_channel(values) for name, values in part.items()} for part in parts]
+        return {name: np.sum([part[name] for part in squares], axis=0) / len(images) for name in outputs}
 
     def words(self, tensor: str, names: Iterable[str]) -> list[str]:
         """Those of the names of layers that are in the name of a tensor, in order: what comes out of it, and what it is made by."""
@@ -106,7 +115,8 @@ class Debugger:
     def layer_of(self, tensor: str) -> str:
         """The Keras layer with weights that a tensor of the file is made by."""
         weighted = {layer.name: layer for layer in self.source.model.layers if isinstance(layer, WEIGHTED_LAYERS)}
-        return next(iter(self.words(tensor, weighted)), list(weighted)[-1] if tensor.startswith(FINAL) else tensor)
+        last = [*weighted][-1:] if tensor.startswith(FINAL) else []
+        return next(iter([*self.words(tensor, weighted), *last]), tensor)
 
     def without(self, tensors: list[str]) -> bytes:
         """The file with the layers of those tensors in float."""
@@ -130,4 +140,7 @@ def ratio_in_decibels(power: np.ndarray, noise: np.ndarray) -> float:
     return float(np.mean(10 * np.log10(ratios))) if len(ratios) else math.inf
 
 
-TINY = 1e-20
+def is_bare(layer: keras.Layer) -> bool:
+    """Whether what a layer puts out is what the file rounds: no function behind it that TFLite has an operation of its own for."""
+    functions = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
+    return not isinstance(layer, WEIGHTED_LAYERS) or layer.activation in functions

@@ -5,19 +5,24 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.layers import deep_recursion
+
 
 def equalized(model: keras.Model) -> keras.Model:
     """A copy of a model in which channels between two convolutions have ranges alike; its outputs are the same but for rounding.
 
     Where a BatchNormalization feeds one convolution through a ReLU alone, a channel can be divided before and multiplied behind
-    by any positive number. It is chosen so that the weights on both sides have the same largest value. Other layers stay.
+    by any positive number. It is chosen so that the largest of its weights and its offset before, with the normalisation folded in,
+    is the largest of its weights behind. Other layers stay.
     """
-    copy = keras.models.clone_model(model)
+    with deep_recursion():
+        copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     for convolution, norm, following in pairs(copy):
         gamma, beta, _, variance = (np.array(weight) for weight in norm.get_weights())
         kernel, *bias = (np.array(weight) for weight in following.get_weights())
         before = largest(convolution.get_weights()[0], -1) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
+        before = np.maximum(before, np.abs(beta))  # a channel without weights would get a huge offset
         behind = largest(kernel, -2)
         usable = (before > 0) & (behind > 0)
         ratio = np.sqrt(np.where(usable, before, 1) / np.where(usable, behind, 1))
@@ -40,6 +45,9 @@ def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
             following = only_consumer(relu)
             if isinstance(following, (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)):
                 following = only_consumer(following)
+            chain = (convolution, norm, relu, following)
+            if not all(is_used_once(layer) for layer in chain):
+                continue
             if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
                 found.append((convolution, norm, following))
     return found
@@ -47,8 +55,9 @@ def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
 
 def only_source(layer: Any) -> Any:
     """The layer that feeds this one, if it feeds no other."""
-    (node,) = layer._inbound_nodes
-    sources = [parent.operation for parent in node.parent_nodes]
+    if not is_used_once(layer):
+        return None
+    sources = [parent.operation for parent in layer._inbound_nodes[0].parent_nodes]
     return sources[0] if len(sources) == 1 and only_consumer(sources[0]) is layer else None
 
 
@@ -56,6 +65,11 @@ def only_consumer(layer: Any) -> Any:
     """The layer that this one feeds, if it is one."""
     consumers = [node.operation for node in layer._outbound_nodes] if layer is not None else []
     return consumers[0] if len(consumers) == 1 else None
+
+
+def is_used_once(layer: Any) -> bool:
+    """Whether there is a layer, which is not shared by several parts of the network."""
+    return layer is not None and len(layer._inbound_nodes) == 1
 
 
 def is_convolution(layer: Any) -> bool:

@@ -32,7 +32,8 @@ class Source:
     def preprocessing(self) -> str:
         """How pixels are to be given."""
         *sides, channels = self.image_shape
-        kind = {1: "grey", 3: "RGB"}.get(channels or 0, f"{channels} channels")
+        colours = {1: "grey", 3: "RGB"} if len(sides) == 2 else {}
+        kind = colours.get(channels or 0, f"{channels} channels")
         size = " x ".join("any" if side is None else str(side) for side in sides)
         return f"Raw pixels, 0 to 255, {kind}, {size}: the network normalises them itself."
 

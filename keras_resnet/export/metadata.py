@@ -84,7 +84,7 @@ def packed(target: Target, source: Source, integers: list[bool]) -> bytes:
     def content(kind: int, properties: int) -> int:
         return table(3, (0, "Uint8", kind), (1, REFERENCE, properties))
 
-    colours = COLOURS.get(source.image_shape[-1] or 0, 0)
+    colours = COLOURS.get(source.image_shape[-1] or 0, 0) if len(source.image_shape) == 3 else 0
     looks = content(IMAGE, table(2, (0, "Int8", colours))) if colours else content(FEATURE, table(0))
     normal = table(2, (0, REFERENCE, numbers(0.0)), (1, REFERENCE, numbers(1.0)))
     units = [table(2, (0, "Uint8", NORMALIZATION), (1, REFERENCE, normal))]

@@ -37,7 +37,9 @@ def write_onnx(source: Source, path: Path, target: Target) -> None:
     others = sorted({node.op_type for node in made.graph.node if not is_standard(node, target.opset)})
     if others:
         raise InputError(f"ONNX {target.opset} has no operation for {', '.join(others)}")
-    onnx.helper.set_model_props(made, {"preprocessing": source.preprocessing, "classes": json.dumps(source.class_names)})
+    onnx.helper.set_model_props(
+        made, {"preprocessing": source.preprocessing, "classes": json.dumps(source.class_names), "layout": target.layout}
+    )
     onnx.save(made, path)
 
 

@@ -21,7 +21,7 @@ MIN_AGREEMENT = {None: 0.999, "float16": 0.99, "dynamic": 0.98, "int8": 0.98, "i
 MAX_DIFFERENCE = 1e-4
 LAYOUTS = ("NHWC", "NCHW")
 OUTPUTS = ("logits", "softmax", "top1", "top3", "top5")
-OPSET = 15
+OPSET, OPSETS = 15, range(13, 19)  # tf2onnx writes no others that runtimes read
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Target:
             raise InputError(f"float_layers={self.float_layers}: must not be negative")
         if self.format == "keras" and (self.output, self.batch) != ("logits", None):
             raise InputError("format 'keras' is the network as it is: output and batch cannot be changed")
+        if self.opset not in OPSETS:
+            raise InputError(f"opset={self.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
         if self.batch is not None and self.batch < 1:
             raise InputError(f"batch={self.batch}: expected 1 or more, or None for any number")
 
@@ -95,8 +97,6 @@ class Target:
     @property
     def file(self) -> str:
         """Its name in an `export/` folder: what differs from the usual is in it."""
-        if self.format == "saved_model":
-            return "saved_model"
         said = (
             (self.quantize or "float32", self.format == "tflite"),
             (self.pixels, self.pixels != PIXELS[self.format, self.quantize][0]),
@@ -105,8 +105,11 @@ class Target:
             (self.layout.lower(), self.layout != "NHWC"),
             ("equalized", self.equalize),
             (f"{self.float_layers}float", self.float_layers > 0),
+            (f"opset{self.opset}", self.opset != OPSET),
         )
-        return "_".join(["model", *(str(part) for part, is_said in said if is_said)]) + f".{self.format}"
+        is_folder = self.format == "saved_model"
+        name = "_".join(["saved_model" if is_folder else "model", *(str(part) for part, is_said in said if is_said)])
+        return name if is_folder else f"{name}.{self.format}"
 
     @property
     def min_agreement(self) -> float:
