@@ -354,7 +354,7 @@ def test_colours_are_turned_once_or_not_at_all(tmp_path):
         made = onnx.load(path)
         assert [side.dim_value for side in made.graph.input[0].type.tensor_type.shape.dim][1:] == shape
         assert sum(node.op_type == "Transpose" for node in made.graph.node) == most
-        assert {entry.key for entry in made.metadata_props} == {"classes", "preprocessing"}
+        assert {entry.key for entry in made.metadata_props} == {"classes", "layout", "preprocessing"}
         artefact = Artefact(path)
         assert artefact.image_shape == (16, 16, 3)
         np.testing.assert_allclose(artefact(images), model.predict_on_batch(images.astype("float32")), atol=1e-5)
@@ -392,11 +392,18 @@ def test_signals_and_volumes_are_exported_too(tmp_path):
     for shape in ((64, 2), (8, 8, 8, 1)):
         model = kr.build("resnet8", input_shape=shape, classes=3)
         images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
-        for target in (Target("saved_model"), Target("onnx"), Target("onnx", layout="NCHW"), Target("tflite")):
+        for target in (
+            Target("saved_model"),
+            Target("onnx"),
+            Target("onnx", layout="NCHW"),
+            *[Target("tflite")] * (len(shape) == 2),
+        ):
             path = tmp_path / str(len(shape)) / target.file
             path.parent.mkdir(exist_ok=True)
             WRITERS[target.format](source_of(model, images), path, target)
             np.testing.assert_allclose(Artefact(path)(images), model.predict_on_batch(images), atol=1e-4)
+    with pytest.raises(InputError, match="TFLite has no built-in operation for AvgPool3D"):
+        WRITERS["tflite"](source_of(model, images), tmp_path / "model.tflite", Target("tflite"))
 
 
 def test_a_model_of_another_kind_is_refused(digits, tmp_path):

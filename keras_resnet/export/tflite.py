@@ -50,7 +50,7 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
     try:
         path.write_bytes(converter.convert())
     except Exception as error:
-        others = re.findall(r"(?:Custom|Flex) ops: (.+)", str(error))
+        others = re.findall(r"(?:Custom|Flex|TF Select) ops: (.+)", str(error))
         if not others:
             raise
         raise InputError(f"TFLite has no built-in operation for {', '.join(others)}") from error
