@@ -89,7 +89,7 @@ def test_show(call):
     assert "8x8x64" in out
 
 
-@pytest.mark.parametrize("command", ["list", "show", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("command", ["list", "show", "train", "evaluate", "predict", "export", "benchmark"])
 def test_every_command_has_help_with_an_example(call, command):
     code, out, _ = call(command, "--help")
     assert code == 0
@@ -156,6 +156,18 @@ def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, run, ph
     assert code == 2
     assert {row["image"] for row in json.loads(out)} == {str(good)}
     assert "bad.png" in err
+
+
+def test_where_int8_hurts(call, run, tmp_path):
+    code, out, _ = call("export", run.path, "--debug-quantization", "--out", tmp_path)
+    assert code == 0
+    assert "signal_to_noise" in out
+    assert "stage1_block1_conv2" in out
+    assert "accuracy in float: 0.9" in out
+    assert {path.name for path in tmp_path.iterdir()} == {"quantization.json", "quantization.png"}
+    code, _, err = call("export", run.path, "--format", "tflite", "--debug-quantization")
+    assert code == 2
+    assert "no option of a file goes with it" in err
 
 
 def test_a_bad_file_ends_in_one_line(call, run, tmp_path, photos):

@@ -109,6 +109,8 @@ def export(
     targets = select(format, quantize, **fields, equalize=equalize or None)
     images = of_run(opened, data, data_dir)
     if debug_quantization:
+        if len(targets) == 1:
+            raise InputError("--debug-quantization tries int8 files of its own: no format and no option of a file goes with it")
         show_quantization(debug(opened, data=images, out=out, on_check=progress), as_json)
         return
     with bars(len(images.splits["test"])) as on_images:
