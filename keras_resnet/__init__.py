@@ -21,7 +21,7 @@ _HOMES = {
     "UNIT_FIELDS": "layers",
     "identity_block": "layers",
     "projection_block": "layers",
-    "load": "layers",
+    "load": "loading",
     "Cost": "cost",
     "cost_of": "cost",
     "fit": "train",

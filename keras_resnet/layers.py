@@ -1,13 +1,9 @@
 """From a description to Keras: every node of `graph.py` becomes one built-in layer, a network a functional `keras.Model`."""
 
-import sys
-import zipfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import singledispatch
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -32,6 +28,7 @@ from keras_resnet.graph import (
     Reshape,
     in_order,
 )
+from keras_resnet.loading import deep_recursion
 from keras_resnet.remat import recompute_units
 from keras_resnet.resnet import Pooling, outputs
 from keras_resnet.spec import ResNetSpec
@@ -104,31 +101,6 @@ def build(
     return model
 
 
-def load(path: str | Path, **settings: Any) -> keras.Model:
-    """`keras.saving.load_model` for networks of any depth: Keras alone needs a raised recursion limit for a thousand layers.
-
-    Args:
-        path: a `.keras` file, or the folder of a run, whose model is then loaded.
-        settings: those of `keras.saving.load_model`.
-
-    InputError, which names the file, if there is none or it cannot be read.
-    """
-    path = Path(path)
-    path = path / "model.keras" if path.is_dir() else path
-    if not path.exists():
-        raise InputError(f"no model at {str(path)!r}")
-    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: not a zip archive, as a Keras file is")
-    try:
-        with deep_recursion():
-            return keras.saving.load_model(path, **settings)
-    except (ImportError, MemoryError):
-        raise
-    except Exception as error:
-        why = next((line for line in str(error).splitlines() if line), type(error).__name__)
-        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
-
-
 def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fields: Any) -> KerasTensor:
     """A residual unit whose shortcut is the input itself (arXiv:1512.03385 eq. 1).
 
@@ -181,17 +153,6 @@ def realize(made: dict[Node, KerasTensor], wanted: Iterable[Node]) -> dict[Node,
             tensors = [made[source] for source in node.inputs]
             made[node] = layer(node)(tensors if isinstance(node, Merge) else tensors[0])
     return made
-
-
-@contextmanager
-def deep_recursion(limit: int = 20_000) -> Iterator[None]:
-    """Room for Keras to walk a deep graph: it recurses once per node on the way to the input."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, limit))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
 
 
 @singledispatch

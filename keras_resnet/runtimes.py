@@ -101,7 +101,7 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
 
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
     """Keras, on the backend in use."""
-    from keras_resnet.layers import load
+    from keras_resnet.loading import load
 
     if keras.backend.backend() == "tensorflow":
         tf = importlib.import_module("tensorflow")

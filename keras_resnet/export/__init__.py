@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_resnet.answers import accuracy, best, outputs_of
+from keras_resnet.answers import accuracy, best
 from keras_resnet.artefact import Artefact
 from keras_resnet.atomic import put_in_place, scratch, write_json
 from keras_resnet.console import quiet
@@ -19,13 +18,13 @@ from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.debug import Debugger
-from keras_resnet.export.interface import Source, check_classifies, gives_probabilities
+from keras_resnet.export.interface import Source, check_classifies
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.record import Record
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
-from keras_resnet.layers import load
+from keras_resnet.loading import load
 from keras_resnet.report import plot_quantization
 from keras_resnet.runs import Run
 
@@ -97,8 +96,7 @@ def export(
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     start, data, folder = opened(source, data, out)
-    outputs = outputs_of(as_floats(start.model), data)
-    reference = Reference(data=data, outputs=outputs, are_probabilities=gives_probabilities(start.model))
+    reference = Reference.of(start, data)
     checks = []
     tolerances = {"min_agreement": min_agreement, "max_difference": max_difference}
     with scratch(folder) as temporary:
@@ -136,8 +134,7 @@ def debug_quantization(
     `quantization.json`, and the curve of accuracy and size in `quantization.png`. No int8 file is put in place.
     """
     start, data, folder = opened(source, data, out)
-    outputs = outputs_of(as_floats(start.model), data)
-    reference = Reference(data=data, outputs=outputs, are_probabilities=gives_probabilities(start.model))
+    reference = Reference.of(start, data)
     with scratch(folder) as temporary:
         with quiet():
             errors = Debugger(start, Target("tflite", "int8")).errors()
@@ -200,11 +197,6 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
     calibration = data.sample(CALIBRATION_IMAGES)
     return Source(model=model, name=name, class_names=list(data.class_names), calibration=calibration), data, out
-
-
-def as_floats(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """A function that runs a model on pixels of any type."""
-    return lambda images: model.predict_on_batch(images.astype("float32"))
 
 
 def saved_model(source: Run | str | Path | keras.Model, **options: Any) -> Check:

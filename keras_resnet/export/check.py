@@ -13,6 +13,7 @@ from keras_resnet.answers import interval, outputs_of, probabilities, top1, top1
 from keras_resnet.artefact import Artefact, size
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
+from keras_resnet.export.interface import Source, gives_probabilities
 from keras_resnet.export.operations import operations
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.runtimes import kind_of
@@ -69,6 +70,12 @@ class Reference:
     data: Dataset
     outputs: np.ndarray
     are_probabilities: bool
+
+    @classmethod
+    def of(cls, source: Source, data: Dataset) -> "Reference":
+        """The outputs of the model of `source` for the test images of `data`."""
+        outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data)
+        return cls(data=data, outputs=outputs, are_probabilities=gives_probabilities(source.model))
 
     def differences(self, outputs: np.ndarray, wanted: np.ndarray, target: Target) -> np.ndarray:
         """How far outputs are from those wanted; of the best classes also how far from the scores of those that are named, since

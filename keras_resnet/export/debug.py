@@ -7,8 +7,9 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import keras
@@ -55,20 +56,17 @@ class Debugger:
         self.converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
         self.converter.optimizations = [tf.lite.Optimize.DEFAULT]
         self.converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        self.converter.representative_dataset = lambda: self.examples(len(source.calibration))
-
-    def examples(self, count: int) -> Iterator[list[np.ndarray]]:
-        """Calibration images, as the converter takes them."""
-        for image in self.source.calibration[:count]:
-            yield [np.repeat(image[None], self.target.batch or 1, axis=0).astype(np.float32)]
+        self.converter.representative_dataset = lambda: source.examples(target.batch)
 
     def made(self, **options: Any) -> Any:
         """TensorFlow's debugger with those options."""
         import tensorflow as tf
 
-        chosen = tf.lite.experimental.QuantizationDebugOptions(**options)
-        return tf.lite.experimental.QuantizationDebugger(
-            converter=self.converter, debug_dataset=lambda: self.examples(EXAMPLES), debug_options=chosen
+        debugging, batch = tf.lite.experimental, self.target.batch
+        return debugging.QuantizationDebugger(
+            converter=self.converter,
+            debug_dataset=lambda: islice(self.source.examples(batch), EXAMPLES),
+            debug_options=debugging.QuantizationDebugOptions(**options),
         )
 
     def errors(self) -> list[LayerError]:

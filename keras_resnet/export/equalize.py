@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.layers import deep_recursion
+from keras_resnet.loading import deep_recursion
 
 
 def equalized(model: keras.Model) -> keras.Model:

@@ -1,5 +1,6 @@
 """The network as a file offers it: the type and layout of its pixels, and what it puts out."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,11 @@ class Source:
     class_names: list[str]
     calibration: np.ndarray
     """Training images, to find the ranges of integers with: (count, *image_shape)."""
+
+    def examples(self, batch: int | None = None) -> Iterator[list[np.ndarray]]:
+        """The calibration images one by one, each `batch` times, as TensorFlow's converter takes them."""
+        for image in self.calibration:
+            yield [np.repeat(image[None], batch or 1, axis=0).astype(np.float32)]
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:

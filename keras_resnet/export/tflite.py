@@ -1,12 +1,8 @@
 """TFLite files, for LiteRT on phones and elsewhere."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.debug import Debugger
@@ -36,12 +32,7 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
     if target.quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if target.is_integer:
-
-        def representative_dataset() -> Iterator[list[Any]]:
-            for image in source.calibration:
-                yield [np.repeat(image[None], target.batch or 1, axis=0).astype(np.float32)]
-
-        converter.representative_dataset = representative_dataset
+        converter.representative_dataset = lambda: source.examples(target.batch)
         converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, INTEGER[str(target.quantize)])]
         if target.pixels != "float32":
             converter.inference_input_type = getattr(tf, str(target.pixels))

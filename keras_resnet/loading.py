@@ -1,0 +1,48 @@
+"""Keras files of networks of any depth, opened or refused in one line."""
+
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_resnet.errors import InputError
+
+
+def load(path: str | Path, **settings: Any) -> keras.Model:
+    """`keras.saving.load_model` for networks of any depth: Keras alone needs a raised recursion limit for a thousand layers.
+
+    Args:
+        path: a `.keras` file, or the folder of a run, whose model is then loaded.
+        settings: those of `keras.saving.load_model`.
+
+    InputError, which names the file, if there is none or it cannot be read.
+    """
+    path = Path(path)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.exists():
+        raise InputError(f"no model at {str(path)!r}")
+    if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: not a zip archive, as a Keras file is")
+    try:
+        with deep_recursion():
+            return keras.saving.load_model(path, **settings)
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:
+        why = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+
+
+@contextmanager
+def deep_recursion(limit: int = 20_000) -> Iterator[None]:
+    """Room for Keras to walk a deep graph: it recurses once per node on the way to the input."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, limit))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
