@@ -5,6 +5,7 @@ training: one batch, divided among them.
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ import numpy as np
 
 from keras_resnet.errors import InputError, WorkerLost, unknown
 
+LOG = logging.getLogger("keras_resnet")
 STRATEGIES = {
     "auto": "what the machine has: several devices together, several machines where TF_CONFIG names them",
     "one": "one device",
@@ -152,7 +154,7 @@ def _mirrored() -> Distribution:
 
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
-        return Distribution()
+        return _alone("mirrored")
     strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
     return Distribution("mirrored", strategy, strategy.num_replicas_in_sync)
 
@@ -184,6 +186,11 @@ def _multi_worker() -> Distribution:
     return Distribution("multi_worker", strategy, strategy.num_replicas_in_sync, len(workers), worker)
 
 
+def _alone(name: str) -> Distribution:
+    LOG.warning(f"strategy={name!r} finds one device here: it trains alone")
+    return Distribution()
+
+
 def _tpu() -> Distribution:
     import tensorflow as tf
 
@@ -203,7 +210,7 @@ def _data_parallel() -> Distribution:
 
     devices = keras.distribution.list_devices()
     if len(devices) == 1:
-        return Distribution()
+        return _alone("data_parallel")
     parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
     return Distribution("data_parallel", parallel, len(devices), jax.process_count(), jax.process_index())
 

@@ -73,11 +73,11 @@ CIFAR, IMAGES_OF_IMAGENET = 45_000, 1_281_167
 
 PROTOCOLS = {
     "digits": Protocol(
-        Recipe(epochs=30, batch_size=32, learning_rate=0.05, crop=1, flip=False),
+        Recipe(epochs=30, batch_size=32, learning_rate=0.05, weight_decay=5e-5, crop=1, flip=False),
         "one-cycle, arXiv:1708.07120",
         "resnet8",
         1295,
-        evidence="98.3 +- 0.8 % on the 359 test digits, 10 seeds, 10 s each on two cores",
+        evidence="98.8 +- 0.5 % on the 359 test digits, 10 seeds, 13 s each on two cores",
         size=8,
     ),
     "cifar-30": Protocol(

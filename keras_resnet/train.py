@@ -231,7 +231,7 @@ def keep_diverged(training: Training, out: Path, why: str) -> str:
     if not training.weights.epoch:
         return "nothing was learned before that: try a lower learning_rate"
     kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
-    return f"the weights up to then are kept in {str(kept.path)!r}"
+    return f"the weights up to then are kept in {str(kept.path)!r}; the same training would end so again: lower learning_rate"
 
 
 def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
