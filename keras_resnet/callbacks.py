@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnet.distribute import Distribution
 from keras_resnet.errors import Diverged
+from keras_resnet.quantization import ranges
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -46,7 +47,8 @@ class BestAndLast(keras.callbacks.Callback):
     """Validates after each epoch, and keeps the weights of the last and of the best one.
 
     What is validated and kept is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
-    that trains or their moving average. The best epoch has the highest validation accuracy; of two equal ones, the lower loss.
+    that trains or their moving average; in quantisation-aware training it computes with integers as that one does. The best epoch
+    has the highest validation accuracy; of two equal ones, the lower loss.
     """
 
     def __init__(self, training: keras.Model, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
@@ -64,6 +66,8 @@ class BestAndLast(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.distribution.alone():
             self.plain.set_weights(self.model.get_weights())
+            for mine, learned in zip(ranges(self.plain), ranges(self.model), strict=True):
+                mine.assign(learned)
             if self.averaging.use_ema:
                 averages = self.averaging._model_variables_moving_average
                 for variable, average in zip(self.plain.trainable_variables, averages, strict=True):

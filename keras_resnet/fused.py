@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_resnet.wiring import every_layer
+
 
 def fuse(model: keras.Model) -> None:
     """Let layers of `model` train with the fastest operations that TensorFlow has for them, forward and backward.
@@ -21,20 +23,6 @@ def fuse(model: keras.Model) -> None:
             layer.call = fused(layer, layer.call)
         elif is_pointwise(layer) and on_processors():
             layer.convolution_op = product
-
-
-def every_layer(model: keras.Model) -> Iterator[Any]:
-    """The layers of a model, and in place of a model inside it that one's layers."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            yield from every_layer(layer)
-        else:
-            yield layer
-
-
-def normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
-    """Every BatchNormalization of a model, those of models inside it among them."""
-    return (layer for layer in every_layer(model) if isinstance(layer, keras.layers.BatchNormalization))
 
 
 def is_pointwise(layer: keras.Layer) -> bool:

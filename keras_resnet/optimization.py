@@ -6,8 +6,10 @@ import keras
 from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
-from keras_resnet.fused import fuse, fuse_momentum, normalizations
+from keras_resnet.fused import fuse, fuse_momentum
+from keras_resnet.quantization import simulate_integers
 from keras_resnet.recipe import Recipe
+from keras_resnet.wiring import normalizations
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
 
@@ -17,6 +19,8 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     if recipe.sync_norm:
         synchronize_normalization(model)
     fuse(model)
+    if recipe.quantization_aware:
+        simulate_integers(model)
     model.compile(
         optimizer(recipe, recipe.epochs * steps_per_epoch),
         loss(recipe, from_logits),

@@ -96,6 +96,9 @@ class Recipe:
     divides those of an epoch."""
     remat: bool = False
     """Recompute the inside of every unit for the backward pass: less memory, more time."""
+    quantization_aware: bool = False
+    """Train with the rounding of an int8 file, see `quantization.simulate_integers`: for a network that is trained already, with
+    batch normalisation as it is."""
 
     def __post_init__(self) -> None:
         coerce_all(self)
@@ -122,6 +125,11 @@ class Recipe:
             raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
         if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
             raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
+        if self.quantization_aware and (self.remat or self.precision != "float32"):
+            raise InputError(
+                f"quantization_aware=true computes in float32 and recomputes nothing: received precision={self.precision!r}, "
+                f"remat={str(self.remat).lower()}"
+            )
         if self.resized_crop and self.crop:
             raise InputError(
                 f"resized_crop={self.resized_crop} and crop={self.crop} both cut the images: set one of them to none or 0"

@@ -170,6 +170,7 @@ PROTOCOLS = {
         HYPERRULE, "arXiv:1912.11370, to fine-tune; `recipes.hyperrule(images)` for other numbers of images", "resnet50v2", 10_000
     ),
 }
+GENTLE = 0.01  # share of the learning rate by which a network came about, to train it further
 RECIPES = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
 
 
@@ -197,3 +198,20 @@ def hyperrule(images: int) -> Recipe:
     steps = 10_000 if images < 500_000 else 20_000
     epochs = max(1, round(steps * 512 / images))
     return replace(HYPERRULE, epochs=epochs, milestones=(0.3, 0.6, 0.9), warmup=500 / steps, mixup=0.1)
+
+
+def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
+    """The recipe to train a network further that `recipe` has trained: a hundredth of its learning rate, falling to zero.
+
+    >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
+    0.002
+    """
+    further = replace(
+        recipe,
+        learning_rate=recipe.learning_rate * GENTLE,
+        schedule="cosine",
+        warmup=0.0,
+        progressive=(),
+        quantization_aware=quantization_aware,
+    )
+    return replace(further, precision="float32", remat=False) if quantization_aware else further

@@ -12,6 +12,8 @@ import numpy as np
 from keras_resnet import checkpoints
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.errors import InputError
+from keras_resnet.initial import origin
+from keras_resnet.quantization import ranges
 from keras_resnet.recipe import Recipe
 from keras_resnet.report import write_history
 from keras_resnet.runs import Run
@@ -22,17 +24,29 @@ if TYPE_CHECKING:
     from keras_resnet.train import Training
 
 
-def identity(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int) -> dict[str, Any]:
+def identity(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, init: Run | None) -> dict[str, Any]:
     """What must be equal for a training to go on, as JSON gives it back."""
     images = {split: len(examples) for split, examples in data.splits.items()}
-    described = {"network": asdict(spec), "recipe": asdict(recipe), "seed": {"seed": seed}, "images": {**data.origin, **images}}
+    described = {
+        "network": asdict(spec),
+        "recipe": asdict(recipe),
+        "seed": {"seed": seed},
+        "first weights": origin(init),
+        "images": {**data.origin, **images},
+    }
     return json.loads(json.dumps(described))
 
 
 def complete(run: Run, plan: dict[str, Any]) -> Run:
     """`run`, if it is the one that was planned. InputError otherwise."""
     images = {**run.data, **run.metrics["images"]}
-    found = {"network": asdict(run.spec), "recipe": asdict(run.recipe), "seed": {"seed": run.metrics["seed"]}, "images": images}
+    found = {
+        "network": asdict(run.spec),
+        "recipe": asdict(run.recipe),
+        "seed": {"seed": run.metrics["seed"]},
+        "first weights": {"init": run.metrics.get("init")},
+        "images": images,
+    }
     refuse_other(json.loads(json.dumps(found)), plan, f"the run at {str(run.path)!r}")
     return run
 
@@ -96,9 +110,9 @@ class Checkpoints(keras.callbacks.Callback):
         self.step = begun.step
 
     def variables(self) -> list[keras.Variable]:
-        """Weights, seeds and the state of the optimiser."""
+        """Weights, seeds, ranges of integers and the state of the optimiser."""
         model = self.training.model
-        every = (*model.weights, *model.variables, *model.optimizer.variables)
+        every = (*model.weights, *model.variables, *ranges(model), *model.optimizer.variables)
         return list({id(variable): variable for variable in every}.values())
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

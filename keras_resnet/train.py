@@ -25,8 +25,10 @@ from keras_resnet.environment import environment
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.fused import graphs_as_written
+from keras_resnet.initial import origin, take_weights
 from keras_resnet.layers import build
 from keras_resnet.optimization import loss
+from keras_resnet.quantization import release, simulate_integers
 from keras_resnet.recipe import Recipe
 from keras_resnet.report import plot_history, write_history
 from keras_resnet.resume import Checkpoints, checkpoint_to_use, complete, identity
@@ -53,6 +55,7 @@ def fit(
     data: "Dataset",
     out: str | Path,
     *,
+    init: str | Path | Run | None = None,
     seed: int = 0,
     strategy: str | Distribution = "auto",
     overwrite: bool = False,
@@ -61,13 +64,15 @@ def fit(
     watch: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> Run:
-    """Train a fresh network and leave a run folder at `out`.
+    """Train a network and leave a run folder at `out`.
 
     Args:
         spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
         recipe: a name in `RECIPES` or a `Recipe`.
         data: images and labels; `keras_resnet.data.load` gives them.
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
+        init: a run, or its folder, whose weights the training begins with; None for random ones. Every layer must be there in the
+            same shape, but the classifier if the classes are others.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
@@ -90,8 +95,11 @@ def fit(
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
+    init = init if isinstance(init, Run | None) else Run.open(init)
+    if recipe.quantization_aware and init is None:
+        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     data = replace(data, batch_size=recipe.batch_size)
-    plan = identity(spec, recipe, data, seed)
+    plan = identity(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
         run = complete(Run.open(out), plan)
         if devices.chief:
@@ -105,8 +113,8 @@ def fit(
             recipe = Recipe(**begun.facts["plan"]["recipe"])
         with graphs_as_written():
             recipe = settle(spec, recipe, devices)
-            training = prepare(spec, recipe, data, seed, devices)
-            saver = Checkpoints(training, folder, identity(spec, recipe, data, seed), checkpoint_every)
+            training = prepare(spec, recipe, data, seed, devices, init)
+            saver = Checkpoints(training, folder, identity(spec, recipe, data, seed, init), checkpoint_every)
             try:
                 run_epochs(training, saver, begun, watch, verbose)
             except Diverged as error:
@@ -132,6 +140,7 @@ class Training:
     recipe: Recipe
     data: "Dataset"
     seed: int
+    init: Run | None
     distribution: Distribution
     environment: dict[str, Any]
     model: keras.Model
@@ -166,16 +175,22 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
         LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
 
 
-def prepare(spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, devices: Distribution) -> Training:
+def prepare(
+    spec: ResNetSpec, recipe: Recipe, data: "Dataset", seed: int, devices: Distribution, init: Run | None = None
+) -> Training:
     """Everything that a training needs, before its first step."""
     keras.utils.set_random_seed(seed)
     with devices.scope():
         model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size))
+        if init:
+            take_weights(model, init, list(data.class_names))
     with devices.alone():
         plain = build(spec)
         plain.compile(loss=loss(Recipe(), spec.classifier_activation is None), metrics=["accuracy"])
+        if recipe.quantization_aware:
+            simulate_integers(plain)
     watched = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
-    return Training(spec, recipe, data, seed, devices, environment(), model, *watched)
+    return Training(spec, recipe, data, seed, init, devices, environment(), model, *watched)
 
 
 def run_epochs(
@@ -255,12 +270,14 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
 def metrics(training: Training) -> dict[str, Any]:
     """What the training cost, and accuracy and loss of its best weights on the validation and the test images."""
     model, data = training.weights.plain, training.data
+    release(model)
     model.set_weights(training.weights.best)
     return {
         "network": name_of(training.spec),
         "parameters": model.count_params(),
         "images": {split: len(examples) for split, examples in data.splits.items()},
         "seed": training.seed,
+        **origin(training.init),
         "epochs": len(training.weights.history),
         "best_epoch": training.weights.epoch,
         **training.throughput.facts(),

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 from unittest import mock
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet import RECIPES, VARIANTS
+from keras_resnet import RECIPES, VARIANTS, Run, recipes
 from keras_resnet.__main__ import main
 
 
@@ -251,3 +252,20 @@ def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
     assert code == 1
     assert "nothing was learned before that: try a lower learning_rate" in err
     assert len(err.splitlines()) == 1
+
+
+def test_quantization_aware_training(call, run, tmp_path):
+    aware = tmp_path / "aware"
+    arguments = ("train", "--init", run.path, "--quantization-aware", "--epochs", 1, "--out", aware, "--json")
+    code, out, _ = call(*arguments)
+    assert code == 0
+    assert json.loads(out)["epochs"] == 1
+    opened = Run.open(aware)
+    assert opened.recipe == dataclasses.replace(recipes.fine_tuning(run.recipe, quantization_aware=True), epochs=1)
+    assert opened.spec == run.spec
+    code, _, err = call("train", "--quantization-aware")
+    assert code == 2
+    assert "name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN" in err
+    code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
+    assert code == 2
+    assert "goes on from a trained network: give the run of one as init (--init)" in err

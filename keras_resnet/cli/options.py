@@ -18,14 +18,13 @@ app = typer.Typer(
 )
 
 SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
+IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the network or the recipe; may be repeated."),
 ]
-Data = Annotated[
-    str | None, typer.Option(help="Images: digits, a folder, or a TensorFlow Datasets name. [default: those of the run]")
-]
+Data = Annotated[str | None, typer.Option(help=f"{IMAGES_HELP} [default: those of the run]")]
 DataDir = Annotated[Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 Model = Annotated[

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from keras_resnet import recipes
-from keras_resnet.cli.options import DataDir, Json, Set, app, load_backend
-from keras_resnet.cli.training import Images, ImageSize, Jit, Named, Precision, plan
+from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_backend
+from keras_resnet.cli.training import ImageSize, Jit, Named, Precision, plan
 from keras_resnet.console import show_table
 
 SHOWN = ("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "peak_memory", "max_difference", "top1_agreement")
@@ -21,7 +21,7 @@ def benchmark(
     batch: Annotated[int, typer.Option(min=1, help="Of files: images in a run.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Of files: threads of each.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="Of files: turns of each, of five runs.")] = 20,
-    data: Images = "digits",
+    data: Annotated[str, typer.Option(help=IMAGES_HELP)] = "digits",
     network: Annotated[str, typer.Option(help="Of training: name of a network.")] = "resnet20",
     data_dir: DataDir = None,
     image_size: ImageSize = None,
@@ -39,7 +39,7 @@ def benchmark(
         rows = compare(paths, batch=batch, threads=threads, rounds=rounds)
         show_table(rows if as_json else [{column: row[column] for column in SHOWN} for row in rows], as_json=as_json)
         return
-    spec, chosen = plan(network, recipe or recipes.default_for(data), set_, precision, jit)
+    spec, chosen = plan(network, recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
     load_backend()
     from keras_resnet.data import load
     from keras_resnet.trial import throughput

@@ -2,21 +2,22 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from keras_resnet import recipes, runs
-from keras_resnet.cli.options import SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
+from keras_resnet.cli.options import IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.results import fail_unless_passed, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
+from keras_resnet.runs import Run
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import resolve
 
-RECIPE_HELP = "Name of a recipe. [default: digits for digits, else cifar-30]"
-Network = Annotated[str, typer.Argument(help="Name of a network, see `keras-resnet list`.")]
-Images = Annotated[str, typer.Option("--data", help="Images: digits, a folder, or a TensorFlow Datasets name.")]
+RECIPE_HELP = (
+    "Name of a recipe. [default: digits for digits, else cifar-30; the run's own at 1/100 of its learning rate with --init]"
+)
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
 Precision = Annotated[
@@ -27,8 +28,17 @@ Jit = Annotated[str | None, typer.Option(help="XLA: off, on, default, or auto: b
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
 def train(
-    network: Network,
-    data: Images = "digits",
+    network: Annotated[
+        str | None, typer.Argument(help="Name of a network, see `keras-resnet list`. [default: that of --init]", show_default=False)
+    ] = None,
+    init: Annotated[Path | None, typer.Option(metavar="RUN", help="Begin with the weights of a finished run.")] = None,
+    quantization_aware: Annotated[
+        bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N. [default: the recipe's]")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
+    ] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     recipe: Named = None,
@@ -50,22 +60,38 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
-    spec, chosen = plan(network, recipe or recipes.default_for(data), set_, precision, jit)
-    out = out or Path("saved_models") / f"{Path(data).name}-{network}"
+    start = Run.open(init) if init else None
+    wanted = network or (start and start.spec)
+    if not wanted:
+        raise InputError("name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN")
+    if data is None and start is None:
+        data = "digits"
+    fields = {"precision": precision, "jit": jit, "epochs": epochs, "quantization_aware": quantization_aware or None}
+    if recipe or not start:
+        basis: str | Recipe = recipe or recipes.default_for(str(data))
+    else:
+        basis = recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)
+    spec, chosen = plan(wanted, basis, set_, **fields)
+    out = out or default_out(network, data, start, quantization_aware)
     load_backend()
     from keras_resnet.distribute import choose
 
     devices = choose(strategy)
     if devices.chief and not (resume and runs.is_run(out)):
         out = runs.check_free(out, overwrite)
-    from keras_resnet.data import load
+    from keras_resnet.data import load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
     from keras_resnet.train import fit
     from keras_resnet.watching import watch
 
     targets = select(export) if export and devices.chief else []
-    images = load(data, data_dir=data_dir, image_size=image_size)
+    if start and data is None:
+        if image_size:
+            raise InputError("image_size is for images of your own: name them by --data")
+        images = of_run(start, data_dir=data_dir)
+    else:
+        images = load(data, data_dir=data_dir, image_size=image_size)
     places = [name for name, wanted in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if wanted]
     watching = watch(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
@@ -74,6 +100,7 @@ def train(
         chosen,
         images,
         out,
+        init=start,
         seed=seed,
         strategy=devices,
         overwrite=overwrite,
@@ -89,13 +116,17 @@ def train(
     fail_unless_passed(checks)
 
 
-def plan(
-    network: str, recipe: str, settings: list[str] | None, precision: str | None, jit: str | None
-) -> tuple[ResNetSpec, Recipe]:
-    """The network and the recipe that the options ask for."""
+def default_out(network: str | None, data: str | None, start: Run | None, quantization_aware: bool) -> Path:
+    """The run folder where none is named: beside the run that the training begins with, if there is one."""
+    if start is None:
+        return Path("saved_models") / f"{Path(str(data)).name}-{network}"
+    return start.path.with_name(f"{start.path.name}-{'quantization-aware' if quantization_aware else 'fine-tuned'}")
+
+
+def plan(network: str | ResNetSpec, recipe: str | Recipe, settings: list[str] | None, **options: Any) -> tuple[ResNetSpec, Recipe]:
+    """The network and the recipe that the options ask for; `options` are fields of the recipe, None where not given."""
     changed = changes(settings, ResNetSpec, Recipe)
     if taken := [name for name in ("input_shape", "classes") if name in changed[ResNetSpec]]:
         raise InputError(f"{' and '.join(taken)} cannot be set: the images decide (--image-size changes their size)")
-    chosen = {"precision": precision, "jit": jit}
-    changed[Recipe] |= {name: value for name, value in chosen.items() if value is not None}
+    changed[Recipe] |= {name: value for name, value in options.items() if value is not None}
     return resolve(network, **changed[ResNetSpec]), recipes.resolve(recipe, **changed[Recipe])

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from keras_resnet.loading import deep_recursion
+from keras_resnet.wiring import is_convolution, is_relu, is_used_once, only_consumer, only_source
 
 
 def equalized(model: keras.Model) -> keras.Model:
@@ -51,32 +52,3 @@ def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
             if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
                 found.append((convolution, norm, following))
     return found
-
-
-def only_source(layer: Any) -> Any:
-    """The layer that feeds this one, if it feeds no other."""
-    if not is_used_once(layer):
-        return None
-    sources = [parent.operation for parent in layer._inbound_nodes[0].parent_nodes]
-    return sources[0] if len(sources) == 1 and only_consumer(sources[0]) is layer else None
-
-
-def only_consumer(layer: Any) -> Any:
-    """The layer that this one feeds, if it is one."""
-    consumers = [node.operation for node in layer._outbound_nodes] if layer is not None else []
-    return consumers[0] if len(consumers) == 1 else None
-
-
-def is_used_once(layer: Any) -> bool:
-    """Whether there is a layer, which is not shared by several parts of the network."""
-    return layer is not None and len(layer._inbound_nodes) == 1
-
-
-def is_convolution(layer: Any) -> bool:
-    """Whether a layer is a plain convolution."""
-    return isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D))
-
-
-def is_relu(layer: Any) -> bool:
-    """Whether a layer is a ReLU without bounds, which a positive factor passes."""
-    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu

@@ -1,0 +1,318 @@
+"""A network that trains with the rounding of its int8 file: what it computes, how it learns, and that a plain one comes out."""
+
+import dataclasses
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError, checkpoints
+from keras_resnet.artefact import Artefact
+from keras_resnet.export import Target, export, opened
+from keras_resnet.initial import take_weights
+from keras_resnet.quantization import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
+from keras_resnet.recipes import fine_tuning
+
+AWARE = dataclasses.replace(fine_tuning(kr.RECIPES["digits"], quantization_aware=True), epochs=2)
+
+
+def small(activation="relu"):
+    """A network of every kind of layer that rounds, with weights and statistics that are not those of the start."""
+    image = keras.Input((6, 6, 2))
+    x = keras.layers.Rescaling(1 / 64, -2)(image)
+    x = keras.layers.ZeroPadding2D()(x)
+    x = keras.layers.Conv2D(4, 3, use_bias=False, name="conv")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    start = keras.layers.Activation(activation)(x)
+    x = keras.layers.Conv2D(4, 3, padding="same", name="biased")(start)
+    x = keras.layers.BatchNormalization(name="biased_norm")(x)
+    x = keras.layers.Add(name="sum")([start, x])
+    x = keras.layers.BatchNormalization(name="alone")(x)
+    x = keras.layers.Activation("relu", name="relu")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(x))
+    generator = np.random.default_rng(1)
+    model.set_weights(
+        [generator.uniform(0.3, 1.2, weight.shape) * generator.choice((-1, 1), weight.shape) for weight in model.get_weights()]
+    )
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.moving_variance.assign(np.abs(layer.moving_variance.numpy()))
+    return model
+
+
+def pixels(count=64, shape=(6, 6, 2)):
+    return np.random.default_rng(0).integers(0, 256, (count, *shape)).astype("float32")
+
+
+def on_grid(values, low, high):
+    """NumPy: 256 values from `low` to `high`, moved so that zero is one of them."""
+    low, high = min(low, 0), max(high, 0)
+    step = (high - low) / 255
+    zero = np.round(-low / step)
+    return (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
+
+
+def in_steps(kernel):
+    """NumPy: each filter in 127 steps to either side."""
+    step = np.abs(kernel).max(tuple(range(kernel.ndim - 1))) / 127
+    return np.round(kernel / step) * step
+
+
+def mapped(values):
+    """NumPy: on a grid over all there is."""
+    return on_grid(values, values.min(), values.max())
+
+
+def convolved(images, kernel, bias):
+    windows = np.lib.stride_tricks.sliding_window_view(images, kernel.shape[:2], (1, 2))
+    return np.einsum("nhwcij,ijcf->nhwf", windows, kernel) + bias
+
+
+def folded(model, norm):
+    """Factor and offset of a normalisation."""
+    gamma, beta, mean, variance = (weight.astype("float64") for weight in model.get_layer(norm).get_weights())
+    factor = gamma / np.sqrt(variance + model.get_layer(norm).epsilon)
+    return factor, beta - mean * factor
+
+
+def test_computes_what_numpy_does():
+    model, images = small(), pixels()
+    weights = {layer.name: [weight.astype("float64") for weight in layer.get_weights()] for layer in model.layers}
+    x = mapped(images.astype("float64") / 64 - 2)
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    factor, offset = folded(model, "norm")
+    start = mapped(np.maximum(convolved(x, in_steps(weights["conv"][0] * factor), offset), 0))
+    factor, offset = folded(model, "biased_norm")
+    x = np.pad(start, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = mapped(convolved(x, in_steps(weights["biased"][0] * factor), weights["biased"][1] * factor + offset))
+    x = mapped(start + x)
+    factor, offset = folded(model, "alone")
+    x = mapped(np.maximum(mapped(x * mapped(factor)) + mapped(offset), 0))
+    x = mapped(x.mean((1, 2)))
+    expected = mapped(x @ in_steps(weights["logits"][0]) + weights["logits"][1])
+    plain = model(images).numpy()
+    simulate_integers(model)
+    trained = model(images, training=True).numpy()  # the first batch sets the ranges
+    step = (expected.max() - expected.min()) / 255
+    np.testing.assert_allclose(trained, expected, atol=1.01 * step)  # a float32 may round to the other side
+    assert (np.abs(trained - expected) < step / 100).mean() > 0.95
+    np.testing.assert_array_equal(model(images).numpy(), trained)
+    assert np.abs(plain - trained).max() > 3 * step
+
+
+@pytest.mark.parametrize("network", ["resnet8", "resnet20"])
+def test_loses_what_its_file_does(network, digits, tmp_path):
+    """The ranges of the calibration images are almost those that the converter finds: errors are as large, and alike."""
+    model = kr.build(network, input_shape=digits.image_shape)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.5
+    for _ in range(10):  # statistics
+        model(digits.sample(256, "train").astype("float32"), training=True)
+    calibration, images = opened(model, digits, tmp_path)[0].calibration, digits.sample(200, "test").astype("float32")
+    target = Target("tflite", "int8", pixels="float32")
+    [check] = export(model, targets=[target], data=digits, out=tmp_path, min_agreement=0, max_difference=1e9)
+    plain = model(images).numpy()
+    error_of_file = Artefact(tmp_path / check.file)(images) - plain
+    simulate_integers(model)
+    model(calibration.astype("float32"), training=True)
+    error = model(images).numpy() - plain
+    assert np.abs(error).mean() == pytest.approx(np.abs(error_of_file).mean(), rel=0.2)
+    assert np.corrcoef(error.ravel(), error_of_file.ravel())[0, 1] > 0.25
+
+
+def test_ranges_are_moving_averages():
+    model = small()
+    simulate_integers(model)
+    first, second = pixels(), pixels()[:, ::-1] * 0.5
+    model(first, training=True)
+    begun = [limits.numpy() for limits in ranges(model)]
+    np.testing.assert_allclose(begun[0], [first.min() / 64 - 2, first.max() / 64 - 2], rtol=1e-6)
+    model(second)
+    np.testing.assert_array_equal([limits.numpy() for limits in ranges(model)], begun)  # it learns in training only
+    model(second, training=True)
+    now = np.array([second.min() / 64 - 2, second.max() / 64 - 2])
+    np.testing.assert_allclose(ranges(model)[0].numpy(), MOMENTUM * begun[0] + (1 - MOMENTUM) * now, rtol=1e-6)
+
+
+def test_every_map_has_one_range():
+    """Rescaling; ReLU of the first; the second normalisation; the sum; two of the one alone; pooling; logits."""
+    model = small()
+    simulate_integers(model)
+    assert len(ranges(model)) == 8
+    widened = small("sigmoid")  # which nothing is fused with: before and behind it
+    simulate_integers(widened)
+    assert len(ranges(widened)) == 9
+
+
+def test_gradients_pass_straight_through():
+    """As if nothing were rounded; and not where a map is cut off at the ends of its range."""
+    import tensorflow as tf
+
+    generator = np.random.default_rng(0)
+    kernel = tf.Variable(generator.normal(size=(3, 3, 2, 4)).astype("float32"))
+    weights = generator.normal(size=(3, 3, 2, 4)).astype("float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(rounded(kernel) * weights)
+    np.testing.assert_array_equal(tape.gradient(loss, kernel), weights)
+    limits = Range(Mode())
+    limits.limits.assign([-1, 1.55])  # a hundredth is a step, and zero one of them
+    values = tf.Variable(np.array([-1.2, -0.996, 0.004, 0.5, 1.6], "float32"))
+    with tf.GradientTape() as tape:
+        outputs = limits(values)
+    np.testing.assert_allclose(outputs, [-1, -1, 0, 0.5, 1.55], atol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(outputs, values), [0, 1, 1, 1, 0])
+
+
+def test_gradients_reach_what_is_folded():
+    import tensorflow as tf
+
+    model = small()
+    simulate_integers(model)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(pixels(), training=True) ** 2)
+    for variable, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables), strict=True):
+        assert gradient is not None, variable.path
+        assert np.abs(gradient).max() > 0, variable.path
+
+
+def test_release_gives_the_plain_network_back():
+    model, images = small(), pixels()
+    plain = model.predict(images, verbose=0)
+    simulate_integers(model)
+    model(images, training=True)
+    assert np.abs(model.predict(images, verbose=0) - plain).max() > 0.01
+    release(model)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
+    assert not ranges(model)
+
+
+def test_a_model_of_ones_own_learns_and_saves_plainly(tmp_path):
+    model = small()
+    statistics = [layer.get_weights()[2:] for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    before = model.get_weights()
+    recipe = kr.Recipe(epochs=3, learning_rate=0.01, quantization_aware=True)
+    recipe.compile(model, steps_per_epoch=2)
+    labels = (pixels().mean((1, 2, 3)) > 127).astype(int)
+    history = model.fit(pixels(), labels, batch_size=32, epochs=3, callbacks=recipe.callbacks(), verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
+    assert any(np.abs(mine - theirs).max() > 0 for mine, theirs in zip(model.get_weights(), before, strict=True))
+    after = [layer.get_weights()[2:] for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    np.testing.assert_array_equal(np.concatenate(statistics, axis=None), np.concatenate(after, axis=None))
+    release(model)
+    expected = model.predict(pixels(), verbose=0)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", pixels())
+    program = (
+        "import sys, keras, numpy as np; model = keras.saving.load_model(sys.argv[1]); "
+        "np.save(sys.argv[3], model.predict(np.load(sys.argv[2]), verbose=0)); assert 'keras_resnet' not in sys.modules"
+    )
+    arguments = [str(tmp_path / name) for name in ("model.keras", "images.npy", "answers.npy")]
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
+    np.testing.assert_allclose(np.load(tmp_path / "answers.npy"), expected, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def aware(run, digits, tmp_path_factory):
+    return kr.fit(run.spec, AWARE, digits, tmp_path_factory.mktemp("aware") / "run", init=run, checkpoint_every=7, verbose=0)
+
+
+def test_begins_where_the_run_ended_and_leaves_a_plain_one(run, aware, digits):
+    assert aware.metrics["init"]
+    assert aware.metrics["test"]["accuracy"] >= run.metrics["test"]["accuracy"] - 0.02
+    mine, theirs = (kr.load(folder.model_path, compile=False) for folder in (aware, run))
+    assert [layer.name for layer in mine.layers] == [layer.name for layer in theirs.layers]
+    for layer in mine.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):  # as they were
+            np.testing.assert_array_equal(layer.get_weights()[2:], theirs.get_layer(layer.name).get_weights()[2:])
+    found = [mine.predict(images, verbose=0).argmax(1) == labels for images, labels in digits.batches("test")]
+    assert aware.metrics["test"]["accuracy"] == pytest.approx(np.mean(np.concatenate(found)))  # of the plain network
+
+
+def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
+    write = checkpoints.write
+
+    def stop_at_49(folder, checkpoint):
+        if checkpoint.step >= 49:
+            raise KeyboardInterrupt
+        write(folder, checkpoint)
+
+    settings = {"init": run, "checkpoint_every": 7, "verbose": 0, "resume": True}
+    monkeypatch.setattr(checkpoints, "write", stop_at_49)
+    with pytest.raises(KeyboardInterrupt):
+        kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
+    monkeypatch.setattr(checkpoints, "write", write)
+    again = kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
+    for mine, theirs in zip(*(kr.load(folder.model_path).get_weights() for folder in (again, aware)), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings).path == again.path
+    with pytest.raises(InputError, match="has another first weights: init="):
+        kr.fit(run.spec, AWARE, digits, tmp_path / "run", **{**settings, "init": aware})
+
+
+def test_transfer_to_other_classes(run, tmp_path, caplog):
+    model = kr.build(run.spec, classes=3)
+    fresh = model.layers[-1].get_weights()
+    take_weights(model, run, ["a", "b", "c"])
+    assert "its classifier 'logits' is left out" in caplog.text
+    trained = kr.load(run.model_path)
+    for layer in model.layers[:-1]:
+        for mine, theirs in zip(layer.get_weights(), trained.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(model.layers[-1].get_weights()[0], fresh[0])
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ("resnet20", r"layer 'stage1_block2_conv1' is not there"),
+        (
+            dataclasses.replace(kr.SPECS["resnet8"], stem_width=8),
+            r"layer 'stem_conv' is \[\(3, 3, 1, 16\)\] there and \[\(3, 3, 1, 8\)\]",
+        ),
+    ],
+)
+def test_a_run_of_another_network_is_refused(run, digits, tmp_path, spec, reason):
+    with pytest.raises(InputError, match=rf"does not fit this network: {reason}"):
+        kr.fit(spec, AWARE, digits, tmp_path / "run", init=run)
+    assert not (tmp_path / "run").exists()
+
+
+def test_refusals(digits, tmp_path):
+    with pytest.raises(InputError, match="goes on from a trained network"):
+        kr.fit("resnet8", AWARE, digits, tmp_path / "run")
+    with pytest.raises(
+        InputError, match=r"quantization_aware=true computes in float32.*received precision='bfloat16', remat=false"
+    ):
+        kr.Recipe(quantization_aware=True, precision="bfloat16")
+    with pytest.raises(InputError, match="remat=true"):
+        kr.Recipe(quantization_aware=True, remat=True)
+    model = small()
+    simulate_integers(model)
+    with pytest.raises(InputError, match="simulates integers already"):
+        simulate_integers(model)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        lower = kr.build("resnet8", input_shape=(8, 8, 1))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    with pytest.raises(InputError, match="computes in float32, and this model in bfloat16"):
+        simulate_integers(lower)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"activation_order": "full_preactivation"}, {"squeeze": 4}, {"stem": "deep", "activation": "silu"}]
+)
+def test_other_networks(fields):
+    """Whatever is in them: integers move the outputs a little, and not much."""
+    model = kr.build("resnet20", classes=10, input_shape=(16, 16, 3), **fields)
+    images = pixels(16, (16, 16, 3))
+    model(images, training=True)  # statistics
+    plain = model(images).numpy()
+    simulate_integers(model)
+    integer = model(images, training=True).numpy()
+    assert 0 < np.abs(integer - plain).mean() < 0.1 * np.abs(plain).max()
