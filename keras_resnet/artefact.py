@@ -52,6 +52,12 @@ class Artefact:
         self.image_shape: tuple[int | None, ...] = tuple(int(side) or None for side in shape)
         """Of the pixels that it takes, channels last; None for a side of any length."""
 
+    def __enter__(self) -> "Artefact":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
         outputs = self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
         if len(outputs) != len(images) or outputs.ndim not in (2, 3) or (outputs.ndim == 3 and outputs.shape[2] != 2):

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import glob
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+from keras_resnet.errors import InputError
 
 REPLACED = "replaced-"  # before the name of what was moved aside into a scratch folder
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
@@ -91,9 +94,37 @@ def flush(path: Path, *, inside: bool = True) -> None:
             os.close(descriptor)
 
 
+@contextmanager
+def occupied(folder: Path, doing: str) -> Iterator[None]:
+    """Keep `folder` from other processes. It is removed in the end if nothing is in it. InputError if another one has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = lock(folder)
+    if held is None:
+        raise InputError(f"another process is {doing} there: it holds {str(folder)!r}")
+    try:
+        yield
+    finally:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        os.close(held)
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON."""
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path.write_text(as_json(content) + "\n", encoding="utf-8")
+
+
+def as_json(content: Any) -> str:
+    """Indented JSON, which has no infinite numbers, and null where one would be no number at all."""
+    return json.dumps(_finite(content), indent=2, allow_nan=False)
+
+
+def _finite(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {name: _finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _clear(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Model files measured side by side: the same images, in turns, each in a process of its own."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +31,31 @@ def compare(
     `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first (None
     where one gives all classes and the other the best only). InputError for a file that cannot be opened, or takes other images.
     """
-    artefacts = [Artefact(path, threads=threads) for path in paths]
-    if images is None:
-        images = random_images(artefacts[0].image_shape, max(batch, 32))
-    pixels = np.resize(images, (batch, *images.shape[1:]))
-    outputs = [artefact(images) for artefact in artefacts]
-    seconds: list[list[float]] = [[] for _ in artefacts]
-    for _ in range(rounds):
-        for artefact, taken in zip(artefacts, seconds, strict=True):
-            taken.extend(artefact.seconds(pixels, EACH))
+    with ExitStack() as stack:
+        artefacts = [stack.enter_context(Artefact(path, threads=threads)) for path in paths]
+        if images is None:
+            images = random_images(artefacts[0].image_shape, max(batch, 32))
+        pixels = np.resize(images, (batch, *images.shape[1:]))
+        outputs = [artefact(images) for artefact in artefacts]
+        seconds: list[list[float]] = [[] for _ in artefacts]
+        for _ in range(rounds):
+            for artefact, taken in zip(artefacts, seconds, strict=True):
+                taken.extend(artefact.seconds(pixels, EACH))
+        memory = [artefact.peak_memory() for artefact in artefacts]
     rows: list[dict[str, Any]] = []
-    for artefact, taken, found in zip(artefacts, seconds, outputs, strict=True):
+    for path, taken, found, most in zip(paths, seconds, outputs, memory, strict=True):
         median = float(np.median(taken))
         row: dict[str, Any] = {
-            "file": str(artefact.path),
+            "file": str(path),
             "milliseconds": 1000 * median,
             "p95": 1000 * float(np.percentile(taken, 95)),
             "images_per_second": batch / median,
-            "bytes": size(artefact.path),
-            "peak_memory": artefact.peak_memory(),
+            "bytes": size(Path(path)),
+            "peak_memory": most,
         }
         first = rows[0] if rows else row
         row |= {"time_ratio": row["milliseconds"] / first["milliseconds"], "size_ratio": row["bytes"] / first["bytes"]}
         rows.append({**row, **differences(found, outputs[0])})
-        artefact.close()
     return rows
 
 

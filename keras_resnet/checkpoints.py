@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.atomic import UNREADABLE, flush, lock
-from keras_resnet.errors import InputError
+from keras_resnet import atomic
+from keras_resnet.atomic import UNREADABLE, flush
 
 LOG = logging.getLogger("keras_resnet")
 KEPT = 2
@@ -38,19 +38,11 @@ def folder_of(out: Path) -> Path:
 
 @contextmanager
 def occupied(folder: Path) -> Iterator[None]:
-    """Keep `folder` from other processes. It is removed in the end if nothing is in it. InputError if another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    held = lock(folder)
-    if held is None:
-        raise InputError(f"another process is training there: it holds {str(folder)!r}")
-    try:
+    """Keep the checkpoints in `folder` from other processes, see `atomic.occupied`."""
+    with atomic.occupied(folder, "training"):
         for leftover in folder.glob("*.partial"):
             leftover.unlink()
         yield
-    finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        os.close(held)
 
 
 def write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,5 @@
 """What a person sees in a terminal: tables, and silence from native libraries."""
 
-import json
 import os
 import sys
 import tempfile
@@ -8,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
+from keras_resnet.atomic import as_json as to_text
 from keras_resnet.errors import InputError
 
 
@@ -34,7 +34,7 @@ def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None
 
 def show_json(content: Any) -> None:
     """Print `content` as indented JSON."""
-    print(json.dumps(content, indent=2))
+    print(to_text(content))
 
 
 def cell(value: Any) -> str:

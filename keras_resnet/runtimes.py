@@ -100,7 +100,7 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
 
 
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
-    """Keras, on the backend in use."""
+    """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.loading import load
 
     if keras.backend.backend() == "tensorflow":

@@ -2,13 +2,17 @@
 
 import json
 import shutil
+import threading
+import time
+from multiprocessing import Pipe
 
+import ai_edge_litert.interpreter as litert
 import keras
 import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError
+from keras_resnet import InputError, runtimes
 from keras_resnet.artefact import Artefact
 from keras_resnet.benchmark import compare
 
@@ -190,3 +194,50 @@ def test_files_are_compared_on_the_same_images(files, run):
     assert integer["size_ratio"] == pytest.approx(integer["bytes"] / keras_file["bytes"])
     assert real["images_per_second"] == pytest.approx(2000 / real["milliseconds"])
     assert 0 < integer["peak_memory"] < 1e9
+
+
+def test_threads_reach_the_runtime(loose, monkeypatch):
+    asked = []
+
+    class Interpreter(litert.Interpreter):
+        def __init__(self, **options):
+            asked.append(options["num_threads"])
+            super().__init__(**options)
+
+    monkeypatch.setattr(litert, "Interpreter", Interpreter)
+    runtimes.tflite_runner(litert, loose / "model_float32.tflite", 3)
+    assert asked == [3]
+    orders = []
+    monkeypatch.setattr(Artefact, "_ask", lambda self, problem, order, images=None: orders.append(order) or np.zeros(3))
+    Artefact(loose / "model_float32.tflite", threads=2).close()
+    assert orders[0]["threads"] == 2
+
+
+def test_memory_is_that_of_the_file_and_not_of_its_runtime(loose):
+    with Artefact(loose / "model_float32.tflite") as artefact:
+        artefact(np.zeros((1, 8, 8, 1), "uint8"))
+        assert artefact.peak_memory() < 30e6  # its runtime alone takes more
+
+
+def test_the_first_runs_do_not_count(monkeypatch):
+    """A runtime that is slow at first."""
+    ours, its = Pipe()
+    calls = []
+
+    def slow_at_first(images):
+        calls.append(len(calls))
+        time.sleep(0.05 if len(calls) <= runtimes.WARM_UP else 0)
+        return images
+
+    monkeypatch.setitem(runtimes.RUNTIMES, ".tflite", ("json", lambda module, path, threads: (slow_at_first, (1,))))
+    server = threading.Thread(target=runtimes.serve, args=(its,), daemon=True)
+    server.start()
+    ours.send_bytes(json.dumps({"path": "x", "kind": ".tflite", "threads": 1}).encode())
+    ours.recv_bytes()
+    ours.send_bytes(json.dumps({"what": "seconds", "rounds": 5}).encode())
+    ours.send_bytes(runtimes.packed(np.zeros((1, 1))))
+    seconds = runtimes.unpacked(ours.recv_bytes()[1:])
+    ours.close()
+    assert len(calls) == runtimes.WARM_UP + 5
+    assert seconds.shape == (5,)
+    assert seconds.max() < 0.04

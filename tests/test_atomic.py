@@ -1,3 +1,5 @@
+import json
+import math
 import os
 import signal
 import subprocess
@@ -6,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from keras_resnet.atomic import lock, put_in_place, scratch, sweep, write_whole
+from keras_resnet.atomic import as_json, lock, put_in_place, scratch, sweep, write_whole
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -118,3 +120,8 @@ write_whole(Path({str(tmp_path / "run")!r}), fill)
     assert leftover.name.startswith(".run.partial-")
     write_whole(tmp_path / "run", lambda folder: (folder / "whole").touch())
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_json_has_no_numbers_that_are_none():
+    content = {"a": [1.5, math.inf, math.nan], "b": (-math.inf, "inf"), "c": 3}
+    assert json.loads(as_json(content)) == {"a": [1.5, None, None], "b": [None, "inf"], "c": 3}

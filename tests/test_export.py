@@ -8,13 +8,16 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.answers import best, interval
 from keras_resnet.artefact import Artefact, size
+from keras_resnet.atomic import occupied
 from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
-from keras_resnet.export.interface import Source
+from keras_resnet.export.interface import Source, gives_probabilities
+from keras_resnet.export.record import Record
 from keras_resnet.runtimes import from_tensor, to_tensor
 
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
@@ -457,3 +460,63 @@ def test_a_run_on_arrays_needs_its_images_again(digits, tmp_path):
     with pytest.raises(InputError, match="trained on arrays"):
         kr.export.onnx(run)
     assert kr.export.onnx(run, data=data).passed
+
+
+def test_no_moment_has_a_file_beside_the_digest_of_another(copy, monkeypatch):
+    kr.export.tflite(copy)
+    write, enlist = WRITERS["tflite"], Record.enlist
+
+    def longer(source, path, target):
+        write(source, path, target)
+        path.write_bytes(path.read_bytes() + bytes(16))
+
+    def killed(self, file, entry):
+        if entry:
+            raise KeyboardInterrupt
+        enlist(self, file, entry)
+
+    monkeypatch.setattr(Record, "enlist", killed)
+    monkeypatch.setitem(WRITERS, "tflite", longer)
+    with pytest.raises(KeyboardInterrupt):
+        kr.export.tflite(copy)
+    Artefact(copy.export_path / "model_float32.tflite").close()
+
+
+def test_two_exports_into_one_folder_do_not_meet(copy):
+    with occupied(copy.export_path, "exporting"), pytest.raises(InputError, match="another process is exporting there"):
+        kr.export.tflite(copy)
+    assert not copy.export_path.exists()
+
+
+def test_the_manifest_says_what_integers_stand_for(copy):
+    kr.export.tflite(copy, "int8")
+    kr.export.tflite(copy)
+    files = json.loads((copy.export_path / "manifest.json").read_text())["files"]
+    assert "integers" not in files["model_float32.tflite"]
+    interpreter = Interpreter(model_path=str(copy.export_path / "model_int8.tflite"))
+    for side, details in (("input", interpreter.get_input_details()), ("output", interpreter.get_output_details())):
+        scale, zero_point = details[0]["quantization"]
+        assert files["model_int8.tflite"]["integers"][side] == {"scale": pytest.approx(scale), "zero_point": zero_point}
+
+
+def test_a_softmax_of_any_kind_gives_probabilities():
+    image = keras.Input((4,))
+    logits = keras.layers.Dense(3)(image)
+    inner = keras.Model(image, keras.ops.softmax(logits))
+    for outputs in (
+        keras.layers.Softmax()(logits),
+        keras.layers.Activation("softmax")(logits),
+        keras.ops.softmax(logits),
+        inner(image),
+    ):
+        assert gives_probabilities(keras.Model(image, outputs))
+    assert not gives_probabilities(keras.Model(image, logits))
+    assert not gives_probabilities(keras.Model(image, keras.layers.Dropout(0.1)(logits)))
+
+
+def test_latencies_are_median_and_95th_percentile():
+    class Measured:
+        def seconds(self, images, rounds):
+            return np.linspace(0, 1, 101) if rounds > 3 else np.array([0.001, 0.1, 9])
+
+    assert check.latency(Measured(), None) == {"median": pytest.approx(500), "p95": pytest.approx(950)}

@@ -12,7 +12,7 @@ import keras
 
 from keras_resnet.answers import accuracy, best
 from keras_resnet.artefact import Artefact
-from keras_resnet.atomic import put_in_place, scratch, write_json
+from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
@@ -99,7 +99,7 @@ def export(
     reference = Reference.of(start, data)
     checks = []
     tolerances = {"min_agreement": min_agreement, "max_difference": max_difference}
-    with scratch(folder) as temporary:
+    with occupied(folder, "exporting"), scratch(folder) as temporary:
         record = Record(folder, temporary, start)
         for target in targets:
             made = temporary / target.file
@@ -135,7 +135,7 @@ def debug_quantization(
     """
     start, data, folder = opened(source, data, out)
     reference = Reference.of(start, data)
-    with scratch(folder) as temporary:
+    with occupied(folder, "exporting"), scratch(folder) as temporary:
         with quiet():
             errors = Debugger(start, Target("tflite", "int8")).errors()
         counts = range(min(most, len(errors)) + 1)

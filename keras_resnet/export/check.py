@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from PIL import Image
 
@@ -74,7 +75,8 @@ class Reference:
     @classmethod
     def of(cls, source: Source, data: Dataset) -> "Reference":
         """The outputs of the model of `source` for the test images of `data`."""
-        outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data)
+        with keras.device("cpu"):  # a GPU rounds otherwise, and files are run on processors
+            outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data)
         return cls(data=data, outputs=outputs, are_probabilities=gives_probabilities(source.model))
 
     def differences(self, outputs: np.ndarray, wanted: np.ndarray, target: Target) -> np.ndarray:
@@ -127,15 +129,14 @@ class Reference:
         facts: dict[str, Any] = {"latency_ms": {}}
         image = self.data.splits["test"].take(np.arange(1))
         for threads in THREADS:
-            artefact = Artefact(path, threads=threads)
-            facts["latency_ms"][str(threads)] = latency(artefact, image)
-            if threads == 1:
-                facts["peak_memory"] = artefact.peak_memory()
-            else:
-                facts["outputs"] = outputs_of(artefact, self.data, "test", on_images)
-                if kind_of(path) == "saved_model":
-                    self.check_signatures(artefact, facts["outputs"])
-            artefact.close()
+            with Artefact(path, threads=threads) as artefact:
+                facts["latency_ms"][str(threads)] = latency(artefact, image)
+                if threads == 1:
+                    facts["peak_memory"] = artefact.peak_memory()
+                else:
+                    facts["outputs"] = outputs_of(artefact, self.data, "test", on_images)
+                    if kind_of(path) == "saved_model":
+                        self.check_signatures(artefact, facts["outputs"])
         return facts
 
     def check_signatures(self, artefact: Artefact, outputs: np.ndarray) -> None:

@@ -27,7 +27,7 @@ EXAMPLES = 100  # calibration images that errors are measured on
 
 
 @dataclass(frozen=True)
-class LayerError:
+class LayerNoise:
     """How much one layer of an int8 file loses."""
 
     layer: str
@@ -69,7 +69,7 @@ class Debugger:
             debug_options=debugging.QuantizationDebugOptions(**options),
         )
 
-    def errors(self) -> list[LayerError]:
+    def errors(self) -> list[LayerNoise]:
         """Every layer with weights, the worst first."""
         noises: list[np.ndarray] = []
 
@@ -89,7 +89,7 @@ class Debugger:
                 decibels = None if power is None else ratio_in_decibels(power, noise)
                 steps = math.sqrt(float(row["mean_squared_error"])) / float(row["scale"])
                 found.append(
-                    LayerError(self.layer_of(tensor), row["op_name"], decibels, steps, float(row["max_abs_error"]), tensor)
+                    LayerNoise(self.layer_of(tensor), row["op_name"], decibels, steps, float(row["max_abs_error"]), tensor)
                 )
         return sorted(found, key=lambda error: math.inf if error.signal_to_noise is None else error.signal_to_noise)
 

@@ -82,5 +82,7 @@ def check_classifies(model: keras.Model) -> None:
 
 def gives_probabilities(model: keras.Model) -> bool:
     """Whether the outputs of a model are shares already, not logits."""
-    last = model.layers[-1]
-    return isinstance(last, keras.layers.Softmax) or getattr(last, "activation", None) in PROBABILITIES
+    last = keras.tree.flatten(model.outputs)[0]._keras_history.operation  # a layer, or a bare operation
+    if isinstance(last, keras.Model):
+        return gives_probabilities(last)
+    return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES

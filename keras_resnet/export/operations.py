@@ -29,6 +29,23 @@ def of_tflite(path: Path) -> Iterable[str]:
     return [names[codes[operator.opcodeIndex]] for graph in model.subgraphs for operator in graph.operators]
 
 
+def boundaries(path: Path) -> dict[str, dict[str, float]]:
+    """How the integers that a TFLite file takes and gives stand for numbers, value = scale * (integer - zero point), by "input" and
+    "output". Nothing for what is not made of integers."""
+    if kind_of(path) != ".tflite":
+        return {}
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromPackedBuf(path.read_bytes()).subgraphs[0]
+    sides = {"input": graph.tensors[graph.inputs[0]], "output": graph.tensors[graph.outputs[0]]}
+    found = {side: tensor.quantization for side, tensor in sides.items()}
+    return {
+        side: {"scale": float(of.scale[0]), "zero_point": int(of.zeroPoint[0])}
+        for side, of in found.items()
+        if of is not None and of.scale is not None and len(of.scale)
+    }
+
+
 def of_onnx(path: Path) -> Iterable[str]:
     """The operations of an ONNX file."""
     import onnx

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.artefact import MANIFEST, digests
-from keras_resnet.atomic import put_in_place
+from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
 from keras_resnet.export.check import Check
 from keras_resnet.export.interface import Source
+from keras_resnet.export.operations import boundaries
 from keras_resnet.export.targets import Target
 
 REPORT, READABLE = "report.json", "REPORT.md"
@@ -28,7 +29,8 @@ class Record:
         place = self.folder / target.file
         if check.passed:
             self.enlist(target.file, None)  # so that no moment has a file beside the digest of another
-            entry = {**asdict(target), "bytes": check.bytes, "sha256": digests(made)}
+            integers = {"integers": integers} if (integers := boundaries(made)) else {}
+            entry = {**asdict(target), "bytes": check.bytes, **integers, "sha256": digests(made)}
             put_in_place(made, place)
             self.enlist(target.file, entry)
         if check.passed or not place.exists():
@@ -38,7 +40,7 @@ class Record:
                 if isinstance(row, dict) and set(row) == set(asdict(check)) and row["file"] != check.file
             ]
             rows.append(asdict(check))
-            self.write(REPORT, json.dumps(rows, indent=2) + "\n")
+            self.write(REPORT, as_json(rows) + "\n")
             self.write(READABLE, readable(rows, self.source))
 
     def enlist(self, file: str, entry: dict[str, Any] | None) -> None:
@@ -52,7 +54,7 @@ class Record:
             "classes": self.source.class_names,
             "files": files | ({file: entry} if entry else {}),
         }
-        self.write(MANIFEST, json.dumps(content, indent=2) + "\n")
+        self.write(MANIFEST, as_json(content) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all."""
