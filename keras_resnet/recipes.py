@@ -206,12 +206,6 @@ def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
     >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
     0.002
     """
-    further = replace(
-        recipe,
-        learning_rate=recipe.learning_rate * GENTLE,
-        schedule="cosine",
-        warmup=0.0,
-        progressive=(),
-        quantization_aware=quantization_aware,
-    )
-    return replace(further, precision="float32", remat=False) if quantization_aware else further
+    integers = {"quantization_aware": True, "precision": "float32", "remat": False} if quantization_aware else {}
+    gentle = {"learning_rate": recipe.learning_rate * GENTLE, "schedule": "cosine", "warmup": 0.0, "progressive": ()}
+    return replace(recipe, **gentle, **integers)

@@ -282,6 +282,15 @@ def test_a_run_of_another_network_is_refused(run, digits, tmp_path, spec, reason
     assert not (tmp_path / "run").exists()
 
 
+def test_fine_tuning_computes_as_integers_need_it():
+    """Whatever the run was trained with."""
+    recipe = kr.Recipe(learning_rate=0.2, precision="bfloat16", remat=True, progressive=(0.5, 1), mixup=0.1)
+    further = fine_tuning(recipe, quantization_aware=True)
+    assert (further.precision, further.remat, further.progressive, further.mixup) == ("float32", False, (), 0.1)
+    assert further.learning_rate == pytest.approx(0.002)
+    assert fine_tuning(recipe).precision == "bfloat16"
+
+
 def test_refusals(digits, tmp_path):
     with pytest.raises(InputError, match="goes on from a trained network"):
         kr.fit("resnet8", AWARE, digits, tmp_path / "run")
