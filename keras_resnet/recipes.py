@@ -206,6 +206,11 @@ def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
     >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
     0.002
     """
-    integers = {"quantization_aware": True, "precision": "float32", "remat": False} if quantization_aware else {}
-    gentle = {"learning_rate": recipe.learning_rate * GENTLE, "schedule": "cosine", "warmup": 0.0, "progressive": ()}
+    integers: dict[str, Any] = {"quantization_aware": True, "precision": "float32", "remat": False} if quantization_aware else {}
+    gentle: dict[str, Any] = {
+        "learning_rate": recipe.learning_rate * GENTLE,
+        "schedule": "cosine",
+        "warmup": 0.0,
+        "progressive": (),
+    }
     return replace(recipe, **gentle, **integers)
