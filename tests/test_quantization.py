@@ -16,12 +16,12 @@ from keras_resnet.export.interface import Source
 
 @pytest.fixture(scope="module")
 def hard(run):
-    """The trained network, with half the channels of one layer 100 times as large, and compensated in the next."""
+    """The trained network, with half the channels of one layer 300 times as large, and compensated in the next."""
     model = kr.load(run.model_path, compile=False)
     _, norm, following = pairs(model)[0]
     gamma, beta, *rest = norm.get_weights()
     kernel, *bias = following.get_weights()
-    factors = np.where(np.arange(len(gamma)) % 2, 100, 1)
+    factors = np.where(np.arange(len(gamma)) % 2, 300, 1)
     norm.set_weights([gamma * factors, beta * factors, *rest])
     following.set_weights([kernel / factors[:, None], *bias])
     return model
