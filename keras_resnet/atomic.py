@@ -97,7 +97,10 @@ def flush(path: Path, *, inside: bool = True) -> None:
 @contextmanager
 def occupied(folder: Path, doing: str) -> Iterator[None]:
     """Keep `folder` from other processes. It is removed in the end if nothing is in it. InputError if another one has it."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
     held = lock(folder)
     if held is None:
         raise InputError(f"another process is {doing} there: it holds {str(folder)!r}")

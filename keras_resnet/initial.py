@@ -20,7 +20,8 @@ def take_weights(model: keras.Model, run: Run, class_names: list[str]) -> None:
     have in this shape.
     """
     trained = {layer.name: layer.get_weights() for layer in load(run.model_path, compile=False).layers}
-    head = model.layers[-1].name if class_names != run.class_names else ""
+    last = next(layer.name for layer in reversed(model.layers) if layer.weights)
+    head = last if class_names != run.class_names else ""
     for layer in model.layers:
         shapes = [tuple(weight.shape) for weight in layer.weights]
         if layer.name == head or not shapes:

@@ -7,7 +7,7 @@ from keras import ops
 from keras.optimizers.schedules import CosineDecay, LearningRateSchedule, PiecewiseConstantDecay, PolynomialDecay
 
 from keras_resnet.fused import fuse, fuse_momentum
-from keras_resnet.quantization import simulate_integers
+from keras_resnet.quantization import release, simulate_integers
 from keras_resnet.recipe import Recipe
 from keras_resnet.wiring import normalizations
 
@@ -18,6 +18,7 @@ def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int, *, f
     """`Recipe.compile`."""
     if recipe.sync_norm:
         synchronize_normalization(model)
+    release(model)
     fuse(model)
     if recipe.quantization_aware:
         simulate_integers(model)

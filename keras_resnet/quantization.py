@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.wiring import every_layer, is_convolution, is_relu, is_used_once, only_consumer, only_source
+from keras_resnet.wiring import Wiring, every_layer, is_convolution, is_functional, is_relu, is_relu6
 
 MOMENTUM = 0.99  # of the moving averages of ranges
 SAME_RANGE = (  # their results are some of the numbers that come in, or between them
@@ -30,6 +30,8 @@ SAME_RANGE = (  # their results are some of the numbers that come in, or between
     keras.layers.Permute,
     keras.layers.Softmax,
 )
+JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)  # with a ReLU behind them, as convolutions are
+FUSED = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
 
 
 def simulate_integers(model: keras.Model) -> None:
@@ -41,28 +43,32 @@ def simulate_integers(model: keras.Model) -> None:
     and the saved file are those of the plain model.
 
     Convolutions, Dense layers and what lies between them are covered; other layers with weights round what they put out only.
-    InputError on other backends than TensorFlow, for a model that does not compute in float32, and for one that does it already.
+    `release` gives the plain model back, before it is exported. InputError on other backends than TensorFlow, for a model that
+    does not compute in float32, and for one that does it already.
     """
     if (backend := keras.backend.backend()) != "tensorflow":
         raise InputError(f"quantisation-aware training needs the TensorFlow backend, not {backend}: set KERAS_BACKEND=tensorflow")
+    if getattr(model.call, "recomputes", False):
+        raise InputError("quantisation-aware training recomputes nothing: build the model without remat=True")
+    if not is_functional(model):
+        raise InputError(f"quantisation-aware training takes functional and sequential models, and {model.name!r} is a subclass")
     layers = list(every_layer(model))
     if other := {layer.compute_dtype for layer in layers} - {"float32"}:
         raise InputError(f"quantisation-aware training computes in float32, and this model in {', '.join(sorted(other))}")
     if ranges(model):
         raise InputError("this model simulates integers already")
-    learning = Mode()
-    folded = {norm: layer for layer in layers if is_convolution(layer) and (norm := folded_norm(layer))}
-    convolutions = {convolution: norm for norm, convolution in folded.items()}
+    learning, wiring = Mode(), Wiring(model)
+    folded = {layer: norm for layer in layers if (norm := folded_norm(layer, wiring))}
     for layer in layers:
-        if layer in folded:
+        if layer in folded.values():
             set_call(layer, lambda inputs, **_: inputs)
         elif is_convolution(layer):
-            set_call(layer, convolved(layer, convolutions.get(layer)))
+            set_call(layer, convolved(layer, folded.get(layer), learning))
         elif type(layer) is keras.layers.Dense:
-            set_call(layer, mapped(layer))
+            set_call(layer, mapped(layer, learning))
         elif isinstance(layer, keras.layers.BatchNormalization):
             set_call(layer, normalized(layer, learning))
-        if has_range(layer, layer in convolutions):
+        if layer not in folded and has_range(layer, wiring):
             set_call(layer, ranged(layer.call, learning))
     set_call(model, learning.noted(model.call))
     forget_traces(model)
@@ -129,7 +135,8 @@ class Range:
             first = tf.reduce_all(tf.equal(before, 0))
             self.limits.assign(tf.where(first, now, before * MOMENTUM + now * (1 - MOMENTUM)))
         low, high = tf.unstack(tf.convert_to_tensor(self.limits.value))
-        return tf.quantization.fake_quant_with_min_max_vars(values, tf.minimum(low, 0), tf.maximum(high, 0))
+        integers = tf.quantization.fake_quant_with_min_max_vars(values, tf.minimum(low, 0), tf.maximum(high, 0))
+        return tf.where(tf.equal(low, high), values, integers)  # nothing learned yet
 
 
 def rounded(kernel: Any) -> Any:
@@ -137,10 +144,9 @@ def rounded(kernel: Any) -> Any:
     import tensorflow as tf
 
     flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
-    largest = tf.stop_gradient(tf.reduce_max(tf.abs(flat), axis=0))
-    return tf.reshape(
-        tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True), kernel.shape
-    )
+    largest = tf.reduce_max(tf.abs(flat), axis=0)
+    integers = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)
+    return kernel + tf.stop_gradient(tf.reshape(integers, kernel.shape) - kernel)
 
 
 def rounded_constant(values: Any) -> Any:
@@ -160,28 +166,42 @@ def factor_and_offset(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
     return factor, offset + norm.beta if norm.center else offset
 
 
-def convolved(layer: Any, norm: keras.layers.BatchNormalization | None) -> Callable[..., Any]:
+def convolved(layer: Any, norm: keras.layers.BatchNormalization | None, learning: "Mode") -> Callable[..., Any]:
     """A convolution with `norm` folded into its kernel, and that one rounded."""
 
-    def call(inputs: Any, **_: Any) -> Any:
+    def linear(inputs: Any) -> Any:
         kernel, bias = keras.ops.convert_to_tensor(layer.kernel), layer.bias
         if norm is not None:
             factor, offset = factor_and_offset(norm)
             kernel = kernel * factor
             bias = offset if bias is None else bias * factor + offset
         outputs = layer.convolution_op(inputs, rounded(kernel))
-        return layer.activation(outputs if bias is None else outputs + bias)
+        return outputs if bias is None else outputs + bias
 
-    return call
+    return activated(layer, linear, learning)
 
 
-def mapped(layer: keras.layers.Dense) -> Callable[..., Any]:
+def mapped(layer: keras.layers.Dense, learning: "Mode") -> Callable[..., Any]:
     """A Dense layer with its kernel rounded."""
 
-    def call(inputs: Any, **_: Any) -> Any:
+    def linear(inputs: Any) -> Any:
         outputs = keras.ops.matmul(inputs, rounded(keras.ops.convert_to_tensor(layer.kernel)))
-        return layer.activation(outputs if layer.bias is None else outputs + layer.bias)
+        return outputs if layer.bias is None else outputs + layer.bias
 
+    return activated(layer, linear, learning)
+
+
+def activated(layer: Any, linear: Callable[[Any], Any], learning: "Mode") -> Callable[..., Any]:
+    """A layer with its activation, before which there is a map unless a file makes one operation of both."""
+    between = () if layer.activation in FUSED else (Range(learning),)
+
+    def call(inputs: Any, **_: Any) -> Any:
+        outputs = linear(inputs)
+        for limits in between:
+            outputs = limits(outputs)
+        return layer.activation(outputs)
+
+    call.ranges = between  # type: ignore[attr-defined]
     return call
 
 
@@ -208,20 +228,19 @@ def ranged(call: Callable[..., Any], learning: Mode) -> Callable[..., Any]:
     return rounding
 
 
-def folded_norm(convolution: Any) -> Any:
-    """The BatchNormalization over channels, the last axis, that a convolution without activation feeds and nothing else does."""
-    norm = only_consumer(convolution)
-    if not isinstance(norm, keras.layers.BatchNormalization) or only_source(norm) is not convolution:
+def folded_norm(layer: Any, wiring: Wiring) -> Any:
+    """The BatchNormalization over channels that a convolution without activation feeds alone, or None."""
+    norm = wiring.only_consumer(layer)
+    if not is_convolution(layer) or not isinstance(norm, keras.layers.BatchNormalization) or wiring.only_source(norm) is not layer:
         return None
-    last = norm.axis in (-1, len(convolution.output.shape) - 1)
-    linear = convolution.activation is keras.activations.linear
-    return norm if last and linear and is_used_once(convolution) else None
+    last = norm.axis in (-1, len(layer.output.shape) - 1)
+    return norm if last and layer.activation is keras.activations.linear and wiring.is_used_once(layer) else None
 
 
-def has_range(layer: Any, is_folded: bool) -> bool:
-    """Whether an int8 file has a tensor of its own range for what `layer` puts out, and not one after its normalisation or ReLU."""
-    if is_folded or isinstance(layer, SAME_RANGE) or getattr(layer, "activation", None) is keras.activations.softmax:
+def has_range(layer: Any, wiring: Wiring) -> bool:
+    """Whether an int8 file has a tensor of its own range for what `layer` puts out, and not one after its ReLU only."""
+    if isinstance(layer, SAME_RANGE) or getattr(layer, "activation", None) is keras.activations.softmax:
         return False
-    following = only_consumer(layer)
-    joins = isinstance(layer, (keras.layers.Add, keras.layers.BatchNormalization)) or is_convolution(layer)
-    return not (joins and following is not None and is_used_once(following) and is_relu(following))
+    following = wiring.only_consumer(layer)
+    joins = isinstance(layer, JOINED) or is_convolution(layer)
+    return not (joins and wiring.is_used_once(following) and (is_relu(following) or is_relu6(following)))

@@ -98,7 +98,7 @@ class Recipe:
     """Recompute the inside of every unit for the backward pass: less memory, more time."""
     quantization_aware: bool = False
     """Train with the rounding of an int8 file, see `quantization.simulate_integers`: for a network that is trained already, with
-    batch normalisation as it is."""
+    batch normalisation as it is. In a `fit` of your own, call `quantization.release(model)` before you export it."""
 
     def __post_init__(self) -> None:
         coerce_all(self)

@@ -206,7 +206,9 @@ def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
     >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
     0.002
     """
-    integers: dict[str, Any] = {"quantization_aware": True, "precision": "float32", "remat": False} if quantization_aware else {}
+    integers: dict[str, Any] = {"quantization_aware": quantization_aware}
+    if quantization_aware:
+        integers |= {"precision": "float32", "remat": False}
     gentle: dict[str, Any] = {
         "learning_rate": recipe.learning_rate * GENTLE,
         "schedule": "cosine",

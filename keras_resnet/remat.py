@@ -41,6 +41,7 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
                 run(part.nodes, layers, made)
         return keras.tree.map_structure(made.get, out)
 
+    call.recomputes = True  # type: ignore[attr-defined]
     model.call = call
 
 

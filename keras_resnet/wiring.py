@@ -1,9 +1,47 @@
 """How the layers of a functional Keras model are connected."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import keras
+
+CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+
+
+class Wiring:
+    """What feeds what in a model, and in the models inside it; what else its layers are part of does not count."""
+
+    def __init__(self, model: keras.Model) -> None:
+        self.sources: dict[Any, list[list[Any]]] = defaultdict(list)
+        """For each use of a layer, the layers that feed it."""
+        self.consumers: dict[Any, list[Any]] = defaultdict(list)
+        """The layers that a layer feeds; None stands for the outputs of a model."""
+        for part in every_model(model):
+            for node in chain(*getattr(part, "_functional", part)._nodes_by_depth.values()):
+                sources = [parent.operation for parent in node.parent_nodes]
+                self.sources[node.operation].append(sources)
+                for source in sources:
+                    self.consumers[source].append(node.operation)
+            for tensor in keras.tree.flatten(part.outputs):
+                self.consumers[tensor._keras_history.operation].append(None)
+
+    def is_used_once(self, layer: Any) -> bool:
+        """Whether there is a layer, which is not shared by several parts of the network."""
+        return layer is not None and len(self.sources[layer]) == 1
+
+    def only_source(self, layer: Any) -> Any:
+        """The layer that feeds this one, if it feeds no other."""
+        if not self.is_used_once(layer):
+            return None
+        (sources,) = self.sources[layer]
+        return sources[0] if len(sources) == 1 and self.only_consumer(sources[0]) is layer else None
+
+    def only_consumer(self, layer: Any) -> Any:
+        """The layer that this one feeds, if it is one."""
+        consumers = self.consumers[layer] if layer is not None else []
+        return consumers[0] if len(consumers) == 1 else None
 
 
 def every_layer(model: keras.Model) -> Iterator[Any]:
@@ -15,35 +53,38 @@ def every_layer(model: keras.Model) -> Iterator[Any]:
             yield layer
 
 
+def every_model(model: keras.Model) -> Iterator[keras.Model]:
+    """A model, and those inside it."""
+    yield model
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from every_model(layer)
+
+
+def is_functional(model: keras.Model) -> bool:
+    """Whether a model, and every one inside it, is a graph of layers."""
+    return all(hasattr(getattr(part, "_functional", part), "_nodes_by_depth") for part in every_model(model))
+
+
 def normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:
     """Every BatchNormalization of a model, those of models inside it among them."""
     return (layer for layer in every_layer(model) if isinstance(layer, keras.layers.BatchNormalization))
 
 
-def only_source(layer: Any) -> Any:
-    """The layer that feeds this one, if it feeds no other."""
-    if not is_used_once(layer):
-        return None
-    sources = [parent.operation for parent in layer._inbound_nodes[0].parent_nodes]
-    return sources[0] if len(sources) == 1 and only_consumer(sources[0]) is layer else None
-
-
-def only_consumer(layer: Any) -> Any:
-    """The layer that this one feeds, if it is one."""
-    consumers = [node.operation for node in layer._outbound_nodes] if layer is not None else []
-    return consumers[0] if len(consumers) == 1 else None
-
-
-def is_used_once(layer: Any) -> bool:
-    """Whether there is a layer, which is not shared by several parts of the network."""
-    return layer is not None and len(layer._inbound_nodes) == 1
-
-
 def is_convolution(layer: Any) -> bool:
-    """Whether a layer is a plain convolution."""
-    return isinstance(layer, (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D))
+    """Whether a layer is a plain convolution over maps with channels last, and no subclass, which may do anything."""
+    return type(layer) in CONVOLUTIONS and layer.data_format == "channels_last" and layer.padding != "causal"
 
 
 def is_relu(layer: Any) -> bool:
     """Whether a layer is a ReLU without bounds, which a positive factor passes."""
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
     return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
+
+
+def is_relu6(layer: Any) -> bool:
+    """Whether a layer is a ReLU up to 6."""
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value == 6 and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu6

@@ -49,7 +49,7 @@ MAY_IMPORT = {
     **dict.fromkeys(LIGHT, LIGHT),
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
-    "export": LIGHT | {"answers", "artefact", "data", "export", "loading", "report", "runtimes", "wiring"},
+    "export": LIGHT | {"answers", "artefact", "data", "export", "loading", "quantization", "report", "runtimes", "wiring"},
     "cli": LIGHT | {"__version__", "cli"},
     "__init__": set(),
     "__main__": {"cli", "errors"},

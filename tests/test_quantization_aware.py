@@ -1,5 +1,6 @@
 """A network that trains with the rounding of its int8 file: what it computes, how it learns, and that a plain one comes out."""
 
+import csv
 import dataclasses
 import subprocess
 import sys
@@ -149,6 +150,76 @@ def test_every_map_has_one_range():
     assert len(ranges(widened)) == 9
 
 
+def counted(layers, outputs=None, shape=(6, 6, 2)):
+    image = keras.Input(shape)
+    x = image
+    for layer in layers:
+        x = layer(x)
+    model = keras.Model(image, x)
+    simulate_integers(model)
+    return len(ranges(model))
+
+
+def test_what_a_file_does_at_once_has_one_range():
+    """As many as TFLite has tensors with a scale of their own."""
+    layers = keras.layers
+    for relu in (layers.ReLU(), layers.ReLU(6.0), layers.Activation("relu"), layers.Activation("relu6")):
+        assert counted([layers.Conv2D(2, 3), layers.BatchNormalization(), relu]) == 1
+    assert counted([layers.Conv2D(2, 3), layers.ReLU(negative_slope=0.1)]) == 2
+    assert counted([layers.Conv2D(2, 3, activation="relu"), layers.MaxPooling2D(), layers.Dropout(0.1), layers.Flatten()]) == 1
+    assert counted([layers.Conv2D(2, 3, activation="sigmoid")]) == 2
+    assert counted([layers.Dense(3), layers.Activation("relu")], shape=(5,)) == 1
+    assert counted([layers.Dense(3), layers.Softmax()], shape=(5,)) == 1
+    assert counted([layers.Dense(3), layers.Activation("softmax")], shape=(5,)) == 1
+    assert counted([layers.Conv2D(2, 3, activation="relu"), layers.BatchNormalization()]) == 3  # nothing to fold into
+    shared = layers.Conv2D(2, 3, padding="same")
+    assert counted([shared, shared, layers.BatchNormalization()]) == 3
+    shared = layers.Activation("relu")
+    assert counted([layers.Conv2D(2, 3), shared, layers.Conv2D(2, 3), shared]) == 3
+
+
+def test_only_what_is_in_the_model_is_folded():
+    model = small()
+    inner = keras.Model(model.input, model.get_layer("conv").output)
+    images = pixels()
+    plain = inner(images).numpy()
+    simulate_integers(inner)
+    assert np.abs(inner(images, training=True).numpy() - plain).max() < 0.05 * np.abs(plain).max()
+    release(inner)
+    simulate_integers(model)  # though its convolution feeds another model too
+    assert len(ranges(model)) == 8
+
+
+def test_layers_of_other_kinds_keep_what_they_do():
+    class Doubled(keras.layers.Conv2D):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    image = keras.Input((6, 6, 2))
+    for layer in (Doubled(3, 3), keras.layers.SeparableConv2D(3, 3)):
+        model = keras.Model(image, layer(image))
+        plain = model(pixels()).numpy()
+        simulate_integers(model)
+        assert np.abs(model(pixels(), training=True).numpy() - plain).max() < 0.02 * np.abs(plain).max()
+
+
+def test_compiling_again_goes_on():
+    """With and without integers, in any order, and before anything was learned."""
+    model, images = small(), pixels()
+    plain = model.predict(images, verbose=0)
+    aware, usual = kr.Recipe(epochs=1, quantization_aware=True), kr.Recipe(epochs=1)
+    aware.compile(model, 2)
+    assert np.abs(model.predict(images, verbose=0) - plain).max() < 0.1 * np.abs(plain).max()  # kernels are rounded, maps not yet
+    aware.compile(model, 2)
+    assert len(ranges(model)) == 8
+    usual.compile(model, 2)
+    assert not ranges(model)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
+    aware.compile(model, 2)
+    release(model)
+    np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
+
+
 def test_gradients_pass_straight_through():
     """As if nothing were rounded; and not where a map is cut off at the ends of its range."""
     import tensorflow as tf
@@ -221,6 +292,10 @@ def aware(run, digits, tmp_path_factory):
     return kr.fit(run.spec, AWARE, digits, tmp_path_factory.mktemp("aware") / "run", init=run, checkpoint_every=7, verbose=0)
 
 
+def history_of(run):
+    return list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
+
+
 def test_begins_where_the_run_ended_and_leaves_a_plain_one(run, aware, digits):
     assert aware.metrics["init"]
     assert aware.metrics["test"]["accuracy"] >= run.metrics["test"]["accuracy"] - 0.02
@@ -229,8 +304,13 @@ def test_begins_where_the_run_ended_and_leaves_a_plain_one(run, aware, digits):
     for layer in mine.layers:
         if isinstance(layer, keras.layers.BatchNormalization):  # as they were
             np.testing.assert_array_equal(layer.get_weights()[2:], theirs.get_layer(layer.name).get_weights()[2:])
-    found = [mine.predict(images, verbose=0).argmax(1) == labels for images, labels in digits.batches("test")]
-    assert aware.metrics["test"]["accuracy"] == pytest.approx(np.mean(np.concatenate(found)))  # of the plain network
+    mine.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    for split in ("validation", "test"):  # the metrics are those of the plain network, the history is that of the integers
+        found = mine.evaluate(digits.batches(split), verbose=0, return_dict=True)
+        assert aware.metrics[split] == pytest.approx(found, rel=1e-5)
+    best = history_of(aware)[aware.metrics["best_epoch"] - 1]
+    assert float(best["val_accuracy"]) > 0.9
+    assert float(best["val_loss"]) != pytest.approx(aware.metrics["validation"]["loss"], rel=1e-5)
 
 
 def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
@@ -247,23 +327,31 @@ def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
         kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
     monkeypatch.setattr(checkpoints, "write", write)
     again = kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
-    for mine, theirs in zip(*(kr.load(folder.model_path).get_weights() for folder in (again, aware)), strict=True):
+    last = [kr.build(run.spec), kr.build(run.spec)]
+    for model, folder in zip(last, (again, aware), strict=True):
+        model.load_weights(folder.path / "last.weights.h5")
+    for mine, theirs in zip(*(model.get_weights() for model in last), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+    mine, theirs = (history_of(folder) for folder in (again, aware))
+    assert [row["val_loss"] for row in mine] == [row["val_loss"] for row in theirs]
     assert kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings).path == again.path
     with pytest.raises(InputError, match="has another first weights: init="):
         kr.fit(run.spec, AWARE, digits, tmp_path / "run", **{**settings, "init": aware})
 
 
-def test_transfer_to_other_classes(run, tmp_path, caplog):
-    model = kr.build(run.spec, classes=3)
-    fresh = model.layers[-1].get_weights()
-    take_weights(model, run, ["a", "b", "c"])
+@pytest.mark.parametrize("activation", [None, "softmax"])
+@pytest.mark.parametrize("names", [["a", "b", "c"], list("abcdefghij")])
+def test_transfer_to_other_classes(run, caplog, names, activation):
+    model = kr.build(run.spec, classes=len(names), classifier_activation=activation)
+    fresh = model.get_layer("logits").get_weights()
+    take_weights(model, run, names)
     assert "its classifier 'logits' is left out" in caplog.text
     trained = kr.load(run.model_path)
-    for layer in model.layers[:-1]:
-        for mine, theirs in zip(layer.get_weights(), trained.get_layer(layer.name).get_weights(), strict=True):
-            np.testing.assert_array_equal(mine, theirs)
-    np.testing.assert_array_equal(model.layers[-1].get_weights()[0], fresh[0])
+    for layer in model.layers:
+        if layer.weights and layer.name != "logits":
+            for mine, theirs in zip(layer.get_weights(), trained.get_layer(layer.name).get_weights(), strict=True):
+                np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], fresh[0])
 
 
 @pytest.mark.parametrize(
@@ -304,6 +392,16 @@ def test_refusals(digits, tmp_path):
     simulate_integers(model)
     with pytest.raises(InputError, match="simulates integers already"):
         simulate_integers(model)
+    with pytest.raises(InputError, match=r"simulates integers: call keras_resnet.quantization.release on it"):
+        kr.export.tflite(model, data=digits, out=tmp_path)
+    with pytest.raises(InputError, match="recomputes nothing: build the model without remat=True"):
+        simulate_integers(kr.build("resnet8", remat=True))
+
+    class Own(keras.Model):
+        pass
+
+    with pytest.raises(InputError, match="takes functional and sequential models"):
+        simulate_integers(Own())
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         lower = kr.build("resnet8", input_shape=(8, 8, 1))

@@ -15,8 +15,10 @@ from keras_resnet.runs import Run
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import resolve
 
-RECIPE_HELP = (
-    "Name of a recipe. [default: digits for digits, else cifar-30; the run's own at 1/100 of its learning rate with --init]"
+RECIPE_HELP = "Name of a recipe. [default: digits for digits, else cifar-30]"
+INIT_HELP = (
+    "Begin with the weights of a finished run. Without --recipe: by the run's own, at a hundredth of its learning rate if the "
+    "images are its own too."
 )
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -31,7 +33,7 @@ def train(
     network: Annotated[
         str | None, typer.Argument(help="Name of a network, see `keras-resnet list`. [default: that of --init]", show_default=False)
     ] = None,
-    init: Annotated[Path | None, typer.Option(metavar="RUN", help="Begin with the weights of a finished run.")] = None,
+    init: Annotated[Path | None, typer.Option(metavar="RUN", help=INIT_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
@@ -45,7 +47,9 @@ def train(
     set_: Set = None,
     precision: Precision = None,
     jit: Jit = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK; beside RUN with --init]")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     strategy: Annotated[
         str, typer.Option(help="Devices: auto, one, mirrored, multi_worker or tpu; on JAX data_parallel.")
@@ -69,9 +73,13 @@ def train(
     fields = {"precision": precision, "jit": jit, "epochs": epochs, "quantization_aware": quantization_aware or None}
     if recipe or not start:
         basis: str | Recipe = recipe or recipes.default_for(str(data))
-    else:
+    elif data is None or quantization_aware:
         basis = recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)
+    else:
+        basis = start.recipe
     spec, chosen = plan(wanted, basis, set_, **fields)
+    if chosen.quantization_aware and not start:
+        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     out = out or default_out(network, data, start, quantization_aware)
     load_backend()
     from keras_resnet.distribute import choose
@@ -91,7 +99,8 @@ def train(
             raise InputError("image_size is for images of your own: name them by --data")
         images = of_run(start, data_dir=data_dir)
     else:
-        images = load(data, data_dir=data_dir, image_size=image_size)
+        size: Any = start.spec.input_shape[:2] if start and data != "digits" else None
+        images = load(data, data_dir=data_dir, image_size=image_size or size)
     places = [name for name, wanted in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if wanted]
     watching = watch(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
@@ -120,7 +129,8 @@ def default_out(network: str | None, data: str | None, start: Run | None, quanti
     """The run folder where none is named: beside the run that the training begins with, if there is one."""
     if start is None:
         return Path("saved_models") / f"{Path(str(data)).name}-{network}"
-    return start.path.with_name(f"{start.path.name}-{'quantization-aware' if quantization_aware else 'fine-tuned'}")
+    path = start.path.resolve()
+    return path.with_name(f"{path.name}-{'quantization-aware' if quantization_aware else 'fine-tuned'}")
 
 
 def plan(network: str | ResNetSpec, recipe: str | Recipe, settings: list[str] | None, **options: Any) -> tuple[ResNetSpec, Recipe]:

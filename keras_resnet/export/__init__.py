@@ -25,6 +25,7 @@ from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
 from keras_resnet.loading import load
+from keras_resnet.quantization import ranges
 from keras_resnet.report import plot_quantization
 from keras_resnet.runs import Run
 
@@ -191,6 +192,8 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
         model = load(run.model_path, compile=False, safe_mode=True)
         name, out = run.path.resolve().name, run.export_path if out is None else Path(out)
     check_classifies(model)
+    if ranges(model):
+        raise InputError(f"{model.name!r} simulates integers: call keras_resnet.quantization.release on it before it is exported")
     if isinstance(model.output, dict):
         model = keras.Model(model.inputs, keras.tree.flatten(model.outputs)[0], name=model.name)
     if model.output_shape[-1] != len(data.class_names):

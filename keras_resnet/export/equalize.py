@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from keras_resnet.loading import deep_recursion
-from keras_resnet.wiring import is_convolution, is_relu, is_used_once, only_consumer, only_source
+from keras_resnet.wiring import Wiring, is_convolution, is_relu
 
 
 def equalized(model: keras.Model) -> keras.Model:
@@ -39,15 +39,15 @@ def largest(kernel: np.ndarray, axis: int) -> np.ndarray:
 
 def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
     """Every convolution, its BatchNormalization, and the one convolution that this feeds through a ReLU alone, perhaps padded."""
-    found = []
+    found, wiring = [], Wiring(model)
     for norm in model.layers:
         if isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center:
-            convolution, relu = only_source(norm), only_consumer(norm)
-            following = only_consumer(relu)
+            convolution, relu = wiring.only_source(norm), wiring.only_consumer(norm)
+            following = wiring.only_consumer(relu)
             if isinstance(following, (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)):
-                following = only_consumer(following)
+                following = wiring.only_consumer(following)
             chain = (convolution, norm, relu, following)
-            if not all(is_used_once(layer) for layer in chain):
+            if not all(wiring.is_used_once(layer) for layer in chain):
                 continue
             if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
                 found.append((convolution, norm, following))
