@@ -165,6 +165,8 @@ def best_or_all(outputs: list[np.ndarray]) -> np.ndarray:
 
 def as_type(images: np.ndarray, dtype: Any) -> np.ndarray:
     """Pixels as a type: rounded and clipped where it is one of integers."""
+    if images.dtype == dtype:
+        return images
     if np.dtype(dtype).kind == "f":
         return images.astype(dtype)
     limits = np.iinfo(dtype)
@@ -174,7 +176,8 @@ def as_type(images: np.ndarray, dtype: Any) -> np.ndarray:
 def to_tensor(values: np.ndarray, details: dict) -> np.ndarray:
     """Real values as a tensor of LiteRT's type: value = scale * (integer - zero point)."""
     scale, zero_point = details["quantization"]
-    return as_type(values / scale + zero_point if scale else values, details["dtype"])
+    as_they_are = not scale or (scale == 1 and zero_point == 0)  # raw pixels: a phone need not touch them, nor does its clock run
+    return as_type(values if as_they_are else values / scale + zero_point, details["dtype"])
 
 
 def from_tensor(tensor: np.ndarray, details: dict) -> np.ndarray:

@@ -222,6 +222,9 @@ def test_ctrl_c_and_a_full_disk_leave_nothing_half_written(copy, monkeypatch):
 
 def test_pixels_are_rounded_to_the_nearest_integer():
     details = {"dtype": np.uint8, "quantization": (1.0, 0)}
+    raw = np.array([3, 250], "uint8")
+    assert to_tensor(raw, details) is raw
+    assert list(to_tensor(raw, {"dtype": np.uint8, "quantization": (2.0, 5)})) == [6, 130]
     assert list(to_tensor(np.array([0.4, 0.6, 254.7, 300, -5]), details)) == [0, 1, 255, 255, 0]
     assert list(from_tensor(np.array([3, 5], np.uint8), {"quantization": (0.5, 3)})) == [0, 1]
 
