@@ -74,7 +74,7 @@ def main() -> None:
     files_of_hard = {row["float_layers"]: row["accuracy"] for row in found["files"] if not row["equalize"]}
     (equalized,) = (row["accuracy"] for row in found["files"] if row["equalize"])
     result = {
-        "run": str(run.path),
+        "run": run.path.resolve().name,
         "images": len(data.splits["test"]),
         "keras_accuracy": checks["model_int8.tflite"].keras_accuracy,
         "files": {
