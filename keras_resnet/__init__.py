@@ -26,7 +26,7 @@ _HOMES = {
     "cost_of": "cost",
     "fit": "train",
 }
-_ROOMS = ("data", "distribute", "export", "recipes")
+_ROOMS = ("data", "distribute", "export", "quantization", "recipes")
 
 __all__ = [*_HOMES, *_ROOMS]
 

@@ -23,7 +23,11 @@ def main() -> int:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
-        return fail("interrupted; no file was left half-written", code) if code == INTERRUPTED else code
+        return (
+            fail("interrupted; no file was left half-written, and a training goes on with --resume", code)
+            if code == INTERRUPTED
+            else code
+        )
     except InputError as error:
         return fail(str(error), 2)
     except (Diverged, WorkerLost) as error:
@@ -35,6 +39,10 @@ def main() -> int:
         return fail(error.format_message(), error.exit_code)
     except OSError as error:  # a full disk, no permission
         return fail(str(error), 1)
+    except Exception as error:
+        if "No space left on device" in str(error):  # TensorFlow's own word for it, on many lines
+            return fail("[Errno 28] No space left on device", 1)
+        raise
 
 
 def fail(message: str, code: int) -> int:

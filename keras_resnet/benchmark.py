@@ -28,8 +28,9 @@ def compare(
         rounds: turns of each file, of five runs.
 
     Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` (bytes),
-    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first (None
-    where one gives all classes and the other the best only). InputError for a file that cannot be opened, or takes other images.
+    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first. There is
+    no difference between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or takes
+    other images.
     """
     with ExitStack() as stack:
         artefacts = [stack.enter_context(Artefact(path, threads=threads)) for path in paths]
@@ -61,11 +62,18 @@ def compare(
 
 def differences(outputs: np.ndarray, first: np.ndarray) -> dict[str, float | None]:
     """How far outputs are from those of the first file."""
-    if outputs.shape != first.shape:
-        return {"max_difference": None, "top1_agreement": None}
     agreement = float(np.mean(top1(outputs) == top1(first)))
+    if outputs.shape != first.shape or are_shares(outputs) != are_shares(first):
+        return {"max_difference": None, "top1_agreement": agreement}
     apart = np.abs(outputs - first)
     return {"max_difference": float(np.max(apart if apart.ndim == 2 else apart[..., 0])), "top1_agreement": agreement}
+
+
+def are_shares(outputs: np.ndarray) -> bool:
+    """Whether outputs are probabilities: between 0 and 1, and of all classes together 1, but for rounding to integers."""
+    scores = outputs if outputs.ndim == 2 else outputs[..., 0]
+    total = scores.sum(axis=1)
+    return bool(np.all((scores >= 0) & (scores <= 1)) and (outputs.ndim == 3 or np.allclose(total, 1, atol=0.05)))
 
 
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:

@@ -40,6 +40,9 @@ def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoc
     figure.savefig(path, dpi=120)
 
 
+LEAST_SPAN = 2.0  # points of accuracy that a plot shows, so that a single image is no cliff
+
+
 def plot_quantization(files: list[dict[str, Any]], keras_accuracy: float, path: Path) -> None:
     """Accuracy over size of int8 files with more and more layers in float, and of the equalised one, as a PNG at `path`."""
     from matplotlib.figure import Figure
@@ -55,8 +58,13 @@ def plot_quantization(files: list[dict[str, Any]], keras_accuracy: float, path: 
         axes.plot([row["bytes"] / 1e3 for row in rows], [100 * row["accuracy"] for row in rows], style, label=label)
         for row in rows:
             place = row["bytes"] / 1e3, 100 * row["accuracy"]
-            axes.annotate("" if row["equalize"] else str(row["float_layers"]), place, (4, 6), textcoords="offset points")
-    axes.set(xlabel="file, kB", ylabel="top-1 accuracy, %", title="int8: the worst layers kept in float")
+            label_place = (0, 8 if row["float_layers"] % 2 == 0 else -14)  # files of almost one size have labels above and below
+            text = "" if row["equalize"] else str(row["float_layers"])
+            axes.annotate(text, place, label_place, textcoords="offset points", ha="center")
+    axes.set(xlabel="file, kB", ylabel="top-1 accuracy, %", title="int8, with so many of the worst layers in float")
+    low, high = axes.get_ylim()
+    middle, half = (low + high) / 2, max(high - low, LEAST_SPAN) / 2
+    axes.set_ylim(middle - 1.25 * half, middle + 1.25 * half)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)

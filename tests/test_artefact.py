@@ -196,6 +196,17 @@ def test_files_are_compared_on_the_same_images(files, run):
     assert 0 < integer["peak_memory"] < 1e9
 
 
+def test_logits_and_probabilities_are_not_subtracted(run, tmp_path):
+    for output in ("logits", "softmax", "top3"):
+        kr.export.tflite(run, output=output, out=tmp_path)
+    paths = [tmp_path / name for name in ("model_float32.tflite", "model_float32_softmax.tflite", "model_float32_top3.tflite")]
+    logits, shares, best = compare(paths, rounds=1)
+    assert (logits["max_difference"], shares["max_difference"], best["max_difference"]) == (0, None, None)
+    assert shares["top1_agreement"] == best["top1_agreement"] == 1
+    _, same = compare([paths[1], paths[1]], rounds=1)
+    assert same["max_difference"] == 0
+
+
 def test_threads_reach_the_runtime(loose, monkeypatch):
     asked = []
 

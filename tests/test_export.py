@@ -495,11 +495,35 @@ def test_the_manifest_says_what_integers_stand_for(copy):
     kr.export.tflite(copy, "int8")
     kr.export.tflite(copy)
     files = json.loads((copy.export_path / "manifest.json").read_text())["files"]
-    assert "integers" not in files["model_float32.tflite"]
+    assert files["model_float32.tflite"]["inputs"] == [{"name": "image", "shape": [-1, 8, 8, 1], "type": "float32"}]
+    assert "opset" not in files["model_float32.tflite"]
     interpreter = Interpreter(model_path=str(copy.export_path / "model_int8.tflite"))
-    for side, details in (("input", interpreter.get_input_details()), ("output", interpreter.get_output_details())):
+    for side, details in (("inputs", interpreter.get_input_details()), ("outputs", interpreter.get_output_details())):
         scale, zero_point = details[0]["quantization"]
-        assert files["model_int8.tflite"]["integers"][side] == {"scale": pytest.approx(scale), "zero_point": zero_point}
+        [told] = files["model_int8.tflite"][side]
+        assert (told["scale"], told["zero_point"], told["type"]) == (pytest.approx(scale), zero_point, "uint8")
+    assert told["name"] == "logits"
+
+
+def test_a_file_that_takes_other_pixels_is_refused(copy, monkeypatch):
+    write = WRITERS["tflite"]
+    monkeypatch.setitem(
+        WRITERS, "tflite", lambda source, path, target: write(source, path, dataclasses.replace(target, pixels="int8"))
+    )
+    row = kr.export.tflite(copy, "int8")
+    assert row.problem == "it takes int8 pixels, and not uint8"
+    assert not (copy.export_path / row.file).exists()
+
+
+def test_sequential_models_and_those_not_built(digits, tmp_path):
+    model = keras.Sequential([keras.Input(digits.image_shape), keras.layers.Flatten(), keras.layers.Dense(10)])
+    for kind in ("tflite", "onnx", "saved_model"):
+        [row] = export(model, kind, data=digits, out=tmp_path)
+        assert row.passed, row.problem
+    with pytest.raises(InputError, match="is not built: give it an Input"):
+        export(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]), "onnx", data=digits, out=tmp_path)
+    with pytest.raises(InputError, match=r"the model takes images of \(4, 4, 1\), and these are \(8, 8, 1\)"):
+        export(kr.build("resnet8", input_shape=(4, 4, 1)), "onnx", data=digits, out=tmp_path)
 
 
 def test_a_softmax_of_any_kind_gives_probabilities():

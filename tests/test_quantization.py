@@ -64,6 +64,23 @@ def test_the_gate_refuses_and_the_remedies_help(found, hard, digits, tmp_path):
     assert {"model_int8_equalized.tflite", "model_int8_softmax_batch1_2float.tflite"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.parametrize("pixels", ["uint8", "int8", "float32"])
+def test_mixed_files_take_the_pixels_asked_for(hard, digits, tmp_path, pixels):
+    target = Target("tflite", "int8", pixels=pixels, float_layers=2)
+    (row,) = export(hard, targets=[target], data=digits, out=tmp_path, min_agreement=0.9)
+    assert row.passed, row.problem
+    [told] = json.loads((tmp_path / "manifest.json").read_text())["files"][target.file]["inputs"]
+    assert told["type"] == pixels
+
+
+def test_no_more_layers_in_float_than_there_are(hard, digits, tmp_path):
+    (row,) = export(hard, targets=[Target("tflite", "int8", float_layers=8)], data=digits, out=tmp_path)
+    assert row.passed, row.problem
+    assert row.top1_agreement == 1
+    with pytest.raises(InputError, match="float_layers=9: there are 8 layers with weights"):
+        export(hard, targets=[Target("tflite", "int8", float_layers=9)], data=digits, out=tmp_path)
+
+
 def test_what_was_found_is_written(found):
     assert json.loads((found[1] / "quantization.json").read_text()) == found[0]
     assert (found[1] / "quantization.png").read_bytes()[:4] == b"\x89PNG"

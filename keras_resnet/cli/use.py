@@ -72,6 +72,12 @@ def predict(
         raise InputError("; ".join(problems))
 
 
+AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: 0.999; float16 and int16 0.99; int8 and dynamic 0.98]"
+DIFFERENCE_HELP = (
+    "Largest absolute difference of an output to accept. [default: 1e-4 of the largest output; none for quantised files]"
+)
+
+
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
 def export(
     run: RunFolder,
@@ -90,8 +96,8 @@ def export(
         bool,
         typer.Option("--debug-quantization", help="List the layers by what int8 costs them, and try remedies; write no int8 file."),
     ] = False,
-    min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help="Lowest top-1 agreement to accept.")] = None,
-    max_difference: Annotated[float | None, typer.Option(min=0, help="Largest difference of an output to accept.")] = None,
+    min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help=AGREEMENT_HELP)] = None,
+    max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
     data: Data = None,
     data_dir: DataDir = None,

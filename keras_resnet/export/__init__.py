@@ -194,8 +194,10 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
     check_classifies(model)
     if ranges(model):
         raise InputError(f"{model.name!r} simulates integers: call keras_resnet.quantization.release on it before it is exported")
-    if isinstance(model.output, dict):
+    if not isinstance(model.outputs, list) or isinstance(model, keras.Sequential):  # one tensor in, one out
         model = keras.Model(model.inputs, keras.tree.flatten(model.outputs)[0], name=model.name)
+    if tuple(model.input_shape[1:]) != data.image_shape and None not in model.input_shape[1:]:
+        raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
     if model.output_shape[-1] != len(data.class_names):
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
     calibration = data.sample(CALIBRATION_IMAGES)

@@ -15,7 +15,7 @@ from keras_resnet.artefact import Artefact, size
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, gives_probabilities
-from keras_resnet.export.operations import operations
+from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.runtimes import kind_of
 
@@ -110,7 +110,9 @@ class Reference:
         try:
             facts |= self.measured(path, on_images)
             facts["operations"] = operations(path)
+            check_boundary(path, target)
         except InputError as error:
+            facts.pop("outputs", None)
             return Check(**facts, passed=False, problem=str(error))
         outputs, wanted = facts.pop("outputs"), expected(self.outputs, target, self.are_probabilities)
         differences = self.differences(outputs, wanted, target)
@@ -149,6 +151,13 @@ class Reference:
             apart = float(np.max(np.abs(artefact(content) - outputs[: len(images)])))
             if apart > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
                 raise InputError(f"for {what} its outputs differ by {apart:.2e} from those for whole pixels")
+
+
+def check_boundary(path: Path, target: Target) -> None:
+    """InputError if a TFLite file takes pixels of another type than it should."""
+    for image in boundaries(path).get("inputs", ()):
+        if image["type"] != target.pixels:
+            raise InputError(f"it takes {image['type']} pixels, and not {target.pixels}")
 
 
 def png(image: np.ndarray) -> bytes:

@@ -117,13 +117,16 @@ class Debugger:
         return next(iter([*self.words(tensor, weighted), *last]), tensor)
 
     def without(self, tensors: list[str]) -> bytes:
-        """The file with the layers of those tensors in float."""
+        """The file with the layers of those tensors in float. It gives float32 where the last layer is one of them."""
         import tensorflow as tf
         from tensorflow.lite.python.util import modify_model_io_type
 
-        model = self.made(denylisted_nodes=tensors, fully_quantize=True).get_nondebug_quantized_model()
+        model = self.made(denylisted_nodes=tensors, fully_quantize=False).get_nondebug_quantized_model()
         boundary = getattr(tf, str(self.target.pixels))
-        return bytes(modify_model_io_type(model, boundary, tf.float32 if self.target.best else boundary))
+        try:
+            return bytes(modify_model_io_type(model, boundary, tf.float32 if self.target.best else boundary))
+        except ValueError:  # nothing made of integers comes out
+            return bytes(modify_model_io_type(model, boundary, tf.float32))
 
 
 def by_channel(values: np.ndarray) -> np.ndarray:

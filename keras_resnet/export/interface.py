@@ -74,6 +74,8 @@ def outputs_of(scores: Any, target: Target, are_probabilities: bool) -> dict[str
 
 def check_classifies(model: keras.Model) -> None:
     """InputError for a model that is not one of one image in and one row of class scores out."""
+    if not getattr(model, "inputs", None):
+        raise InputError(f"{model.name!r} is not built: give it an Input, or call it on images once")
     inputs, outputs = keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None:
         shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs)]

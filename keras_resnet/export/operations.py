@@ -29,21 +29,35 @@ def of_tflite(path: Path) -> Iterable[str]:
     return [names[codes[operator.opcodeIndex]] for graph in model.subgraphs for operator in graph.operators]
 
 
-def boundaries(path: Path) -> dict[str, dict[str, float]]:
-    """How the integers that a TFLite file takes and gives stand for numbers, value = scale * (integer - zero point), by "input" and
-    "output". Nothing for what is not made of integers."""
+def boundaries(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """What a TFLite file takes and gives, as "inputs" and "outputs": name, shape, type, and for integers how they stand for
+    numbers, value = scale * (integer - zero point). Nothing for other files."""
     if kind_of(path) != ".tflite":
         return {}
     from ai_edge_litert import schema_py_generated as schema
 
-    graph = schema.ModelT.InitFromPackedBuf(path.read_bytes()).subgraphs[0]
-    sides = {"input": graph.tensors[graph.inputs[0]], "output": graph.tensors[graph.outputs[0]]}
-    found = {side: tensor.quantization for side, tensor in sides.items()}
-    return {
-        side: {"scale": float(of.scale[0]), "zero_point": int(of.zeroPoint[0])}
-        for side, of in found.items()
-        if of is not None and of.scale is not None and len(of.scale)
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    graph, types = model.subgraphs[0], {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
+    names = {
+        entry.tensorIndex: entry.name.decode()
+        for signature in model.signatureDefs or ()
+        for entry in (*signature.inputs, *signature.outputs)
     }
+
+    def told(number: int) -> dict[str, Any]:
+        tensor = graph.tensors[number]
+        shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+        found = {
+            "name": names.get(number, tensor.name.decode()),
+            "shape": [int(side) for side in shape],
+            "type": types[tensor.type],
+        }
+        integers = tensor.quantization
+        if integers is not None and integers.scale is not None and len(integers.scale):
+            found |= {"scale": float(integers.scale[0]), "zero_point": int(integers.zeroPoint[0])}
+        return found
+
+    return {"inputs": [told(number) for number in graph.inputs], "outputs": [told(number) for number in graph.outputs]}
 
 
 def of_onnx(path: Path) -> Iterable[str]:

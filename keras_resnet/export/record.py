@@ -29,8 +29,7 @@ class Record:
         place = self.folder / target.file
         if check.passed:
             self.enlist(target.file, None)  # so that no moment has a file beside the digest of another
-            integers = {"integers": integers} if (integers := boundaries(made)) else {}
-            entry = {**asdict(target), "bytes": check.bytes, **integers, "sha256": digests(made)}
+            entry = {**target.told, "bytes": check.bytes, **boundaries(made), "sha256": digests(made)}
             put_in_place(made, place)
             self.enlist(target.file, entry)
         if check.passed or not place.exists():

@@ -1,6 +1,6 @@
 """What can be exported: the formats, what each may offer, and how far a file may be from the Keras model."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from keras_resnet.errors import InputError, unknown
@@ -83,6 +83,13 @@ class Target:
     def is_integer(self) -> bool:
         """Whether the file computes with integers, so that its converter changes what goes in and comes out."""
         return self.quantize in ("int8", "int16")
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The fields that mean something for this format."""
+        others = {"onnx": ("quantize", "equalize", "float_layers"), "tflite": ("layout", "opset")}
+        left_out = others.get(self.format, (*others["onnx"], *others["tflite"]))
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     @property
     def best(self) -> int:

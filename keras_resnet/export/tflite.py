@@ -22,7 +22,10 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
         source = replace(source, model=equalized(source.model))
     if target.float_layers:
         debugger = Debugger(source, target)
-        path.write_bytes(debugger.without([error.tensor for error in debugger.errors()[: target.float_layers]]))
+        errors = debugger.errors()
+        if target.float_layers > len(errors):
+            raise InputError(f"float_layers={target.float_layers}: there are {len(errors)} layers with weights")
+        path.write_bytes(debugger.without([error.tensor for error in errors[: target.float_layers]]))
         describe(path, target, source)
         return
     converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
