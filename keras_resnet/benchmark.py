@@ -27,9 +27,9 @@ def compare(
         threads: that each file may use.
         rounds: turns of each file, of five runs.
 
-    Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` (bytes),
-    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first. There is
-    no difference between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or takes
+    Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` in bytes,
+    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first. No
+    difference is given between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or takes
     other images.
     """
     with ExitStack() as stack:
