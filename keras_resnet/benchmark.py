@@ -29,8 +29,8 @@ def compare(
 
     Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` in bytes,
     `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first. No
-    difference is given between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or takes
-    other images.
+    difference is given between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or
+    takes other images.
     """
     with ExitStack() as stack:
         artefacts = [stack.enter_context(Artefact(path, threads=threads)) for path in paths]
