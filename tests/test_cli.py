@@ -206,7 +206,7 @@ def test_a_bad_file_ends_in_one_line(call, run, tmp_path, photos):
         (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),
         (("train", "resnet8", "--set", "crop=8"), "crop=8 is too far for images of (8, 8, 1)"),
         (("benchmark", "--jit", "maybe"), "no jit named 'maybe'"),
-        (("train",), "Missing argument"),
+        (("train",), "name a NETWORK (see keras-resnet list)"),
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),
         (("export", "no/run"), "no run folder at 'no/run'"),
@@ -236,7 +236,7 @@ def test_version_and_short_help(call):
 
 def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
     for error, code, message in (
-        (KeyboardInterrupt(), 130, "interrupted; no file was left half-written"),
+        (KeyboardInterrupt(), 130, "interrupted; no file was left half-written, and a training goes on with --resume"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ):
         monkeypatch.setattr("keras_resnet.train.run_epochs", mock.Mock(side_effect=error))
