@@ -26,7 +26,7 @@ _HOMES = {
     "cost_of": "cost",
     "fit": "train",
 }
-_ROOMS = ("data", "distribute", "export", "quantization", "recipes")
+_ROOMS = ("data", "distribute", "export", "quantization", "recipes", "search")
 
 __all__ = [*_HOMES, *_ROOMS]
 

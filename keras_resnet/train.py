@@ -204,7 +204,7 @@ def run_epochs(
         live = sys.stdout.isatty() if verbose == "auto" else verbose == 1
         telling.append(Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live))
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
-    while saver.step < recipe.epochs * each:
+    while saver.step < recipe.epochs * each and not training.model.stop_training:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))

@@ -1,0 +1,51 @@
+"""`search`: a study carried out, on one machine or many."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_resnet.cli.options import Json, app, load_backend
+from keras_resnet.console import show_json, show_table
+
+
+@app.command(epilog="Example: keras-resnet search tuning/digits_depth_width.py --trials 8")
+def search(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: the name of STUDY without .py]")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many. [default: the study's own number]")] = None,
+    chief: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve workers there, in place of training here.")] = None,
+    worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of this worker. [default: one of its own]")] = None,
+    lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a worker is taken for lost.")] = 60,
+    as_json: Json = False,
+) -> None:
+    """Search for the best network of a study; started again, go on where it was."""
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    load_backend()
+    from keras_resnet.search import run
+
+    results = run(
+        *(study, out),
+        trials=trials,
+        chief=chief,
+        worker=worker,
+        name=name,
+        lease=lease,
+        tell=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    if worker:
+        return
+    if as_json:
+        show_json({"trials": results.rows, "front": results.front, "winner": results.chosen, "refused": results.refused})
+        return
+    print()
+    show_table(results.table)
+    print(f"\ndraws refused, beyond the budget: {sum(results.refused.values()):,}")
+    print("Pareto front:", ", ".join(row["trial"] for row in results.front))
+    row = results.chosen
+    drawn = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)
+    print(f"best: trial {row['trial']}, {drawn}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds")
+    print(f"run: {results.out / 'winner'}\npage: {results.out / 'results.html'}")

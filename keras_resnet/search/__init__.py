@@ -1,0 +1,188 @@
+"""A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
+
+`study` is the question, `budget` what may be spent, `oracle` draws and keeps account, `worker` trains, `server` brings many machines
+together, `results` and `page` tell.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from keras_resnet.atomic import occupied
+from keras_resnet.data import load
+from keras_resnet.errors import InputError
+from keras_resnet.recipe import Recipe
+from keras_resnet.runs import Run
+from keras_resnet.search.budget import Budget
+from keras_resnet.search.hypermodel import HyperResNet, residual_space
+from keras_resnet.search.oracle import oracle_of, space_of
+from keras_resnet.search.results import Results, place
+from keras_resnet.search.server import Chief, connected
+from keras_resnet.search.study import ENGINES, SCORE, Study, load_study
+from keras_resnet.search.worker import TrialFailed, train_in_process
+from keras_resnet.spec import ResNetSpec
+from keras_resnet.variants import resolve
+
+__all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run"]
+
+WAIT = 1.0  # seconds until a worker asks again for a trial
+LEASE = 60.0  # seconds of silence after which a worker is taken for lost
+TRIALS, FINALS, STATE, WINNER = "trials", "finals", "state", "winner"  # folders of a search
+HERE = "here"  # the name of the worker where there is but one
+
+
+def run(
+    study: str | Path | Study,
+    out: str | Path | None = None,
+    *,
+    trials: int | None = None,
+    chief: str | None = None,
+    worker: str | None = None,
+    name: str | None = None,
+    lease: float = LEASE,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Results:
+    """Carry out a study, or go on with it, and leave its results.
+
+    Args:
+        study: a `Study`, or the path of a file that has one.
+        out: the folder to write: `results.csv`, `results.html`, `trials/` with a run each, `winner/` with that of the best network.
+            None for a folder beside the study's file, with its name.
+        trials: how many, in place of the study's own number.
+        chief: "host:port" to serve workers there, in place of training here.
+        worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
+        name: of this worker; None for one of its own. One that comes back under its name gets its trial again.
+        lease: seconds after which a worker that was not heard of is taken for lost, and its trial given to another one.
+        tell: called with a line for each thing that happens.
+
+    Returns: the `Results`; those of a worker are empty. InputError for a study that is none, an `out` that another process holds or
+    that has the results of another study, and where three trials in a row fail, with the reason of the last.
+    """
+    path = None if isinstance(study, Study) else Path(study)
+    found = study if isinstance(study, Study) else load_study(study)
+    if out is None and path is None:
+        raise InputError("a study that is not a file needs out=, the folder to write")
+    if chief and worker:
+        raise InputError("a process is the chief or a worker, not both")
+    search = Search(replace(found, trials=trials or found.trials), Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
+    if worker:
+        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}")
+        search.work(chosen.oracle, chosen.name)
+        return search.results
+    with occupied(search.out / STATE, "searching"):
+        search.begin()
+        if chief:
+            with Chief(search.oracle, chief) as serving:
+                tell(f"waiting for workers at {chief}")
+                serving.wait()
+        else:
+            search.work(search.oracle, HERE)
+        search.finish()
+    return search.results
+
+
+class Search:
+    """A study under way in the folder `out`."""
+
+    def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
+        self.study, self.out, self.lease, self.tell = study, out, lease, tell
+        data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
+        self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
+        self.results = Results(study, out)
+
+    def begin(self) -> None:
+        """Open the engine, with what it has found before."""
+        space = space_of(self.study)
+        self.results.check_same(space)
+        self.oracle = oracle_of(self.study, space, self.out / STATE, lambda values: self.refused(space, values), self.lease)
+        self.oracle.on_end = self.record
+        self.record()
+        if self.oracle.end_order:
+            self.tell(f"{len(self.oracle.end_order)} trials were done before")
+
+    def record(self) -> None:
+        """Write what is known so far."""
+        self.results.gather(self.oracle, lambda values: self.drawn(self.oracle.get_space(), values)[0], self.out / TRIALS)
+        self.results.write()
+
+    def drawn(self, space: Any, values: dict[str, Any]) -> tuple[ResNetSpec, Recipe]:
+        """The network of those values as it is trained, and how."""
+        chosen = space.copy()
+        chosen.values = dict(values)
+        spec, recipe = self.study.drawn(chosen)
+        if "tuner/epochs" in values:  # Hyperband's: each of its trainings is a whole one
+            recipe = replace(recipe, epochs=int(values["tuner/epochs"]))
+        return resolve(spec, **self.images), recipe
+
+    def refused(self, space: Any, values: dict[str, Any]) -> str:
+        """Why a network of those values is not to be built, or nothing."""
+        try:
+            return self.study.budget.excess(self.drawn(space, values)[0])
+        except InputError as error:
+            return f"illegal: {error}"
+
+    def work(self, oracle: Any, name: str) -> None:
+        """Train trials, one after the other, until there are no more."""
+        while True:
+            trial = oracle.create_trial(name)
+            if trial.status == TrialStatus.STOPPED:
+                return
+            if trial.status == TrialStatus.IDLE:
+                time.sleep(WAIT)
+                continue
+            self.train(trial, oracle)
+            oracle.end_trial(trial)
+
+    def train(self, trial: Trial, oracle: Any) -> None:
+        """Train a trial, and enter its score or why it has none."""
+        values = trial.hyperparameters.values
+        self.tell(f"trial {trial.trial_id}: {', '.join(f'{name}={value}' for name, value in values.items())}")
+        heard = time.monotonic()
+
+        def alive() -> None:
+            nonlocal heard
+            if time.monotonic() - heard > self.lease / 4:
+                oracle.get_trial(trial.trial_id)
+                heard = time.monotonic()
+
+        try:
+            spec, recipe = self.drawn(trial.hyperparameters, values)
+            if excess := self.study.budget.excess(spec):
+                raise TrialFailed(f"beyond the budget: {excess}")
+            found = train_in_process(self.study, spec, recipe, self.out / TRIALS / trial.trial_id, self.study.seed, alive)
+            score = found.metrics["validation"]["accuracy"]
+            oracle.update_trial(trial.trial_id, {SCORE: score}, step=found.metrics["best_epoch"])
+            trial.status = TrialStatus.COMPLETED
+            self.tell(f"trial {trial.trial_id}: {SCORE} {score:.4f}")
+        except (TrialFailed, InputError) as error:
+            trial.status, trial.message = TrialStatus.FAILED, str(error)
+            self.tell(f"trial {trial.trial_id} failed: {error}")
+
+    def finish(self) -> None:
+        """Train the finalists in full, and put the run of the best one in place."""
+        self.record()
+        self.results.write_page(self.out / TRIALS)
+        if self.oracle.given_up:
+            raise InputError(f"three trials in a row failed, the last one by: {self.oracle.given_up}")
+        if not self.results.scored:
+            raise InputError("no trial came to a score")
+        again = self.study.finalists > 1 or self.study.seeds > 1 or bool(self.study.final)
+        runs: dict[str, list[Run]] = {}
+        for row in self.results.best[: self.study.finalists]:
+            trial = row["trial"]
+            spec, recipe = self.drawn(self.oracle.get_space(), self.oracle.trials[trial].hyperparameters.values)
+            recipe = replace(recipe, **self.study.final)
+            runs[trial] = [] if again else [Run.open(self.out / TRIALS / trial)]
+            for seed in range(self.study.seeds if again else 0):
+                self.tell(f"final training of trial {trial}, seed {seed}")
+                runs[trial].append(train_in_process(self.study, spec, recipe, self.out / FINALS / f"{trial}-seed{seed}", seed))
+            self.results.finals[trial] = [found.metrics["validation"]["accuracy"] for found in runs[trial]]
+        winner = self.results.winner()
+        self.tell(f"the winner is trial {winner}: {SCORE} {mean(self.results.finals[winner]):.4f}")
+        place(runs[winner][0], self.out / WINNER)

@@ -1,0 +1,55 @@
+"""What a network may cost, checked in milliseconds and before anything is built."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+from keras_resnet.cost import Cost, cost_of
+from keras_resnet.errors import InputError
+from keras_resnet.spec import ResNetSpec
+
+COSTS: dict[str, Callable[[Cost], int]] = {
+    "parameters": lambda cost: cost.trainable,
+    "multiply_adds": lambda cost: cost.multiply_adds,
+    "tflite_float32": lambda cost: cost.tflite_float32,
+    "tflite_int8": lambda cost: cost.tflite_int8,
+    "inference_memory": lambda cost: cost.inference_memory,
+    "training_memory": lambda cost: cost.training_memory,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """The most that a network may cost; None for no limit."""
+
+    parameters: int | None = None
+    """That are trained."""
+    multiply_adds: int | None = None
+    """Of one image."""
+    tflite_float32: int | None = None
+    """Bytes of the file, within 5 % or so."""
+    tflite_int8: int | None = None
+    """Bytes of the file, within 5 % or so."""
+    inference_memory: int | None = None
+    """Bytes of the largest maps that are alive together, for one image in float32."""
+    training_memory: int | None = None
+    """Bytes of the maps that one image leaves for the backward pass, in float32."""
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if value is not None and value <= 0:
+                raise InputError(f"{limit.name}={value}: must be above 0")
+
+    def excess(self, spec: ResNetSpec) -> str:
+        """Which limit that network is above, and by how much; empty if none."""
+        found = costs(spec)
+        above = [
+            f"{name} {found[name]:,} above {limit:,}" for name in COSTS if (limit := getattr(self, name)) and found[name] > limit
+        ]
+        return ", ".join(above)
+
+
+def costs(spec: ResNetSpec) -> dict[str, int]:
+    """Everything that a network costs, by the names of `COSTS`."""
+    cost = cost_of(spec)
+    return {name: of(cost) for name, of in COSTS.items()}

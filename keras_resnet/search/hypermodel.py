@@ -1,0 +1,94 @@
+"""`HyperResNet`: residual networks for any KerasTuner script."""
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+import keras_tuner
+
+from keras_resnet.errors import InputError
+from keras_resnet.layers import build
+from keras_resnet.recipe import Recipe
+from keras_resnet.search.budget import Budget
+from keras_resnet.search.study import Space, Study
+from keras_resnet.spec import ResNetSpec
+from keras_resnet.variants import SPECS
+
+
+def residual_space(hp: Any, basis: ResNetSpec = SPECS["resnet20"]) -> tuple[ResNetSpec, dict[str, Any]]:
+    """Depth and width of every stage, block, shortcut, order of activation, squeeze and stochastic depth; learning rate and decay.
+
+    Args:
+        hp: `keras_tuner.HyperParameters`.
+        basis: the network whose other fields stay, and whose number of stages.
+    """
+    stages = range(1, len(basis.depths) + 1)
+    bottleneck = hp.Choice("block", ["basic", "bottleneck"]) == "bottleneck"
+    spec = replace(
+        basis,
+        depths=tuple(hp.Int(f"depth{stage}", 1, 6) for stage in stages),
+        widths=tuple(
+            hp.Choice(f"width{stage}", [width // 2, width, 2 * width]) for stage, width in zip(stages, basis.widths, strict=True)
+        ),
+        block="bottleneck" if bottleneck else "basic",
+        shortcut=hp.Choice("shortcut", ["projection", "avg_projection"]),
+        activation_order=hp.Choice("activation_order", ["original", "full_preactivation"]),
+        squeeze=hp.Choice("squeeze", [0, 4]) or None,
+        stochastic_depth=hp.Float("stochastic_depth", 0.0, 0.2, step=0.1),
+    )
+    recipe = {
+        "learning_rate": hp.Float("learning_rate", 0.02, 0.5, sampling="log"),
+        "weight_decay": hp.Float("weight_decay", 5e-5, 2e-3, sampling="log"),
+    }
+    return spec, recipe
+
+
+class HyperResNet(keras_tuner.HyperModel):
+    """A hypermodel over specs.
+
+    Args:
+        space: a function of `keras_tuner.HyperParameters` that returns a `ResNetSpec`, or one and changes to the recipe.
+        input_shape: of the images, (*space, channels).
+        classes: how many.
+        recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`.
+        steps_per_epoch: batches in an epoch, over which the schedule is laid.
+        budget: a network above it is not built: the trial fails, with the reason.
+
+    >>> tuner = keras_tuner.RandomSearch(HyperResNet(input_shape=(32, 32, 3), classes=10), "val_accuracy", max_trials=20)
+    """
+
+    def __init__(
+        self,
+        space: Space = residual_space,
+        *,
+        input_shape: tuple[int, ...],
+        classes: int,
+        recipe: str | Recipe = "cifar-30",
+        steps_per_epoch: int = 1,
+        budget: Budget | None = None,
+    ) -> None:
+        super().__init__(name="HyperResNet")
+        self.study = Study(space=space, recipe=recipe, budget=budget or Budget())
+        self.shape, self.classes, self.steps_per_epoch = input_shape, classes, steps_per_epoch
+
+    def spec(self, hp: keras_tuner.HyperParameters) -> tuple[ResNetSpec, Recipe]:
+        """The network and the recipe of those hyperparameters."""
+        spec, recipe = self.study.drawn(hp)
+        return replace(spec, input_shape=self.shape, classes=self.classes), recipe
+
+    def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
+        """The network, compiled."""
+        try:
+            spec, recipe = self.spec(hp)
+        except InputError as error:
+            raise keras_tuner.errors.FailedTrialError(str(error)) from None
+        if excess := self.study.budget.excess(spec):
+            raise keras_tuner.errors.FailedTrialError(f"beyond the budget: {excess}")
+        model = build(spec)
+        recipe.compile(model, self.steps_per_epoch, from_logits=spec.classifier_activation is None)
+        return model
+
+    def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *arguments: Any, **options: Any) -> Any:
+        """`model.fit`, stopped where the loss is not finite."""
+        callbacks = [*options.pop("callbacks", []), *self.spec(hp)[1].callbacks()]
+        return model.fit(*arguments, callbacks=callbacks, **options)

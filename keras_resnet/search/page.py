@@ -1,0 +1,180 @@
+"""The page of a search: Pareto front, parallel coordinates, importance of each hyperparameter, learning curves."""
+
+import base64
+import csv
+import html
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_resnet.console import cell
+from keras_resnet.search.study import SCORE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from keras_resnet.search.results import Results
+
+FEWEST = 5  # trials that an importance is worked out from
+STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
+table{border-collapse:collapse;font-size:13px}th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}
+img{max-width:100%}.front{background:#eef6ee}.failed{color:#999}div{overflow-x:auto}"""
+
+
+def page(results: "Results", trials: Path) -> str:
+    """One HTML file that needs nothing else."""
+    pictures = [picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))]
+    shown = {row["trial"] for row in results.front}
+    columns = list(results.table[0]) if results.table else []
+    lines = []
+    for row in sorted(results.table, key=lambda row: -1 if row[SCORE] is None else -row[SCORE]):
+        kind = "front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed"
+        lines.append(f"<tr class='{kind}'>" + "".join(f"<td>{html.escape(cell(row[name]))}</td>" for name in columns) + "</tr>")
+    refused = ", ".join(f"{count:,} for {name}" for name, count in results.refused.items()) or "none"
+    return "\n".join(
+        [
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Search</title><style>{STYLE}</style>",
+            f"<h1>{html.escape(results.study.question) or 'A search'}</h1>",
+            f"<p>{len(results.scored)} of {len(results.rows)} trials have a score. Refused as beyond the budget: {refused}.</p>",
+            *(
+                f"<h2>{title}</h2><p>{told}</p><img alt='{title}' src='data:image/png;base64,{png}'>"
+                for title, told, png in pictures
+            ),
+            "<h2>Trials</h2><p>Those of the Pareto front are marked.</p><div><table>",
+            "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in columns) + "</tr>",
+            *lines,
+            "</table></div></html>",
+        ]
+    )
+
+
+def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+    """Accuracy over what it costs, and the trials that none beats in both."""
+    if not results.scored:
+        return None
+    costs = [name for name in results.study.objectives if name != SCORE] or ["multiply_adds"]
+    figure = drawn(len(costs))
+    best = results.front
+    for axis, name in zip(figure.axes, costs, strict=True):
+        axis.scatter(
+            [row[name] for row in results.scored], [100 * row[SCORE] for row in results.scored], s=18, color="#999", label="trial"
+        )
+        kept = sorted(best, key=lambda row: row[name])
+        axis.plot([row[name] for row in kept], [100 * row[SCORE] for row in kept], "o-", color="#27a", label="Pareto front")
+        axis.set(xlabel=name.replace("_", " "), ylabel="validation accuracy, %")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return "Accuracy and cost", "Up and to the left is better.", encoded(figure)
+
+
+def parallel(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+    """A line for each trial through the values of its hyperparameters to its score."""
+    names = varied(results)
+    if len(results.scored) < 2 or not names:
+        return None
+    from matplotlib import colormaps
+
+    figure = drawn(1, width=max(7.0, 1.5 * len(names)))
+    (axis,) = figure.axes
+    places = [ranks([row.get(name) for row in results.scored]) for name in names]
+    scores = np.array([row[SCORE] for row in results.scored])
+    share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
+    for number in np.argsort(scores):
+        axis.plot([*(place[number] for place in places), share[number]], color=colormaps["viridis"](share[number]), alpha=0.8)
+    axis.set_xticks(range(len(names) + 1), [*names, SCORE.replace("_", " ")], rotation=20, ha="right")
+    axis.set_yticks([])
+    for number, name in enumerate(names):
+        for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
+            axis.annotate(value, (number, place), fontsize=7, xytext=(3, 2), textcoords="offset points")
+    axis.annotate(f"{100 * scores.max():.1f} %", (len(names), 1), fontsize=8, xytext=(4, 0), textcoords="offset points")
+    axis.annotate(f"{100 * scores.min():.1f} %", (len(names), 0), fontsize=8, xytext=(4, 0), textcoords="offset points")
+    return "Parallel coordinates", "Each line is a trial; the lighter, the better.", encoded(figure)
+
+
+def importance(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+    """How much the score suffers where the values of one hyperparameter are shuffled, as a random forest sees it."""
+    names = varied(results)
+    if len(results.scored) < FEWEST or not names:
+        return None
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.inspection import permutation_importance
+
+    values = np.stack([ranks([row.get(name) for row in results.scored]) for name in names], axis=1)
+    scores = np.array([100 * row[SCORE] for row in results.scored])
+    forest = RandomForestRegressor(200, random_state=0).fit(values, scores)
+    found = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=30, random_state=0)
+    order = np.argsort(found.importances_mean)
+    figure = drawn(1)
+    (axis,) = figure.axes
+    axis.barh([names[number] for number in order], found.importances_mean[order], xerr=found.importances_std[order], color="#27a")
+    axis.set(xlabel="points of accuracy by which a random forest is worse without it")
+    return "Importance", f"From {len(scores)} trials: a hint, not a proof.", encoded(figure)
+
+
+def curves(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+    """The validation accuracy of every trial, epoch by epoch."""
+    histories = {}
+    for row in results.scored:
+        path = trials / row["trial"] / "history.csv"
+        if path.is_file():
+            with path.open(newline="") as file:
+                histories[row["trial"]] = [100 * float(epoch[SCORE]) for epoch in csv.DictReader(file)]
+    if not histories:
+        return None
+    figure = drawn(1)
+    (axis,) = figure.axes
+    best = results.best[0]["trial"]
+    for trial, accuracies in histories.items():
+        style: dict[str, Any] = {"color": "#27a", "label": f"trial {trial}, the best"} if trial == best else {"color": "#bbb"}
+        axis.plot(
+            range(1, len(accuracies) + 1),
+            accuracies,
+            linewidth=2 if trial == best else 1,
+            zorder=3 if trial == best else 1,
+            **style,
+        )
+    axis.set(xlabel="epoch", ylabel="validation accuracy, %")
+    axis.grid(alpha=0.3)
+    axis.legend()
+    return "Learning curves", "", encoded(figure)
+
+
+def varied(results: "Results") -> list[str]:
+    """Hyperparameters that have more than one value."""
+    rows = results.scored
+    return [
+        name
+        for name in results.hyperparameters
+        if len({label(row.get(name)) for row in rows}) > 1 and not name.startswith("tuner/")
+    ]
+
+
+def label(value: Any) -> str:
+    """A value as text."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def ranks(values: list[Any]) -> np.ndarray:
+    """Values of any kind as places from 0 to 1, in their order."""
+    numeric = all(isinstance(value, (int, float)) for value in values)
+    order = sorted(set(values)) if numeric else sorted(set(map(str, values)))
+    place = {value: number / max(1, len(order) - 1) for number, value in enumerate(order)}
+    return np.array([place[value if numeric else str(value)] for value in values])
+
+
+def drawn(count: int, width: float = 7.0) -> "Figure":
+    """A figure of so many axes side by side."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width if count == 1 else 5.5 * count, 4.2), layout="constrained")
+    figure.subplots(1, count)
+    return figure
+
+
+def encoded(figure: "Figure") -> str:
+    """A figure as text for a page."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    return base64.b64encode(stream.getvalue()).decode()

@@ -1,0 +1,160 @@
+"""What a search found: a row for each trial, the Pareto front, the winner; as CSV and as a page."""
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from keras_resnet.atomic import as_json, put_in_place, scratch
+from keras_resnet.errors import InputError
+from keras_resnet.fields import to_json
+from keras_resnet.runs import Run, is_run
+from keras_resnet.search.budget import costs
+from keras_resnet.search.study import SCORE, Study
+from keras_resnet.spec import ResNetSpec
+
+TABLE, PAGE, PLAN = "results.csv", "results.html", "study.json"
+FIXED = ("input_shape", "classes")  # of a spec: the images decide
+SHOWN = ("trial", "status", SCORE, "parameters", "multiply_adds", "tflite_int8", "seconds")  # beside the hyperparameters
+
+Row = dict[str, Any]
+
+
+class Results:
+    """The results of a study in the folder `out`; `rows` has one for each trial, in the order in which they began."""
+
+    def __init__(self, study: Study, out: Path) -> None:
+        self.study, self.out = study, out
+        self.rows: list[Row] = []
+        self.refused: dict[str, int] = {}
+        """How many draws were beyond each limit of the budget."""
+        self.finals: dict[str, list[float]] = {}
+        """Validation accuracies of the finalists, one for each seed, by the trial."""
+
+    def check_same(self, hyperparameters: Any) -> None:
+        """Note what is searched. InputError if the folder has the results of something else."""
+        plan = {
+            "space": hyperparameters.get_config()["space"],
+            "data": [self.study.data, self.study.image_size],
+            "recipe": json.loads(to_json(self.study.trained_by({}))),
+            "budget": dataclasses.asdict(self.study.budget),
+            "engine": self.study.engine,
+            "seed": self.study.seed,
+        }
+        plan = json.loads(json.dumps(plan))
+        try:
+            found = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            write_text(self.out / PLAN, as_json(plan))
+            return
+        except ValueError:
+            raise InputError(f"{str(self.out / PLAN)!r} is damaged") from None
+        if other := [name for name in plan if plan[name] != found.get(name)]:
+            raise InputError(f"{str(self.out)!r} has the results of a study with another {other[0]}; choose another folder")
+
+    def gather(self, oracle: Any, spec_of: Callable[[dict[str, Any]], ResNetSpec], trials: Path) -> None:
+        """Make the rows anew from what the engine knows, and from the runs."""
+        self.rows, self.refused = [], dict(oracle.refused)
+        for trial_id in oracle.start_order:
+            trial = oracle.trials[trial_id]
+            spec = spec_of(trial.hyperparameters.values)
+            run = Run(trials / trial_id)
+            metrics = run.metrics if is_run(run.path) else {}
+            self.rows.append(
+                {
+                    "trial": trial_id,
+                    "status": trial.status.lower(),
+                    SCORE: trial.score,
+                    **trial.hyperparameters.values,
+                    **costs(spec),
+                    "epochs": metrics.get("epochs"),
+                    "seconds": metrics.get("train_seconds"),
+                    "seed": self.study.seed,
+                    "reason": " ".join((trial.message or "").split()),
+                    **{f"spec.{name}": value for name, value in dataclasses.asdict(spec).items() if name not in FIXED},
+                }
+            )
+
+    def write(self) -> None:
+        """`results.csv` and the page, each whole or not at all."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row))
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.out / TABLE, stream.getvalue())
+
+    def write_page(self, trials: Path) -> None:
+        """`results.html`: a picture of everything, for a person."""
+        from keras_resnet.search.page import page
+
+        write_text(self.out / PAGE, page(self, trials))
+
+    @property
+    def hyperparameters(self) -> list[str]:
+        """Names of what was drawn."""
+        return list(dict.fromkeys(name for row in self.rows for name in list(row)[3 : list(row).index("parameters")]))
+
+    @property
+    def scored(self) -> list[Row]:
+        """The trials that came to a score."""
+        return [row for row in self.rows if row[SCORE] is not None and row["status"] == "completed"]
+
+    @property
+    def best(self) -> list[Row]:
+        """Trials that came to a score, the best first; of two equal ones, that of fewer multiply-adds."""
+        return sorted(self.scored, key=lambda row: (-row[SCORE], row["multiply_adds"]))
+
+    @property
+    def front(self) -> list[Row]:
+        """The trials that no other one beats in one objective without losing in another, the cheapest first."""
+        names = [SCORE, *(name for name in self.study.objectives if name != SCORE)]
+        chosen = pareto(self.scored, names)
+        return sorted(chosen, key=lambda row: [row[name] for name in names[1:]] or [-row[SCORE]])
+
+    @property
+    def table(self) -> list[Row]:
+        """Rows to be shown: what was drawn, what it costs and scores, and why a trial has no score."""
+        columns = [*SHOWN[:3], *self.hyperparameters, *SHOWN[3:]]
+        failed = {"reason"} if any(row["reason"] for row in self.rows) else set()
+        return [{name: row.get(name) for name in [*columns, *failed]} for row in self.rows]
+
+    @property
+    def chosen(self) -> Row:
+        """The row of the winner."""
+        return next(row for row in self.rows if row["trial"] == self.winner())
+
+    def winner(self) -> str:
+        """The trial whose final trainings are best on average."""
+        return max(self.finals, key=lambda trial: mean(self.finals[trial]))
+
+
+def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows that no other one is as good as in all of `names` and better in one. Accuracy is to be high, costs low."""
+    signs = [-1 if name == SCORE else 1 for name in names]
+    points = [[sign * row[name] for sign, name in zip(signs, names, strict=True)] for row in rows]
+
+    def beaten(point: list[float]) -> bool:
+        return any(other != point and all(mine <= its for mine, its in zip(other, point, strict=True)) for other in points)
+
+    return [row for row, point in zip(rows, points, strict=True) if not beaten(point)]
+
+
+def place(run: Run, target: Path) -> None:
+    """Copy a run, whole or not at all, in place of the one that is there."""
+    with scratch(target) as folder:
+        shutil.copytree(run.path, folder / "new", ignore=shutil.ignore_patterns("export"))
+        put_in_place(folder / "new", target)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with scratch(path) as folder:
+        (folder / "new").write_text(text, encoding="utf-8")
+        put_in_place(folder / "new", path)

@@ -1,0 +1,90 @@
+"""A search on many machines: KerasTuner's own protocol, its chief and its client, without its waits."""
+
+import os
+import time
+from concurrent import futures
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from keras_tuner.src import protos
+from keras_tuner.src.distribute.oracle_chief import OracleServicer
+from keras_tuner.src.distribute.oracle_client import OracleClient
+
+from keras_resnet.errors import InputError
+
+POLL = 0.5
+
+
+class Chief:
+    """Serves an oracle to workers while the context lasts."""
+
+    def __init__(self, oracle: Any, address: str) -> None:
+        self.oracle, self.address = oracle, checked(address)
+
+    def __enter__(self) -> "Chief":
+        self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+        protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(self.oracle), self.server)
+        try:
+            bound = self.server.add_insecure_port(self.address)
+        except RuntimeError:
+            bound = 0
+        if not bound:
+            raise InputError(
+                f"cannot serve at {self.address!r}: another process has that port, or it is no address of this machine"
+            )
+        self.server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.stop(grace=1).wait()
+
+    def wait(self) -> None:
+        """Until every trial has ended and every worker knows that there are no more."""
+        while not self.oracle.over():
+            time.sleep(POLL)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where trials come from, and the name under which they are asked for."""
+
+    oracle: Any
+    name: str
+
+
+def connected(address: str, name: str) -> Place:
+    """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return."""
+    host, _, port = checked(address).rpartition(":")
+    os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+    client = OracleClient(None)
+    channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
+    client.stub = Patient(protos.get_service_grpc().OracleStub(channel))
+    return Place(client, name)
+
+
+class Patient:
+    """A stub whose calls are made again where the chief was killed while it answered: each of them may be made twice."""
+
+    def __init__(self, stub: Any) -> None:
+        self.stub = stub
+
+    def __getattr__(self, method: str) -> Any:
+        def call(request: Any, **options: Any) -> Any:
+            while True:
+                try:
+                    return getattr(self.stub, method)(request, **options)
+                except grpc.RpcError as error:
+                    if error.code() != grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    time.sleep(POLL)
+
+        return call
+
+
+def checked(address: str) -> str:
+    """`address`, if it is one. InputError otherwise."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"{address!r} is no address: expected HOST:PORT, such as 10.0.0.1:8000")
+    return address

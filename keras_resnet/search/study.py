@@ -1,0 +1,104 @@
+"""A search as data: what may be drawn, what it may cost, and how each trial is trained. `tuning/` has one file for each."""
+
+import runpy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from keras_resnet import recipes
+from keras_resnet.errors import InputError, unknown
+from keras_resnet.fields import change
+from keras_resnet.recipe import Recipe
+from keras_resnet.search.budget import COSTS, Budget
+from keras_resnet.spec import ResNetSpec
+
+ENGINES = {
+    "random": "any values, no two trials alike",
+    "bayesian": "values that a Gaussian process of the scores so far expects most of",
+    "hyperband": "many short trainings, of which the best third is trained three times as long, and so on (arXiv:1603.06560)",
+    "grid": "every combination in turn",
+}
+SCORE = "val_accuracy"
+
+Space = Callable[[Any], "ResNetSpec | tuple[ResNetSpec, dict[str, Any]]"]
+"""`keras_tuner.HyperParameters` to a spec, or to a spec and changes to the recipe. It builds nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """One search. A wrong value raises `InputError` that says what was received and what is allowed."""
+
+    space: Space
+    data: str = "digits"
+    """What `keras_resnet.data.load` takes by name: "digits", a folder, or a TensorFlow Datasets name."""
+    data_dir: str | None = None
+    image_size: int | None = None
+    recipe: str | Recipe | None = None
+    """Of every trial. None for the usual one of the images."""
+    budget: Budget = field(default_factory=Budget)
+    """What a network may cost. One beyond it is never built."""
+    objectives: tuple[str, ...] = (SCORE,)
+    """What the Pareto front is of: "val_accuracy", and costs, see `budget.COSTS`. Engines look for the highest accuracy."""
+    engine: str = "random"
+    trials: int = 20
+    patience: int | None = None
+    """Epochs without a better validation accuracy after which a trial ends; None to train all of them in full."""
+    finalists: int = 1
+    """How many of the best trials are trained again, in full, with `seeds` seeds each."""
+    seeds: int = 1
+    final: dict[str, Any] = field(default_factory=dict)
+    """Changes to the recipe for them, such as {"epochs": 90}."""
+    seed: int = 0
+    """Of what the engine draws, and of every trial."""
+    question: str = ""
+    """What the study is to answer; the docstring of its file."""
+
+    def __post_init__(self) -> None:
+        if not callable(self.space):
+            raise InputError(f"space={self.space!r}: expected a function of hyperparameters that returns a ResNetSpec")
+        if self.engine not in ENGINES:
+            raise unknown("engine", self.engine, ENGINES)
+        for objective in self.objectives:
+            if objective not in (SCORE, *COSTS):
+                raise unknown("objective", objective, (SCORE, *COSTS))
+        for name in ("trials", "finalists", "seeds"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise InputError(f"{name}={getattr(self, name)!r}: must be a whole number of at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience={self.patience}: must be at least 1")
+        self.trained_by({})
+        self.trained_by(self.final)
+
+    def trained_by(self, changes: dict[str, Any]) -> Recipe:
+        """The recipe with those changes."""
+        return change(recipes.resolve(self.recipe or recipes.default_for(self.data)), changes)
+
+    def drawn(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
+        """The network and the recipe of those hyperparameters. InputError if the space gives something else, or an illegal spec."""
+        given = self.space(hyperparameters)
+        spec, changes = given if isinstance(given, tuple) else (given, {})
+        if not isinstance(spec, ResNetSpec) or not isinstance(changes, dict):
+            raise InputError(
+                f"the space returned {type(given).__name__}: expected a ResNetSpec, or one and a dictionary of recipe fields"
+            )
+        return spec, self.trained_by(changes)
+
+
+def load_study(path: str | Path) -> Study:
+    """The `study` of a Python file. InputError, which names the file, if there is none, or it cannot be run."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no study at {str(path)!r}")
+    try:
+        with warnings.catch_warnings():
+            content = runpy.run_path(str(path))
+    except InputError as error:
+        raise InputError(f"{str(path)!r}: {error}") from None
+    except Exception as error:  # whatever is wrong in somebody's file
+        raise InputError(f"{str(path)!r} cannot be run: {type(error).__name__}: {error}") from error
+    study = content.get("study")
+    if not isinstance(study, Study):
+        raise InputError(f"{str(path)!r} has no study: expected a line `study = Study(...)`")
+    return study if study.question else replace(study, question=" ".join((content["__doc__"] or "").split()))

@@ -1,0 +1,308 @@
+"""A search: what is drawn and refused, what becomes of trials that fail, and that nothing is lost or counted twice."""
+
+import csv
+import dataclasses
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError, search
+from keras_resnet.runs import Run
+from keras_resnet.search import Budget, HyperResNet, Study, residual_space
+from keras_resnet.search.budget import costs
+from keras_resnet.search.oracle import oracle_of, space_of
+from keras_resnet.search.results import pareto
+from keras_resnet.search.worker import TrialFailed
+
+PROCESS = Path(__file__).with_name("search_process.py")
+STUDY = '''"""How deep?"""
+from dataclasses import replace
+import keras_resnet as kr
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
+    return replace(kr.SPECS["resnet8"], depths=depths, widths=(4, 4, 4), stem_width=4)
+
+
+study = kr.search.Study(space=space, trials=12, recipe=replace(kr.RECIPES["digits"], epochs=1))
+'''
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
+    width = hp.Choice("width", [4, 8, 16, 32])
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
+
+
+@pytest.fixture
+def pretended(monkeypatch, digits):
+    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how."""
+    wrong, trained = {}, []
+
+    def pretend(study, spec, recipe, out, seed, alive=lambda: None):
+        trained.append((out.name, spec, recipe, seed))
+        if out.name in wrong:
+            raise wrong[out.name]
+        metrics = {"validation": {"accuracy": sum(spec.depths) / 12}, "best_epoch": 1, "epochs": 1, "train_seconds": 1.0}
+        out.mkdir(parents=True)
+        for name in ("spec.json", "model.keras", "labels.txt"):
+            (out / name).touch()
+        search.results.write_text(out / "metrics.json", search.results.as_json(metrics))
+        return Run.open(out)
+
+    monkeypatch.setattr(search, "train_in_process", pretend)
+    return wrong, trained
+
+
+@pytest.mark.parametrize("engine", ["random", "bayesian", "grid", "hyperband"])
+def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
+    budget = Budget(parameters=20_000)
+    found = search.run(Study(space=space, engine=engine, trials=12, budget=budget), tmp_path / "out")
+    assert len(found.rows) == 12
+    assert all(row["status"] == "completed" for row in found.rows)
+    assert found.refused["parameters"] > 0
+    for _, spec, _, _ in pretended[1]:
+        assert kr.cost_of(spec).trainable <= 20_000
+    values = [tuple(row[name] for name in found.hyperparameters) for row in found.rows]
+    assert len(set(values)) == len(values) if engine != "hyperband" else len(set(values)) > 3
+
+
+def test_a_budget_that_nothing_fits(pretended, tmp_path):
+    with pytest.raises(InputError, match="no trial came to a score"):
+        search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
+    assert not pretended[1]
+
+
+def test_costs_are_those_of_the_network(pretended, tmp_path):
+    found = search.run(Study(space=space, trials=2), tmp_path / "out")
+    with (tmp_path / "out" / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(found.rows) == 2
+    for row, (_, spec, _, _) in zip(rows, pretended[1], strict=True):
+        cost = kr.cost_of(spec)
+        assert int(row["parameters"]) == cost.trainable
+        assert int(row["multiply_adds"]) == cost.multiply_adds
+        assert row["spec.depths"] == str(spec.depths)
+        assert spec.input_shape == (8, 8, 1)
+
+
+def test_goes_on_where_it_was(pretended, tmp_path):
+    first = search.run(Study(space=space, trials=3), tmp_path / "out")
+    assert [row["trial"] for row in first.rows] == ["0", "1", "2"]
+    again = search.run(Study(space=space, trials=5), tmp_path / "out")
+    assert [name for name, *_ in pretended[1]] == ["0", "1", "2", "3", "4"]
+    assert again.rows[:3] == first.rows
+    search.run(Study(space=space, trials=5), tmp_path / "out")
+    assert len(pretended[1]) == 5
+    with pytest.raises(InputError, match="has the results of a study with another budget"):
+        search.run(Study(space=space, trials=5, budget=Budget(parameters=1)), tmp_path / "out")
+
+
+def test_an_interrupted_trial_is_trained_again_and_counted_once(pretended, tmp_path):
+    pretended[0]["1"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        search.run(Study(space=space, trials=3), tmp_path / "out")
+    pretended[0].clear()
+    found = search.run(Study(space=space, trials=3), tmp_path / "out")
+    assert [name for name, *_ in pretended[1]] == ["0", "1", "1", "2"]
+    assert [row["status"] for row in found.rows] == ["completed"] * 3
+
+
+def test_failed_trials_are_told_and_three_in_a_row_end_it(pretended, tmp_path):
+    pretended[0].update({"1": TrialFailed("no memory"), "3": TrialFailed("the loss became nan at step 3 of epoch 1")})
+    found = search.run(Study(space=space, trials=5), tmp_path / "out")
+    assert [row["status"] for row in found.rows] == ["completed", "failed", "completed", "failed", "completed"]
+    assert found.rows[1]["reason"] == "no memory"
+    assert "reason" in found.table[0]
+    pretended[0].update({f"{number:02}": TrialFailed(f"reason {number}") for number in range(6, 20)})
+    with pytest.raises(InputError, match="three trials in a row failed, the last one by: reason 8"):
+        search.run(Study(space=space, trials=20), tmp_path / "out")
+
+
+def test_finalists_are_trained_again_and_the_best_on_average_wins(pretended, tmp_path):
+    study = Study(space=space, trials=4, finalists=2, seeds=2, final={"epochs": 7})
+    found = search.run(study, tmp_path / "out")
+    finals = [(name, recipe.epochs, seed) for name, _, recipe, seed in pretended[1] if "seed" in name]
+    best, second = (row["trial"] for row in found.best[:2])
+    assert finals == [(f"{trial}-seed{seed}", 7, seed) for trial in (best, second) for seed in (0, 1)]
+    assert found.winner() == best
+    assert Run.open(tmp_path / "out" / "winner").metrics["validation"]["accuracy"] == found.best[0]["val_accuracy"]
+
+
+def test_the_front_is_what_none_beats():
+    rows = [
+        {"val_accuracy": score, "multiply_adds": cost, "trial": name}
+        for name, score, cost in (("a", 0.9, 10), ("b", 0.8, 5), ("c", 0.85, 12), ("d", 0.9, 9), ("e", 0.7, 5), ("f", 0.8, 5))
+    ]
+    assert [row["trial"] for row in pareto(rows, ["val_accuracy", "multiply_adds"])] == ["b", "d", "f"]
+    assert [row["trial"] for row in pareto(rows, ["val_accuracy"])] == ["a", "d"]
+
+
+def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
+    study = Study(space=space, trials=2)
+    oracle = oracle_of(study, space_of(study), tmp_path / "state", lambda values: "", lease=0.2)
+    lost = oracle.create_trial("first")
+    time.sleep(0.1)
+    oracle.get_trial(lost.trial_id)  # heard of
+    time.sleep(0.15)
+    other = oracle.create_trial("second")
+    assert other.trial_id != lost.trial_id
+    time.sleep(0.25)
+    again = oracle.create_trial("third")
+    assert again.trial_id in (lost.trial_id, other.trial_id)
+    for trial in (lost, lost, other):
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert sorted(oracle.end_order) == sorted({lost.trial_id, other.trial_id})
+    assert oracle.create_trial("fourth").status == "STOPPED"
+
+
+def test_conditional_hyperparameters_are_all_known():
+    def conditional(hp):
+        if hp.Choice("block", ["basic", "bottleneck"]) == "bottleneck":
+            with hp.conditional_scope("block", ["bottleneck"]):
+                hp.Int("groups", 1, 4)
+        return kr.SPECS["resnet8"]
+
+    assert [entry.name for entry in space_of(Study(space=conditional)).space] == ["block", "groups"]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(role, path, out, address, name, seconds=1.0):
+    arguments = [sys.executable, str(PROCESS), *map(str, (path, out, role, address, name, seconds))]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_many_machines_lose_nothing(tmp_path):
+    """A chief and two workers; one worker is killed in a trial, and the chief once."""
+    path, out = tmp_path / "study.py", tmp_path / "out"
+    path.write_text(STUDY)
+    address = f"127.0.0.1:{free_port()}"
+    trained = lambda: [line for file in out.glob("trials/*/trained") for line in file.read_text().split()]  # noqa: E731
+    chief = start("chief", path, out, address, "chief")
+    first, second = (start("worker", path, out, address, name) for name in ("first", "second"))
+    try:
+        until(lambda: "first" in trained() and len(trained()) >= 3)
+        first.send_signal(signal.SIGKILL)
+        until(lambda: len(trained()) >= 5)
+        chief.send_signal(signal.SIGKILL)
+        chief.wait()
+        chief = start("chief", path, out, address, "chief")
+        third = start("worker", path, out, address, "third")
+        for process in (chief, second, third):
+            told, _ = process.communicate(timeout=180)
+            assert process.returncode == 0, told
+    finally:
+        for process in (chief, first, second):
+            process.kill()
+    with (out / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == [f"{number:02}" for number in range(12)]
+    assert {row["status"] for row in rows} == {"completed"}
+    assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == 12
+    assert 12 <= len(trained()) <= 14  # what the killed ones had under way may have been trained twice
+
+
+def test_a_trial_in_its_own_process(tmp_path):
+    """Really trained; one that raises, and one that is killed, are told."""
+    study = Study(space=space, recipe=kr.recipes.resolve("digits", epochs=1))
+    spec = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(8, 8, 1), widths=(4, 4, 4), stem_width=4)
+    run = search.worker.train_in_process(study, spec, study.trained_by({}), tmp_path / "trial", 3)
+    assert run.spec == spec
+    assert run.metrics["seed"] == 3
+    assert not list(tmp_path.glob("*.log"))
+    with pytest.raises(TrialFailed, match=r"loss became (nan|inf) at step"):
+        search.worker.train_in_process(study, spec, study.trained_by({"learning_rate": 1e30}), tmp_path / "diverged", 0)
+    beaten = time.monotonic()
+
+    def kill():
+        if time.monotonic() - beaten > 3:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+            for child in children:
+                if b"search.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    os.kill(int(child), signal.SIGKILL)
+
+    with pytest.raises(TrialFailed, match="killed by SIGKILL, as one without memory is"):
+        search.worker.train_in_process(study, spec, study.trained_by({"epochs": 500}), tmp_path / "killed", 0, kill)
+
+
+def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, digits):
+    """As anybody would use it, with Keras's own fit."""
+    hypermodel = HyperResNet(space, input_shape=(8, 8, 1), classes=10, recipe="digits", steps_per_epoch=11)
+    tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=2, directory=tmp_path, project_name="digits", seed=0)
+    tuner.search(digits.train, validation_data=digits.validation, epochs=1, verbose=0)
+    best = tuner.get_best_hyperparameters()[0]
+    assert hypermodel.build(best).count_params() > 0
+    bounded = HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=10))
+    with pytest.raises(keras_tuner.errors.FailedTrialError, match="beyond the budget: parameters"):
+        bounded.build(best)
+
+
+def test_the_usual_space_is_legal_everywhere():
+    hypermodel = HyperResNet(residual_space, input_shape=(32, 32, 3), classes=10)
+    hyperparameters = keras_tuner.HyperParameters()
+    hypermodel.spec(hyperparameters)
+    generator = np.random.default_rng(0)
+    for _ in range(100):
+        for entry in hyperparameters.space:
+            hyperparameters.values[entry.name] = entry.random_sample(int(generator.integers(1 << 30)))
+        spec, _ = hypermodel.spec(hyperparameters)
+        assert costs(spec)["multiply_adds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"engine": "gird"}, "no engine named 'gird'; did you mean 'grid'"),
+        ({"objectives": ("latency",)}, "no objective named 'latency'"),
+        ({"trials": 0}, "trials=0: must be a whole number of at least 1"),
+        ({"final": {"epoch": 3}}, "no Recipe field named 'epoch'; did you mean 'epochs'"),
+        ({"space": 3}, "space=3: expected a function of hyperparameters"),
+        ({"patience": 0}, "patience=0: must be at least 1"),
+    ],
+)
+def test_a_study_that_is_none_is_refused(fields, message):
+    with pytest.raises(InputError, match=message):
+        Study(**{"space": space, **fields})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1", "has no study: expected a line `study = Study"),
+        ("import nothing_of_the_kind", "cannot be run: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
+        (STUDY.replace("trials=12", "trials=-1"), "trials=-1: must be a whole number"),
+    ],
+)
+def test_a_file_without_a_study_is_refused(content, message, tmp_path):
+    path = tmp_path / "study.py"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        search.run(path)
+    with pytest.raises(InputError, match="no study at"):
+        search.run(tmp_path / "none.py")
+    with pytest.raises(InputError, match="'here' is no address: expected HOST:PORT"):
+        search.server.Chief(None, "here")
