@@ -74,3 +74,29 @@ def test_kubernetes(programs, tmp_path):
         assert config == {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
         assert arguments[:2] == ["train", "resnet50"]
         assert arguments[-3:] == ["--strategy", "multi_worker", "--resume"]
+
+
+def test_a_search_under_slurm(programs, tmp_path):
+    environment = {**programs, "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-b]"}
+    subprocess.run(
+        ["bash", str(EXAMPLES / "slurm" / "search.sbatch"), "study.py", "--out", "a folder"], env=environment, check=True
+    )
+    whole = ["search", "study.py", "--out", "a folder"]
+    assert (tmp_path / "told-0").read_text().splitlines()[1:] == [*whole, "--chief", "node-a:23456"]
+    assert (tmp_path / "told-1").read_text().splitlines()[1:] == [*whole, "--worker", "node-a:23456", "--name", "worker-1"]
+
+
+def test_a_search_under_kubernetes(programs, tmp_path):
+    yaml = pytest.importorskip("yaml")
+    service, job = yaml.safe_load_all((EXAMPLES / "kubernetes" / "search.yaml").read_text())
+    pod = job["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert variables["CHIEF"] == f"{job['metadata']['name']}-0.{service['metadata']['name']}:2222"
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    for index in range(2):
+        subprocess.run(container["command"], env={**programs, **variables, "JOB_COMPLETION_INDEX": str(index)}, check=True)
+    whole = ["search", "/studies/depth_width.py", "--out", "/runs/depth-width"]
+    assert (tmp_path / "told-0").read_text().splitlines()[1:] == [*whole, "--chief", "0.0.0.0:2222"]
+    assert (tmp_path / "told-1").read_text().splitlines()[1:] == [*whole, "--worker", variables["CHIEF"], "--name", "worker-1"]

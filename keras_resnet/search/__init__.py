@@ -1,7 +1,7 @@
 """A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
 
-`study` is the question, `budget` what may be spent, `oracle` draws and keeps account, `worker` trains, `server` brings many machines
-together, `results` and `page` tell.
+`study` is the question, `budget` what may be spent, `latency` how long a file will take, `oracle` draws and keeps account, `worker`
+trains, `server` brings many machines together, `results` and `page` tell.
 """
 
 import os
@@ -19,8 +19,9 @@ from keras_resnet.data import load
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run
-from keras_resnet.search.budget import Budget
+from keras_resnet.search.budget import LATENCY, Budget, costs
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
+from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
 from keras_resnet.search.results import Results, place
 from keras_resnet.search.server import Chief, connected
@@ -95,6 +96,14 @@ class Search:
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
         self.results = Results(study, out)
+        self.latencies = LatencyTable(out / "latency.json", study.quantize)
+
+    def costs(self, spec: ResNetSpec) -> dict[str, float]:
+        """Everything that a network costs. InputError if a latency is asked for and a size is open."""
+        found: dict[str, float] = dict(costs(spec))
+        if self.study.wants_latency and not self.study.budget.excess(found):
+            found[LATENCY] = self.latencies.whole(spec) if self.study.measure_latency else self.latencies.predict(spec)
+        return found
 
     def begin(self) -> None:
         """Open the engine, with what it has found before."""
@@ -108,7 +117,8 @@ class Search:
 
     def record(self) -> None:
         """Write what is known so far."""
-        self.results.gather(self.oracle, lambda values: self.drawn(self.oracle.get_space(), values)[0], self.out / TRIALS)
+        space = self.oracle.get_space()
+        self.results.gather(self.oracle, lambda values: self.drawn(space, values)[0], self.costs, self.out / TRIALS)
         self.results.write()
 
     def drawn(self, space: Any, values: dict[str, Any]) -> tuple[ResNetSpec, Recipe]:
@@ -123,7 +133,7 @@ class Search:
     def refused(self, space: Any, values: dict[str, Any]) -> str:
         """Why a network of those values is not to be built, or nothing."""
         try:
-            return self.study.budget.excess(self.drawn(space, values)[0])
+            return self.study.budget.excess(self.costs(self.drawn(space, values)[0]))
         except InputError as error:
             return f"illegal: {error}"
 
@@ -153,7 +163,7 @@ class Search:
 
         try:
             spec, recipe = self.drawn(trial.hyperparameters, values)
-            if excess := self.study.budget.excess(spec):
+            if excess := self.study.budget.excess(costs(spec)):
                 raise TrialFailed(f"beyond the budget: {excess}")
             found = train_in_process(self.study, spec, recipe, self.out / TRIALS / trial.trial_id, self.study.seed, alive)
             score = found.metrics["validation"]["accuracy"]

@@ -1,12 +1,13 @@
 """What a network may cost, checked in milliseconds and before anything is built."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
 from keras_resnet.cost import Cost, cost_of
 from keras_resnet.errors import InputError
 from keras_resnet.spec import ResNetSpec
 
+LATENCY = "latency"
 COSTS: dict[str, Callable[[Cost], int]] = {
     "parameters": lambda cost: cost.trainable,
     "multiply_adds": lambda cost: cost.multiply_adds,
@@ -33,6 +34,8 @@ class Budget:
     """Bytes of the largest maps that are alive together, for one image in float32."""
     training_memory: int | None = None
     """Bytes of the maps that one image leaves for the backward pass, in float32."""
+    latency: float | None = None
+    """Milliseconds for one image by LiteRT with one thread on this machine, see `Study.quantize` and `Study.measure_latency`."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -40,11 +43,10 @@ class Budget:
             if value is not None and value <= 0:
                 raise InputError(f"{limit.name}={value}: must be above 0")
 
-    def excess(self, spec: ResNetSpec) -> str:
-        """Which limit that network is above, and by how much; empty if none."""
-        found = costs(spec)
+    def excess(self, found: Mapping[str, float]) -> str:
+        """Which limits those costs are above, and by how much; empty if none."""
         above = [
-            f"{name} {found[name]:,} above {limit:,}" for name in COSTS if (limit := getattr(self, name)) and found[name] > limit
+            f"{name} {cost:,} above {limit:,}" for name, cost in found.items() if (limit := getattr(self, name)) and cost > limit
         ]
         return ", ".join(above)
 

@@ -9,7 +9,7 @@ import keras_tuner
 from keras_resnet.errors import InputError
 from keras_resnet.layers import build
 from keras_resnet.recipe import Recipe
-from keras_resnet.search.budget import Budget
+from keras_resnet.search.budget import Budget, costs
 from keras_resnet.search.study import Space, Study
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import SPECS
@@ -82,7 +82,7 @@ class HyperResNet(keras_tuner.HyperModel):
             spec, recipe = self.spec(hp)
         except InputError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from None
-        if excess := self.study.budget.excess(spec):
+        if excess := self.study.budget.excess(costs(spec)):
             raise keras_tuner.errors.FailedTrialError(f"beyond the budget: {excess}")
         model = build(spec)
         recipe.compile(model, self.steps_per_epoch, from_logits=spec.classifier_activation is None)

@@ -14,13 +14,13 @@ from keras_resnet.atomic import as_json, put_in_place, scratch
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.runs import Run, is_run
-from keras_resnet.search.budget import costs
+from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
 TABLE, PAGE, PLAN = "results.csv", "results.html", "study.json"
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
-SHOWN = ("trial", "status", SCORE, "parameters", "multiply_adds", "tflite_int8", "seconds")  # beside the hyperparameters
+BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
 Row = dict[str, Any]
 
@@ -57,7 +57,13 @@ class Results:
         if other := [name for name in plan if plan[name] != found.get(name)]:
             raise InputError(f"{str(self.out)!r} has the results of a study with another {other[0]}; choose another folder")
 
-    def gather(self, oracle: Any, spec_of: Callable[[dict[str, Any]], ResNetSpec], trials: Path) -> None:
+    def gather(
+        self,
+        oracle: Any,
+        spec_of: Callable[[dict[str, Any]], ResNetSpec],
+        costs: Callable[[ResNetSpec], dict[str, float]],
+        trials: Path,
+    ) -> None:
         """Make the rows anew from what the engine knows, and from the runs."""
         self.rows, self.refused = [], dict(oracle.refused)
         for trial_id in oracle.start_order:
@@ -120,7 +126,7 @@ class Results:
     @property
     def table(self) -> list[Row]:
         """Rows to be shown: what was drawn, what it costs and scores, and why a trial has no score."""
-        columns = [*SHOWN[:3], *self.hyperparameters, *SHOWN[3:]]
+        columns = [*BEFORE, *self.hyperparameters, *(name for name in BEHIND if any(name in row for row in self.rows))]
         failed = {"reason"} if any(row["reason"] for row in self.rows) else set()
         return [{name: row.get(name) for name in [*columns, *failed]} for row in self.rows]
 

@@ -11,7 +11,7 @@ from keras_resnet import recipes
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.fields import change
 from keras_resnet.recipe import Recipe
-from keras_resnet.search.budget import COSTS, Budget
+from keras_resnet.search.budget import COSTS, LATENCY, Budget
 from keras_resnet.spec import ResNetSpec
 
 ENGINES = {
@@ -40,7 +40,12 @@ class Study:
     budget: Budget = field(default_factory=Budget)
     """What a network may cost. One beyond it is never built."""
     objectives: tuple[str, ...] = (SCORE,)
-    """What the Pareto front is of: "val_accuracy", and costs, see `budget.COSTS`. Engines look for the highest accuracy."""
+    """What the Pareto front is of: "val_accuracy", and costs, the names of the fields of a budget. Engines look for the highest
+    accuracy."""
+    quantize: str | None = "int8"
+    """Of the file whose latency counts: None for float32, or "int8"."""
+    measure_latency: bool = False
+    """Measure the latency of each network whole, before it is trained, and not as the sum of its operations."""
     engine: str = "random"
     trials: int = 20
     patience: int | None = None
@@ -61,8 +66,10 @@ class Study:
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
         for objective in self.objectives:
-            if objective not in (SCORE, *COSTS):
-                raise unknown("objective", objective, (SCORE, *COSTS))
+            if objective not in (SCORE, *COSTS, LATENCY):
+                raise unknown("objective", objective, (SCORE, *COSTS, LATENCY))
+        if self.quantize not in (None, "int8"):
+            raise InputError(f"quantize={self.quantize!r}: expected None or 'int8'")
         for name in ("trials", "finalists", "seeds"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise InputError(f"{name}={getattr(self, name)!r}: must be a whole number of at least 1")
@@ -70,6 +77,11 @@ class Study:
             raise InputError(f"patience={self.patience}: must be at least 1")
         self.trained_by({})
         self.trained_by(self.final)
+
+    @property
+    def wants_latency(self) -> bool:
+        """Whether the latency of networks is asked for."""
+        return self.budget.latency is not None or LATENCY in self.objectives
 
     def trained_by(self, changes: dict[str, Any]) -> Recipe:
         """The recipe with those changes."""

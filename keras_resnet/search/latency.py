@@ -1,0 +1,212 @@
+"""Latency before training: each distinct operation of a network is measured once, by LiteRT, and the times are added up."""
+
+import dataclasses
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.console import quiet
+from keras_resnet.errors import InputError
+from keras_resnet.fields import to_json
+from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Shape, in_order
+from keras_resnet.layers import build, realize
+from keras_resnet.resnet import outputs
+from keras_resnet.spec import ResNetSpec
+
+FUSED = ("relu", "relu6")  # functions that a file makes part of what is before them
+KINDS = (None, "int8")
+SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
+EXAMPLES = 4  # random images that the ranges of integers are found with
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a file does as one operation: nodes of a network in a row, and the shapes that come in."""
+
+    nodes: tuple[Node, ...]
+
+    @property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Of the inputs, without the batch."""
+        return tuple(source.shape for source in self.nodes[0].inputs)
+
+    @property
+    def key(self) -> str:
+        """All that its time depends on, as text."""
+        told = [
+            {"kind": type(node).__name__}
+            | {field.name: getattr(node, field.name) for field in dataclasses.fields(node) if field.name not in LEFT_OUT}
+            for node in self.nodes
+        ]
+        return json.dumps([told, self.shapes], sort_keys=True, default=str)
+
+
+LEFT_OUT = ("inputs", "name", "shape", "zero", "momentum", "epsilon")  # of a node: no time depends on it
+
+
+OVERHEAD = "overhead"
+
+
+class LatencyTable:
+    """Milliseconds of operations on this machine, by LiteRT with one thread, kept in a file.
+
+    Args:
+        path: a JSON file, which is read, and added to as operations are measured.
+        quantize: None for float32, or "int8".
+    """
+
+    def __init__(self, path: str | Path, quantize: str | None = None) -> None:
+        if quantize not in KINDS:
+            raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
+        self.path, self.quantize = Path(path), quantize
+        self.milliseconds: dict[str, float] = {}
+        if self.path.exists():
+            try:
+                self.milliseconds = {str(key): float(value) for key, value in json.loads(self.path.read_text()).items()}
+            except (ValueError, AttributeError, TypeError):
+                raise InputError(f"{str(self.path)!r} is damaged: remove it, and operations are measured again") from None
+
+    def predict(self, spec: ResNetSpec) -> float:
+        """Milliseconds for one image: the sum over the operations of the network. New ones are measured."""
+        spec.require_sizes("a latency")
+        image, out = outputs(spec)
+        counts: Counter[str] = Counter()
+        examples = {}
+        for piece in pieces(image, keras.tree.flatten(out)):
+            examples[piece.key] = piece
+            counts[piece.key] += 1
+        alone = self.kept(OVERHEAD, nothing)  # what every run takes, and is in the time of every operation
+        return alone + sum(
+            count * max(0.0, self.kept(key, partial(model_of, examples[key])) - alone) for key, count in counts.items()
+        )
+
+    def whole(self, spec: ResNetSpec) -> float:
+        """Milliseconds for one image of the whole network, measured."""
+        spec.require_sizes("a latency")
+        return self.kept(f"whole: {to_json(spec)}", lambda: flat(build(spec)))
+
+    def kept(self, key: str, model: Callable[[], keras.Model]) -> float:
+        """The time of that name; it is measured if it was not before."""
+        if key not in self.milliseconds:
+            self.milliseconds[key] = measured(model(), self.quantize)
+            self.save()
+        return self.milliseconds[key]
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = self.path.with_name(f".{self.path.name}.partial")
+        new.write_text(json.dumps(self.milliseconds, indent=1, sort_keys=True) + "\n")
+        os.replace(new, self.path)
+
+
+def pieces(image: Node, wanted: Iterable[Node]) -> list[Piece]:
+    """The operations of a file of that network, in order."""
+    nodes = [node for node in in_order(wanted) if node is not image and not isinstance(node, Dropout)]
+    consumers = Counter(passed(source) for node in nodes for source in node.inputs)
+    found: list[list[Node]] = []
+    ends: dict[Node, list[Node]] = {}
+    for node in nodes:
+        source = passed(node.inputs[0])
+        before = ends.get(source)
+        if before is not None and consumers[source] == 1 and is_joined(before, node):
+            before.append(node)
+            ends[node] = before
+        else:
+            found.append([node])
+            ends[node] = found[-1]
+    return [Piece(tuple(part)) for part in found]
+
+
+def passed(node: Node) -> Node:
+    """What a dropout passes on, in a file: its input."""
+    while isinstance(node, Dropout):
+        (node,) = node.inputs
+    return node
+
+
+def is_joined(before: list[Node], node: Node) -> bool:
+    """Whether a file does `node` together with what is before it."""
+    first, last = before[0], before[-1]
+    if isinstance(node, Norm):
+        return isinstance(last, Convolution) and node.kind == "batch"
+    if isinstance(node, Activate):
+        return isinstance(first, (Convolution, Merge, Norm, Dense)) and node.function in FUSED and not isinstance(last, Activate)
+    return False
+
+
+def model_of(piece: Piece) -> keras.Model:
+    """A network of that operation alone, with weights that are not those of the start."""
+    starts = {source: Input(inputs=(), name=None, given=source.shape) for source in dict.fromkeys(piece.nodes[0].inputs)}
+    made: dict[Node, Any] = {start: keras.Input(start.shape) for start in starts.values()}
+    replaced: dict[Node, Node] = dict(starts)
+    for node in piece.nodes:
+        replaced[node] = dataclasses.replace(node, inputs=tuple(replaced[source] for source in node.inputs), name=None)
+    last = replaced[piece.nodes[-1]]
+    tensors = [made[start] for start in starts.values()]
+    model = keras.Model(tensors, realize(made, [last])[last])
+    generator = np.random.default_rng(0)
+    model.set_weights([generator.uniform(0.1, 1, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def nothing() -> keras.Model:
+    """A network that does next to nothing."""
+    number = keras.Input((1,))
+    return keras.Model(number, keras.layers.ReLU()(number))
+
+
+def flat(model: keras.Model) -> keras.Model:
+    """A model with statistics of normalisation that are not those of the start, as a trained one has."""
+    generator = np.random.default_rng(0)
+    model.set_weights([weight + generator.uniform(0, 0.1, weight.shape) for weight in model.get_weights()])
+    return model
+
+
+def measured(model: keras.Model, quantize: str | None) -> float:
+    """Milliseconds of one run of a model by LiteRT with one thread, for one example: the fastest of several turns' medians."""
+    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if quantize == "int8":
+        generator = np.random.default_rng(0)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+        converter.representative_dataset = lambda: (
+            [generator.normal(size=(1, *shape)).astype("float32") for shape in shapes] for _ in range(EXAMPLES)
+        )
+    with quiet(), TemporaryDirectory() as folder:
+        path = Path(folder, "model.tflite")
+        path.write_bytes(converter.convert())
+        interpreter = Interpreter(model_path=str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        for details in interpreter.get_input_details():
+            interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
+        return 1000 * fastest(interpreter.invoke)
+
+
+def fastest(action: Any) -> float:
+    """Seconds that an action takes: medians of several turns, and of these the smallest, since others only add to it."""
+
+    def seconds() -> float:
+        start = perf_counter()
+        action()
+        return perf_counter() - start
+
+    first = min(seconds() for _ in range(FEWEST))
+    count = max(FEWEST, round(SECONDS / max(first, 1e-7)))
+    return min(median(seconds() for _ in range(count)) for _ in range(TURNS))
