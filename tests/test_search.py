@@ -10,15 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.export.operations import operations
+from keras_resnet.resnet import outputs
 from keras_resnet.runs import Run
-from keras_resnet.search import Budget, HyperResNet, Study, residual_space
+from keras_resnet.search import Budget, HyperResNet, Study, latency, residual_space
 from keras_resnet.search.budget import costs
+from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
 from keras_resnet.search.results import pareto
 from keras_resnet.search.worker import TrialFailed
@@ -139,6 +144,33 @@ def test_finalists_are_trained_again_and_the_best_on_average_wins(pretended, tmp
     assert Run.open(tmp_path / "out" / "winner").metrics["validation"]["accuracy"] == found.best[0]["val_accuracy"]
 
 
+def test_tensorboard_has_every_trial(pretended, tmp_path):
+    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
+    found = search.run(Study(space=space, trials=2), tmp_path / "out", tensorboard=True)
+    for row in found.rows:
+        (file,) = (tmp_path / "out" / "tensorboard" / row["trial"]).iterdir()
+        values = [value for event in loader.EventFileLoader(str(file)).Load() for value in event.summary.value]
+        assert next(value.tag for value in values) == "_hparams_/session_start_info"
+        scores = {value.tag: tf.make_ndarray(value.tensor) for value in values if value.HasField("tensor")}
+        assert scores["val_accuracy"] == pytest.approx(row["val_accuracy"])
+
+
+def test_the_page_shows_everything(pretended, tmp_path):
+    pretended[0]["1"] = TrialFailed("<no memory>")
+    study = Study(space=space, trials=7, objectives=("val_accuracy", "parameters", "multiply_adds"), question="Deep & wide?")
+    search.run(study, tmp_path / "out")
+    page = (tmp_path / "out" / "results.html").read_text()
+    assert "<h1>Deep &amp; wide?</h1>" in page
+    assert "&lt;no memory&gt;" in page
+    assert "6 of 7 trials have a score" in page
+    assert [title for title in ("Accuracy and cost", "Parallel coordinates", "Importance") if f"<h2>{title}</h2>" in page] == [
+        "Accuracy and cost",
+        "Parallel coordinates",
+        "Importance",
+    ]
+    assert page.count("<tr class=") == 7
+
+
 def test_the_front_is_what_none_beats():
     rows = [
         {"val_accuracy": score, "multiply_adds": cost, "trial": name}
@@ -170,8 +202,9 @@ def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
 
 def test_conditional_hyperparameters_are_all_known():
     def conditional(hp):
-        if hp.Choice("block", ["basic", "bottleneck"]) == "bottleneck":
-            with hp.conditional_scope("block", ["bottleneck"]):
+        block = hp.Choice("block", ["basic", "bottleneck"])
+        with hp.conditional_scope("block", ["bottleneck"]):
+            if block == "bottleneck":
                 hp.Int("groups", 1, 4)
         return kr.SPECS["resnet8"]
 
@@ -277,7 +310,7 @@ def test_the_usual_space_is_legal_everywhere():
     ("fields", "message"),
     [
         ({"engine": "gird"}, "no engine named 'gird'; did you mean 'grid'"),
-        ({"objectives": ("latency",)}, "no objective named 'latency'"),
+        ({"objectives": ("latncy",)}, "no objective named 'latncy'; did you mean 'latency'"),
         ({"trials": 0}, "trials=0: must be a whole number of at least 1"),
         ({"final": {"epoch": 3}}, "no Recipe field named 'epoch'; did you mean 'epochs'"),
         ({"space": 3}, "space=3: expected a function of hyperparameters"),
@@ -306,3 +339,63 @@ def test_a_file_without_a_study_is_refused(content, message, tmp_path):
         search.run(tmp_path / "none.py")
     with pytest.raises(InputError, match="'here' is no address: expected HOST:PORT"):
         search.server.Chief(None, "here")
+
+
+def fake_latency(monkeypatch):
+    """A millisecond for every million of the numbers that a model has; the models that were built."""
+    built = []
+
+    def count(model, quantize):
+        built.append(model)
+        return model.count_params() / 1e6
+
+    monkeypatch.setattr(latency, "measured", count)
+    return built
+
+
+def test_each_operation_is_measured_once(monkeypatch, tmp_path):
+    built = fake_latency(monkeypatch)
+    table = LatencyTable(tmp_path / "latency.json")
+    spec = dataclasses.replace(kr.SPECS["resnet20"], input_shape=(16, 16, 3))
+    predicted = table.predict(spec)
+    assert predicted == pytest.approx(kr.build(spec).count_params() / 1e6)  # nothing is left out, or counted twice
+    first = len(built)
+    assert table.predict(spec) == predicted
+    assert table.predict(dataclasses.replace(spec, depths=(5, 5, 5))) > predicted
+    assert len(built) == first  # deeper, of the same operations
+    assert LatencyTable(tmp_path / "latency.json").predict(spec) == predicted
+    assert len(built) == first
+    (tmp_path / "latency.json").write_text("[")
+    with pytest.raises(InputError, match=r"latency.json' is damaged: remove it"):
+        LatencyTable(tmp_path / "latency.json")
+
+
+@pytest.mark.parametrize("fields", [{}, {"activation_order": "full_preactivation"}, {"squeeze": 4}, {"branch_dropout": 0.1}])
+def test_operations_are_those_of_the_file(fields, tmp_path):
+    """As many convolutions, each with what a file does at once with it."""
+    spec = dataclasses.replace(kr.SPECS["resnet20"], input_shape=(16, 16, 3), **fields)
+    image, out = outputs(spec)
+    found = [[type(node).__name__ for node in piece.nodes] for piece in latency.pieces(image, [out])]
+    model = kr.build(spec)
+    assert sum("Convolution" in names for names in found) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    norms = sum(names[0] == "Norm" for names in found)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    products = operations(file)["MUL"]  # of normalisations on their own, of the pixels, and of attention
+    assert norms == products - 1 - (9 if fields.get("squeeze") else 0)
+    assert not any(names[0] == "Activate" for names in found if not fields.get("squeeze"))
+
+
+def test_latency_is_a_budget(monkeypatch, pretended, tmp_path):
+    fake_latency(monkeypatch)
+    found = search.run(Study(space=space, trials=5, budget=Budget(latency=0.02), quantize=None), tmp_path / "out")
+    assert found.refused["latency"] > 0
+    assert all(row["latency"] <= 0.02 for row in found.rows)
+    assert (tmp_path / "out" / "latency.json").exists()
+
+
+def test_a_real_prediction_is_near(tmp_path):
+    """Loosely, on a machine that may be busy; `benchmarks/latency.py` measures it."""
+    table = LatencyTable(tmp_path / "latency.json", "int8")
+    spec = kr.SPECS["resnet8"]
+    assert 0.5 < table.predict(spec) / table.whole(spec) < 2

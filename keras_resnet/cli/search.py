@@ -20,6 +20,7 @@ def search(
     worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
     name: Annotated[str | None, typer.Option(help="Of this worker. [default: one of its own]")] = None,
     lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a worker is taken for lost.")] = 60,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for its HParams.")] = False,
     as_json: Json = False,
 ) -> None:
     """Search for the best network of a study; started again, go on where it was."""
@@ -34,6 +35,7 @@ def search(
         worker=worker,
         name=name,
         lease=lease,
+        tensorboard=tensorboard,
         tell=lambda line: print(line, file=sys.stderr, flush=True),
     )
     if worker:

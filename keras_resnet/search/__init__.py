@@ -47,6 +47,7 @@ def run(
     worker: str | None = None,
     name: str | None = None,
     lease: float = LEASE,
+    tensorboard: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Results:
     """Carry out a study, or go on with it, and leave its results.
@@ -60,6 +61,7 @@ def run(
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
         name: of this worker; None for one of its own. One that comes back under its name gets its trial again.
         lease: seconds after which a worker that was not heard of is taken for lost, and its trial given to another one.
+        tensorboard: write `tensorboard/` too, for its HParams.
         tell: called with a line for each thing that happens.
 
     Returns: the `Results`; those of a worker are empty. InputError for a study that is none, an `out` that another process holds or
@@ -85,6 +87,8 @@ def run(
         else:
             search.work(search.oracle, HERE)
         search.finish()
+        if tensorboard:
+            search.results.write_tensorboard(search.out / "tensorboard")
     return search.results
 
 

@@ -101,6 +101,21 @@ class Results:
 
         write_text(self.out / PAGE, page(self, trials))
 
+    def write_tensorboard(self, folder: Path) -> None:
+        """The trials for TensorBoard's HParams, in place of what is in `folder`."""
+        import tensorflow as tf
+        from tensorboard.plugins.hparams import api
+
+        with scratch(folder) as temporary:
+            for row in self.scored:
+                values = {name: row[name] for name in self.hyperparameters if name in row}
+                with tf.summary.create_file_writer(str(temporary / "new" / row["trial"])).as_default():
+                    api.hparams(values, trial_id=row["trial"])
+                    for name in (SCORE, *(name for name in BEHIND if row.get(name) is not None)):
+                        tf.summary.scalar(name, row[name], step=row["epochs"] or 0)
+            if self.scored:
+                put_in_place(temporary / "new", folder)
+
     @property
     def hyperparameters(self) -> list[str]:
         """Names of what was drawn."""
