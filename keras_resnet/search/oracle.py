@@ -192,17 +192,17 @@ def oracle_of(
 
 def space_of(study: Study) -> keras_tuner.HyperParameters:
     """Every hyperparameter that the space asks for, conditional ones too; nothing is built."""
-    hyperparameters = keras_tuner.HyperParameters()
-    study.space(hyperparameters)
-    while inactive := list(hyperparameters.inactive_scopes):
-        known = len(hyperparameters.space)
-        for scope in inactive:
-            trying = hyperparameters.copy()
-            for condition in scope:
-                trying.values[condition.name] = condition.values[0]
-            trying.ensure_active_values()
-            study.space(trying)
-            hyperparameters.merge(trying.space)
-        if len(hyperparameters.space) == known:
-            break
-    return hyperparameters
+    known, trying = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+    tried: list[Any] = []
+    while True:
+        study.space(trying)
+        known.merge([entry for entry in trying.space if not known._exists(entry.name, entry.conditions)])
+        scopes = {str([(part.name, part.values) for part in scope]): scope for scope in trying.inactive_scopes}
+        waiting = [name for name in scopes if name not in tried]
+        if not waiting:
+            return known
+        tried.append(waiting[0])
+        trying = known.copy()
+        for condition in scopes[waiting[0]]:
+            trying.values[condition.name] = condition.values[0]
+        trying.ensure_active_values()
