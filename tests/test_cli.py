@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -269,3 +270,17 @@ def test_quantization_aware_training(call, run, tmp_path):
     code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
     assert code == 2
     assert "goes on from a trained network: give the run of one as init (--init)" in err
+
+
+def test_search_refusals(call, tmp_path):
+    study = Path(__file__).parents[1] / "tuning" / "digits_depth_width.py"
+    for arguments, message in (
+        ((tmp_path / "none.py",), "no study at"),
+        ((study, "--worker", "nowhere"), "'nowhere' is no address: expected HOST:PORT, such as 10.0.0.1:8000"),
+        ((study, "--chief", "127.0.0.1:1234567"), "'127.0.0.1:1234567' is no address"),
+        ((study, "--chief", "a:1", "--worker", "a:1"), "a process is the chief or a worker, not both"),
+    ):
+        code, _, err = call("search", *arguments, *(() if len(arguments) == 1 else ("--out", tmp_path / "out")))
+        assert code == 2
+        assert message in err
+        assert len(err.splitlines()) == 1

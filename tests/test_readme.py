@@ -29,6 +29,7 @@ def folder(tmp_path_factory, digits):
     folder = tmp_path_factory.mktemp("readme")
     index = np.flatnonzero(digits.splits["test"].labels == 7)[:1]
     Image.fromarray(digits.splits["test"].take(index)[0, :, :, 0]).save(folder / "seven.png")
+    (folder / "tuning").symlink_to(Path(__file__).parents[1] / "tuning")
     return folder
 
 

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.errors import WorkerLost
 from keras_resnet.export.operations import operations
 from keras_resnet.resnet import outputs
 from keras_resnet.runs import Run
@@ -83,7 +84,7 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
 
 
 def test_a_budget_that_nothing_fits(pretended, tmp_path):
-    with pytest.raises(InputError, match="no trial came to a score"):
+    with pytest.raises(InputError, match=r"nothing in the space is within the budget: refused 10,00\d times for parameters"):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]
 
@@ -399,3 +400,10 @@ def test_a_real_prediction_is_near(tmp_path):
     table = LatencyTable(tmp_path / "latency.json", "int8")
     spec = kr.SPECS["resnet8"]
     assert 0.5 < table.predict(spec) / table.whole(spec) < 2
+
+
+def test_a_chief_that_does_not_come_back(monkeypatch):
+    monkeypatch.setattr(search.server, "PATIENCE", 2.0)
+    place = search.server.connected(f"127.0.0.1:{free_port()}", "alone")
+    with pytest.raises(WorkerLost, match="the chief has not answered for 2 seconds"):
+        place.oracle.create_trial("alone")

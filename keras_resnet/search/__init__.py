@@ -184,8 +184,11 @@ class Search:
         self.results.write_page(self.out / TRIALS)
         if self.oracle.given_up:
             raise InputError(f"three trials in a row failed, the last one by: {self.oracle.given_up}")
+        if not self.results.rows:
+            refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
+            raise InputError(f"nothing in the space is within the budget: refused {refused}")
         if not self.results.scored:
-            raise InputError("no trial came to a score")
+            raise InputError(f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}")
         again = self.study.finalists > 1 or self.study.seeds > 1 or bool(self.study.final)
         runs: dict[str, list[Run]] = {}
         for row in self.results.best[: self.study.finalists]:

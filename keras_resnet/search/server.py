@@ -11,9 +11,9 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, WorkerLost
 
-POLL = 0.5
+POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is taken for lost
 
 
 class Chief:
@@ -64,20 +64,25 @@ def connected(address: str, name: str) -> Place:
 
 
 class Patient:
-    """A stub whose calls are made again where the chief was killed while it answered: each of them may be made twice."""
+    """A stub whose calls are made again where the chief was killed while it answered: each of them may be made twice.
+
+    `WorkerLost` where it does not come back.
+    """
 
     def __init__(self, stub: Any) -> None:
         self.stub = stub
 
     def __getattr__(self, method: str) -> Any:
         def call(request: Any, **options: Any) -> Any:
-            while True:
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
                 try:
-                    return getattr(self.stub, method)(request, **options)
+                    return getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE})
                 except grpc.RpcError as error:
-                    if error.code() != grpc.StatusCode.UNAVAILABLE:
+                    if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                         raise
                     time.sleep(POLL)
+            raise WorkerLost(f"the chief has not answered for {PATIENCE:g} seconds: start it again, and then this worker")
 
         return call
 
