@@ -19,7 +19,7 @@ KINDS: dict[str, type[Oracle]] = {
     "hyperband": oracles.HyperbandOracle,
     "grid": oracles.GridSearchOracle,
 }
-DRAWS = 10_000  # refused one after the other, after which nothing fits the budget
+DRAWS = 2_000  # refused one after the other, after which nothing fits the budget
 FAILURES = 3  # in a row, which end a search
 MESSAGE = 4000  # characters of a reason that are kept
 
