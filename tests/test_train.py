@@ -201,6 +201,8 @@ def test_nan_on_validation_stops_too():
 
 def test_best_is_by_accuracy_and_then_by_loss():
     class Plain:
+        layers = ()
+
         def set_weights(self, weights):
             self.weights = weights
 
@@ -210,7 +212,7 @@ def test_best_is_by_accuracy_and_then_by_loss():
         def evaluate(self, images, **settings):
             return scores[len(callback.history)]
 
-    model = SimpleNamespace(get_weights=lambda: [len(callback.history) + 1], optimizer=SimpleNamespace(use_ema=False))
+    model = SimpleNamespace(get_weights=lambda: [len(callback.history) + 1], layers=(), optimizer=SimpleNamespace(use_ema=False))
     scores = [
         {"accuracy": accuracy, "loss": loss} for accuracy, loss in [(0.5, 1.0), (0.9, 0.8), (0.9, 0.5), (0.9, 0.6), (0.8, 0.1)]
     ]
