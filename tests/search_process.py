@@ -31,5 +31,5 @@ def pretend(study, spec, recipe, place, seed, alive=lambda: None):
 
 search.train_in_process = pretend
 search.WAIT = 0.1
-lines = search.run(study, out, **{role: address}, name=name, lease=2, tell=lambda line: print(line, flush=True))
+lines = search.run(study, out, **{role: address}, name=name, lease=5, tell=lambda line: print(line, flush=True))
 print("done", Path(out))

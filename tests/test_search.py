@@ -257,7 +257,7 @@ def test_many_machines_lose_nothing(tmp_path):
     assert [row["trial"] for row in rows] == [f"{number:02}" for number in range(12)]
     assert {row["status"] for row in rows} == {"completed"}
     assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == 12
-    assert 12 <= len(trained()) <= 14  # what the killed ones had under way may have been trained twice
+    assert 12 <= len(trained()) <= 16  # what the killed ones had under way, or a slow one, may have been trained twice
 
 
 def test_a_trial_in_its_own_process(tmp_path):
@@ -399,7 +399,7 @@ def test_a_real_prediction_is_near(tmp_path):
     """Loosely, on a machine that may be busy; `benchmarks/latency.py` measures it."""
     table = LatencyTable(tmp_path / "latency.json", "int8")
     spec = kr.SPECS["resnet8"]
-    assert 0.5 < table.predict(spec) / table.whole(spec) < 2
+    assert 0.3 < table.predict(spec) / table.whole(spec) < 3
 
 
 def test_a_chief_that_does_not_come_back(monkeypatch):
