@@ -73,14 +73,15 @@ def pretended(monkeypatch, digits):
 @pytest.mark.parametrize("engine", ["random", "bayesian", "grid", "hyperband"])
 def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
     budget = Budget(parameters=20_000)
-    found = search.run(Study(space=space, engine=engine, trials=12, budget=budget), tmp_path / "out")
-    assert len(found.rows) == 12
+    trials = 18 if engine == "bayesian" else 12  # its first ones are drawn at random
+    found = search.run(Study(space=space, engine=engine, trials=trials, budget=budget), tmp_path / "out")
+    assert len(found.rows) == trials
     assert all(row["status"] == "completed" for row in found.rows)
     assert found.refused["parameters"] > 0
     for _, spec, _, _ in pretended[1]:
         assert kr.cost_of(spec).trainable <= 20_000
     values = [tuple(row[name] for name in found.hyperparameters) for row in found.rows]
-    assert len(set(values)) == len(values) if engine != "hyperband" else len(set(values)) > 3
+    assert len(set(values)) == len(values) if engine in ("random", "grid") else len(set(values)) > 3
 
 
 def test_a_budget_that_nothing_fits(pretended, tmp_path):

@@ -57,7 +57,7 @@ class Kept(Oracle):
         values = found.get("values")
         if found["status"] != TrialStatus.RUNNING or not values or not self.reason(values):
             return found
-        following = self._get_next_combination(values) if hasattr(self, "_get_next_combination") else self._random_values()
+        following = self._get_next_combination(values) if isinstance(self, oracles.GridSearchOracle) else self._random_values()
         kept = {name: value for name, value in values.items() if name.startswith("tuner/")}  # Hyperband's own
         return {"status": TrialStatus.RUNNING, "values": following | kept} if following else {"status": TrialStatus.STOPPED}
 
