@@ -133,7 +133,6 @@ class Kept(Oracle):
             self._retry_queue.remove(trial.trial_id)
         trial.message = (trial.message or "")[-MESSAGE:] or None
         super().end_trial(trial)
-        self.save()  # it was saved as one under way
         self.on_end()
 
     def _check_consecutive_failures(self) -> None:
@@ -154,6 +153,7 @@ class Kept(Oracle):
         """Go on from the disk. KerasTuner would give out trials under way at once; here their workers have a lease's time."""
         super().reload()
         state = json.loads(Path(self._get_oracle_fname()).read_text())
+        # KerasTuner saves its state before it takes an ended trial from those under way.
         under_way = {tuner: trial for tuner, trial in state["ongoing_trials"].items() if trial not in self.end_order}
         self.ongoing_trials = {tuner: self.trials[trial] for tuner, trial in under_way.items()}
         self._retry_queue = [trial for trial in state["retry_queue"] if trial not in self.end_order]
