@@ -112,6 +112,18 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
         os.close(held)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all, in place of the one that is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError:  # a full disk
+        partial.unlink(missing_ok=True)
+        raise
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON."""
     path.write_text(as_json(content) + "\n", encoding="utf-8")

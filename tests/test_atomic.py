@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from keras_resnet.atomic import as_json, lock, put_in_place, scratch, sweep, write_whole
+from keras_resnet.atomic import as_json, lock, put_in_place, replace_text, scratch, sweep, write_whole
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -125,3 +125,13 @@ write_whole(Path({str(tmp_path / "run")!r}), fill)
 def test_json_has_no_numbers_that_are_none():
     content = {"a": [1.5, math.inf, math.nan], "b": (-math.inf, "inf"), "c": 3}
     assert json.loads(as_json(content)) == {"a": [1.5, None, None], "b": [None, "inf"], "c": 3}
+
+
+def test_a_text_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "text"
+    replace_text(path, "first")
+    monkeypatch.setattr("os.replace", mock.Mock(side_effect=OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match="No space"):
+        replace_text(path, "second")
+    assert path.read_text() == "first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["text"]

@@ -18,6 +18,7 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.atomic import write_json
 from keras_resnet.errors import WorkerLost
 from keras_resnet.export.operations import operations
 from keras_resnet.resnet import outputs
@@ -63,7 +64,7 @@ def pretended(monkeypatch, digits):
         out.mkdir(parents=True)
         for name in ("spec.json", "model.keras", "labels.txt"):
             (out / name).touch()
-        search.results.write_text(out / "metrics.json", search.results.as_json(metrics))
+        write_json(out / "metrics.json", metrics)
         return Run.open(out)
 
     monkeypatch.setattr(search, "train_in_process", pretend)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
@@ -100,15 +100,8 @@ class LatencyTable:
         """The time of that name; it is measured if it was not before."""
         if key not in self.milliseconds:
             self.milliseconds[key] = measured(model(), self.quantize)
-            self.save()
+            replace_text(self.path, json.dumps(self.milliseconds, indent=1, sort_keys=True) + "\n")
         return self.milliseconds[key]
-
-    def save(self) -> None:
-        """Write the file, whole or not at all."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = self.path.with_name(f".{self.path.name}.partial")
-        new.write_text(json.dumps(self.milliseconds, indent=1, sort_keys=True) + "\n")
-        os.replace(new, self.path)
 
 
 def pieces(image: Node, wanted: Iterable[Node]) -> list[Piece]:

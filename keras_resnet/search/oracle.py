@@ -1,7 +1,6 @@
 """KerasTuner's engines with what a search needs around them: a budget, leases, and a state that a kill cannot damage."""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ import keras_tuner
 from keras_tuner import Oracle, oracles, synchronized
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from keras_resnet.atomic import replace_text
 from keras_resnet.search.study import SCORE, Study
 
 KINDS: dict[str, type[Oracle]] = {
@@ -160,17 +160,10 @@ class Kept(Oracle):
         self.heard = {trial.trial_id: time.monotonic() for trial in self.ongoing_trials.values()}
 
     def save(self) -> None:
-        write_state(Path(self._get_oracle_fname()), self.get_state())
+        replace_text(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
 
     def _save_trial(self, trial: Trial) -> None:
-        write_state(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", trial.get_state())
-
-
-def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write JSON, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(state))
-    os.replace(partial, path)
+        replace_text(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", json.dumps(trial.get_state()))
 
 
 def oracle_of(

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from keras_resnet.atomic import as_json, put_in_place, scratch
+from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.runs import Run, is_run
@@ -50,7 +50,7 @@ class Results:
         try:
             found = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            write_text(self.out / PLAN, as_json(plan))
+            replace_text(self.out / PLAN, as_json(plan))
             return
         except ValueError:
             raise InputError(f"{str(self.out / PLAN)!r} is damaged") from None
@@ -93,13 +93,13 @@ class Results:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
-        write_text(self.out / TABLE, stream.getvalue())
+        replace_text(self.out / TABLE, stream.getvalue())
 
     def write_page(self, trials: Path) -> None:
         """`results.html`: a picture of everything, for a person."""
         from keras_resnet.search.page import page
 
-        write_text(self.out / PAGE, page(self, trials))
+        replace_text(self.out / PAGE, page(self, trials))
 
     def write_tensorboard(self, folder: Path) -> None:
         """The trials for TensorBoard's HParams, in place of what is in `folder`."""
@@ -171,11 +171,3 @@ def place(run: Run, target: Path) -> None:
     with scratch(target) as folder:
         shutil.copytree(run.path, folder / "new", ignore=shutil.ignore_patterns("export"))
         put_in_place(folder / "new", target)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with scratch(path) as folder:
-        (folder / "new").write_text(text, encoding="utf-8")
-        put_in_place(folder / "new", path)
