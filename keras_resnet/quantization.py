@@ -234,7 +234,7 @@ def folded_norm(layer: Any, wiring: Wiring) -> Any:
     if not is_convolution(layer) or not isinstance(norm, keras.layers.BatchNormalization) or wiring.only_source(norm) is not layer:
         return None
     last = norm.axis in (-1, len(layer.output.shape) - 1)
-    return norm if last and layer.activation is keras.activations.linear and wiring.is_used_once(layer) else None
+    return norm if last and layer.activation is keras.activations.linear else None
 
 
 def has_range(layer: Any, wiring: Wiring) -> bool:

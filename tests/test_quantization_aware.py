@@ -12,6 +12,8 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError, checkpoints
 from keras_resnet.artefact import Artefact
+from keras_resnet.callbacks import BestAndLast
+from keras_resnet.distribute import Distribution
 from keras_resnet.export import Target, export, opened
 from keras_resnet.initial import take_weights
 from keras_resnet.quantization import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
@@ -138,6 +140,22 @@ def test_ranges_are_moving_averages():
     model(second, training=True)
     now = np.array([second.min() / 64 - 2, second.max() / 64 - 2])
     np.testing.assert_allclose(ranges(model)[0].numpy(), MOMENTUM * begun[0] + (1 - MOMENTUM) * now, rtol=1e-6)
+
+
+def test_validation_has_the_ranges_that_were_learned():
+    import tensorflow as tf
+
+    model, plain = small(), small()
+    for one in (model, plain):
+        simulate_integers(one)
+        one.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model(pixels(), training=True)
+    callback = BestAndLast(model, plain, tf.data.Dataset.from_tensors((pixels(), np.zeros(64, "int32"))), Distribution())
+    callback.set_model(model)
+    callback.on_epoch_end(0, {})
+    for mine, learned in zip(ranges(plain), ranges(model), strict=True):
+        assert np.ptp(learned.numpy()) > 0
+        np.testing.assert_array_equal(mine.numpy(), learned.numpy())
 
 
 def test_every_map_has_one_range():
