@@ -53,14 +53,16 @@ def space(hp):
 
 @pytest.fixture
 def pretended(monkeypatch, digits):
-    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how."""
+    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how, or get another
+    score."""
     wrong, trained = {}, []
 
     def pretend(study, spec, recipe, out, seed, alive=lambda: None):
-        trained.append((out.name, spec, recipe, seed))
-        if out.name in wrong:
-            raise wrong[out.name]
-        metrics = {"validation": {"accuracy": sum(spec.depths) / 12}, "best_epoch": 1, "epochs": 1, "train_seconds": 1.0}
+        trained.append((out.name, spec, recipe, seed, study.patience))
+        score = wrong.get(out.name, sum(spec.depths) / 12)
+        if isinstance(score, BaseException):
+            raise score
+        metrics = {"validation": {"accuracy": score}, "best_epoch": 1, "epochs": 1, "train_seconds": 1.0, "seed": seed}
         out.mkdir(parents=True)
         for name in ("spec.json", "model.keras", "labels.txt"):
             (out / name).touch()
@@ -79,14 +81,15 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
     assert len(found.rows) == trials
     assert all(row["status"] == "completed" for row in found.rows)
     assert found.refused["parameters"] > 0
-    for _, spec, _, _ in pretended[1]:
+    for _, spec, *_ in pretended[1]:
         assert kr.cost_of(spec).trainable <= 20_000
     values = [tuple(row[name] for name in found.hyperparameters) for row in found.rows]
     assert len(set(values)) == len(values) if engine in ("random", "grid") else len(set(values)) > 3
 
 
-def test_a_budget_that_nothing_fits(pretended, tmp_path):
-    with pytest.raises(InputError, match=r"nothing in the space is within the budget: refused 2,00\d times for parameters"):
+def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_resnet.search.oracle.DRAWS", 200)
+    with pytest.raises(InputError, match=r"nothing in the space is within the budget: refused 20\d times for parameters"):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]
 
@@ -96,7 +99,7 @@ def test_costs_are_those_of_the_network(pretended, tmp_path):
     with (tmp_path / "out" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len(found.rows) == 2
-    for row, (_, spec, _, _) in zip(rows, pretended[1], strict=True):
+    for row, (_, spec, *_) in zip(rows, pretended[1], strict=True):
         cost = kr.cost_of(spec)
         assert int(row["parameters"]) == cost.trainable
         assert int(row["multiply_adds"]) == cost.multiply_adds
@@ -138,13 +141,36 @@ def test_failed_trials_are_told_and_three_in_a_row_end_it(pretended, tmp_path):
 
 
 def test_finalists_are_trained_again_and_the_best_on_average_wins(pretended, tmp_path):
-    study = Study(space=space, trials=4, finalists=2, seeds=2, final={"epochs": 7})
+    study = Study(space=space, trials=4, patience=3, finalists=2, seed=5, seeds=2, final={"epochs": 7})
+    scores = {"best": (0.9, 0.3), "second": (0.5, 0.8)}  # the best one of all is not the best on average
+    known = search.run(dataclasses.replace(study, finalists=1, seeds=1), tmp_path / "known").best[:2]
+    names = dict(zip(scores, (row["trial"] for row in known), strict=True))
+    for name, found in scores.items():
+        pretended[0].update({f"{names[name]}-seed{seed}": score for seed, score in zip((5, 6), found, strict=True)})
+    pretended[1].clear()
     found = search.run(study, tmp_path / "out")
-    finals = [(name, recipe.epochs, seed) for name, _, recipe, seed in pretended[1] if "seed" in name]
-    best, second = (row["trial"] for row in found.best[:2])
-    assert finals == [(f"{trial}-seed{seed}", 7, seed) for trial in (best, second) for seed in (0, 1)]
-    assert found.winner() == best
-    assert Run.open(tmp_path / "out" / "winner").metrics["validation"]["accuracy"] == found.best[0]["val_accuracy"]
+    finals = [(name, recipe.epochs, seed, patience) for name, _, recipe, seed, patience in pretended[1] if "seed" in name]
+    assert finals == [(f"{trial}-seed{seed}", 7, seed, None) for trial in names.values() for seed in (5, 6)]
+    assert found.averages == pytest.approx({names["best"]: 0.6, names["second"]: 0.65})
+    assert found.winner() == names["second"]
+    assert Run.open(tmp_path / "out" / "winner").metrics["validation"]["accuracy"] == 0.5
+    with (tmp_path / "out" / "finals.csv").open() as file:
+        rows = [(row["trial"], row["seed"], float(row["val_accuracy"])) for row in csv.DictReader(file)]
+    assert rows == [(names[name], str(seed), scores[name][seed - 5]) for name in scores for seed in (5, 6)]
+    assert "Finalists" in (tmp_path / "out" / "results.html").read_text()
+
+
+def test_a_trial_that_was_trained_in_full_is_not_trained_again(pretended, tmp_path):
+    found = search.run(Study(space=space, trials=2, seeds=3), tmp_path / "out")
+    best = found.best[0]["trial"]
+    assert [(name, seed) for name, _, _, seed, _ in pretended[1][2:]] == [(f"{best}-seed1", 1), (f"{best}-seed2", 2)]
+    assert [row["seed"] for row in found.finals] == [0, 1, 2]
+
+
+def test_a_finalist_that_fails_is_told(pretended, tmp_path):
+    pretended[0].update({f"{trial}-seed1": TrialFailed("no memory") for trial in range(2)})
+    with pytest.raises(InputError, match=r"final training of trial . with seed 1 failed: no memory"):
+        search.run(Study(space=space, trials=2, seeds=2), tmp_path / "out")
 
 
 def test_tensorboard_has_every_trial(pretended, tmp_path):
@@ -171,7 +197,7 @@ def test_the_page_shows_everything(pretended, tmp_path):
         "Parallel coordinates",
         "Importance",
     ]
-    assert page.count("<tr class=") == 7
+    assert page.count("<tr") == 8
 
 
 def test_the_front_is_what_none_beats():

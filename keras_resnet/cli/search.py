@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import Json, app, load_backend
+from keras_resnet.cli.options import DataDir, Json, app, load_backend
 from keras_resnet.console import show_json, show_table
 
 
@@ -15,6 +15,7 @@ from keras_resnet.console import show_json, show_table
 def search(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: the name of STUDY without .py]")] = None,
+    data_dir: DataDir = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many. [default: the study's own number]")] = None,
     chief: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve workers there, in place of training here.")] = None,
     worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
@@ -30,6 +31,7 @@ def search(
 
     results = run(
         *(study, out),
+        data_dir=data_dir,
         trials=trials,
         chief=chief,
         worker=worker,
@@ -41,11 +43,22 @@ def search(
     if worker:
         return
     if as_json:
-        show_json({"trials": results.rows, "front": results.front, "winner": results.chosen, "refused": results.refused})
+        show_json(
+            {
+                "trials": results.rows,
+                "front": results.front,
+                "finals": results.finals,
+                "winner": results.chosen,
+                "refused": results.refused,
+            }
+        )
         return
     print()
     show_table(results.table)
     print(f"\ndraws refused, beyond the budget: {sum(results.refused.values()):,}")
+    if len(results.finals) > 1:
+        print("\nfinalists, trained in full:")
+        show_table(results.finals)
     print("Pareto front:", ", ".join(row["trial"] for row in results.front))
     row = results.chosen
     drawn = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)

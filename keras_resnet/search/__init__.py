@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from keras_tuner.engine.trial import Trial, TrialStatus
@@ -42,6 +41,7 @@ def run(
     study: str | Path | Study,
     out: str | Path | None = None,
     *,
+    data_dir: str | Path | None = None,
     trials: int | None = None,
     chief: str | None = None,
     worker: str | None = None,
@@ -56,6 +56,7 @@ def run(
         study: a `Study`, or the path of a file that has one.
         out: the folder to write: `results.csv`, `results.html`, `trials/` with a run each, `winner/` with that of the best network.
             None for a folder beside the study's file, with its name.
+        data_dir: where the images are, in place of what the study says.
         trials: how many, in place of the study's own number.
         chief: "host:port" to serve workers there, in place of training here.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
@@ -73,7 +74,8 @@ def run(
         raise InputError("a study that is not a file needs out=, the folder to write")
     if chief and worker:
         raise InputError("a process is the chief or a worker, not both")
-    search = Search(replace(found, trials=trials or found.trials), Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
+    found = replace(found, trials=trials or found.trials, data_dir=str(data_dir) if data_dir else found.data_dir)
+    search = Search(found, Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
     if worker:
         chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}")
         search.work(chosen.oracle, chosen.name)
@@ -189,17 +191,24 @@ class Search:
             raise InputError(f"nothing in the space is within the budget: refused {refused}")
         if not self.results.scored:
             raise InputError(f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}")
-        again = self.study.finalists > 1 or self.study.seeds > 1 or bool(self.study.final)
-        runs: dict[str, list[Run]] = {}
-        for row in self.results.best[: self.study.finalists]:
-            trial = row["trial"]
-            spec, recipe = self.drawn(self.oracle.get_space(), self.oracle.trials[trial].hyperparameters.values)
-            recipe = replace(recipe, **self.study.final)
-            runs[trial] = [] if again else [Run.open(self.out / TRIALS / trial)]
-            for seed in range(self.study.seeds if again else 0):
-                self.tell(f"final training of trial {trial}, seed {seed}")
-                runs[trial].append(train_in_process(self.study, spec, recipe, self.out / FINALS / f"{trial}-seed{seed}", seed))
-            self.results.finals[trial] = [found.metrics["validation"]["accuracy"] for found in runs[trial]]
+        runs = {row["trial"]: self.trained_in_full(row["trial"]) for row in self.results.best[: self.study.finalists]}
+        self.results.enter_finals(runs)
+        self.results.write_page(self.out / TRIALS)
         winner = self.results.winner()
-        self.tell(f"the winner is trial {winner}: {SCORE} {mean(self.results.finals[winner]):.4f}")
+        self.tell(f"the winner is trial {winner}: {SCORE} {self.results.averages[winner]:.4f}")
         place(runs[winner][0], self.out / WINNER)
+
+    def trained_in_full(self, trial: str) -> list[Run]:
+        """The runs of a finalist, one for each seed. That of the trial is the first of them if it was trained like the others."""
+        spec, recipe = self.drawn(self.oracle.get_space(), self.oracle.trials[trial].hyperparameters.values)
+        recipe = replace(recipe, **self.study.final)
+        in_full = replace(self.study, patience=None)
+        seeds = range(self.study.seed, self.study.seed + self.study.seeds)
+        runs = [] if self.study.final or self.study.patience else [Run.open(self.out / TRIALS / trial)]
+        for seed in seeds[len(runs) :]:
+            self.tell(f"final training of trial {trial}, seed {seed}")
+            try:
+                runs.append(train_in_process(in_full, spec, recipe, self.out / FINALS / f"{trial}-seed{seed}", seed))
+            except TrialFailed as error:
+                raise InputError(f"the final training of trial {trial} with seed {seed} failed: {error}") from None
+        return runs

@@ -4,6 +4,7 @@ import base64
 import csv
 import html
 import io
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,8 @@ def page(results: "Results", trials: Path) -> str:
     """One HTML file that needs nothing else."""
     pictures = [picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))]
     shown = {row["trial"] for row in results.front}
-    columns = list(results.table[0]) if results.table else []
-    lines = []
-    for row in sorted(results.table, key=lambda row: -1 if row[SCORE] is None else -row[SCORE]):
-        kind = "front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed"
-        lines.append(f"<tr class='{kind}'>" + "".join(f"<td>{html.escape(cell(row[name]))}</td>" for name in columns) + "</tr>")
+    ordered = sorted(results.table, key=lambda row: -1 if row[SCORE] is None else -row[SCORE])
+    kinds = ["front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed" for row in ordered]
     refused = ", ".join(f"{count:,} for {name}" for name, count in results.refused.items()) or "none"
     return "\n".join(
         [
@@ -42,12 +40,30 @@ def page(results: "Results", trials: Path) -> str:
                 f"<h2>{title}</h2><p>{told}</p><img alt='{title}' src='data:image/png;base64,{png}'>"
                 for title, told, png in pictures
             ),
-            "<h2>Trials</h2><p>Those of the Pareto front are marked.</p><div><table>",
-            "<tr>" + "".join(f"<th>{html.escape(name)}</th>" for name in columns) + "</tr>",
-            *lines,
-            "</table></div></html>",
+            *(("<h2>Finalists, trained in full</h2>", *table(results.finals)) if len(results.finals) > 1 else ()),
+            "<h2>Trials</h2><p>Those of the Pareto front are marked.</p>",
+            *table(ordered, kinds),
+            "</html>",
         ]
     )
+
+
+def table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ()) -> list[str]:
+    """Rows that have the same names, as lines of HTML; `kinds` are their classes."""
+
+    def line(tag: str, cells: Iterable[str], kind: str = "") -> str:
+        return (
+            (f"<tr class='{kind}'>" if kind else "<tr>")
+            + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in cells)
+            + "</tr>"
+        )
+
+    return [
+        "<div><table>",
+        *(line("th", row) for row in rows[:1]),
+        *(line("td", map(cell, row.values()), kind) for row, kind in zip(rows, kinds or [""] * len(rows), strict=True)),
+        "</table></div>",
+    ]
 
 
 def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -18,7 +18,7 @@ from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
-TABLE, PAGE, PLAN = "results.csv", "results.html", "study.json"
+TABLE, FINALS, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
@@ -33,8 +33,8 @@ class Results:
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}
         """How many draws were beyond each limit of the budget."""
-        self.finals: dict[str, list[float]] = {}
-        """Validation accuracies of the finalists, one for each seed, by the trial."""
+        self.finals: list[Row] = []
+        """The trainings in full of the finalists, a row for each seed."""
 
     def check_same(self, hyperparameters: Any) -> None:
         """Note what is searched. InputError if the folder has the results of something else."""
@@ -87,13 +87,24 @@ class Results:
             )
 
     def write(self) -> None:
-        """`results.csv` and the page, each whole or not at all."""
-        names = list(dict.fromkeys(name for row in self.rows for name in row))
-        stream = io.StringIO()
-        writer = csv.DictWriter(stream, names, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        replace_text(self.out / TABLE, stream.getvalue())
+        """`results.csv`, whole or not at all."""
+        replace_text(self.out / TABLE, as_csv(self.rows))
+
+    def enter_finals(self, runs: Mapping[str, Sequence[Run]]) -> None:
+        """Note the runs of the finalists, by the trial, and write `finals.csv`."""
+        self.finals = [
+            {
+                "trial": trial,
+                "seed": run.metrics["seed"],
+                SCORE: run.metrics["validation"]["accuracy"],
+                "test_accuracy": run.metrics.get("test", {}).get("accuracy"),
+                "epochs": run.metrics["epochs"],
+                "seconds": run.metrics["train_seconds"],
+            }
+            for trial, found in runs.items()
+            for run in found
+        ]
+        replace_text(self.out / FINALS, as_csv(self.finals))
 
     def write_page(self, trials: Path) -> None:
         """`results.html`: a picture of everything, for a person."""
@@ -150,9 +161,26 @@ class Results:
         """The row of the winner."""
         return next(row for row in self.rows if row["trial"] == self.winner())
 
+    @property
+    def averages(self) -> dict[str, float]:
+        """The mean validation accuracy of every finalist over its seeds."""
+        return {
+            trial: mean(row[SCORE] for row in self.finals if row["trial"] == trial)
+            for trial in dict.fromkeys(row["trial"] for row in self.finals)
+        }
+
     def winner(self) -> str:
         """The trial whose final trainings are best on average."""
-        return max(self.finals, key=lambda trial: mean(self.finals[trial]))
+        return max(self.averages, key=self.averages.__getitem__)
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """Rows as text, with a line of names first."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()
 
 
 def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
