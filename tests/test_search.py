@@ -430,6 +430,38 @@ def test_a_real_prediction_is_near(tmp_path):
     assert 0.3 < table.predict(spec) / table.whole(spec) < 3
 
 
+def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path):
+    fake_latency(monkeypatch)
+    allowed = dataclasses.replace(kr.SPECS["resnet8"], depths=(2, 2, 2), widths=(8, 8, 8), stem_width=8)
+    study = Study(space=space, trials=5, budget=Budget(latency=allowed), quantize=None)
+    found = search.run(study, tmp_path / "out")
+    limit = LatencyTable(tmp_path / "out" / "latency.json").predict(dataclasses.replace(allowed, input_shape=(8, 8, 1)))
+    assert found.study.budget.latency == limit
+    assert found.refused["latency"] > 0
+    assert all(row["latency"] <= limit for row in found.rows)
+    assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again
+
+
+def test_the_widest_network_within_a_budget():
+    def family(width):
+        return dataclasses.replace(kr.SPECS["resnet20"], widths=(width, 2 * width, 4 * width), stem_width=width)
+
+    spec = search.widest(family, Budget(parameters=100_000))
+    assert costs(spec)["parameters"] <= 100_000 < costs(family(spec.stem_width + 1))["parameters"]
+    assert search.widest(family, Budget(parameters=100_000), [2, 4, 300]).stem_width == 4
+    with pytest.raises(InputError, match=r"width 40 is beyond the budget: parameters 1,\d+,\d+ above 100,000"):
+        search.widest(family, Budget(parameters=100_000), [40])
+
+
+@pytest.mark.parametrize("path", sorted(Path(__file__).parents[1].glob("tuning/*.py")), ids=lambda path: path.stem)
+def test_studies_of_the_project_have_legal_networks(path):
+    study = search.load_study(path)
+    assert study.question.endswith("?")
+    hyperparameters = space_of(study)
+    spec, _ = study.drawn(hyperparameters)
+    assert isinstance(spec, kr.ResNetSpec)
+
+
 def test_a_chief_that_does_not_come_back(monkeypatch):
     monkeypatch.setattr(search.server, "PATIENCE", 2.0)
     place = search.server.connected(f"127.0.0.1:{free_port()}", "alone")

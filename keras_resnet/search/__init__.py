@@ -18,7 +18,7 @@ from keras_resnet.data import load
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run
-from keras_resnet.search.budget import LATENCY, Budget, costs
+from keras_resnet.search.budget import LATENCY, Budget, costs, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
@@ -29,7 +29,7 @@ from keras_resnet.search.worker import TrialFailed, train_in_process
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import resolve
 
-__all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run"]
+__all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run", "widest"]
 
 WAIT = 1.0  # seconds until a worker asks again for a trial
 LEASE = 60.0  # seconds of silence after which a worker is taken for lost
@@ -98,17 +98,22 @@ class Search:
     """A study under way in the folder `out`."""
 
     def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
-        self.study, self.out, self.lease, self.tell = study, out, lease, tell
+        self.out, self.lease, self.tell = out, lease, tell
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
-        self.results = Results(study, out)
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
+        self.measure = self.latencies.whole if study.measure_latency else self.latencies.predict
+        if isinstance(study.budget.latency, ResNetSpec):
+            allowed = self.measure(resolve(study.budget.latency, **self.images))
+            study = replace(study, budget=replace(study.budget, latency=allowed))
+        self.study = study
+        self.results = Results(study, out)
 
     def costs(self, spec: ResNetSpec) -> dict[str, float]:
         """Everything that a network costs. InputError if a latency is asked for and a size is open."""
         found: dict[str, float] = dict(costs(spec))
         if self.study.wants_latency and not self.study.budget.excess(found):
-            found[LATENCY] = self.latencies.whole(spec) if self.study.measure_latency else self.latencies.predict(spec)
+            found[LATENCY] = self.measure(spec)
         return found
 
     def begin(self) -> None:

@@ -1,6 +1,7 @@
 """What a network may cost, checked in milliseconds and before anything is built."""
 
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from keras_resnet.cost import Cost, cost_of
@@ -34,13 +35,14 @@ class Budget:
     """Bytes of the largest maps that are alive together, for one image in float32."""
     training_memory: int | None = None
     """Bytes of the maps that one image leaves for the backward pass, in float32."""
-    latency: float | None = None
-    """Milliseconds for one image by LiteRT with one thread on this machine, see `Study.quantize` and `Study.measure_latency`."""
+    latency: float | ResNetSpec | None = None
+    """Milliseconds for one image by LiteRT with one thread on this machine, see `Study.quantize` and `Study.measure_latency`; or
+    the network that takes as long as is allowed."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if value is not None and value <= 0:
+            if value is not None and not isinstance(value, ResNetSpec) and value <= 0:
                 raise InputError(f"{limit.name}={value}: must be above 0")
 
     def excess(self, found: Mapping[str, float]) -> str:
@@ -55,3 +57,17 @@ def costs(spec: ResNetSpec) -> dict[str, int]:
     """Everything that a network costs, by the names of `COSTS`."""
     cost = cost_of(spec)
     return {name: of(cost) for name, of in COSTS.items()}
+
+
+def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence[int] = range(1, 513)) -> ResNetSpec:
+    """The network of the largest of ascending `widths` that is within a budget; latencies do not count.
+
+    InputError if that of the smallest one is above it.
+
+    >>> widest(lambda width: replace(SPECS["resnet20"], widths=(width, 2 * width, 4 * width)), Budget(parameters=100_000)).widths
+    (9, 18, 36)
+    """
+    fitting = bisect_left(widths, True, key=lambda width: bool(budget.excess(costs(family(width)))))
+    if not fitting:
+        raise InputError(f"width {widths[0]} is beyond the budget: {budget.excess(costs(family(widths[0])))}")
+    return family(widths[fitting - 1])
