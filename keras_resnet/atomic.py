@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, Occupied
 
 REPLACED = "replaced-"  # before the name of what was moved aside into a scratch folder
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
@@ -96,14 +96,14 @@ def flush(path: Path, *, inside: bool = True) -> None:
 
 @contextmanager
 def occupied(folder: Path, doing: str) -> Iterator[None]:
-    """Keep `folder` from other processes. It is removed in the end if nothing is in it. InputError if another one has it."""
+    """Keep `folder` from other processes. It is removed in the end if nothing is in it. Occupied if another one has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
     held = lock(folder)
     if held is None:
-        raise InputError(f"another process is {doing} there: it holds {str(folder)!r}")
+        raise Occupied(f"another process is {doing} there: it holds {str(folder)!r}")
     try:
         yield
     finally:

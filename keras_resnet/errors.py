@@ -10,6 +10,10 @@ class InputError(ValueError):
     """The caller's mistake. The command line prints its one line and exits with code 2."""
 
 
+class Occupied(InputError):
+    """Another process is at work in a folder."""
+
+
 class Diverged(RuntimeError):
     """The loss became NaN or infinite; the message says where in the training, and where the last good weights are."""
 

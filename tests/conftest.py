@@ -1,6 +1,7 @@
 """Shared by the tests: one trained run, images on disk, and the real CIFAR-10 where it is."""
 
 import os
+import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # as the command line does: the same seed gives the same weights
@@ -12,6 +13,10 @@ import pytest
 from PIL import Image
 
 import keras_resnet as kr
+from keras_resnet import search
+from keras_resnet.atomic import write_json
+from keras_resnet.fields import to_json
+from keras_resnet.runs import Run
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
@@ -45,3 +50,35 @@ def photos(tmp_path):
             pixels[12 * label : 12 * label + 12] += 150
             Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "photos" / name / f"{index:02d}.jpg", quality=95)
     return tmp_path / "photos"
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how, or get another
+    score."""
+    wrong, trained = {}, []
+
+    def pretend(study, spec, recipe, out, seed, alive=lambda: None):
+        trained.append((out.name, spec, recipe, seed, study.patience))
+        score = wrong.get(out.name, sum(spec.depths) / 12)
+        if isinstance(score, BaseException):
+            raise score
+        metrics = {"validation": {"accuracy": score}, "best_epoch": 1, "epochs": 1, "train_seconds": 1.0, "seed": seed}
+        out.mkdir(parents=True, exist_ok=True)
+        for name in ("model.keras", "labels.txt"):
+            (out / name).touch()
+        for name, content in (("spec.json", spec), ("recipe.json", recipe)):
+            (out / name).write_text(to_json(content))
+        write_json(out / "metrics.json", metrics)
+        return Run.open(out)
+
+    monkeypatch.setattr(search, "train_in_process", pretend)
+    return wrong, trained
+
+
+@pytest.fixture
+def free_port():
+    """A port of this machine that nothing listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from keras_resnet import search
+from keras_resnet.fields import to_json
 from keras_resnet.runs import Run
 
 study, out, role, address, name, seconds = sys.argv[1:]
@@ -23,8 +24,10 @@ def pretend(study, spec, recipe, place, seed, alive=lambda: None):
     with (place / "trained").open("a") as file:
         file.write(f"{name}\n")
     accuracy = sum(spec.depths) / 100
-    metrics = {"validation": {"accuracy": accuracy}, "best_epoch": 1, "epochs": 1, "train_seconds": float(seconds)}
-    for file, content in (("metrics.json", metrics), ("spec.json", {}), ("model.keras", {}), ("labels.txt", {})):
+    metrics = {"validation": {"accuracy": accuracy}, "best_epoch": 1, "epochs": 1, "train_seconds": float(seconds), "seed": seed}
+    (place / "spec.json").write_text(to_json(spec))
+    (place / "recipe.json").write_text(to_json(recipe))
+    for file, content in (("metrics.json", metrics), ("model.keras", {}), ("labels.txt", {})):
         (place / file).write_text(json.dumps(content))
     return Run.open(place)
 

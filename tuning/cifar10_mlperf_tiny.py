@@ -7,22 +7,25 @@ from keras_resnet.search import Budget, Study, widest
 
 resnet8 = replace(kr.SPECS["resnet8"], shortcut="projection", input_shape=(32, 32, 3), classes=10)
 budget = Budget(multiply_adds=12_501_632, tflite_int8=96_000, latency=resnet8)  # MLPerf Tiny: 12.5 million, 96 kB
+STEMS = {
+    "3x3": ("3x3", None),
+    "3x3, max": ("3x3", "max"),
+    "3x3, 3x3": ("3x3", "convolution"),
+    "7x7": ("7x7", None),
+    "deep": ("deep", None),
+}
+WIDTHS = (16, 32, 48, 64)  # integer kernels of LiteRT work on 16 channels at a time
 
 
 def space(hp):
-    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in range(1, hp.Int("stages", 2, 3) + 1))
-    growth = hp.Choice("growth", [1.25, 1.5, 2.0])  # of the width, from stage to stage
-    fields = {
-        "depths": depths,
-        "stem_width": hp.Choice("stem_width", [8, 16, 24]),
-        "stem_pool": hp.Choice("stem_pool", ["none", "max", "convolution"]).replace("none", "") or None,
-        "activation": hp.Choice("activation", ["relu", "hard_silu"]),
-    }
-
-    def family(width):
-        return replace(resnet8, widths=tuple(int(width * growth**stage) for stage in range(len(depths))), **fields)
-
-    return widest(family, budget)
+    stem, pool = STEMS[hp.Choice("stem", list(STEMS))]
+    basis = replace(resnet8, stem=stem, stem_pool=pool, stem_width=hp.Choice("stem_width", [16, 32]))
+    stages = hp.Int("stages", 2, 3)
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in range(1, stages + 1))
+    widths = sorted(hp.Choice(f"width{stage}", [16, 32]) for stage in range(1, stages))
+    return widest(
+        lambda last: replace(basis, depths=depths, widths=(*widths, last)), budget, [w for w in WIDTHS if w >= widths[-1]]
+    )
 
 
 study = Study(
@@ -31,8 +34,7 @@ study = Study(
     recipe=replace(kr.RECIPES["cifar-30"], epochs=8, precision="bfloat16"),
     budget=budget,
     objectives=("val_accuracy", "latency"),
-    measure_latency=True,
-    trials=16,
+    trials=12,
     seeds=3,
     final={"epochs": 30},
 )

@@ -20,7 +20,7 @@ def search(
     chief: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve workers there, in place of training here.")] = None,
     worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
     name: Annotated[str | None, typer.Option(help="Of this worker. [default: one of its own]")] = None,
-    lease: Annotated[float, typer.Option(min=1, help="Seconds of silence after which a worker is taken for lost.")] = 60,
+    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which a worker is taken for lost.")] = 60,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for its HParams.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,6 +29,7 @@ def search(
     load_backend()
     from keras_resnet.search import run
 
+    leave_accelerators()
     results = run(
         *(study, out),
         data_dir=data_dir,
@@ -47,7 +48,7 @@ def search(
             {
                 "trials": results.rows,
                 "front": results.front,
-                "finals": results.finals,
+                "finals": results.final_rows,
                 "winner": results.chosen,
                 "refused": results.refused,
             }
@@ -58,9 +59,16 @@ def search(
     print(f"\ndraws refused, beyond the budget: {sum(results.refused.values()):,}")
     if len(results.finals) > 1:
         print("\nfinalists, trained in full:")
-        show_table(results.finals)
+        show_table(results.final_rows)
     print("Pareto front:", ", ".join(row["trial"] for row in results.front))
     row = results.chosen
     drawn = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)
     print(f"best: trial {row['trial']}, {drawn}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds")
     print(f"run: {results.out / 'winner'}\npage: {results.out / 'results.html'}")
+
+
+def leave_accelerators() -> None:
+    """Leave every GPU to the processes of the trials: this one only measures latencies, on the processor."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")

@@ -7,13 +7,14 @@ trains, `server` brings many machines together, `results` and `page` tell.
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_resnet.atomic import occupied
+from keras_resnet.atomic import occupied, replace_text
 from keras_resnet.data import load
 from keras_resnet.errors import InputError
 from keras_resnet.recipe import Recipe
@@ -22,8 +23,8 @@ from keras_resnet.search.budget import LATENCY, Budget, costs, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
-from keras_resnet.search.results import Results, place
-from keras_resnet.search.server import Chief, connected
+from keras_resnet.search.results import Final, Results, place
+from keras_resnet.search.server import Chief, ChiefIsDone, connected
 from keras_resnet.search.study import ENGINES, SCORE, Study, load_study
 from keras_resnet.search.worker import TrialFailed, train_in_process
 from keras_resnet.spec import ResNetSpec
@@ -31,9 +32,11 @@ from keras_resnet.variants import resolve
 
 __all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run", "widest"]
 
-WAIT = 1.0  # seconds until a worker asks again for a trial
-LEASE = 60.0  # seconds of silence after which a worker is taken for lost
+WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
+LEASE, SHORTEST = 60.0, 5.0  # seconds of silence after which a worker is taken for lost, and the fewest that may be
 TRIALS, FINALS, STATE, WINNER = "trials", "finals", "state", "winner"  # folders of a search
+OVER = "over"  # in STATE: the chief is done, and a worker that comes late may go
+HYPERBAND, EPOCHS = "tuner/", "tuner/epochs"  # what it adds to hyperparameters
 HERE = "here"  # the name of the worker where there is but one
 
 
@@ -72,13 +75,18 @@ def run(
     found = study if isinstance(study, Study) else load_study(study)
     if out is None and path is None:
         raise InputError("a study that is not a file needs out=, the folder to write")
+    if lease < SHORTEST:
+        raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     if chief and worker:
         raise InputError("a process is the chief or a worker, not both")
-    found = replace(found, trials=trials or found.trials, data_dir=str(data_dir) if data_dir else found.data_dir)
+    found = replace(
+        found, trials=found.trials if trials is None else trials, data_dir=str(data_dir) if data_dir else found.data_dir
+    )
     search = Search(found, Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
     if worker:
-        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}")
-        search.work(chosen.oracle, chosen.name)
+        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER)
+        with suppress(ChiefIsDone):
+            search.work(chosen.oracle, chosen.name)
         return search.results
     with occupied(search.out / STATE, "searching"):
         search.begin()
@@ -86,6 +94,7 @@ def run(
             with Chief(search.oracle, chief) as serving:
                 tell(f"waiting for workers at {chief}")
                 serving.wait()
+                replace_text(search.out / STATE / OVER, "")
         else:
             search.work(search.oracle, HERE)
         search.finish()
@@ -120,8 +129,9 @@ class Search:
         """Open the engine, with what it has found before."""
         space = space_of(self.study)
         self.results.check_same(space)
+        (self.out / STATE / OVER).unlink(missing_ok=True)
         self.oracle = oracle_of(self.study, space, self.out / STATE, lambda values: self.refused(space, values), self.lease)
-        self.oracle.on_end = self.record
+        self.oracle.on_end, self.oracle.reason_of = self.record, self.reason_of
         self.record()
         if self.oracle.end_order:
             self.tell(f"{len(self.oracle.end_order)} trials were done before")
@@ -137,8 +147,8 @@ class Search:
         chosen = space.copy()
         chosen.values = dict(values)
         spec, recipe = self.study.drawn(chosen)
-        if "tuner/epochs" in values:  # Hyperband's: each of its trainings is a whole one
-            recipe = replace(recipe, epochs=int(values["tuner/epochs"]))
+        if EPOCHS in values:  # Hyperband's: each of its trainings is a whole one
+            recipe = replace(recipe, epochs=int(values[EPOCHS]))
         return resolve(spec, **self.images), recipe
 
     def refused(self, space: Any, values: dict[str, Any]) -> str:
@@ -168,7 +178,7 @@ class Search:
 
         def alive() -> None:
             nonlocal heard
-            if time.monotonic() - heard > self.lease / 4:
+            if time.monotonic() - heard > WAIT:
                 oracle.get_trial(trial.trial_id)
                 heard = time.monotonic()
 
@@ -183,7 +193,18 @@ class Search:
             self.tell(f"trial {trial.trial_id}: {SCORE} {score:.4f}")
         except (TrialFailed, InputError) as error:
             trial.status, trial.message = TrialStatus.FAILED, str(error)
+            log = self.log_of(trial.trial_id)  # KerasTuner's protocol does not bring the message to the chief
+            replace_text(log, f"{log.read_text() if log.exists() else ''}\n{error}\n")
             self.tell(f"trial {trial.trial_id} failed: {error}")
+
+    def log_of(self, trial: str) -> Path:
+        """The file with what a failed trial printed; its last line is the reason."""
+        return self.out / TRIALS / f"{trial}.log"
+
+    def reason_of(self, trial: str) -> str:
+        """Why a trial failed, as its worker left it."""
+        log = self.log_of(trial)
+        return log.read_text().splitlines()[-1] if log.exists() else ""
 
     def finish(self) -> None:
         """Train the finalists in full, and put the run of the best one in place."""
@@ -193,27 +214,46 @@ class Search:
             raise InputError(f"three trials in a row failed, the last one by: {self.oracle.given_up}")
         if not self.results.rows:
             refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
-            raise InputError(f"nothing in the space is within the budget: refused {refused}")
+            raise InputError(f"nothing in the space is within the budget: refused {refused}; the last: {self.oracle.last_refusal}")
         if not self.results.scored:
             raise InputError(f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}")
-        runs = {row["trial"]: self.trained_in_full(row["trial"]) for row in self.results.best[: self.study.finalists]}
-        self.results.enter_finals(runs)
+        if self.study.most_trials and len(self.results.rows) < self.study.most_trials:
+            self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network within the budget")
+        self.results.enter_finals([final for trial in self.finalists() for final in self.trained_in_full(trial)])
         self.results.write_page(self.out / TRIALS)
         winner = self.results.winner()
         self.tell(f"the winner is trial {winner}: {SCORE} {self.results.averages[winner]:.4f}")
-        place(runs[winner][0], self.out / WINNER)
+        place(next(final.run for final in self.results.finals if final.run and final.trial == winner), self.out / WINNER)
 
-    def trained_in_full(self, trial: str) -> list[Run]:
-        """The runs of a finalist, one for each seed. That of the trial is the first of them if it was trained like the others."""
-        spec, recipe = self.drawn(self.oracle.get_space(), self.oracle.trials[trial].hyperparameters.values)
-        recipe = replace(recipe, **self.study.final)
+    def finalists(self) -> list[str]:
+        """The best trials, of those with one network and recipe only one."""
+        found: dict[Any, str] = {}
+        for row in self.results.best:
+            found.setdefault(self.in_full(row["trial"]), row["trial"])
+        return list(found.values())[: self.study.finalists]
+
+    def in_full(self, trial: str) -> tuple[ResNetSpec, Recipe]:
+        """The network of a trial, and the recipe of a final training of it."""
+        values = self.oracle.trials[trial].hyperparameters.values
+        own = {name: value for name, value in values.items() if not name.startswith(HYPERBAND)}
+        spec, recipe = self.drawn(self.oracle.get_space(), own)
+        return spec, replace(recipe, **self.study.final)
+
+    def trained_in_full(self, trial: str) -> list[Final]:
+        """The final trainings of a trial, one for each seed. It is one of them itself if it was trained like them."""
+        spec, recipe = self.in_full(trial)
         in_full = replace(self.study, patience=None)
-        seeds = range(self.study.seed, self.study.seed + self.study.seeds)
-        runs = [] if self.study.final or self.study.patience else [Run.open(self.out / TRIALS / trial)]
-        for seed in seeds[len(runs) :]:
+        finals = []
+        for seed in range(self.study.seed, self.study.seed + self.study.seeds):
+            own = Run.open(self.out / TRIALS / trial)
+            if seed == self.study.seed and not self.study.patience and own.recipe == recipe:
+                finals.append(Final(trial, seed, own))
+                continue
             self.tell(f"final training of trial {trial}, seed {seed}")
             try:
-                runs.append(train_in_process(in_full, spec, recipe, self.out / FINALS / f"{trial}-seed{seed}", seed))
+                run = train_in_process(in_full, spec, recipe, self.out / FINALS / f"{trial}-seed{seed}", seed)
+                finals.append(Final(trial, seed, run))
             except TrialFailed as error:
-                raise InputError(f"the final training of trial {trial} with seed {seed} failed: {error}") from None
-        return runs
+                self.tell(f"final training of trial {trial}, seed {seed} failed: {error}")
+                finals.append(Final(trial, seed, None, str(error)))
+        return finals

@@ -9,6 +9,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.spec import ResNetSpec
 
 LATENCY = "latency"
+DRAWS = 2_000  # refused one after the other, after which nothing fits a budget
 COSTS: dict[str, Callable[[Cost], int]] = {
     "parameters": lambda cost: cost.trainable,
     "multiply_adds": lambda cost: cost.multiply_adds,
@@ -42,8 +43,10 @@ class Budget:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
-            if value is not None and not isinstance(value, ResNetSpec) and value <= 0:
-                raise InputError(f"{limit.name}={value}: must be above 0")
+            if value is None or (limit.name == LATENCY and isinstance(value, ResNetSpec)):
+                continue
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+                raise InputError(f"{limit.name}={value!r}: must be a number above 0")
 
     def excess(self, found: Mapping[str, float]) -> str:
         """Which limits those costs are above, and by how much; empty if none."""

@@ -1,6 +1,7 @@
 """`HyperResNet`: residual networks for any KerasTuner script."""
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ import keras_tuner
 from keras_resnet.errors import InputError
 from keras_resnet.layers import build
 from keras_resnet.recipe import Recipe
-from keras_resnet.search.budget import Budget, costs
+from keras_resnet.search.budget import DRAWS, Budget, costs
 from keras_resnet.search.study import Space, Study
 from keras_resnet.spec import ResNetSpec
 from keras_resnet.variants import SPECS
@@ -52,7 +53,8 @@ class HyperResNet(keras_tuner.HyperModel):
         classes: how many.
         recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`.
         steps_per_epoch: batches in an epoch, over which the schedule is laid.
-        budget: a network above it is not built: the trial fails, with the reason.
+        budget: a network above it is not built: the trial's values are drawn again at random until they are within it, and the
+            trial fails if that does not come about. Latencies take a `Study`; so does a grid, whose values are not random.
 
     >>> tuner = keras_tuner.RandomSearch(HyperResNet(input_shape=(32, 32, 3), classes=10), "val_accuracy", max_trials=20)
     """
@@ -68,6 +70,8 @@ class HyperResNet(keras_tuner.HyperModel):
         budget: Budget | None = None,
     ) -> None:
         super().__init__(name="HyperResNet")
+        if budget and budget.latency:
+            raise InputError("budget of latency: HyperResNet measures none; use keras_resnet.search.Study")
         self.study = Study(space=space, recipe=recipe, budget=budget or Budget())
         self.shape, self.classes, self.steps_per_epoch = input_shape, classes, steps_per_epoch
 
@@ -77,16 +81,28 @@ class HyperResNet(keras_tuner.HyperModel):
         return replace(spec, input_shape=self.shape, classes=self.classes), recipe
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The network, compiled."""
-        try:
-            spec, recipe = self.spec(hp)
-        except InputError as error:
-            raise keras_tuner.errors.FailedTrialError(str(error)) from None
-        if excess := self.study.budget.excess(costs(spec)):
-            raise keras_tuner.errors.FailedTrialError(f"beyond the budget: {excess}")
+        """The network, compiled. Values in `hp` that are beyond the budget are drawn again."""
+        generator = Random(repr(sorted(hp.values.items())))
+        for _ in range(DRAWS):
+            refusal = self.refusal(hp)
+            if not refusal:
+                break
+            for entry in hp.space:
+                hp.values[entry.name] = entry.random_sample(generator.randrange(2**31))
+            hp.ensure_active_values()
+        else:
+            raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last: {refusal}")
+        spec, recipe = self.spec(hp)
         model = build(spec)
         recipe.compile(model, self.steps_per_epoch, from_logits=spec.classifier_activation is None)
         return model
+
+    def refusal(self, hp: keras_tuner.HyperParameters) -> str:
+        """Why the network of those values is not to be built, or nothing."""
+        try:
+            return self.study.budget.excess(costs(self.spec(hp)[0]))
+        except InputError as error:
+            return str(error)
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *arguments: Any, **options: Any) -> Any:
         """`model.fit`, stopped where the loss is not finite."""

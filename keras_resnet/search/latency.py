@@ -17,6 +17,7 @@ import numpy as np
 
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
+from keras_resnet.environment import processor
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Shape, in_order
@@ -27,7 +28,8 @@ from keras_resnet.spec import ResNetSpec
 FUSED = ("relu", "relu6")  # functions that a file makes part of what is before them
 KINDS = (None, "int8")
 SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
-EXAMPLES = 4  # random images that the ranges of integers are found with
+EXAMPLES = 4  # random inputs that the ranges of integers are found with
+PIXELS, NUMBERS = (0.0, 255.0), (-2.0, 2.0)  # ranges of those of a network, and of an operation inside it
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ OVERHEAD = "overhead"
 
 
 class LatencyTable:
-    """Milliseconds of operations on this machine, by LiteRT with one thread, kept in a file.
+    """Milliseconds of operations on this machine, by LiteRT with one thread, kept in a file, apart for each kind of processor.
 
     Args:
         path: a JSON file, which is read, and added to as operations are measured.
@@ -70,12 +72,16 @@ class LatencyTable:
         if quantize not in KINDS:
             raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
         self.path, self.quantize = Path(path), quantize
-        self.milliseconds: dict[str, float] = {}
+        self.known: dict[str, dict[str, float]] = {}
         if self.path.exists():
             try:
-                self.milliseconds = {str(key): float(value) for key, value in json.loads(self.path.read_text()).items()}
+                self.known = {
+                    str(where): {str(key): float(value) for key, value in found.items()}
+                    for where, found in json.loads(self.path.read_text()).items()
+                }
             except (ValueError, AttributeError, TypeError):
                 raise InputError(f"{str(self.path)!r} is damaged: remove it, and operations are measured again") from None
+        self.milliseconds = self.known.setdefault(f"{processor()}, {quantize or 'float32'}", {})
 
     def predict(self, spec: ResNetSpec) -> float:
         """Milliseconds for one image: the sum over the operations of the network. New ones are measured."""
@@ -94,13 +100,13 @@ class LatencyTable:
     def whole(self, spec: ResNetSpec) -> float:
         """Milliseconds for one image of the whole network, measured."""
         spec.require_sizes("a latency")
-        return self.kept(f"whole: {to_json(spec)}", lambda: flat(build(spec)))
+        return self.kept(f"whole: {to_json(spec)}", lambda: build(spec), PIXELS)
 
-    def kept(self, key: str, model: Callable[[], keras.Model]) -> float:
-        """The time of that name; it is measured if it was not before."""
+    def kept(self, key: str, model: Callable[[], keras.Model], inputs: tuple[float, float] = NUMBERS) -> float:
+        """The time of that name; it is measured if it was not before, with inputs from that range."""
         if key not in self.milliseconds:
-            self.milliseconds[key] = measured(model(), self.quantize)
-            replace_text(self.path, json.dumps(self.milliseconds, indent=1, sort_keys=True) + "\n")
+            self.milliseconds[key] = measured(as_trained(model(), inputs), self.quantize, inputs)
+            replace_text(self.path, json.dumps(self.known, indent=1, sort_keys=True) + "\n")
         return self.milliseconds[key]
 
 
@@ -148,10 +154,7 @@ def model_of(piece: Piece) -> keras.Model:
         replaced[node] = dataclasses.replace(node, inputs=tuple(replaced[source] for source in node.inputs), name=None)
     last = replaced[piece.nodes[-1]]
     tensors = [made[start] for start in starts.values()]
-    model = keras.Model(tensors, realize(made, [last])[last])
-    generator = np.random.default_rng(0)
-    model.set_weights([generator.uniform(0.1, 1, weight.shape) for weight in model.get_weights()])
-    return model
+    return keras.Model(tensors, realize(made, [last])[last])
 
 
 def nothing() -> keras.Model:
@@ -160,33 +163,49 @@ def nothing() -> keras.Model:
     return keras.Model(number, keras.layers.ReLU()(number))
 
 
-def flat(model: keras.Model) -> keras.Model:
-    """A model with statistics of normalisation that are not those of the start, as a trained one has."""
+def as_trained(model: keras.Model, inputs: tuple[float, float]) -> keras.Model:
+    """A model whose normalisations are those of random inputs, and do something: a converter leaves out what does nothing.
+
+    Where maps grew with depth, integers would have no place for them, and slower code would be taken.
+    """
     generator = np.random.default_rng(0)
-    model.set_weights([weight + generator.uniform(0, 0.1, weight.shape) for weight in model.get_weights()])
+    weights = model.get_weights()
+    model.set_weights([weight + generator.uniform(0, 0.1, weight.shape) if weight.ndim == 1 else weight for weight in weights])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = 0.0
+    examples = [generator.uniform(*inputs, (EXAMPLES, *tensor.shape[1:])).astype("float32") for tensor in model.inputs]
+    model(keras.tree.pack_sequence_as(model.input, examples), training=True)
     return model
 
 
-def measured(model: keras.Model, quantize: str | None) -> float:
-    """Milliseconds of one run of a model by LiteRT with one thread, for one example: the fastest of several turns' medians."""
+def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, float] = NUMBERS) -> float:
+    """Milliseconds of one run of a model by LiteRT with one thread, for one example: the fastest of several turns' medians.
+
+    InputError if LiteRT cannot run it.
+    """
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
     if quantize == "int8":
         generator = np.random.default_rng(0)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
         converter.representative_dataset = lambda: (
-            [generator.normal(size=(1, *shape)).astype("float32") for shape in shapes] for _ in range(EXAMPLES)
+            {name: generator.uniform(*inputs, (1, *shape)).astype("float32") for name, shape in shapes.items()}
+            for _ in range(EXAMPLES)
         )
     with quiet(), TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(converter.convert())
         interpreter = Interpreter(model_path=str(path), num_threads=1)
-        interpreter.allocate_tensors()
+        try:
+            interpreter.allocate_tensors()
+        except RuntimeError as error:
+            raise InputError(f"LiteRT cannot run the file: {str(error).splitlines()[0]}") from None
         for details in interpreter.get_input_details():
             interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
         return 1000 * fastest(interpreter.invoke)

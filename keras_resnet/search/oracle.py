@@ -1,5 +1,6 @@
 """KerasTuner's engines with what a search needs around them: a budget, leases, and a state that a kill cannot damage."""
 
+import functools
 import json
 import time
 from collections.abc import Callable
@@ -7,49 +8,80 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import numpy as np
 from keras_tuner import Oracle, oracles, synchronized
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.atomic import replace_text
+from keras_resnet.errors import InputError
+from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.study import SCORE, Study
 
-KINDS: dict[str, type[Oracle]] = {
-    "random": oracles.RandomSearchOracle,
-    "bayesian": oracles.BayesianOptimizationOracle,
-    "hyperband": oracles.HyperbandOracle,
-    "grid": oracles.GridSearchOracle,
-}
-DRAWS = 2_000  # refused one after the other, after which nothing fits the budget
+CANDIDATES = 20  # random ones within the budget, of which the Bayesian engine takes the most promising
 FAILURES = 3  # in a row, which end a search
 MESSAGE = 4000  # characters of a reason that are kept
 
 
+@synchronized
+def attempted(oracle: Oracle, method: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Exception | None]:
+    """What a method returns, or what it raises, under the oracle's lock: KerasTuner would keep the lock of one that raises."""
+    try:
+        return method(oracle, *arguments), None
+    except Exception as error:  # raised again without the lock
+        return None, error
+
+
+def locked(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that runs under the oracle's lock. What it raises ends the search: `over` raises it too."""
+
+    @functools.wraps(method)
+    def call(self: "Kept", *arguments: Any) -> Any:
+        result, error = attempted(self, method, arguments)
+        if error:
+            self.broken = error
+            raise error
+        return result
+
+    return call
+
+
 class Kept(Oracle):
-    """What is added to every engine. It is mixed into a subclass of each by `oracle_of`.
+    """What is added to every engine.
 
     A trial is a lease: one whose worker has not been heard of for `lease` seconds is given to another one, and what ends first
-    counts. `refuse` says why values will not do, or nothing.
+    counts. `refuse` says why values will not do, or nothing; `reason_of` why a trial failed whose worker is elsewhere.
     """
 
     refuse: Callable[[dict[str, Any]], str]
-    lease: float
+    reason_of: Callable[[str], str]
     on_end: Callable[[], None]
+    lease: float
+    trials: dict[str, Trial]
 
     def begin(self, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float) -> None:
         """Keep the state in `folder`, and go on with that which is there. Trials under way stay with who has them."""
-        self.refuse, self.lease, self.on_end = refuse, lease, lambda: None
+        self.refuse, self.lease = refuse, lease
+        self.reason_of, self.on_end = lambda trial: "", lambda: None
         self.refused: dict[str, int] = {}
         """How many draws were refused, by the reason's first word."""
+        self.last_refusal = ""
+        """The reason of the last of them."""
         self.given_up = ""
         """The reason of the last of too many failures in a row."""
+        self.broken: Exception | None = None
+        """What went wrong with the state itself."""
         self.heard: dict[str, float] = {}
         """When the worker of each trial was last heard of, and each worker."""
+        self.lapsed: dict[str, str] = {}
+        """Who had the trials that wait for another worker."""
         self.exhausted = False
         """Whether the engine has no more trials."""
         self.verbose = 0
         self._set_project_dir(str(folder.parent), folder.name)
         if Path(self._get_oracle_fname()).exists():
             self.reload()
+        self.before = len(self.end_order)
+        """Trials that had ended at the start: their failures do not count any more."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Values of the engine; others where those are beyond the budget."""
@@ -57,16 +89,20 @@ class Kept(Oracle):
         values = found.get("values")
         if found["status"] != TrialStatus.RUNNING or not values or not self.reason(values):
             return found
-        following = self._get_next_combination(values) if isinstance(self, oracles.GridSearchOracle) else self._random_values()
-        kept = {name: value for name, value in values.items() if name.startswith("tuner/")}  # Hyperband's own
-        return {"status": TrialStatus.RUNNING, "values": following | kept} if following else {"status": TrialStatus.STOPPED}
+        following = self.in_place_of(values)
+        return {"status": TrialStatus.RUNNING, "values": following} if following else {"status": TrialStatus.STOPPED}
+
+    def in_place_of(self, refused: dict[str, Any]) -> dict[str, Any] | None:
+        """Values within the budget; None if there are none."""
+        return self._random_values()
 
     def reason(self, values: dict[str, Any]) -> str:
         """Why values are refused, counted; nothing if they are not."""
         why = self.refuse(values)
         if why:
-            kind = why.split()[0]
+            kind = why.split()[0].rstrip(":")
             self.refused[kind] = self.refused.get(kind, 0) + 1
+            self.last_refusal = why
         return why
 
     def _random_values(self) -> dict[str, Any] | None:
@@ -76,83 +112,89 @@ class Kept(Oracle):
                 return values
         return None
 
-    def _get_next_combination(self, values: dict[str, Any]) -> dict[str, Any] | None:  # of the grid
-        following = super()._get_next_combination(values)
-        while following is not None and self.reason(following):
-            following = super()._get_next_combination(following)
-        return following
-
-    @synchronized
+    @locked
     def create_trial(self, tuner_id: str) -> Trial:
         """The next trial for a worker. IDLE while there is none yet, STOPPED when there will be none."""
         self.take_back_lapsed()
-        self.heard[tuner_id] = time.monotonic()
+        asked = self.heard[tuner_id] = time.monotonic()
         if self.given_up:
             self.tuner_ids.discard(tuner_id)
             return Trial(hyperparameters=self.get_space(), trial_id="", status=TrialStatus.STOPPED)
         trial = super().create_trial(tuner_id)
+        taken = time.monotonic() - asked  # a latency may have been measured, and nobody could be heard
+        self.heard = {name: since + taken for name, since in self.heard.items()}
         if trial.status == TrialStatus.RUNNING:
             self.heard[trial.trial_id] = time.monotonic()
         elif trial.status == TrialStatus.STOPPED:
             self.exhausted = True
+            self.save()
             if self.ongoing_trials:  # one of them may come back
                 self.tuner_ids.add(tuner_id)
                 return Trial(hyperparameters=self.get_space(), trial_id="", status=TrialStatus.IDLE)
         return trial
 
-    @synchronized
+    @locked
     def take_back_lapsed(self) -> None:
         """Put the trials of silent workers into the queue of those to be given out, and forget the workers."""
         now = time.monotonic()
         for tuner_id, trial in list(self.ongoing_trials.items()):
             if now - self.heard.setdefault(trial.trial_id, now) > self.lease:
                 self.ongoing_trials.pop(tuner_id)
+                self.lapsed[trial.trial_id] = tuner_id
                 self._retry_queue.append(trial.trial_id)
         busy = set(self.ongoing_trials)
         self.tuner_ids -= {name for name in self.tuner_ids - busy if now - self.heard.get(name, 0) > self.lease}
 
-    @synchronized
+    @locked
     def over(self) -> bool:
-        """Whether every trial has ended, there will be no more, and every living worker knows."""
+        """Whether every trial has ended, there will be no more, and every living worker knows. What broke the state is raised."""
+        if self.broken:
+            raise self.broken
         self.take_back_lapsed()
-        done = (self.exhausted and not self._retry_queue) or bool(self.given_up)
+        all_ended = self.exhausted or bool(self.max_trials and len(self.end_order) >= self.max_trials)
+        done = (all_ended and not self._retry_queue) or bool(self.given_up)
         return done and not self.ongoing_trials and not self.tuner_ids
 
-    @synchronized
+    @locked
     def get_trial(self, trial_id: str) -> Trial:
-        """A trial; that it is asked for tells that its worker lives."""
+        """A trial; that it is asked for tells that its worker lives. One that waits for another worker goes back to it."""
         self.heard[trial_id] = time.monotonic()
+        if trial_id in self._retry_queue and self.lapsed.get(trial_id, "") not in ("", *self.ongoing_trials):
+            self._retry_queue.remove(trial_id)
+            self.ongoing_trials[self.lapsed[trial_id]] = self.trials[trial_id]
         return super().get_trial(trial_id)
 
-    @synchronized
+    @locked
     def end_trial(self, trial: Trial) -> None:
         """Enter what became of a trial, if that is not known yet."""
         if trial.trial_id in self.end_order:
             return
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
-        trial.message = (trial.message or "")[-MESSAGE:] or None
+        told = trial.message or (self.reason_of(trial.trial_id) if trial.status == TrialStatus.FAILED else "")
+        trial.message = told[-MESSAGE:] or None
         super().end_trial(trial)
         self.on_end()
 
     def _check_consecutive_failures(self) -> None:
-        last = [self.trials[trial_id] for trial_id in self.end_order[-FAILURES:]]
+        last = [self.trials[trial_id] for trial_id in self.end_order[self.before :][-FAILURES:]]
         if len(last) == FAILURES and all(trial.status == TrialStatus.FAILED for trial in last):
             self.given_up = last[-1].message or "its trials failed"
 
     def get_state(self) -> dict[str, Any]:
         """What is kept on the disk."""
-        return {**super().get_state(), "refused": self.refused, "given_up": self.given_up}
+        return {**super().get_state(), "refused": self.refused, "exhausted_at": self.max_trials if self.exhausted else -1}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """What `get_state` gave."""
+        """What `get_state` gave. With another number of trials there may be more of them."""
         super().set_state(state)
-        self.refused, self.given_up = state["refused"], state["given_up"]
+        self.refused, self.exhausted = state["refused"], state["exhausted_at"] == self.max_trials
 
     def reload(self) -> None:
         """Go on from the disk. KerasTuner would give out trials under way at once; here their workers have a lease's time."""
         super().reload()
         state = json.loads(Path(self._get_oracle_fname()).read_text())
+        self.trials = {trial: self.trials[trial] for trial in self.start_order}  # one may have been written just before a kill
         # KerasTuner saves its state before it takes an ended trial from those under way.
         under_way = {tuner: trial for tuner, trial in state["ongoing_trials"].items() if trial not in self.end_order}
         self.ongoing_trials = {tuner: self.trials[trial] for tuner, trial in under_way.items()}
@@ -166,36 +208,84 @@ class Kept(Oracle):
         replace_text(Path(self._get_trial_dir(trial.trial_id)) / "trial.json", json.dumps(trial.get_state()))
 
 
+class Random(Kept, oracles.RandomSearchOracle):
+    """Random values."""
+
+
+class Hyperband(Kept, oracles.HyperbandOracle):
+    """Many short trainings, the best of which are trained longer."""
+
+
+class Bayesian(Kept, oracles.BayesianOptimizationOracle):
+    """A Gaussian process of the scores."""
+
+    def in_place_of(self, refused: dict[str, Any]) -> dict[str, Any] | None:
+        """The most promising of random values within the budget. The process does not learn from what is refused."""
+        drawn = [values for _ in range(CANDIDATES) if (values := self._random_values())]
+        if not drawn:
+            return None
+        space = self._nonfixed_space()
+        points = [[entry.value_to_prob(values.get(entry.name, entry.default)) for entry in space] for values in drawn]
+        mean, deviation = self.gpr.predict(np.array(points), return_std=True)
+        return drawn[int(np.argmin(mean - self.beta * deviation))]
+
+
+class Grid(Kept, oracles.GridSearchOracle):
+    """Each combination after the one that was given out last. KerasTuner's engine forgets its place when started again."""
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """The next combination within the budget."""
+        if self.start_order:
+            values = self._get_next_combination(self.trials[self.start_order[-1]].hyperparameters.values)
+        else:
+            space = self.get_space()
+            values = {entry.name: entry.default for entry in space.space if space.is_active(entry)}
+        while values and self.reason(values):
+            values = self._get_next_combination(values)
+        return {"status": TrialStatus.RUNNING, "values": values} if values else {"status": TrialStatus.STOPPED}
+
+
+KINDS: dict[str, type[Kept]] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
+
+
 def oracle_of(
     study: Study, space: keras_tuner.HyperParameters, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float
 ) -> Any:
     """The engine of a study, with its state in `folder`."""
-    kind = KINDS[study.engine]
-    objective = keras_tuner.Objective(SCORE, "max")
-    options: dict[str, Any] = {"objective": objective, "seed": study.seed, "hyperparameters": space}
+    options: dict[str, Any] = {"max_trials": study.most_trials}
     if study.engine == "hyperband":
-        options["max_epochs"] = study.trained_by({}).epochs
-    else:
-        options["max_trials"] = study.trials
-    oracle = type(f"Kept{kind.__name__}", (Kept, kind), {})(**options)
-    oracle.max_trials = study.trials
+        options = {"max_epochs": study.trained_by({}).epochs}
+    elif study.engine == "bayesian":  # KerasTuner's own number, three for each hyperparameter, may be more than all trials
+        options["num_initial_points"] = max(3, min(3 * len(space.space), (study.most_trials or 0) // 3))
+    objective = keras_tuner.Objective(SCORE, "max")
+    oracle = KINDS[study.engine](objective=objective, seed=study.seed + 1, hyperparameters=space, **options)  # 0: none for it
+    oracle.max_trials = study.most_trials
     oracle.begin(folder, refuse, lease)
     return oracle
 
 
 def space_of(study: Study) -> keras_tuner.HyperParameters:
-    """Every hyperparameter that the space asks for, conditional ones too; nothing is built."""
-    known, trying = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
-    tried: list[Any] = []
-    while True:
-        study.space(trying)
-        known.merge([entry for entry in trying.space if not known._exists(entry.name, entry.conditions)])
-        scopes = {str([(part.name, part.values) for part in scope]): scope for scope in trying.inactive_scopes}
-        waiting = [name for name in scopes if name not in tried]
-        if not waiting:
-            return known
-        tried.append(waiting[0])
+    """Every hyperparameter that the space asks for with some value of the others; nothing is built."""
+    known = keras_tuner.HyperParameters()
+    origins: list[dict[str, Any]] = []  # the values with which each of them was asked for first
+
+    def ask(values: dict[str, Any]) -> InputError | None:
         trying = known.copy()
-        for condition in scopes[waiting[0]]:
-            trying.values[condition.name] = condition.values[0]
+        trying.values = dict(values)
         trying.ensure_active_values()
+        try:
+            study.drawn(trying)
+            return None
+        except InputError as error:  # a combination that is illegal
+            return error
+        finally:
+            known.merge([entry for entry in trying.space if not known._exists(entry.name, entry.conditions)])
+            origins.extend([trying.values] * (len(known.space) - len(origins)))
+
+    wrong = ask({})
+    if wrong and (wrong.__cause__ or not known.space):
+        raise wrong
+    for number, entry in enumerate(known.space):  # it grows meanwhile
+        for value in entry.values:
+            ask(origins[number] | {entry.name: value})
+    return known

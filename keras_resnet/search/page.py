@@ -40,7 +40,7 @@ def page(results: "Results", trials: Path) -> str:
                 f"<h2>{title}</h2><p>{told}</p><img alt='{title}' src='data:image/png;base64,{png}'>"
                 for title, told, png in pictures
             ),
-            *(("<h2>Finalists, trained in full</h2>", *table(results.finals)) if len(results.finals) > 1 else ()),
+            *(("<h2>Finalists, trained in full</h2>", *table(results.final_rows)) if len(results.finals) > 1 else ()),
             "<h2>Trials</h2><p>Those of the Pareto front are marked.</p>",
             *table(ordered, kinds),
             "</html>",
@@ -173,11 +173,9 @@ def label(value: Any) -> str:
 
 
 def ranks(values: list[Any]) -> np.ndarray:
-    """Values of any kind as places from 0 to 1, in their order."""
-    numeric = all(isinstance(value, (int, float)) for value in values)
-    order = sorted(set(values)) if numeric else sorted(set(map(str, values)))
-    place = {value: number / max(1, len(order) - 1) for number, value in enumerate(order)}
-    return np.array([place[value if numeric else str(value)] for value in values])
+    """Values of any kind as places from 0 to 1, in their order; what a trial does not have comes first."""
+    order = sorted(set(values), key=lambda value: (value is not None, 0 if value is None else value))
+    return np.array([order.index(value) for value in values]) / max(1, len(order) - 1)
 
 
 def drawn(count: int, width: float = 7.0) -> "Figure":

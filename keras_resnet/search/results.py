@@ -5,7 +5,8 @@ import dataclasses
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -14,7 +15,7 @@ from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.runs import Run, is_run
-from keras_resnet.search.budget import LATENCY
+from keras_resnet.search.budget import COSTS, LATENCY
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
@@ -22,7 +23,33 @@ TABLE, FINALS, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
+COLUMNS = (*BEFORE, *COSTS, LATENCY, "epochs", "seconds", "seed", "reason")  # beside hyperparameters and fields of the spec
+
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Final:
+    """A training in full of a trial's network with one seed; it has a run, or a reason why there is none."""
+
+    trial: str
+    seed: int
+    run: Run | None
+    reason: str = ""
+
+    @property
+    def row(self) -> Row:
+        """What is shown of it."""
+        metrics = self.run.metrics if self.run else {}
+        return {
+            "trial": self.trial,
+            "seed": self.seed,
+            SCORE: metrics.get("validation", {}).get("accuracy"),
+            "test_accuracy": metrics.get("test", {}).get("accuracy"),
+            "epochs": metrics.get("epochs"),
+            "seconds": metrics.get("train_seconds"),
+            "reason": self.reason,
+        }
 
 
 class Results:
@@ -33,17 +60,20 @@ class Results:
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}
         """How many draws were beyond each limit of the budget."""
-        self.finals: list[Row] = []
-        """The trainings in full of the finalists, a row for each seed."""
+        self.finals: list[Final] = []
+        """The trainings of the finalists in full."""
 
     def check_same(self, hyperparameters: Any) -> None:
-        """Note what is searched. InputError if the folder has the results of something else."""
+        """Note what is searched. InputError if the folder has the results of something else, or a name is a column's already."""
+        if taken := [entry.name for entry in hyperparameters.space if entry.name in COLUMNS]:
+            raise InputError(f"a hyperparameter cannot be called {taken[0]!r}: results have a column of that name")
         plan = {
             "space": hyperparameters.get_config()["space"],
             "data": [self.study.data, self.study.image_size],
             "recipe": json.loads(to_json(self.study.trained_by({}))),
             "budget": dataclasses.asdict(self.study.budget),
             "engine": self.study.engine,
+            "patience": self.study.patience,
             "seed": self.study.seed,
         }
         plan = json.loads(json.dumps(plan))
@@ -71,6 +101,8 @@ class Results:
             spec = spec_of(trial.hyperparameters.values)
             run = Run(trials / trial_id)
             metrics = run.metrics if is_run(run.path) else {}
+            if metrics and run.spec != spec:
+                raise InputError(f"{str(run.path)!r} is another network than the space gives now: choose another folder")
             self.rows.append(
                 {
                     "trial": trial_id,
@@ -90,21 +122,10 @@ class Results:
         """`results.csv`, whole or not at all."""
         replace_text(self.out / TABLE, as_csv(self.rows))
 
-    def enter_finals(self, runs: Mapping[str, Sequence[Run]]) -> None:
-        """Note the runs of the finalists, by the trial, and write `finals.csv`."""
-        self.finals = [
-            {
-                "trial": trial,
-                "seed": run.metrics["seed"],
-                SCORE: run.metrics["validation"]["accuracy"],
-                "test_accuracy": run.metrics.get("test", {}).get("accuracy"),
-                "epochs": run.metrics["epochs"],
-                "seconds": run.metrics["train_seconds"],
-            }
-            for trial, found in runs.items()
-            for run in found
-        ]
-        replace_text(self.out / FINALS, as_csv(self.finals))
+    def enter_finals(self, finals: list[Final]) -> None:
+        """Note the final trainings, and write `finals.csv`."""
+        self.finals = finals
+        replace_text(self.out / FINALS, as_csv(self.final_rows))
 
     def write_page(self, trials: Path) -> None:
         """`results.html`: a picture of everything, for a person."""
@@ -162,15 +183,24 @@ class Results:
         return next(row for row in self.rows if row["trial"] == self.winner())
 
     @property
+    def final_rows(self) -> list[Row]:
+        """A row for each final training."""
+        return [final.row for final in self.finals]
+
+    @property
     def averages(self) -> dict[str, float]:
-        """The mean validation accuracy of every finalist over its seeds."""
-        return {
-            trial: mean(row[SCORE] for row in self.finals if row["trial"] == trial)
-            for trial in dict.fromkeys(row["trial"] for row in self.finals)
-        }
+        """The mean validation accuracy of every finalist whose trainings all came to a score."""
+        failed = {final.trial for final in self.finals if not final.run}
+        scores: dict[str, list[float]] = {}
+        for row in self.final_rows:
+            if row["trial"] not in failed:
+                scores.setdefault(row["trial"], []).append(row[SCORE])
+        return {trial: mean(found) for trial, found in scores.items()}
 
     def winner(self) -> str:
-        """The trial whose final trainings are best on average."""
+        """The trial whose final trainings are best on average. InputError if no finalist came through all of them."""
+        if not self.averages:
+            raise InputError(f"no finalist could be trained in full, the last one by: {self.finals[-1].reason}")
         return max(self.averages, key=self.averages.__getitem__)
 
 

@@ -4,6 +4,7 @@ import os
 import time
 from concurrent import futures
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -53,34 +54,41 @@ class Place:
     name: str
 
 
-def connected(address: str, name: str) -> Place:
-    """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return."""
+class ChiefIsDone(Exception):
+    """There is no chief any more, and it left a mark that all is done."""
+
+
+def connected(address: str, name: str, done: Path) -> Place:
+    """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return, or for
+    the mark that it leaves when it is done."""
     host, _, port = checked(address).rpartition(":")
     os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
     client = OracleClient(None)
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
-    client.stub = Patient(protos.get_service_grpc().OracleStub(channel))
+    client.stub = Patient(protos.get_service_grpc().OracleStub(channel), done)
     return Place(client, name)
 
 
 class Patient:
     """A stub whose calls are made again where the chief was killed while it answered: each of them may be made twice.
 
-    `WorkerLost` where it does not come back.
+    `ChiefIsDone` where there is a file `done`; `WorkerLost` where the chief does not come back, or something broke in it.
     """
 
-    def __init__(self, stub: Any) -> None:
-        self.stub = stub
+    def __init__(self, stub: Any, done: Path) -> None:
+        self.stub, self.done = stub, done
 
     def __getattr__(self, method: str) -> Any:
         def call(request: Any, **options: Any) -> Any:
             end = time.monotonic() + PATIENCE
             while time.monotonic() < end:
                 try:
-                    return getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE})
+                    return getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE, "wait_for_ready": False})
                 except grpc.RpcError as error:
                     if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                        raise
+                        raise WorkerLost(f"the chief failed: {error.details()}") from None
+                    if self.done.exists():
+                        raise ChiefIsDone from None
                     time.sleep(POLL)
             raise WorkerLost(f"the chief has not answered for {PATIENCE:g} seconds: start it again, and then this worker")
 

@@ -21,6 +21,7 @@ ENGINES = {
     "grid": "every combination in turn",
 }
 SCORE = "val_accuracy"
+TRIALS = 20  # where a study does not say
 
 Space = Callable[[Any], "ResNetSpec | tuple[ResNetSpec, dict[str, Any]]"]
 """`keras_tuner.HyperParameters` to a spec, or to a spec and changes to the recipe. It builds nothing."""
@@ -47,7 +48,8 @@ class Study:
     measure_latency: bool = False
     """Measure the latency of each network whole, before it is trained, and not as the sum of its operations."""
     engine: str = "random"
-    trials: int = 20
+    trials: int | None = None
+    """How many at most. None for 20, and for all that grid and Hyperband have."""
     patience: int | None = None
     """Epochs without a better validation accuracy after which a trial ends; None to train all of them in full."""
     finalists: int = 1
@@ -65,18 +67,27 @@ class Study:
             raise InputError(f"space={self.space!r}: expected a function of hyperparameters that returns a ResNetSpec")
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        for name, least in (("trials", 1), ("finalists", 1), ("seeds", 1), ("patience", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is None and name in ("trials", "patience"):
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
+        for name, kind in (("budget", Budget), ("final", dict), ("data", str), ("objectives", tuple)):
+            if not isinstance(getattr(self, name), kind):
+                raise InputError(f"{name}={getattr(self, name)!r}: expected a {kind.__name__}")
         for objective in self.objectives:
             if objective not in (SCORE, *COSTS, LATENCY):
                 raise unknown("objective", objective, (SCORE, *COSTS, LATENCY))
         if self.quantize not in (None, "int8"):
             raise InputError(f"quantize={self.quantize!r}: expected None or 'int8'")
-        for name in ("trials", "finalists", "seeds"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)!r}: must be a whole number of at least 1")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"patience={self.patience}: must be at least 1")
         self.trained_by({})
         self.trained_by(self.final)
+
+    @property
+    def most_trials(self) -> int | None:
+        """How many there may be; None for no limit."""
+        return self.trials or (None if self.engine in ("grid", "hyperband") else TRIALS)
 
     @property
     def wants_latency(self) -> bool:
@@ -89,7 +100,12 @@ class Study:
 
     def drawn(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
         """The network and the recipe of those hyperparameters. InputError if the space gives something else, or an illegal spec."""
-        given = self.space(hyperparameters)
+        try:
+            given = self.space(hyperparameters)
+        except InputError:
+            raise
+        except Exception as error:  # whatever is wrong in somebody's function
+            raise InputError(f"the space raised {type(error).__name__}: {error}") from error
         spec, changes = given if isinstance(given, tuple) else (given, {})
         if not isinstance(spec, ResNetSpec) or not isinstance(changes, dict):
             raise InputError(

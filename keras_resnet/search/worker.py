@@ -9,10 +9,16 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from keras_resnet.atomic import replace_text
+from keras_resnet.errors import Diverged, InputError, Occupied
 from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run, is_run
 from keras_resnet.search.study import SCORE, Study
@@ -20,6 +26,8 @@ from keras_resnet.spec import ResNetSpec
 
 PROGRAM = "import sys; from keras_resnet.search.worker import main; main()"
 POLL = 0.5  # seconds
+BUSY = 75  # exit code where another process trains in the folder: a worker that was taken for lost, and is not
+TELLING = ("out of memory", "OOM when")  # what is in the line of an error that says most
 
 
 class TrialFailed(Exception):
@@ -42,32 +50,40 @@ def train_in_process(
         "patience": study.patience,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    with (out.parent / f"{out.name}.log").open("w+b") as log:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=log, stderr=log)
+    while (ended := attempt(json.dumps(order), alive))[0] == BUSY:
+        time.sleep(POLL)
+    code, said = ended
+    log = out.parent / f"{out.name}.log"
+    log.unlink(missing_ok=True)
+    if code == 0 and is_run(out):
+        return Run.open(out)
+    replace_text(log, said)
+    if code < 0:
+        name = signal.Signals(-code).name
+        raise TrialFailed(f"killed by {name}" + (", as one without memory is" if name == "SIGKILL" else ""))
+    lines = [line for line in said.splitlines() if line.strip()]
+    raise TrialFailed(lines[-1] if lines else f"exit code {code}")
+
+
+def attempt(order: str, alive: Callable[[], None]) -> tuple[int, str]:
+    """The exit code of a process that trains as ordered, and what it printed."""
+    with TemporaryFile() as stream:
+        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=stream, stderr=stream)
         try:
             assert process.stdin
-            process.stdin.write(json.dumps(order).encode() + b"\n")  # it stays open: its end tells the process to end
+            process.stdin.write(order.encode() + b"\n")  # it stays open: its end tells the process to end
             process.stdin.flush()
             while process.poll() is None:
                 alive()
-                try:
+                with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)
-                except subprocess.TimeoutExpired:
-                    continue
         finally:
             process.kill()
             process.wait()
             if process.stdin:
                 process.stdin.close()
-        log.seek(0)
-        lines = [line for line in log.read().decode(errors="replace").splitlines() if line.strip()]
-    if process.returncode == 0 and is_run(out):
-        (out.parent / f"{out.name}.log").unlink()
-        return Run.open(out)
-    if process.returncode < 0:
-        name = signal.Signals(-process.returncode).name
-        raise TrialFailed(f"killed by {name}" + (", as one without memory is" if name == "SIGKILL" else ""))
-    raise TrialFailed(lines[-1] if lines else f"exit code {process.returncode}")
+        stream.seek(0)
+        return process.returncode, stream.read().decode(errors="replace")
 
 
 def main() -> None:
@@ -79,7 +95,6 @@ def main() -> None:
     from keras.callbacks import EarlyStopping
 
     from keras_resnet.data import load
-    from keras_resnet.errors import InputError
     from keras_resnet.train import fit
 
     images = order["images"]
@@ -89,9 +104,20 @@ def main() -> None:
         data = load(images.pop("source"), **images)
         out, spec, recipe = Path(order["out"]), ResNetSpec(**order["spec"]), Recipe(**order["recipe"])
         fit(spec, recipe, data, out, seed=order["seed"], resume=True, watch=watch, verbose=2)
-    except (InputError, RuntimeError, OSError, MemoryError) as error:
-        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+    except Occupied:
+        sys.exit(BUSY)
+    except Exception as error:  # the last line is the reason of a failed trial
+        traceback.print_exc()
+        print(f"\n{in_a_line(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, in one line: of many, the one that tells most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if any(words in line for words in TELLING)]
+    said = (telling or lines or [""])[0]
+    return said if isinstance(error, InputError | Diverged) else f"{type(error).__name__}: {said}".rstrip(": ")
 
 
 def end_with_parent() -> None:

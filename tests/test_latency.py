@@ -1,0 +1,117 @@
+"""Latencies that are known before training: operations measured once, and added up."""
+
+import dataclasses
+
+import keras
+import pytest
+import tensorflow as tf
+
+import keras_resnet as kr
+from keras_resnet import InputError, search
+from keras_resnet.export.operations import operations
+from keras_resnet.resnet import outputs
+from keras_resnet.search import Budget, Study, latency
+from keras_resnet.search.latency import LatencyTable
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
+    width = hp.Choice("width", [4, 8, 16, 32])
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
+
+
+def fake_latency(monkeypatch):
+    """A millisecond for every run and for every million of the numbers that a model has; the models that were built."""
+    built = []
+
+    def count(model, quantize, inputs):
+        built.append(model)
+        return 1 + model.count_params() / 1e6
+
+    monkeypatch.setattr(latency, "measured", count)
+    return built
+
+
+def test_each_operation_is_measured_once(monkeypatch, tmp_path):
+    built = fake_latency(monkeypatch)
+    table = LatencyTable(tmp_path / "latency.json")
+    spec = dataclasses.replace(kr.SPECS["resnet20"], input_shape=(16, 16, 3))
+    predicted = table.predict(spec)
+    # Nothing is left out or counted twice, and what a run takes by itself counts once.
+    assert predicted == pytest.approx(1 + kr.build(spec).count_params() / 1e6)
+    assert table.whole(spec) == pytest.approx(predicted)
+    first = len(built)
+    assert table.predict(spec) == predicted
+    assert table.predict(dataclasses.replace(spec, depths=(5, 5, 5))) > predicted
+    assert len(built) == first  # deeper, of the same operations
+    assert LatencyTable(tmp_path / "latency.json").predict(spec) == predicted
+    assert len(built) == first
+    LatencyTable(tmp_path / "latency.json", "int8").predict(spec)
+    assert len(built) > first  # integers take another time
+    assert LatencyTable(tmp_path / "latency.json").milliseconds == table.milliseconds
+    (tmp_path / "latency.json").write_text("[")
+    with pytest.raises(InputError, match=r"latency.json' is damaged: remove it"):
+        LatencyTable(tmp_path / "latency.json")
+
+
+@pytest.mark.parametrize("fields", [{}, {"activation_order": "full_preactivation"}, {"squeeze": 4}, {"branch_dropout": 0.1}])
+def test_operations_are_those_of_the_file(fields, tmp_path):
+    """As many convolutions, each with what a file does at once with it."""
+    spec = dataclasses.replace(kr.SPECS["resnet20"], input_shape=(16, 16, 3), **fields)
+    image, out = outputs(spec)
+    found = [[type(node).__name__ for node in piece.nodes] for piece in latency.pieces(image, [out])]
+    model = kr.build(spec)
+    assert sum("Convolution" in names for names in found) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    norms = sum(names[0] == "Norm" for names in found)
+    file = tmp_path / "model.tflite"
+    file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    products = operations(file)["MUL"]  # of normalisations on their own, of the pixels, and of attention
+    assert norms == products - 1 - (9 if fields.get("squeeze") else 0)
+    assert not any(names[0] == "Activate" for names in found if not fields.get("squeeze"))
+
+
+def test_latency_is_a_budget(monkeypatch, pretended, tmp_path):
+    fake_latency(monkeypatch)
+    found = search.run(Study(space=space, trials=5, budget=Budget(latency=1.02), quantize=None), tmp_path / "out")
+    assert found.refused["latency"] > 0
+    assert all(row["latency"] <= 1.02 for row in found.rows)
+    assert (tmp_path / "out" / "latency.json").exists()
+
+
+def test_a_latency_may_be_measured_whole(monkeypatch, pretended, tmp_path):
+    fake_latency(monkeypatch)
+    found = search.run(Study(space=space, trials=2, objectives=("latency",), measure_latency=True), tmp_path / "out")
+    known = LatencyTable(tmp_path / "out" / "latency.json", "int8").milliseconds
+    assert all(key.startswith("whole: ") for key in known)
+    assert sorted(known.values()) == sorted({row["latency"] for row in found.rows})
+
+
+def test_what_litert_cannot_run_is_refused(monkeypatch, tmp_path):
+    class Broken:
+        def __init__(self, **options): ...
+
+        def allocate_tensors(self):
+            raise RuntimeError("failed to prepare.\nmore")
+
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", Broken)
+    with pytest.raises(InputError, match=r"LiteRT cannot run the file: failed to prepare\.$"):
+        LatencyTable(tmp_path / "latency.json").predict(dataclasses.replace(kr.SPECS["resnet8"], classes=10))
+
+
+def test_a_real_prediction_is_near(tmp_path):
+    """Loosely, on a machine that may be busy; `benchmarks/latency.py` measures it."""
+    table = LatencyTable(tmp_path / "latency.json", "int8")
+    spec = kr.SPECS["resnet8"]
+    assert 0.3 < table.predict(spec) / table.whole(spec) < 3
+
+
+def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path):
+    fake_latency(monkeypatch)
+    allowed = dataclasses.replace(kr.SPECS["resnet8"], depths=(2, 2, 2), widths=(8, 8, 8), stem_width=8)
+    study = Study(space=space, trials=5, budget=Budget(latency=allowed), quantize=None)
+    found = search.run(study, tmp_path / "out")
+    limit = LatencyTable(tmp_path / "out" / "latency.json").predict(dataclasses.replace(allowed, input_shape=(8, 8, 1)))
+    assert found.study.budget.latency == limit
+    assert found.refused["latency"] > 0
+    assert all(row["latency"] <= limit for row in found.rows)
+    assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again

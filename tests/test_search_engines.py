@@ -1,0 +1,275 @@
+"""The engines of a search: what they draw, what a kill leaves, and who has which trial."""
+
+import dataclasses
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from keras_tuner.engine.trial import TrialStatus
+
+import keras_resnet as kr
+from keras_resnet import InputError, search
+from keras_resnet.search import Budget, Study, residual_space
+from keras_resnet.search.oracle import oracle_of, space_of
+from keras_resnet.search.server import Chief, connected
+from keras_resnet.search.worker import TrialFailed
+
+ENGINES = ["random", "bayesian", "hyperband", "grid"]
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 3) for stage in (1, 2, 3))
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(4, 4, 4), stem_width=4)
+
+
+def opened(study, folder, refuse=lambda values: "", lease=60.0):
+    return oracle_of(study, space_of(study), folder / "state", refuse, lease)
+
+
+def end(oracle, trial, score=0.5):
+    oracle.update_trial(trial.trial_id, {"val_accuracy": score})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
+def trials(pretended):
+    """The names of those that were trained, without final trainings."""
+    return [name for name, *_ in pretended[1] if "seed" not in name]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_goes_on_where_it_was(engine, pretended, tmp_path):
+    def study(most, **fields):
+        return Study(space=space, trials=most, engine=engine, **fields)
+
+    first = search.run(study(3), tmp_path / "out")
+    assert [row["trial"] for row in first.rows] == ["0", "1", "2"]
+    again = search.run(study(7), tmp_path / "out")
+    assert trials(pretended) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert again.rows[:3] == first.rows
+    drawn = [tuple(row[name] for name in again.hyperparameters) for row in again.rows]
+    assert len(set(drawn)) == 7 or engine in ("bayesian", "hyperband")
+    search.run(study(7), tmp_path / "out")
+    assert len(trials(pretended)) == 7
+    for change in ({"budget": Budget(parameters=1)}, {"patience": 1}, {"seed": 1}, {"recipe": "he-2015"}):
+        with pytest.raises(InputError, match=f"has the results of a study with another {next(iter(change))}"):
+            search.run(study(7, **change), tmp_path / "out")
+    with pytest.raises(InputError, match="has the results of a study with another space"):
+        search.run(dataclasses.replace(study(7), space=lambda hp: hp.Int("more", 1, 2) and space(hp)), tmp_path / "out")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_interrupted_trial_is_trained_again_and_counted_once(engine, pretended, tmp_path):
+    study = Study(space=space, trials=3, engine=engine)
+    pretended[0]["1"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study, tmp_path / "out")
+    pretended[0].clear()
+    found = search.run(study, tmp_path / "out")
+    assert trials(pretended) == ["0", "1", "1", "2"]
+    assert [row["status"] for row in found.rows] == ["completed"] * 3
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_seed_decides_what_is_drawn(engine, tmp_path):
+    def drawn(seed, folder):
+        oracle = opened(Study(space=space, trials=3, engine=engine, seed=seed), tmp_path / folder)
+        return [oracle.create_trial(f"tuner{number}").hyperparameters.values for number in range(3)]
+
+    assert drawn(0, "first") == drawn(0, "second")
+    assert drawn(0, "first again") != drawn(1, "third") or engine == "grid"
+
+
+def test_a_grid_is_every_combination_within_the_budget_once(pretended, tmp_path):
+    found = search.run(Study(space=space, engine="grid"), tmp_path / "all")
+    assert len({row["spec.depths"] for row in found.rows}) == 27
+    limit = sorted(row["parameters"] for row in found.rows)[10]
+    bounded = search.run(Study(space=space, engine="grid", budget=Budget(parameters=limit)), tmp_path / "some")
+    assert {row["spec.depths"] for row in bounded.rows} == {row["spec.depths"] for row in found.rows if row["parameters"] <= limit}
+    oracle = opened(Study(space=space, engine="grid"), tmp_path / "many")
+    assert {oracle.create_trial(f"tuner{number}").status for number in range(27)} == {TrialStatus.RUNNING}  # none waits for another
+    assert oracle.create_trial("late").status == TrialStatus.IDLE
+
+
+def test_hyperband_trains_the_best_longer_and_finalists_in_full(pretended, tmp_path):
+    recipe = kr.recipes.resolve("digits", epochs=9)
+    found = search.run(Study(space=space, engine="hyperband", recipe=recipe, finalists=2, seeds=2), tmp_path / "out")
+    epochs = {name: recipe.epochs for name, _, recipe, *_ in pretended[1]}
+    first = [row for row in found.rows if row["tuner/bracket"] == 2 and row["tuner/round"] == 0]
+    second = [row for row in found.rows if row["tuner/bracket"] == 2 and row["tuner/round"] == 1]
+    assert {epochs[row["trial"]] for row in first} == {1}
+    assert {epochs[row["trial"]] for row in second} == {3}
+    best = sorted((row["val_accuracy"] for row in first), reverse=True)[: len(second)]
+    assert sorted((row["val_accuracy"] for row in second), reverse=True) == best
+    finals = [name for name in epochs if "seed" in name]
+    assert {epochs[name] for name in finals} == {9}
+    by_trial = {row["trial"]: row for row in found.rows}
+    assert len({by_trial[row["trial"]]["spec.depths"] for row in found.final_rows}) == 2
+
+
+def test_bayesian_takes_the_most_promising_within_the_budget(tmp_path):
+    """What it proposes itself is refused; of random values that are not, the one that its process expects most of."""
+    study = Study(space=space, trials=9, engine="bayesian")
+    refuse = lambda values: "parameters" if values["depth1"] == 3 else ""  # noqa: E731
+    oracle = opened(study, tmp_path, refuse)
+    for number in range(3):  # a third of the trials are random
+        end(oracle, oracle.create_trial("one"), number / 10)
+    oracle.gpr = SimpleNamespace(
+        fit=lambda x, y: None,
+        # More depth in the first stage is thought to be better, then in the second.
+        predict=lambda points, return_std: (-np.asarray(points) @ [100, 10, 1], np.zeros(len(points))),
+    )
+    values = oracle.create_trial("one").hyperparameters.values
+    assert (values["depth1"], values["depth2"]) == (2, 3)
+    assert oracle.refused["parameters"] > 0
+    wide = opened(dataclasses.replace(study, space=residual_space, trials=20), tmp_path / "wide")
+    assert wide.num_initial_points == 6
+
+
+def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
+    oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.2)
+    lost = oracle.create_trial("first")
+    time.sleep(0.1)
+    oracle.get_trial(lost.trial_id)  # heard of
+    time.sleep(0.15)
+    other = oracle.create_trial("second")
+    assert other.trial_id != lost.trial_id
+    time.sleep(0.25)
+    again = oracle.create_trial("third")
+    assert again.trial_id in (lost.trial_id, other.trial_id)
+    for trial in (lost, lost, other):
+        end(oracle, trial)
+    assert sorted(oracle.end_order) == sorted({lost.trial_id, other.trial_id})
+    assert oracle.create_trial("fourth").status == "STOPPED"
+
+
+def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
+    oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.1)
+    late = oracle.create_trial("late")
+    time.sleep(0.2)
+    oracle.take_back_lapsed()
+    assert not oracle.ongoing_trials
+    oracle.get_trial(late.trial_id)
+    assert oracle.create_trial("other").trial_id != late.trial_id
+    assert oracle.ongoing_trials["late"].trial_id == late.trial_id
+
+
+def test_nobody_is_lost_while_the_chief_measures(tmp_path):
+    def slow(values):
+        time.sleep(0.3)
+        return ""
+
+    oracle = opened(Study(space=space, trials=3), tmp_path, slow, lease=0.2)
+    first = oracle.create_trial("first")
+    oracle.create_trial("second")  # nothing of the first could be heard meanwhile
+    oracle.take_back_lapsed()
+    assert oracle.ongoing_trials["first"].trial_id == first.trial_id
+
+
+def test_a_search_that_had_ended_is_over_when_it_is_opened_again(tmp_path):
+    study = Study(space=space, trials=2)
+    for _ in range(2):
+        oracle = opened(study, tmp_path)
+        if not oracle.end_order:
+            for _ in range(2):
+                end(oracle, oracle.create_trial("one"))
+    assert oracle.over()
+    assert not opened(dataclasses.replace(study, trials=3), tmp_path).over()
+    small = Study(space=lambda hp: hp.Fixed("only", 1) and kr.SPECS["resnet8"], engine="grid")
+    oracle = opened(small, tmp_path / "small")
+    end(oracle, oracle.create_trial("one"))
+    assert oracle.create_trial("one").status == TrialStatus.STOPPED
+    assert opened(small, tmp_path / "small").over()
+
+
+def test_trials_that_wait_for_a_worker_do_so_after_a_kill(tmp_path):
+    study = Study(space=space, trials=2)
+    oracle = opened(study, tmp_path, lease=0.01)
+    lost = oracle.create_trial("first")
+    time.sleep(0.05)
+    oracle.take_back_lapsed()
+    oracle.save()
+    assert opened(study, tmp_path).create_trial("second").trial_id == lost.trial_id
+
+
+def test_a_trial_that_the_state_does_not_know_is_no_trial(tmp_path):
+    """One was killed after the trial was written and before the state was."""
+    study = Study(space=space, trials=3)
+    oracle = opened(study, tmp_path)
+    end(oracle, oracle.create_trial("one"))
+    state = tmp_path / "state" / "oracle.json"
+    before = state.read_text()
+    oracle.create_trial("one")
+    state.write_text(before)
+    again = opened(study, tmp_path)
+    assert list(again.trials) == ["0"]
+    assert [again.create_trial(f"tuner{number}").trial_id for number in range(2)] == ["1", "2"]
+
+
+def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
+    oracle = opened(Study(space=space), tmp_path)
+
+    def full():
+        raise OSError(28, "No space left on device")
+
+    oracle.on_end = full
+    with pytest.raises(OSError, match="No space left"):
+        end(oracle, oracle.create_trial("one"))
+    with ThreadPoolExecutor() as pool, pytest.raises(OSError, match="No space left"):
+        pool.submit(oracle.over).result(timeout=10)
+
+
+def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
+    """KerasTuner's protocol does not carry them."""
+    study, out = Study(space=space, trials=4), tmp_path / "out"
+    pretended[0].update({f"{number}": TrialFailed(f"reason {number}") for number in range(3)})
+    address = f"127.0.0.1:{free_port}"
+    told = []
+
+    def serve():
+        with pytest.raises(InputError) as error:
+            search.run(study, out, chief=address)
+        told.append(str(error.value))
+
+    chief = threading.Thread(target=serve, daemon=True)
+    chief.start()
+    search.run(study, out, worker=address, name="one")
+    chief.join(timeout=60)
+    assert told == ["three trials in a row failed, the last one by: reason 2"]
+    assert "reason 0" in (out / "results.csv").read_text()
+    search.run(study, out, worker=address, name="late")  # there is no chief any more, and it left its mark
+
+
+def test_a_chief_that_fails_is_told(free_port, tmp_path):
+    address = f"127.0.0.1:{free_port}"
+    oracle = opened(Study(space=space), tmp_path, refuse=lambda values: 1 / 0)
+    with Chief(oracle, address) as serving:
+        place = connected(address, "one", tmp_path / "over")
+        with pytest.raises(search.server.WorkerLost, match=r"the chief failed: .*division by zero"):
+            place.oracle.create_trial("one")
+        with pytest.raises(ZeroDivisionError):
+            serving.wait()
+
+
+def test_hyperparameters_that_only_some_values_ask_for_are_all_known():
+    def conditional(hp):
+        block = hp.Choice("block", ["basic", "bottleneck"])
+        with hp.conditional_scope("block", ["basic", "bottleneck"]):
+            if block == "bottleneck":
+                hp.Int("groups", 1, 4)
+        if hp.Boolean("attention") and hp.Choice("ratio", [4, 8]) == 8:
+            hp.Boolean("deep")
+        return kr.SPECS["resnet8"]
+
+    assert [entry.name for entry in space_of(Study(space=conditional)).space] == ["block", "attention", "groups", "ratio", "deep"]
+
+
+def test_a_space_that_raises_is_told(tmp_path):
+    with pytest.raises(InputError, match="the space raised KeyError: 'resnet9'"):
+        search.run(Study(space=lambda hp: kr.SPECS["resnet9"]), tmp_path / "out")
+    wrong = Study(space=lambda hp: (kr.SPECS["resnet8"], {"learning_rte": hp.Float("rate", 0.1, 0.2)}))
+    with pytest.raises(InputError, match=r"refused 2,00\d times for illegal; the last: illegal: .*did you mean 'learning_rate'"):
+        search.run(wrong, tmp_path / "wrong")
