@@ -80,7 +80,7 @@ def test_latency_is_a_budget(monkeypatch, pretended, tmp_path):
 
 def test_a_latency_may_be_measured_whole(monkeypatch, pretended, tmp_path):
     fake_latency(monkeypatch)
-    found = search.run(Study(space=space, trials=2, objectives=("latency",), measure_latency=True), tmp_path / "out")
+    found = search.run(Study(space=space, trials=2), tmp_path / "out", measure_latency=True)
     known = LatencyTable(tmp_path / "out" / "latency.json", "int8").milliseconds
     assert all(key.startswith("whole: ") for key in known)
     assert sorted(known.values()) == sorted({row["latency"] for row in found.rows})

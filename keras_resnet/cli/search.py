@@ -17,6 +17,9 @@ def search(
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: the name of STUDY without .py]")] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many. [default: the study's own number]")] = None,
+    measure_latency: Annotated[
+        bool, typer.Option("--measure-latency", help="Measure the latency of each network whole, not as the sum of its operations.")
+    ] = False,
     chief: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve workers there, in place of training here.")] = None,
     worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
     name: Annotated[str | None, typer.Option(help="Of this worker. [default: one of its own]")] = None,
@@ -34,6 +37,7 @@ def search(
         *(study, out),
         data_dir=data_dir,
         trials=trials,
+        measure_latency=measure_latency,
         chief=chief,
         worker=worker,
         name=name,

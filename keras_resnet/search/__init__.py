@@ -46,6 +46,7 @@ def run(
     *,
     data_dir: str | Path | None = None,
     trials: int | None = None,
+    measure_latency: bool = False,
     chief: str | None = None,
     worker: str | None = None,
     name: str | None = None,
@@ -61,6 +62,7 @@ def run(
             None for a folder beside the study's file, with its name.
         data_dir: where the images are, in place of what the study says.
         trials: how many, in place of the study's own number.
+        measure_latency: measure the latency of each network whole, as the study may say itself.
         chief: "host:port" to serve workers there, in place of training here.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
         name: of this worker; None for one of its own. One that comes back under its name gets its trial again.
@@ -79,9 +81,12 @@ def run(
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     if chief and worker:
         raise InputError("a process is the chief or a worker, not both")
-    found = replace(
-        found, trials=found.trials if trials is None else trials, data_dir=str(data_dir) if data_dir else found.data_dir
-    )
+    changes: dict[str, Any] = {"data_dir": str(data_dir)} if data_dir else {}
+    if trials is not None:
+        changes["trials"] = trials
+    if measure_latency:
+        changes["measure_latency"] = True
+    found = replace(found, **changes)
     search = Search(found, Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
     if worker:
         chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER)
@@ -107,16 +112,12 @@ class Search:
     """A study under way in the folder `out`."""
 
     def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
-        self.out, self.lease, self.tell = out, lease, tell
+        self.study, self.out, self.lease, self.tell = study, out, lease, tell
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
+        self.results = Results(study, out)
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
         self.measure = self.latencies.whole if study.measure_latency else self.latencies.predict
-        if isinstance(study.budget.latency, ResNetSpec):
-            allowed = self.measure(resolve(study.budget.latency, **self.images))
-            study = replace(study, budget=replace(study.budget, latency=allowed))
-        self.study = study
-        self.results = Results(study, out)
 
     def costs(self, spec: ResNetSpec) -> dict[str, float]:
         """Everything that a network costs. InputError if a latency is asked for and a size is open."""
@@ -127,6 +128,10 @@ class Search:
 
     def begin(self) -> None:
         """Open the engine, with what it has found before."""
+        allowed = self.study.budget.latency
+        if isinstance(allowed, ResNetSpec):
+            budget = replace(self.study.budget, latency=self.measure(resolve(allowed, **self.images)))
+            self.study = self.results.study = replace(self.study, budget=budget)
         space = space_of(self.study)
         self.results.check_same(space)
         (self.out / STATE / OVER).unlink(missing_ok=True)

@@ -92,7 +92,7 @@ class Study:
     @property
     def wants_latency(self) -> bool:
         """Whether the latency of networks is asked for."""
-        return self.budget.latency is not None or LATENCY in self.objectives
+        return self.measure_latency or self.budget.latency is not None or LATENCY in self.objectives
 
     def trained_by(self, changes: dict[str, Any]) -> Recipe:
         """The recipe with those changes."""
