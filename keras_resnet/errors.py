@@ -14,6 +14,10 @@ class Occupied(InputError):
     """Another process is at work in a folder."""
 
 
+class SpaceError(InputError):
+    """The function of a search space is wrong for some values: it raises, or returns something else than a network."""
+
+
 class Diverged(RuntimeError):
     """The loss became NaN or infinite; the message says where in the training, and where the last good weights are."""
 

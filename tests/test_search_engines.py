@@ -46,9 +46,9 @@ def test_goes_on_where_it_was(engine, pretended, tmp_path):
         return Study(space=space, trials=most, engine=engine, **fields)
 
     first = search.run(study(3), tmp_path / "out")
-    assert [row["trial"] for row in first.rows] == ["0", "1", "2"]
+    assert [row["trial"] for row in first.rows] == ["0000", "0001", "0002"]
     again = search.run(study(7), tmp_path / "out")
-    assert trials(pretended) == ["0", "1", "2", "3", "4", "5", "6"]
+    assert trials(pretended) == [f"{number:04}" for number in range(7)]
     assert again.rows[:3] == first.rows
     drawn = [tuple(row[name] for name in again.hyperparameters) for row in again.rows]
     assert len(set(drawn)) == 7 or engine in ("bayesian", "hyperband")
@@ -64,12 +64,12 @@ def test_goes_on_where_it_was(engine, pretended, tmp_path):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupted_trial_is_trained_again_and_counted_once(engine, pretended, tmp_path):
     study = Study(space=space, trials=3, engine=engine)
-    pretended[0]["1"] = KeyboardInterrupt()
+    pretended[0]["0001"] = KeyboardInterrupt()
     with pytest.raises(KeyboardInterrupt):
         search.run(study, tmp_path / "out")
     pretended[0].clear()
     found = search.run(study, tmp_path / "out")
-    assert trials(pretended) == ["0", "1", "1", "2"]
+    assert trials(pretended) == ["0000", "0001", "0001", "0002"]
     assert [row["status"] for row in found.rows] == ["completed"] * 3
 
 
@@ -205,8 +205,8 @@ def test_a_trial_that_the_state_does_not_know_is_no_trial(tmp_path):
     oracle.create_trial("one")
     state.write_text(before)
     again = opened(study, tmp_path)
-    assert list(again.trials) == ["0"]
-    assert [again.create_trial(f"tuner{number}").trial_id for number in range(2)] == ["1", "2"]
+    assert list(again.trials) == ["0000"]
+    assert [again.create_trial(f"tuner{number}").trial_id for number in range(2)] == ["0001", "0002"]
 
 
 def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
@@ -225,7 +225,7 @@ def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
 def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
     """KerasTuner's protocol does not carry them."""
     study, out = Study(space=space, trials=4), tmp_path / "out"
-    pretended[0].update({f"{number}": TrialFailed(f"reason {number}") for number in range(3)})
+    pretended[0].update({f"{number:04}": TrialFailed(f"reason {number}") for number in range(3)})
     address = f"127.0.0.1:{free_port}"
     told = []
 
@@ -238,7 +238,7 @@ def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
     chief.start()
     search.run(study, out, worker=address, name="one")
     chief.join(timeout=60)
-    assert told == ["three trials in a row failed, the last one by: reason 2"]
+    assert told[0].startswith("three trials in a row failed, the last one by: reason 2; see ")
     assert "reason 0" in (out / "results.csv").read_text()
     search.run(study, out, worker=address, name="late")  # there is no chief any more, and it left its mark
 
@@ -267,9 +267,41 @@ def test_hyperparameters_that_only_some_values_ask_for_are_all_known():
     assert [entry.name for entry in space_of(Study(space=conditional)).space] == ["block", "attention", "groups", "ratio", "deep"]
 
 
+def test_a_space_that_is_wrong_for_some_values_is_a_failed_trial(pretended, tmp_path):
+    """It is not refused as beyond the budget, which would hide it."""
+
+    def wrong(hp):
+        kind = hp.Choice("kind", ["good", "raises", "good too", "number", "recipe", "good again"])
+        if kind == "raises":
+            raise ValueError("unlucky")
+        if kind == "recipe":
+            return kr.SPECS["resnet8"], {"learning_rte": 0.1}
+        return 5 if kind == "number" else dataclasses.replace(kr.SPECS["resnet8"], activation="elu" if kind == "good" else "relu")
+
+    found = search.run(Study(space=wrong, engine="grid"), tmp_path / "out")
+    assert [row["status"] for row in found.rows] == ["completed", "failed", "completed", "failed", "failed", "completed"]
+    reasons = [row["reason"] for row in found.rows]
+    assert reasons[1].startswith("the space raised ValueError: unlucky (line ")
+    assert reasons[3].startswith("the space returned int")
+    assert "did you mean 'learning_rate'" in reasons[4]
+    assert found.table[1]["parameters"] is None
+
+
+def test_a_folder_with_no_trial_yet_may_have_another_budget(pretended, tmp_path):
+    with pytest.raises(InputError, match="nothing in the space is within the budget"):
+        search.run(Study(space=space, engine="grid", budget=Budget(parameters=10)), tmp_path / "out")
+    assert len(search.run(Study(space=space, trials=2, engine="grid"), tmp_path / "out").rows) == 2
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    with pytest.raises(InputError, match=r"has other things in it, such as 'thesis.tex'"):
+        search.run(Study(space=space, trials=2), tmp_path / "mine")
+
+
 def test_a_space_that_raises_is_told(tmp_path):
     with pytest.raises(InputError, match="the space raised KeyError: 'resnet9'"):
         search.run(Study(space=lambda hp: kr.SPECS["resnet9"]), tmp_path / "out")
-    wrong = Study(space=lambda hp: (kr.SPECS["resnet8"], {"learning_rte": hp.Float("rate", 0.1, 0.2)}))
-    with pytest.raises(InputError, match=r"refused 2,00\d times for illegal; the last: illegal: .*did you mean 'learning_rate'"):
-        search.run(wrong, tmp_path / "wrong")
+    illegal = Study(
+        space=lambda hp: dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth", -2, -1), 1, 1)), engine="grid"
+    )
+    with pytest.raises(InputError, match=r"refused 2 times for illegal; the last: illegal: .*depths=\(-1, 1, 1\)"):
+        search.run(illegal, tmp_path / "illegal")

@@ -16,14 +16,14 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.atomic import occupied, replace_text
 from keras_resnet.data import load
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run
 from keras_resnet.search.budget import LATENCY, Budget, costs, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
-from keras_resnet.search.results import Final, Results, place
+from keras_resnet.search.results import TABLE, Final, Results, place
 from keras_resnet.search.server import Chief, ChiefIsDone, connected
 from keras_resnet.search.study import ENGINES, SCORE, Study, load_study
 from keras_resnet.search.worker import TrialFailed, train_in_process
@@ -89,7 +89,7 @@ def run(
     found = replace(found, **changes)
     search = Search(found, Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
     if worker:
-        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER)
+        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER, tell)
         with suppress(ChiefIsDone):
             search.work(chosen.oracle, chosen.name)
         return search.results
@@ -139,12 +139,19 @@ class Search:
         self.oracle.on_end, self.oracle.reason_of = self.record, self.reason_of
         self.record()
         if self.oracle.end_order:
-            self.tell(f"{len(self.oracle.end_order)} trials were done before")
+            asked = f", {self.study.most_trials} are asked for" if self.study.most_trials else ""
+            self.tell(f"{len(self.oracle.end_order)} trials were done before{asked}")
 
     def record(self) -> None:
         """Write what is known so far."""
         space = self.oracle.get_space()
-        self.results.gather(self.oracle, lambda values: self.drawn(space, values)[0], self.costs, self.out / TRIALS)
+
+        def spec_of(values: dict[str, Any]) -> ResNetSpec | None:
+            with suppress(SpaceError):
+                return self.drawn(space, values)[0]
+            return None
+
+        self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
         self.results.write()
 
     def drawn(self, space: Any, values: dict[str, Any]) -> tuple[ResNetSpec, Recipe]:
@@ -157,9 +164,11 @@ class Search:
         return resolve(spec, **self.images), recipe
 
     def refused(self, space: Any, values: dict[str, Any]) -> str:
-        """Why a network of those values is not to be built, or nothing."""
+        """Why a network of those values is not to be built, or nothing. Where the space is wrong, the trial is to fail."""
         try:
             return self.study.budget.excess(self.costs(self.drawn(space, values)[0]))
+        except SpaceError:
+            return ""
         except InputError as error:
             return f"illegal: {error}"
 
@@ -216,14 +225,17 @@ class Search:
         self.record()
         self.results.write_page(self.out / TRIALS)
         if self.oracle.given_up:
-            raise InputError(f"three trials in a row failed, the last one by: {self.oracle.given_up}")
+            raise InputError(
+                f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
+            )
         if not self.results.rows:
             refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
             raise InputError(f"nothing in the space is within the budget: refused {refused}; the last: {self.oracle.last_refusal}")
         if not self.results.scored:
             raise InputError(f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}")
         if self.study.most_trials and len(self.results.rows) < self.study.most_trials:
-            self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network within the budget")
+            last = f"; refused last: {self.oracle.last_refusal}" if self.oracle.last_refusal else ""
+            self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network within the budget{last}")
         self.results.enter_finals([final for trial in self.finalists() for final in self.trained_in_full(trial)])
         self.results.write_page(self.out / TRIALS)
         winner = self.results.winner()

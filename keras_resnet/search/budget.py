@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 from keras_resnet.cost import Cost, cost_of
 from keras_resnet.errors import InputError
+from keras_resnet.fields import documented
 from keras_resnet.spec import ResNetSpec
 
 LATENCY = "latency"
@@ -20,6 +21,7 @@ COSTS: dict[str, Callable[[Cost], int]] = {
 }
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """The most that a network may cost; None for no limit."""
@@ -29,9 +31,9 @@ class Budget:
     multiply_adds: int | None = None
     """Of one image."""
     tflite_float32: int | None = None
-    """Bytes of the file, within 5 % or so."""
+    """Bytes of the file, as for int8."""
     tflite_int8: int | None = None
-    """Bytes of the file, within 5 % or so."""
+    """Bytes of the file, within 5 % or so, without the metadata and labels that `export` adds, about 4 kB."""
     inference_memory: int | None = None
     """Bytes of the largest maps that are alive together, for one image in float32."""
     training_memory: int | None = None

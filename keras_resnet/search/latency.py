@@ -208,7 +208,7 @@ def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, floa
             raise InputError(f"LiteRT cannot run the file: {str(error).splitlines()[0]}") from None
         for details in interpreter.get_input_details():
             interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
-        return 1000 * fastest(interpreter.invoke)
+        return float(1000 * fastest(interpreter.invoke))
 
 
 def fastest(action: Any) -> float:

@@ -19,6 +19,7 @@ from keras_resnet.search.study import SCORE, Study
 
 CANDIDATES = 20  # random ones within the budget, of which the Bayesian engine takes the most promising
 FAILURES = 3  # in a row, which end a search
+NUMBERS = 9_999  # as many trials as KerasTuner is told of, so that the names of all have four digits
 MESSAGE = 4000  # characters of a reason that are kept
 
 
@@ -56,6 +57,7 @@ class Kept(Oracle):
     reason_of: Callable[[str], str]
     on_end: Callable[[], None]
     lease: float
+    most: int | None
     trials: dict[str, Trial]
 
     def begin(self, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float) -> None:
@@ -118,9 +120,9 @@ class Kept(Oracle):
         self.take_back_lapsed()
         asked = self.heard[tuner_id] = time.monotonic()
         if self.given_up:
-            self.tuner_ids.discard(tuner_id)
-            return Trial(hyperparameters=self.get_space(), trial_id="", status=TrialStatus.STOPPED)
-        trial = super().create_trial(tuner_id)
+            return self.none_left(tuner_id)
+        enough = self.most and len(self.trials) >= self.most and not self._retry_queue and tuner_id not in self.ongoing_trials
+        trial = self.none_left(tuner_id) if enough else super().create_trial(tuner_id)
         taken = time.monotonic() - asked  # a latency may have been measured, and nobody could be heard
         self.heard = {name: since + taken for name, since in self.heard.items()}
         if trial.status == TrialStatus.RUNNING:
@@ -132,6 +134,11 @@ class Kept(Oracle):
                 self.tuner_ids.add(tuner_id)
                 return Trial(hyperparameters=self.get_space(), trial_id="", status=TrialStatus.IDLE)
         return trial
+
+    def none_left(self, tuner_id: str) -> Trial:
+        """What a worker gets that may go."""
+        self.tuner_ids.discard(tuner_id)
+        return Trial(hyperparameters=self.get_space(), trial_id="", status=TrialStatus.STOPPED)
 
     @locked
     def take_back_lapsed(self) -> None:
@@ -151,7 +158,7 @@ class Kept(Oracle):
         if self.broken:
             raise self.broken
         self.take_back_lapsed()
-        all_ended = self.exhausted or bool(self.max_trials and len(self.end_order) >= self.max_trials)
+        all_ended = self.exhausted or bool(self.most and len(self.end_order) >= self.most)
         done = (all_ended and not self._retry_queue) or bool(self.given_up)
         return done and not self.ongoing_trials and not self.tuner_ids
 
@@ -183,12 +190,12 @@ class Kept(Oracle):
 
     def get_state(self) -> dict[str, Any]:
         """What is kept on the disk."""
-        return {**super().get_state(), "refused": self.refused, "exhausted_at": self.max_trials if self.exhausted else -1}
+        return {**super().get_state(), "refused": self.refused, "exhausted_at": self.most if self.exhausted else -1}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """What `get_state` gave. With another number of trials there may be more of them."""
         super().set_state(state)
-        self.refused, self.exhausted = state["refused"], state["exhausted_at"] == self.max_trials
+        self.refused, self.exhausted = state["refused"], state["exhausted_at"] == self.most
 
     def reload(self) -> None:
         """Go on from the disk. KerasTuner would give out trials under way at once; here their workers have a lease's time."""
@@ -252,14 +259,14 @@ def oracle_of(
     study: Study, space: keras_tuner.HyperParameters, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float
 ) -> Any:
     """The engine of a study, with its state in `folder`."""
-    options: dict[str, Any] = {"max_trials": study.most_trials}
+    options: dict[str, Any] = {"max_trials": NUMBERS}
     if study.engine == "hyperband":
         options = {"max_epochs": study.trained_by({}).epochs}
     elif study.engine == "bayesian":  # KerasTuner's own number, three for each hyperparameter, may be more than all trials
         options["num_initial_points"] = max(3, min(3 * len(space.space), (study.most_trials or 0) // 3))
     objective = keras_tuner.Objective(SCORE, "max")
     oracle = KINDS[study.engine](objective=objective, seed=study.seed + 1, hyperparameters=space, **options)  # 0: none for it
-    oracle.max_trials = study.most_trials
+    oracle.max_trials, oracle.most = NUMBERS, study.most_trials
     oracle.begin(folder, refuse, lease)
     return oracle
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnet.console import cell
+from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.study import SCORE
 
 if TYPE_CHECKING:
@@ -78,8 +79,13 @@ def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:
             [row[name] for row in results.scored], [100 * row[SCORE] for row in results.scored], s=18, color="#999", label="trial"
         )
         kept = sorted(best, key=lambda row: row[name])
-        axis.plot([row[name] for row in kept], [100 * row[SCORE] for row in kept], "o-", color="#27a", label="Pareto front")
+        x, y = [row[name] for row in kept], [100 * row[SCORE] for row in kept]
+        axis.plot(x, y, drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
+        for row in kept:
+            axis.annotate(row["trial"], (row[name], 100 * row[SCORE]), fontsize=7, xytext=(3, 4), textcoords="offset points")
         axis.set(xlabel=name.replace("_", " "), ylabel="validation accuracy, %")
+        if name != LATENCY:
+            axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
         axis.legend()
     return "Accuracy and cost", "Up and to the left is better.", encoded(figure)
@@ -98,15 +104,23 @@ def parallel(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     scores = np.array([row[SCORE] for row in results.scored])
     share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
     for number in np.argsort(scores):
-        axis.plot([*(place[number] for place in places), share[number]], color=colormaps["viridis"](share[number]), alpha=0.8)
+        axis.plot([*(place[number] for place in places), share[number]], color=colormaps["viridis_r"](share[number]), alpha=0.8)
     axis.set_xticks(range(len(names) + 1), [*names, SCORE.replace("_", " ")], rotation=20, ha="right")
     axis.set_yticks([])
+    axis.set_xlim(-0.2, len(names) + 0.6)
+    axis.spines[:].set_visible(False)
+    for number in range(len(names) + 1):
+        axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
     for number, name in enumerate(names):
         for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
             axis.annotate(value, (number, place), fontsize=7, xytext=(3, 2), textcoords="offset points")
     axis.annotate(f"{100 * scores.max():.1f} %", (len(names), 1), fontsize=8, xytext=(4, 0), textcoords="offset points")
     axis.annotate(f"{100 * scores.min():.1f} %", (len(names), 0), fontsize=8, xytext=(4, 0), textcoords="offset points")
-    return "Parallel coordinates", "Each line is a trial; the lighter, the better.", encoded(figure)
+    return (
+        "Parallel coordinates",
+        "Each line is a trial; the darker, the better. An axis has the values that were drawn.",
+        encoded(figure),
+    )
 
 
 def importance(results: "Results", trials: Path) -> tuple[str, str, str] | None:
@@ -147,6 +161,7 @@ def curves(results: "Results", trials: Path) -> tuple[str, str, str] | None:
         axis.plot(
             range(1, len(accuracies) + 1),
             accuracies,
+            marker=".",
             linewidth=2 if trial == best else 1,
             zorder=3 if trial == best else 1,
             **style,

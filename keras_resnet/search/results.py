@@ -20,6 +20,7 @@ from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
 TABLE, FINALS, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
+OWN = (TABLE, FINALS, PAGE, PLAN, "latency.json", "state", "trials")  # what a search may have left before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
@@ -60,6 +61,8 @@ class Results:
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}
         """How many draws were beyond each limit of the budget."""
+        self.hyperparameters: list[str] = []
+        """Names of what was drawn."""
         self.finals: list[Final] = []
         """The trainings of the finalists in full."""
 
@@ -77,28 +80,33 @@ class Results:
             "seed": self.study.seed,
         }
         plan = json.loads(json.dumps(plan))
-        try:
-            found = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not any(self.out.glob("*/trial_*")):  # nothing was begun under another plan
+            others = [path.name for path in self.out.iterdir() if path.name not in OWN]
+            if others:
+                raise InputError(f"{str(self.out)!r} has other things in it, such as {others[0]!r}; choose another folder")
             replace_text(self.out / PLAN, as_json(plan))
             return
-        except ValueError:
-            raise InputError(f"{str(self.out / PLAN)!r} is damaged") from None
+        try:
+            found = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            raise InputError(f"{str(self.out / PLAN)!r} is missing or damaged") from None
         if other := [name for name in plan if plan[name] != found.get(name)]:
             raise InputError(f"{str(self.out)!r} has the results of a study with another {other[0]}; choose another folder")
 
     def gather(
         self,
         oracle: Any,
-        spec_of: Callable[[dict[str, Any]], ResNetSpec],
+        spec_of: Callable[[dict[str, Any]], ResNetSpec | None],
         costs: Callable[[ResNetSpec], dict[str, float]],
         trials: Path,
     ) -> None:
-        """Make the rows anew from what the engine knows, and from the runs."""
-        self.rows, self.refused = [], dict(oracle.refused)
+        """Make the rows anew from what the engine knows, and from the runs. A space that is wrong has no network."""
+        self.rows, self.refused, self.hyperparameters = [], dict(oracle.refused), []
         for trial_id in oracle.start_order:
             trial = oracle.trials[trial_id]
-            spec = spec_of(trial.hyperparameters.values)
+            values = trial.hyperparameters.values
+            self.hyperparameters += [name for name in values if name not in self.hyperparameters]
+            spec = spec_of(values)
             run = Run(trials / trial_id)
             metrics = run.metrics if is_run(run.path) else {}
             if metrics and run.spec != spec:
@@ -108,13 +116,17 @@ class Results:
                     "trial": trial_id,
                     "status": trial.status.lower(),
                     SCORE: trial.score,
-                    **trial.hyperparameters.values,
-                    **costs(spec),
+                    **values,
+                    **(costs(spec) if spec else dict.fromkeys(COSTS)),
                     "epochs": metrics.get("epochs"),
                     "seconds": metrics.get("train_seconds"),
                     "seed": self.study.seed,
                     "reason": " ".join((trial.message or "").split()),
-                    **{f"spec.{name}": value for name, value in dataclasses.asdict(spec).items() if name not in FIXED},
+                    **{
+                        f"spec.{name}": value
+                        for name, value in (dataclasses.asdict(spec) if spec else {}).items()
+                        if name not in FIXED
+                    },
                 }
             )
 
@@ -147,11 +159,6 @@ class Results:
                         tf.summary.scalar(name, row[name], step=row["epochs"] or 0)
             if self.scored:
                 put_in_place(temporary / "new", folder)
-
-    @property
-    def hyperparameters(self) -> list[str]:
-        """Names of what was drawn."""
-        return list(dict.fromkeys(name for row in self.rows for name in list(row)[3 : list(row).index("parameters")]))
 
     @property
     def scored(self) -> list[Row]:

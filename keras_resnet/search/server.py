@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Callable
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,14 +59,14 @@ class ChiefIsDone(Exception):
     """There is no chief any more, and it left a mark that all is done."""
 
 
-def connected(address: str, name: str, done: Path) -> Place:
+def connected(address: str, name: str, done: Path, tell: Callable[[str], None] = lambda line: None) -> Place:
     """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return, or for
     the mark that it leaves when it is done."""
     host, _, port = checked(address).rpartition(":")
     os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
     client = OracleClient(None)
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
-    client.stub = Patient(protos.get_service_grpc().OracleStub(channel), done)
+    client.stub = Patient(protos.get_service_grpc().OracleStub(channel), done, lambda: tell(f"waiting for a chief at {address}"))
     return Place(client, name)
 
 
@@ -75,12 +76,12 @@ class Patient:
     `ChiefIsDone` where there is a file `done`; `WorkerLost` where the chief does not come back, or something broke in it.
     """
 
-    def __init__(self, stub: Any, done: Path) -> None:
-        self.stub, self.done = stub, done
+    def __init__(self, stub: Any, done: Path, waiting: Callable[[], None]) -> None:
+        self.stub, self.done, self.waiting = stub, done, waiting
 
     def __getattr__(self, method: str) -> Any:
         def call(request: Any, **options: Any) -> Any:
-            end = time.monotonic() + PATIENCE
+            end, told = time.monotonic() + PATIENCE, False
             while time.monotonic() < end:
                 try:
                     return getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE, "wait_for_ready": False})
@@ -89,6 +90,9 @@ class Patient:
                         raise WorkerLost(f"the chief failed: {error.details()}") from None
                     if self.done.exists():
                         raise ChiefIsDone from None
+                    if not told:
+                        self.waiting()
+                        told = True
                     time.sleep(POLL)
             raise WorkerLost(f"the chief has not answered for {PATIENCE:g} seconds: start it again, and then this worker")
 

@@ -1,6 +1,7 @@
 """A search as data: what may be drawn, what it may cost, and how each trial is trained. `tuning/` has one file for each."""
 
 import runpy
+import traceback
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet import recipes
-from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import change
+from keras_resnet.errors import InputError, SpaceError, unknown
+from keras_resnet.fields import change, documented
 from keras_resnet.recipe import Recipe
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
 from keras_resnet.spec import ResNetSpec
@@ -27,15 +28,20 @@ Space = Callable[[Any], "ResNetSpec | tuple[ResNetSpec, dict[str, Any]]"]
 """`keras_tuner.HyperParameters` to a spec, or to a spec and changes to the recipe. It builds nothing."""
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """One search. A wrong value raises `InputError` that says what was received and what is allowed."""
 
     space: Space
+    """A function of `keras_tuner.HyperParameters` that returns a `ResNetSpec`, or one and changes to the recipe, such as
+    {"learning_rate": hp.Float(...)}. It builds nothing. A spec that is illegal counts as beyond the budget."""
     data: str = "digits"
     """What `keras_resnet.data.load` takes by name: "digits", a folder, or a TensorFlow Datasets name."""
     data_dir: str | None = None
+    """Where TensorFlow Datasets keeps its files."""
     image_size: int | None = None
+    """Of the images of a folder, in pixels."""
     recipe: str | Recipe | None = None
     """Of every trial. None for the usual one of the images."""
     budget: Budget = field(default_factory=Budget)
@@ -48,6 +54,7 @@ class Study:
     measure_latency: bool = False
     """Measure the latency of each network whole, before it is trained, and not as the sum of its operations."""
     engine: str = "random"
+    """"random", "bayesian", "hyperband" or "grid", see `ENGINES`."""
     trials: int | None = None
     """How many at most. None for 20, and for all that grid and Hyperband have."""
     patience: int | None = None
@@ -99,19 +106,25 @@ class Study:
         return change(recipes.resolve(self.recipe or recipes.default_for(self.data)), changes)
 
     def drawn(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
-        """The network and the recipe of those hyperparameters. InputError if the space gives something else, or an illegal spec."""
+        """The network and the recipe of those hyperparameters. InputError for an illegal spec, SpaceError for anything else."""
         try:
             given = self.space(hyperparameters)
         except InputError:
             raise
         except Exception as error:  # whatever is wrong in somebody's function
-            raise InputError(f"the space raised {type(error).__name__}: {error}") from error
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            raise SpaceError(
+                f"the space raised {type(error).__name__}: {error} (line {where.lineno} of {where.filename})"
+            ) from error
         spec, changes = given if isinstance(given, tuple) else (given, {})
         if not isinstance(spec, ResNetSpec) or not isinstance(changes, dict):
-            raise InputError(
+            raise SpaceError(
                 f"the space returned {type(given).__name__}: expected a ResNetSpec, or one and a dictionary of recipe fields"
             )
-        return spec, self.trained_by(changes)
+        try:
+            return spec, self.trained_by(changes)
+        except InputError as error:
+            raise SpaceError(str(error)) from None
 
 
 def load_study(path: str | Path) -> Study:
