@@ -50,7 +50,7 @@ MAY_IMPORT = {
     **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
     **dict.fromkeys(IMAGES, LIGHT | IMAGES),
     "export": LIGHT | {"answers", "artefact", "data", "export", "loading", "quantization", "report", "runtimes", "wiring"},
-    "search": LIGHT | {"data", "layers", "search"},
+    "search": LIGHT | {"data", "environment", "layers", "search"},
     "cli": LIGHT | {"__version__", "cli"},
     "__init__": set(),
     "__main__": {"cli", "errors"},
