@@ -290,7 +290,10 @@ def test_a_space_that_is_wrong_for_some_values_is_a_failed_trial(pretended, tmp_
 def test_a_folder_with_no_trial_yet_may_have_another_budget(pretended, tmp_path):
     with pytest.raises(InputError, match="nothing in the space is within the budget"):
         search.run(Study(space=space, engine="grid", budget=Budget(parameters=10)), tmp_path / "out")
-    assert len(search.run(Study(space=space, trials=2, engine="grid"), tmp_path / "out").rows) == 2
+    wider = Study(space=lambda hp: hp.Int("more", 1, 2) and space(hp), trials=2, engine="grid")
+    found = search.run(wider, tmp_path / "out")
+    assert len(found.rows) == 2
+    assert "more" in found.hyperparameters  # nothing of the space before is left
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
     with pytest.raises(InputError, match=r"has other things in it, such as 'thesis.tex'"):

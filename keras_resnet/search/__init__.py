@@ -23,7 +23,7 @@ from keras_resnet.search.budget import LATENCY, Budget, costs, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, space_of
-from keras_resnet.search.results import TABLE, Final, Results, place
+from keras_resnet.search.results import STATE, TABLE, TRIALS, Final, Results, place
 from keras_resnet.search.server import Chief, ChiefIsDone, connected
 from keras_resnet.search.study import ENGINES, SCORE, Study, load_study
 from keras_resnet.search.worker import TrialFailed, train_in_process
@@ -34,7 +34,7 @@ __all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study",
 
 WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
 LEASE, SHORTEST = 60.0, 5.0  # seconds of silence after which a worker is taken for lost, and the fewest that may be
-TRIALS, FINALS, STATE, WINNER = "trials", "finals", "state", "winner"  # folders of a search
+FINALS, WINNER = "finals", "winner"  # folders of a search, beside STATE and TRIALS
 OVER = "over"  # in STATE: the chief is done, and a worker that comes late may go
 HYPERBAND, EPOCHS = "tuner/", "tuner/epochs"  # what it adds to hyperparameters
 HERE = "here"  # the name of the worker where there is but one

@@ -19,8 +19,9 @@ from keras_resnet.search.budget import COSTS, LATENCY
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
+STATE, TRIALS = "state", "trials"  # folders of a search
 TABLE, FINALS, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
-OWN = (TABLE, FINALS, PAGE, PLAN, "latency.json", "state", "trials")  # what a search may have left before its first trial
+OWN = (TABLE, FINALS, PAGE, PLAN, "latency.json", STATE, TRIALS)  # what a search may have left before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
@@ -84,6 +85,7 @@ class Results:
             others = [path.name for path in self.out.iterdir() if path.name not in OWN]
             if others:
                 raise InputError(f"{str(self.out)!r} has other things in it, such as {others[0]!r}; choose another folder")
+            (self.out / STATE / "oracle.json").unlink(missing_ok=True)  # it knows the space before
             replace_text(self.out / PLAN, as_json(plan))
             return
         try:
