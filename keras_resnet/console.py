@@ -50,6 +50,16 @@ def cell(value: Any) -> str:
     return str(value)
 
 
+class Diverted:
+    """A stream that stands for `now`, and for another once that is put in its place: loggers keep the one they found."""
+
+    def __init__(self, now: Any) -> None:
+        self.now = now
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.now, name)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep what this process, its native libraries included, prints out of sight; show it after all if the block raises."""
@@ -59,8 +69,10 @@ def quiet() -> Iterator[None]:
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as captured:
         os.dup2(captured.fileno(), 1)
         os.dup2(captured.fileno(), 2)
+        streams = Diverted(captured), Diverted(captured)
+        before = sys.stdout, sys.stderr
         try:
-            with redirect_stdout(captured), redirect_stderr(captured):
+            with redirect_stdout(streams[0]), redirect_stderr(streams[1]):
                 yield
         except InputError:  # says all by itself
             raise
@@ -69,6 +81,7 @@ def quiet() -> Iterator[None]:
             os.write(saved[1], captured.read().encode())
             raise
         finally:
-            for number, descriptor in enumerate(saved, start=1):
+            for number, (descriptor, stream, own) in enumerate(zip(saved, streams, before, strict=True), start=1):
                 os.dup2(descriptor, number)
                 os.close(descriptor)
+                stream.now = own

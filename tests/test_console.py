@@ -1,3 +1,4 @@
+import logging
 import os
 import sys
 
@@ -42,3 +43,14 @@ def test_quiet_shows_what_it_hid_where_the_block_fails(capfd):
     out, err = capfd.readouterr()
     assert out == ""
     assert {"python", "python error", "native", "native error"} <= set(err.splitlines())
+
+
+def test_a_logger_that_begins_in_quiet_speaks_afterwards(capfd):
+    logger = logging.getLogger("of quiet")
+    with quiet():
+        handler = logging.StreamHandler()
+        logger.addHandler(handler)
+        logger.warning("hidden")
+    logger.warning("shown")
+    logger.removeHandler(handler)
+    assert capfd.readouterr().err == "shown\n"
