@@ -35,7 +35,9 @@ def space(hp):
     return replace(kr.SPECS["resnet8"], depths=depths, widths=(4, 4, 4), stem_width=4)
 
 
-study = kr.search.Study(space=space, trials=12, recipe=replace(kr.RECIPES["digits"], epochs=1))
+study = kr.search.Study(
+    space=space, trials=12, recipe=replace(kr.RECIPES["digits"], epochs=1), finalists=2, seeds=2, final={"epochs": 2}
+)
 '''
 
 
@@ -60,7 +62,7 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
 
 
 def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
-    monkeypatch.setattr("keras_resnet.search.oracle.DRAWS", 200)
+    monkeypatch.setattr("keras_resnet.search.kept.DRAWS", 200)
     with pytest.raises(
         InputError, match=r"nothing in the space is within the budget: refused 20\d times for parameters; the last: par"
     ):
@@ -236,11 +238,14 @@ def until(condition, seconds=120):
 
 
 def test_many_machines_lose_nothing(free_port, tmp_path):
-    """A chief and two workers; one worker is killed in a trial, and the chief once."""
+    """A chief and two workers; one worker is killed in a trial, and the chief in another one and in a final training."""
     path, out = tmp_path / "study.py", tmp_path / "out"
     path.write_text(STUDY)
     address = f"127.0.0.1:{free_port}"
-    trained = lambda: [line for file in out.glob("trials/*/trained") for line in file.read_text().split()]  # noqa: E731
+
+    def trained(kind="trials"):
+        return [line for file in out.glob(f"{kind}/*/trained") for line in file.read_text().split()]
+
     chief = start("chief", path, out, address, "chief")
     first, second = (start("worker", path, out, address, name) for name in ("first", "second"))
     try:
@@ -251,6 +256,10 @@ def test_many_machines_lose_nothing(free_port, tmp_path):
         chief.wait()
         chief = start("chief", path, out, address, "chief")
         third = start("worker", path, out, address, "third")
+        until(lambda: trained("finals"))
+        chief.send_signal(signal.SIGKILL)
+        chief.wait()
+        chief = start("chief", path, out, address, "chief")
         for process in (chief, second, third):
             told, _ = process.communicate(timeout=180)
             assert process.returncode == 0, told
@@ -263,6 +272,14 @@ def test_many_machines_lose_nothing(free_port, tmp_path):
     assert {row["status"] for row in rows} == {"completed"}
     assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == 12
     assert 12 <= len(trained()) <= 16  # what the killed ones had under way, or a slow one, may have been trained twice
+    with (out / "finals.csv").open(newline="") as file:
+        finals = list(csv.DictReader(file))
+    best = sorted(rows, key=lambda row: (-float(row["val_accuracy"]), int(row["multiply_adds"])))[:2]
+    assert [(row["trial"], row["seed"]) for row in finals] == [(row["trial"], seed) for row in best for seed in "01"]
+    assert {float(row["val_accuracy"]) for row in finals} <= {float(row["val_accuracy"]) for row in best}
+    assert "chief" not in trained("finals")
+    assert 4 <= len(trained("finals")) <= 8
+    assert Run.open(out / "winner").recipe.epochs == 2
 
 
 def test_a_trial_in_its_own_process(tmp_path):
@@ -397,6 +414,9 @@ def test_studies_of_the_project_have_legal_networks(path):
 
 def test_a_chief_that_does_not_come_back(free_port, monkeypatch, tmp_path):
     monkeypatch.setattr(search.server, "PATIENCE", 2.0)
+    monkeypatch.setenv("KERASTUNER_TUNER_ID", "mine")
+    environment = dict(os.environ)
     place = search.server.connected(f"127.0.0.1:{free_port}", "alone", tmp_path / "over")
     with pytest.raises(WorkerLost, match="the chief has not answered for 2 seconds"):
         place.oracle.create_trial("alone")
+    assert dict(os.environ) == environment  # other tuners of this process do not become workers

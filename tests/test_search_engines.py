@@ -13,7 +13,7 @@ from keras_tuner.engine.trial import TrialStatus
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.search import Budget, Study, residual_space
-from keras_resnet.search.oracle import oracle_of, space_of
+from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
 from keras_resnet.search.server import Chief, connected
 from keras_resnet.search.worker import TrialFailed
 
@@ -222,6 +222,46 @@ def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
         pool.submit(oracle.over).result(timeout=10)
 
 
+def test_a_list_is_given_out_in_its_order_and_goes_on(tmp_path):
+    study = Study(space=space)
+    listed = [{"depth1": 1, "final/seed": seed} for seed in range(3)]
+
+    def opened_list(listed):
+        return oracle_of_list(listed, space_of(study), tmp_path / "state", 60.0)
+
+    def seed_of(trial):
+        return trial.hyperparameters.values["final/seed"]
+
+    oracle = opened_list(listed)
+    end(oracle, oracle.create_trial("one"))
+    failed = oracle.create_trial("one")
+    failed.status, failed.message = TrialStatus.FAILED, "no memory"
+    oracle.end_trial(failed)
+    again = opened_list(listed)
+    assert [trial.status for trial in again.trials.values()] == ["COMPLETED", "FAILED"]
+    assert seed_of(again.create_trial("one")) == 2
+    assert seed_of(opened_list(listed[1:]).create_trial("one")) == 1  # another list begins anew
+
+
+def test_a_worker_that_is_late_ends_no_trial_of_what_follows(tmp_path):
+    study = Study(space=space, trials=1)
+    first = opened(study, tmp_path)
+    late = first.create_trial("late")
+    end(first, late)
+    first.followed = True
+    assert first.create_trial("other").status == TrialStatus.IDLE  # it waits for what follows
+    assert first.over()
+    following = oracle_of_list([{"depth1": 1}], space_of(study), tmp_path / "finals", 60.0)
+    given = following.create_trial("other")
+    following.get_trial(late.trial_id)
+    end(following, late)
+    assert not following.end_order
+    end(following, given)
+    assert following.end_order == [given.trial_id]
+    first.given_up = "no memory"
+    assert first.create_trial("other").status == TrialStatus.STOPPED  # nothing follows
+
+
 def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
     """KerasTuner's protocol does not carry them."""
     study, out = Study(space=space, trials=4), tmp_path / "out"
@@ -251,7 +291,7 @@ def test_a_chief_that_fails_is_told(free_port, tmp_path):
         with pytest.raises(search.server.WorkerLost, match=r"the chief failed: .*division by zero"):
             place.oracle.create_trial("one")
         with pytest.raises(ZeroDivisionError):
-            serving.wait()
+            serving.serve(oracle)
 
 
 def test_hyperparameters_that_only_some_values_ask_for_are_all_known():

@@ -19,14 +19,14 @@ POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is t
 
 
 class Chief:
-    """Serves an oracle to workers while the context lasts."""
+    """Serves oracles to workers, one after the other, while the context lasts."""
 
     def __init__(self, oracle: Any, address: str) -> None:
-        self.oracle, self.address = oracle, checked(address)
+        self.servicer, self.address = OracleServicer(oracle), checked(address)
 
     def __enter__(self) -> "Chief":
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-        protos.get_service_grpc().add_OracleServicer_to_server(OracleServicer(self.oracle), self.server)
+        protos.get_service_grpc().add_OracleServicer_to_server(self.servicer, self.server)
         try:
             bound = self.server.add_insecure_port(self.address)
         except RuntimeError:
@@ -41,9 +41,10 @@ class Chief:
     def __exit__(self, *_: object) -> None:
         self.server.stop(grace=1).wait()
 
-    def wait(self) -> None:
-        """Until every trial has ended and every worker knows that there are no more."""
-        while not self.oracle.over():
+    def serve(self, oracle: Any) -> None:
+        """Give out the trials of an oracle until all have ended, and every worker knows or waits for the oracle that follows."""
+        self.servicer.oracle = oracle
+        while not oracle.over():
             time.sleep(POLL)
 
 
@@ -63,8 +64,13 @@ def connected(address: str, name: str, done: Path, tell: Callable[[str], None] =
     """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return, or for
     the mark that it leaves when it is done."""
     host, _, port = checked(address).rpartition(":")
-    os.environ |= {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+    given = {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+    before = {variable: os.environ[variable] for variable in given if variable in os.environ}
+    os.environ |= given
     client = OracleClient(None)
+    for variable in given:  # with them every tuner of this process would look for that chief
+        del os.environ[variable]
+    os.environ |= before
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
     client.stub = Patient(protos.get_service_grpc().OracleStub(channel), done, lambda: tell(f"waiting for a chief at {address}"))
     return Place(client, name)
