@@ -262,8 +262,9 @@ def test_a_worker_that_is_late_ends_no_trial_of_what_follows(tmp_path):
     assert first.create_trial("other").status == TrialStatus.STOPPED  # nothing follows
 
 
-def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
+def test_reasons_come_to_the_chief(free_port, pretended, monkeypatch, tmp_path):
     """KerasTuner's protocol does not carry them."""
+    monkeypatch.setattr(search.server, "COMING", 0.0)
     study, out = Study(space=space, trials=4), tmp_path / "out"
     pretended[0].update({f"{number:04}": TrialFailed(f"reason {number}") for number in range(3)})
     address = f"127.0.0.1:{free_port}"
@@ -281,6 +282,20 @@ def test_reasons_come_to_the_chief(free_port, pretended, tmp_path):
     assert told[0].startswith("three trials in a row failed, the last one by: reason 2; see ")
     assert "reason 0" in (out / "results.csv").read_text()
     search.run(study, out, worker=address, name="late")  # there is no chief any more, and it left its mark
+
+
+def test_a_worker_may_come_before_the_chief_of_a_search_that_goes_on(free_port, pretended, tmp_path):
+    """The mark that the search was over is still there then."""
+    study, out, address = Study(space=space, trials=2), tmp_path / "out", f"127.0.0.1:{free_port}"
+    search.run(study, out)
+    (out / "state" / "over").touch()
+    with ThreadPoolExecutor() as pool:
+        worker = pool.submit(search.run, study, out, worker=address, name="early", trials=4)
+        time.sleep(1)
+        assert not worker.done()
+        found = search.run(study, out, chief=address, trials=4)
+        worker.result(timeout=60)
+    assert [row["status"] for row in found.rows] == ["completed"] * 4
 
 
 def test_a_chief_that_fails_is_told(free_port, tmp_path):

@@ -78,6 +78,7 @@ def run(
         chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER, tell)
         with suppress(ChiefIsDone):
             search.work(chosen.oracle, chosen.name)
+        tell("the search is over")
         return search.results
     with occupied(search.out / STATE, "searching"):
         search.begin()

@@ -16,6 +16,7 @@ from keras_tuner.src.distribute.oracle_client import OracleClient
 from keras_resnet.errors import InputError, WorkerLost
 
 POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is taken for lost
+COMING = 60.0  # seconds that a chief may need to start: so long a mark that it left before is not believed
 
 
 class Chief:
@@ -84,17 +85,20 @@ class Patient:
 
     def __init__(self, stub: Any, done: Path, waiting: Callable[[], None]) -> None:
         self.stub, self.done, self.waiting = stub, done, waiting
+        self.old = done.exists()  # the mark may be of a search that somebody goes on with just now
 
     def __getattr__(self, method: str) -> Any:
         def call(request: Any, **options: Any) -> Any:
-            end, told = time.monotonic() + PATIENCE, False
-            while time.monotonic() < end:
+            start, told = time.monotonic(), False
+            while (waited := time.monotonic() - start) < PATIENCE:
                 try:
-                    return getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE, "wait_for_ready": False})
+                    answer = getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE, "wait_for_ready": False})
+                    self.old = False
+                    return answer
                 except grpc.RpcError as error:
                     if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                         raise WorkerLost(f"the chief failed: {error.details()}") from None
-                    if self.done.exists():
+                    if self.done.exists() and (waited > COMING or not self.old):
                         raise ChiefIsDone from None
                     if not told:
                         self.waiting()
