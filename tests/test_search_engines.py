@@ -54,9 +54,10 @@ def test_goes_on_where_it_was(engine, pretended, tmp_path):
     assert len(set(drawn)) == 7 or engine in ("bayesian", "hyperband")
     search.run(study(7), tmp_path / "out")
     assert len(trials(pretended)) == 7
-    for change in ({"budget": Budget(parameters=1)}, {"patience": 1}, {"seed": 1}, {"recipe": "he-2015"}):
+    other = "random" if engine == "grid" else "grid"
+    for change in ({"engine": other}, {"budget": Budget(parameters=1)}, {"patience": 1}, {"seed": 1}, {"recipe": "he-2015"}):
         with pytest.raises(InputError, match=f"has the results of a study with another {next(iter(change))}"):
-            search.run(study(7, **change), tmp_path / "out")
+            search.run(dataclasses.replace(study(7), **change), tmp_path / "out")
     with pytest.raises(InputError, match="has the results of a study with another space"):
         search.run(dataclasses.replace(study(7), space=lambda hp: hp.Int("more", 1, 2) and space(hp)), tmp_path / "out")
 

@@ -31,7 +31,8 @@ study = Study(
     recipe=replace(kr.RECIPES["cifar-30"], epochs=8, precision="bfloat16"),
     budget=budget,
     objectives=("val_accuracy", "latency"),
-    trials=10,
+    trials=20,
+    finalists=2,
     seeds=3,
     final={"epochs": 30},
 )

@@ -133,8 +133,8 @@ def importance(results: "Results", trials: Path) -> tuple[str, str, str] | None:
 
     values = np.stack([ranks([row.get(name) for row in results.scored]) for name in names], axis=1)
     scores = np.array([100 * row[SCORE] for row in results.scored])
-    forest = RandomForestRegressor(200, random_state=0).fit(values, scores)
-    found = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=30, random_state=0)
+    forest = RandomForestRegressor(100, random_state=0).fit(values, scores)
+    found = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
     order = np.argsort(found.importances_mean)
     figure = drawn(1)
     (axis,) = figure.axes

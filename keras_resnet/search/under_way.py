@@ -170,16 +170,9 @@ class Search:
         oracle trained."""
         train(self.oracle)
         self.record()
-        self.results.write_page(self.out / TRIALS)
-        if self.oracle.given_up:
-            raise InputError(
-                f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
-            )
-        if not self.results.rows:
-            refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
-            raise InputError(f"nothing in the space is within the budget: refused {refused}; the last: {self.oracle.last_refusal}")
-        if not self.results.scored:
-            raise InputError(f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}")
+        if problem := self.problem():
+            self.results.write_page(self.out / TRIALS)
+            raise InputError(problem)
         if self.study.most_trials and len(self.results.rows) < self.study.most_trials:
             last = f"; refused last: {self.oracle.last_refusal}" if self.oracle.last_refusal else ""
             self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network within the budget{last}")
@@ -188,6 +181,17 @@ class Search:
         winner = self.results.winner()
         self.tell(f"the winner is trial {winner}: {SCORE} {self.results.averages[winner]:.4f}")
         place(next(final.run for final in self.results.finals if final.run and final.trial == winner), self.out / WINNER)
+
+    def problem(self) -> str:
+        """Why there can be no winner, or nothing."""
+        if self.oracle.given_up:
+            return f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
+        if not self.results.rows:
+            refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
+            return f"nothing in the space is within the budget: refused {refused}; the last: {self.oracle.last_refusal}"
+        if not self.results.scored:
+            return f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}"
+        return ""
 
     def finalists(self) -> list[Trial]:
         """The best trials, of those with one network and recipe only one."""
@@ -215,6 +219,8 @@ class Search:
                 {**own_values(trial), FINAL_OF: trial.trial_id, FINAL_SEED: self.study.seed + number}
                 for number in range(1 if known else 0, self.study.seeds)
             ]
+        if listed:  # this may take long
+            self.results.write_page(self.out / TRIALS)
         state = self.out / STATE / FINALS
         oracle = oracle_of_list(listed, self.oracle.get_space(), state, self.lease)
         oracle.reason_of = self.reason_of
