@@ -123,6 +123,18 @@ def test_a_trial_that_was_trained_in_full_is_not_trained_again(pretended, tmp_pa
     assert [row["seed"] for row in found.final_rows] == [0, 1, 2]
 
 
+def test_final_trainings_are_those_of_the_study_as_it_is(pretended, tmp_path):
+    study = Study(space=space, trials=2, seeds=2, final={"epochs": 2})
+    search.run(study, tmp_path / "out")
+    known = len(pretended[1])
+    search.run(study, tmp_path / "out")
+    assert len(pretended[1]) == known == 4
+    found = search.run(dataclasses.replace(study, final={"epochs": 3}), tmp_path / "out")
+    assert [recipe.epochs for _, _, recipe, *_ in pretended[1][known:]] == [3, 3]
+    assert Run.open(tmp_path / "out" / "winner").recipe.epochs == 3
+    assert len(found.final_rows) == 2
+
+
 def test_a_finalist_that_fails_is_left_out(pretended, tmp_path):
     known = search.run(Study(space=space, trials=3), tmp_path / "known").best
     best, second = (row["trial"] for row in known[:2])
@@ -246,25 +258,31 @@ def test_many_machines_lose_nothing(free_port, tmp_path):
     def trained(kind="trials"):
         return [line for file in out.glob(f"{kind}/*/trained") for line in file.read_text().split()]
 
-    chief = start("chief", path, out, address, "chief")
-    first, second = (start("worker", path, out, address, name) for name in ("first", "second"))
+    started = []
+
+    def begin(role, name):
+        started.append(start(role, path, out, address, name))
+        return started[-1]
+
+    chief = begin("chief", "chief")
+    first, second = (begin("worker", name) for name in ("first", "second"))
     try:
         until(lambda: "first" in trained() and len(trained()) >= 3)
         first.send_signal(signal.SIGKILL)
         until(lambda: len(trained()) >= 5)
         chief.send_signal(signal.SIGKILL)
         chief.wait()
-        chief = start("chief", path, out, address, "chief")
-        third = start("worker", path, out, address, "third")
+        chief = begin("chief", "chief")
+        third = begin("worker", "third")
         until(lambda: trained("finals"))
         chief.send_signal(signal.SIGKILL)
         chief.wait()
-        chief = start("chief", path, out, address, "chief")
+        chief = begin("chief", "chief")
         for process in (chief, second, third):
             told, _ = process.communicate(timeout=180)
             assert process.returncode == 0, told
     finally:
-        for process in (chief, first, second):
+        for process in started:
             process.kill()
     with (out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
@@ -223,25 +223,22 @@ def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
         pool.submit(oracle.over).result(timeout=10)
 
 
-def test_a_list_is_given_out_in_its_order_and_goes_on(tmp_path):
-    study = Study(space=space)
-    listed = [{"depth1": 1, "final/seed": seed} for seed in range(3)]
-
-    def opened_list(listed):
-        return oracle_of_list(listed, space_of(study), tmp_path / "state", 60.0)
-
-    def seed_of(trial):
-        return trial.hyperparameters.values["final/seed"]
-
-    oracle = opened_list(listed)
-    end(oracle, oracle.create_trial("one"))
-    failed = oracle.create_trial("one")
-    failed.status, failed.message = TrialStatus.FAILED, "no memory"
-    oracle.end_trial(failed)
-    again = opened_list(listed)
-    assert [trial.status for trial in again.trials.values()] == ["COMPLETED", "FAILED"]
-    assert seed_of(again.create_trial("one")) == 2
-    assert seed_of(opened_list(listed[1:]).create_trial("one")) == 1  # another list begins anew
+def test_a_list_is_given_out_in_its_order(tmp_path):
+    """And whatever fails, the others are trained; a worker of another list ends nothing."""
+    listed = [{"depth1": 1, "final/seed": seed} for seed in range(4)]
+    oracle = oracle_of_list(listed, space_of(Study(space=space)), tmp_path / "state", 60.0)
+    for seed in range(4):
+        trial = oracle.create_trial("one")
+        assert trial.hyperparameters.values["final/seed"] == seed
+        stale = Trial(hyperparameters=trial.hyperparameters.copy(), trial_id=trial.trial_id, status=TrialStatus.FAILED)
+        stale.hyperparameters.values = {"depth1": 3, "final/seed": seed}
+        oracle.end_trial(stale)
+        assert len(oracle.end_order) == seed
+        trial.status, trial.message = TrialStatus.FAILED, "no memory"
+        oracle.end_trial(trial)
+    assert oracle.create_trial("one").status == TrialStatus.STOPPED
+    assert oracle.over()
+    assert not oracle_of_list(listed, space_of(Study(space=space)), tmp_path / "state", 60.0).end_order  # it begins anew
 
 
 def test_a_worker_that_is_late_ends_no_trial_of_what_follows(tmp_path):
@@ -294,9 +291,24 @@ def test_a_worker_may_come_before_the_chief_of_a_search_that_goes_on(free_port, 
         worker = pool.submit(search.run, study, out, worker=address, name="early", trials=4)
         time.sleep(1)
         assert not worker.done()
-        found = search.run(study, out, chief=address, trials=4)
+        chief = pool.submit(search.run, study, out, chief=address, trials=4)
+        assert [row["status"] for row in chief.result(timeout=60).rows] == ["completed"] * 4
         worker.result(timeout=60)
-    assert [row["status"] for row in found.rows] == ["completed"] * 4
+
+
+def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_path):
+    """And what is done needs no worker."""
+    study, out, address = Study(space=space, trials=3, finalists=2, seeds=4), tmp_path / "out", f"127.0.0.1:{free_port}"
+    best, second = (row["trial"] for row in search.run(study, tmp_path / "known").best[:2])
+    pretended[0].update({f"{best}-seed{seed}": TrialFailed(f"reason {seed}") for seed in (1, 2, 3)})
+    with ThreadPoolExecutor() as pool:
+        chief = pool.submit(search.run, study, out, chief=address)
+        pool.submit(search.run, study, out, worker=address, name="one").result(timeout=60)
+        found = chief.result(timeout=60)
+        assert [row["reason"] for row in found.final_rows] == ["", "reason 1", "reason 2", "reason 3", *[""] * 4]
+        assert found.winner() == second
+        done = dataclasses.replace(study, seeds=1)
+        assert pool.submit(search.run, done, out, chief=address).result(timeout=60).winner() == best
 
 
 def test_a_chief_that_fails_is_told(free_port, tmp_path):

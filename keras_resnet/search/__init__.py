@@ -1,7 +1,7 @@
 """A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
 
-`study` is the question, `budget` what may be spent, `latency` how long a file will take, `oracle` draws and keeps account, `worker`
-trains, `server` brings many machines together, `results` and `page` tell.
+`study` is the question, `budget` what may be spent, `latency` how long a file will take, `oracle` draws, `kept` keeps account,
+`worker` trains, `server` brings many machines together, `results` and `page` tell; `under_way` is the course of it all.
 """
 
 import os

@@ -118,8 +118,9 @@ class Kept(Oracle):
         asked = self.heard[tuner_id] = time.monotonic()
         if self.given_up:
             return self.none_left(tuner_id)
-        enough = self.most and len(self.trials) >= self.most and not self._retry_queue and tuner_id not in self.ongoing_trials
-        trial = self.none_left(tuner_id) if enough else super().create_trial(tuner_id)
+        enough = self.exhausted or (self.most is not None and len(self.trials) >= self.most)
+        waiting = self._retry_queue or tuner_id in self.ongoing_trials
+        trial = self.none_left(tuner_id) if enough and not waiting else super().create_trial(tuner_id)
         taken = time.monotonic() - asked  # a latency may have been measured, and nobody could be heard
         self.heard = {name: since + taken for name, since in self.heard.items()}
         if trial.status == TrialStatus.RUNNING:

@@ -1,6 +1,5 @@
 """KerasTuner's engines as a search needs them, and one that gives out what it is told."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Any
 import keras_tuner
 import numpy as np
 from keras_tuner import Oracle, oracles
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_resnet.atomic import replace_text
 from keras_resnet.errors import InputError
-from keras_resnet.search.kept import Kept
+from keras_resnet.search.kept import Kept, locked
 from keras_resnet.search.study import SCORE, Study
 
 CANDIDATES = 20  # random ones within the budget, of which the Bayesian engine takes the most promising
@@ -71,16 +69,15 @@ class Listed(Kept, Oracle):
             return {"status": TrialStatus.STOPPED}
         return {"status": TrialStatus.RUNNING, "values": dict(self.listed[len(self.start_order)])}
 
+    @locked
+    def end_trial(self, trial: Trial) -> None:
+        """Enter what became of a trial, unless it is one of another list: numbers begin anew where a chief was killed."""
+        known = self.trials.get(trial.trial_id)
+        if known and known.hyperparameters.values == trial.hyperparameters.values:
+            super().end_trial(trial)
+
     def _check_consecutive_failures(self) -> None:
         pass
-
-    def begin(self, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float) -> None:
-        """Go on with what is in `folder`, if it is of the same list."""
-        plan = folder / "list.json"
-        if plan.exists() and json.loads(plan.read_text()) != self.listed:
-            shutil.rmtree(folder)
-        super().begin(folder, refuse, lease)
-        replace_text(plan, json.dumps(self.listed))
 
 
 KINDS: dict[str, type[Kept]] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
@@ -105,7 +102,8 @@ def oracle_of(
 
 
 def oracle_of_list(listed: list[dict[str, Any]], space: keras_tuner.HyperParameters, folder: Path, lease: float) -> Any:
-    """An engine that gives out the values of a list, with its state in `folder`."""
+    """An engine that gives out the values of a list; what it writes to `folder` nobody reads again."""
+    shutil.rmtree(folder, ignore_errors=True)
     oracle = Listed(listed, objective=OBJECTIVE, hyperparameters=space, max_trials=FINAL_NUMBERS)
     oracle.most = len(listed)
     oracle.begin(folder, lambda values: "", lease)

@@ -1,10 +1,9 @@
 """A study under way: trials are drawn and trained, the finalists in full, and everything is recorded."""
 
-import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from keras_resnet.atomic import replace_text
 from keras_resnet.data import load
 from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.recipe import Recipe
-from keras_resnet.runs import Run
+from keras_resnet.runs import Run, is_run
 from keras_resnet.search.budget import LATENCY, costs
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
@@ -207,31 +206,48 @@ class Search:
         return spec, replace(recipe, **self.study.final)
 
     def trained_in_full(self, train: Callable[[Any], None]) -> list[Final]:
-        """The final trainings, one for each finalist and seed. A trial is one of them itself if it was trained like them."""
-        finals, listed = [], []
-        finalists = self.finalists()
-        for trial in finalists:
-            own = Run.open(self.folder(trial))
-            known = not self.study.patience and own.recipe == self.in_full(trial)[1]
-            if known:
-                finals.append(Final(trial.trial_id, self.study.seed, own))
-            listed += [
-                {**own_values(trial), FINAL_OF: trial.trial_id, FINAL_SEED: self.study.seed + number}
-                for number in range(1 if known else 0, self.study.seeds)
-            ]
+        """The final trainings, one for each finalist and seed. Those that are there already are not trained again."""
+        wanted = [
+            (trial, seed) for trial in self.finalists() for seed in range(self.study.seed, self.study.seed + self.study.seeds)
+        ]
+        listed = [
+            {**own_values(trial), FINAL_OF: trial.trial_id, FINAL_SEED: seed}
+            for trial, seed in wanted
+            if not self.run_in_full(trial, seed)
+        ]
         if listed:  # this may take long
             self.results.write_page(self.out / TRIALS)
-        state = self.out / STATE / FINALS
-        oracle = oracle_of_list(listed, self.oracle.get_space(), state, self.lease)
-        oracle.reason_of = self.reason_of
+        oracle = oracle_of_list(listed, self.oracle.get_space(), self.out / STATE / FINALS, self.lease)
+
+        def found() -> list[Final]:
+            ended = {trial: oracle.trials[trial].hyperparameters.values for trial in oracle.end_order}
+            reasons = {(values[FINAL_OF], values[FINAL_SEED]): trial for trial, values in ended.items()}
+            finals = []
+            for trial, seed in wanted:
+                run, number = self.run_in_full(trial, seed), reasons.get((trial.trial_id, seed))
+                if run or number:
+                    told = oracle.trials[number].message if number else ""
+                    finals.append(Final(trial.trial_id, seed, run, "" if run else told or "it was trained for another study"))
+            return finals
+
+        oracle.reason_of, oracle.on_end = self.reason_of, lambda: self.results.enter_finals(found())
         train(oracle)
-        for trial in oracle.trials.values():
-            run = Run.open(self.folder(trial)) if trial.status == TrialStatus.COMPLETED else None
-            values = trial.hyperparameters.values
-            finals.append(Final(values[FINAL_OF], values[FINAL_SEED], run, trial.message or ""))
-        shutil.rmtree(state)  # what failed is tried again if the search is
-        order = [trial.trial_id for trial in finalists]
-        return sorted(finals, key=lambda final: (order.index(final.trial), final.seed))
+        return found()
+
+    def run_in_full(self, trial: Trial, seed: int) -> Run | None:
+        """The final training of a trial with a seed, if it is there. A trial that was trained like that is one itself."""
+        spec, recipe = self.in_full(trial)
+        places = [self.out / FINALS / f"{trial.trial_id}-seed{seed}"]
+        if not self.study.patience:
+            places.append(self.out / TRIALS / trial.trial_id)
+        return next((run for run in map(Run, places) if is_run(run.path) and is_of(run, spec, recipe, seed)), None)
+
+
+def is_of(run: Run, spec: ResNetSpec, recipe: Recipe, seed: int) -> bool:
+    """Whether a run is that training; what was left to be tried, "auto", may have become anything."""
+    found = asdict(run.recipe)
+    same = all(value in ("auto", found[name]) for name, value in asdict(recipe).items())
+    return same and run.spec == spec and run.metrics["seed"] == seed
 
 
 def own_values(trial: Trial) -> dict[str, Any]:
