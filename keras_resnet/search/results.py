@@ -20,8 +20,8 @@ from keras_resnet.search.study import SCORE, Study
 from keras_resnet.spec import ResNetSpec
 
 STATE, TRIALS = "state", "trials"  # folders of a search
-TABLE, FINALS, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
-OWN = (TABLE, FINALS, PAGE, PLAN, "latency.json", STATE, TRIALS)  # what a search may have left before its first trial
+TABLE, FINALS_TABLE, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
+OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, "latency.json", STATE, TRIALS)  # what a search may have left before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 
@@ -139,7 +139,7 @@ class Results:
     def enter_finals(self, finals: list[Final]) -> None:
         """Note the final trainings, and write `finals.csv`."""
         self.finals = finals
-        replace_text(self.out / FINALS, as_csv(self.final_rows))
+        replace_text(self.out / FINALS_TABLE, as_csv(self.final_rows))
 
     def write_page(self, trials: Path) -> None:
         """`results.html`: a picture of everything, for a person."""

@@ -220,15 +220,14 @@ class Search:
         oracle = oracle_of_list(listed, self.oracle.get_space(), self.out / STATE / FINALS, self.lease)
 
         def found() -> list[Final]:
-            ended = {trial: oracle.trials[trial].hyperparameters.values for trial in oracle.end_order}
-            reasons = {(values[FINAL_OF], values[FINAL_SEED]): trial for trial, values in ended.items()}
-            finals = []
-            for trial, seed in wanted:
-                run, number = self.run_in_full(trial, seed), reasons.get((trial.trial_id, seed))
-                if run or number:
-                    told = oracle.trials[number].message if number else ""
-                    finals.append(Final(trial.trial_id, seed, run, "" if run else told or "it was trained for another study"))
-            return finals
+            ended = {}
+            for trial in (oracle.trials[number] for number in oracle.end_order):
+                values = trial.hyperparameters.values
+                ended[values[FINAL_OF], values[FINAL_SEED]] = trial.message or "it was trained for another study"
+            runs = [(trial.trial_id, seed, self.run_in_full(trial, seed)) for trial, seed in wanted]
+            return [
+                Final(name, seed, run, "" if run else ended[name, seed]) for name, seed, run in runs if run or (name, seed) in ended
+            ]
 
         oracle.reason_of, oracle.on_end = self.reason_of, lambda: self.results.enter_finals(found())
         train(oracle)
