@@ -115,3 +115,15 @@ def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path
     assert found.refused["latency"] > 0
     assert all(row["latency"] <= limit for row in found.rows)
     assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again
+
+
+def test_what_is_faster_or_slower_together_is_measured_together():
+    """A 1x1 of a stride that pads nothing, a pooling, and a sum stand alone; a padded convolution and the first one do not."""
+    spec = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(32, 32, 3), shortcut="projection", stem_pool="max")
+    image, out = outputs(spec)
+    found = [" ".join(type(node).__name__ for node in piece.nodes) for piece in latency.pieces(image, [out])]
+    convolution, activated = "Convolution Norm", "Convolution Norm Activate"
+    unit = [activated, convolution, "Merge Activate"]
+    strided = [convolution, f"Pad {activated}", convolution, "Merge Activate"]
+    stem = [f"Rescale {activated}", "Pad", "Pool"]
+    assert sorted(found) == sorted([*stem, *unit, *strided, *strided, "GlobalPool", "Dense"])

@@ -20,7 +20,7 @@ from keras_resnet.console import quiet
 from keras_resnet.environment import processor
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
-from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Shape, in_order
+from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Pad, Rescale, Shape, in_order
 from keras_resnet.layers import build, realize
 from keras_resnet.resnet import outputs
 from keras_resnet.spec import ResNetSpec
@@ -136,12 +136,14 @@ def passed(node: Node) -> Node:
 
 
 def is_joined(before: list[Node], node: Node) -> bool:
-    """Whether a file does `node` together with what is before it."""
-    first, last = before[0], before[-1]
+    """Whether a file does `node` together with what is before it, or in another time than apart."""
+    last = before[-1]
+    if isinstance(node, Convolution):
+        return isinstance(last, (Rescale, Pad)) and before == [last]
     if isinstance(node, Norm):
         return isinstance(last, Convolution) and node.kind == "batch"
     if isinstance(node, Activate):
-        return isinstance(first, (Convolution, Merge, Norm, Dense)) and node.function in FUSED and not isinstance(last, Activate)
+        return isinstance(last, (Convolution, Merge, Norm, Dense)) and node.function in FUSED
     return False
 
 
