@@ -157,8 +157,8 @@ def realize(made: dict[Node, KerasTensor], wanted: Iterable[Node]) -> dict[Node,
 
 @singledispatch
 def layer(node: Node) -> keras.Layer:
-    """The Keras layer of a node."""
-    raise NotImplementedError(type(node))
+    """The Keras layer of a node. TypeError for one of a kind that is registered nowhere below."""
+    raise TypeError(f"no Keras layer is known for a {type(node).__name__}")
 
 
 @layer.register

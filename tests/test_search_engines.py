@@ -186,6 +186,16 @@ def test_a_search_that_had_ended_is_over_when_it_is_opened_again(tmp_path):
     assert opened(small, tmp_path / "small").over()
 
 
+def test_an_engine_without_more_trials_is_not_asked_again(monkeypatch, tmp_path):
+    """It might find one that it had missed, after the search was over."""
+    small = Study(space=lambda hp: hp.Fixed("only", 1) and kr.SPECS["resnet8"], engine="grid")
+    oracle = opened(small, tmp_path)
+    end(oracle, oracle.create_trial("one"))
+    assert oracle.create_trial("one").status == TrialStatus.STOPPED
+    monkeypatch.setattr(oracle, "populate_space", lambda trial_id: {"status": TrialStatus.RUNNING, "values": {"only": 1}})
+    assert oracle.create_trial("one").status == TrialStatus.STOPPED
+
+
 def test_trials_that_wait_for_a_worker_do_so_after_a_kill(tmp_path):
     study = Study(space=space, trials=2)
     oracle = opened(study, tmp_path, lease=0.01)

@@ -15,6 +15,7 @@ from keras_resnet.search.kept import Kept, locked
 from keras_resnet.search.study import SCORE, Study
 
 CANDIDATES = 20  # random ones within the budget, of which the Bayesian engine takes the most promising
+OBJECTIVE = keras_tuner.Objective(SCORE, "max")
 NUMBERS = 9_999  # as many trials as KerasTuner is told of, so that the names of all have four digits
 FINAL_NUMBERS = 99_999  # and five digits: a worker that is late with a trial does not end a final training
 
@@ -81,9 +82,6 @@ class Listed(Kept, Oracle):
 
 
 KINDS: dict[str, type[Kept]] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
-
-
-OBJECTIVE = keras_tuner.Objective(SCORE, "max")
 
 
 def oracle_of(

@@ -83,7 +83,8 @@ def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:
         axis.plot(x, y, drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
         for row in kept:
             axis.annotate(row["trial"], (row[name], 100 * row[SCORE]), fontsize=7, xytext=(3, 4), textcoords="offset points")
-        axis.set(xlabel=name.replace("_", " "), ylabel="validation accuracy, %")
+        unit = ", ms" if name == LATENCY else ""
+        axis.set(xlabel=name.replace("_", " ") + unit, ylabel="validation accuracy, %")
         if name != LATENCY:
             axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
