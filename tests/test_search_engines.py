@@ -311,14 +311,20 @@ def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_
     study, out, address = Study(space=space, trials=3, finalists=2, seeds=4), tmp_path / "out", f"127.0.0.1:{free_port}"
     best, second = (row["trial"] for row in search.run(study, tmp_path / "known").best[:2])
     pretended[0].update({f"{best}-seed{seed}": TrialFailed(f"reason {seed}") for seed in (1, 2, 3)})
-    with ThreadPoolExecutor() as pool:
-        chief = pool.submit(search.run, study, out, chief=address)
-        pool.submit(search.run, study, out, worker=address, name="one").result(timeout=60)
-        found = chief.result(timeout=60)
-        assert [row["reason"] for row in found.final_rows] == ["", "reason 1", "reason 2", "reason 3", *[""] * 4]
-        assert found.winner() == second
-        done = dataclasses.replace(study, seeds=1)
-        assert pool.submit(search.run, done, out, chief=address).result(timeout=60).winner() == best
+    found = []
+
+    def serve(study):
+        chief = threading.Thread(target=lambda: found.append(search.run(study, out, chief=address)), daemon=True)
+        chief.start()
+        return chief
+
+    chief = serve(study)
+    search.run(study, out, worker=address, name="one")
+    chief.join(timeout=60)
+    assert [row["reason"] for row in found[0].final_rows] == ["", "reason 1", "reason 2", "reason 3", *[""] * 4]
+    assert found[0].winner() == second
+    serve(dataclasses.replace(study, seeds=1)).join(timeout=60)
+    assert found[1].winner() == best
 
 
 def test_a_chief_that_fails_is_told(free_port, tmp_path):
