@@ -1,10 +1,11 @@
-"""Fewer and larger operations while a model trains on the TensorFlow backend: what is computed, and saved, stays Keras's."""
+"""Fewer and larger operations while a model trains, and in its files, on TensorFlow: what is computed stays Keras's."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnet.wiring import every_layer
 
@@ -133,3 +134,41 @@ def graphs_as_written() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+
+
+@contextmanager
+def scaled_by_convolution(model: keras.Model) -> Iterator[None]:
+    """Let layers of `model` that scale the channels of images each by numbers of its own do so by a 1x1 convolution.
+
+    LiteRT, in integers above all, takes many times longer to multiply and to add channel by channel. The numbers are the same but
+    for rounding. Afterwards the model is as it was.
+    """
+    layers = [layer for layer in every_layer(model) if type(layer) is keras.layers.Rescaling and is_by_channel(layer)]
+    for layer in layers:
+        layer.call = convolved(layer, layer.call)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.call
+
+
+def is_by_channel(layer: keras.layers.Rescaling) -> bool:
+    """Whether a layer has a number for each of several channels, the last dimension of its inputs."""
+    numbers = (layer.scale, layer.offset)
+    by_channel = max(map(np.ndim, numbers)) == 1 and max(map(np.size, numbers)) > 1
+    return by_channel and keras.config.image_data_format() == "channels_last"
+
+
+def convolved(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a layer, as a convolution where images come in."""
+
+    def call(inputs: Any) -> Any:
+        if len(inputs.shape) != 4:
+            return plain(inputs)
+        kernel = np.diag(np.broadcast_to(layer.scale, inputs.shape[-1])).astype("float32")[None, None]
+        images = keras.ops.cast(inputs, layer.compute_dtype)
+        outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")
+        return outputs + keras.ops.cast(layer.offset, layer.compute_dtype)
+
+    return call

@@ -17,6 +17,7 @@ from keras_resnet.artefact import Artefact, size
 from keras_resnet.atomic import occupied
 from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
 from keras_resnet.export.interface import Source, gives_probabilities
+from keras_resnet.export.operations import operations
 from keras_resnet.export.record import Record
 from keras_resnet.runtimes import from_tensor, to_tensor
 
@@ -341,12 +342,12 @@ def test_boundaries_are_of_the_types_asked_for(offered):
 
 
 def test_onnx_is_without_stray_transposes(offered, exported):
-    for operations in (
+    for found in (
         exported[1]["model.onnx"].operations,
         *(row.operations for row in offered[1].values() if ".onnx" in row.file),
     ):
-        assert operations["Conv"] == 7
-        assert "Transpose" not in operations  # pixels of one channel need none
+        assert found["Conv"] == 7
+        assert "Transpose" not in found  # pixels of one channel need none
 
 
 def test_colours_are_turned_once_or_not_at_all(tmp_path):
@@ -364,6 +365,21 @@ def test_colours_are_turned_once_or_not_at_all(tmp_path):
         artefact = Artefact(path)
         assert artefact.image_shape == (16, 16, 3)
         np.testing.assert_allclose(artefact(images), model.predict_on_batch(images.astype("float32")), atol=1e-5)
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_colours_are_normalised_by_a_convolution(tmp_path, quantize):
+    """LiteRT takes several times longer to multiply and to add channel by channel."""
+    model = kr.build("resnet8", input_shape=(16, 16, 3), classes=4)
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype("uint8")
+    path = tmp_path / "model.tflite"
+    WRITERS["tflite"](source_of(model, images), path, Target("tflite", quantize))
+    found = operations(path)
+    convolutions = sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
+    assert found["CONV_2D"] == convolutions + 1
+    assert "MUL" not in found
+    answers = model.predict_on_batch(images.astype("float32"))
+    np.testing.assert_allclose(Artefact(path)(images), answers, atol=0.03 * np.abs(answers).max() if quantize else 1e-5)
 
 
 def test_a_saved_model_takes_files_and_images_of_any_size(tmp_path, photos):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet as kr
-from keras_resnet.fused import fuse, fuse_momentum, graphs_as_written
+from keras_resnet.fused import fuse, fuse_momentum, graphs_as_written, scaled_by_convolution
 
 SMALL = {"depths": (2, 1), "widths": (8, 16), "stem_width": 8, "classes": 3, "activation": "tanh"}
 LABELS = np.arange(6) % 3
@@ -151,3 +151,38 @@ def test_graphs_are_as_written_for_a_while():
         raise ZeroDivisionError
     assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
     assert before == {} or before == tf.config.optimizer.get_experimental_options()
+
+
+COLOURS = {"scale": [0.1, 0.2, 0.4], "offset": [-1.0, 0.0, 3.0]}
+
+
+def operations_of(model):
+    graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]))).graph
+    return {operation.type for operation in graph.get_operations()} & {"Conv2D", "Mul"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "fields", "during"),
+    [
+        ((4, 5, 3), COLOURS, "Conv2D"),
+        ((4, 5, 3), COLOURS | {"scale": 0.5}, "Conv2D"),
+        ((4, 5, 3), COLOURS | {"offset": 1.0}, "Conv2D"),
+        ((4, 5, 3), {"scale": 0.5, "offset": 1.0}, "Mul"),
+        ((4, 5, 1), {"scale": [0.5], "offset": [1.0]}, "Mul"),
+        ((5, 3), COLOURS, "Mul"),
+        ((4, 5, 3), {"scale": [[[0.1, 0.2, 0.4]]]}, "Mul"),
+    ],
+    ids=str,
+)
+def test_channels_are_scaled_by_a_convolution_for_a_while(shape, fields, during):
+    image = keras.Input(shape)
+    inner = keras.Model(image, keras.layers.Rescaling(**fields)(image))
+    model = keras.Model(image, inner(image))
+    images = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype("float32")
+    expected = images * np.asarray(fields["scale"]) + np.asarray(fields.get("offset", 0))
+    with pytest.raises(KeyError), scaled_by_convolution(model):
+        assert operations_of(model) == {during}
+        np.testing.assert_allclose(model(images), expected, rtol=1e-5, atol=1e-5)
+        raise KeyError
+    assert operations_of(model) == {"Mul"}
+    assert "call" not in vars(inner.layers[1])

@@ -1,14 +1,17 @@
 """Latencies that are known before training: operations measured once, and added up."""
 
 import dataclasses
+from pathlib import Path
 
 import keras
 import pytest
 import tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.export.operations import operations
+from keras_resnet.fused import scaled_by_convolution
 from keras_resnet.resnet import outputs
 from keras_resnet.search import Budget, Study, latency
 from keras_resnet.search.latency import LatencyTable
@@ -64,9 +67,10 @@ def test_operations_are_those_of_the_file(fields, tmp_path):
     assert sum("Convolution" in names for names in found) == sum(isinstance(layer, keras.layers.Conv2D) for layer in model.layers)
     norms = sum(names[0] == "Norm" for names in found)
     file = tmp_path / "model.tflite"
-    file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
-    products = operations(file)["MUL"]  # of normalisations on their own, of the pixels, and of attention
-    assert norms == products - 1 - (9 if fields.get("squeeze") else 0)
+    with scaled_by_convolution(model):
+        file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    products = operations(file).get("MUL", 0)  # of normalisations on their own, and of attention
+    assert norms == products - (9 if fields.get("squeeze") else 0)
     assert not any(names[0] == "Activate" for names in found if not fields.get("squeeze"))
 
 
@@ -103,6 +107,22 @@ def test_a_real_prediction_is_near(tmp_path):
     table = LatencyTable(tmp_path / "latency.json", "int8")
     spec = kr.SPECS["resnet8"]
     assert 0.3 < table.predict(spec) / table.whole(spec) < 3
+
+
+def test_what_is_measured_is_what_files_have(monkeypatch):
+    """The normalisation of colours is a convolution."""
+    found = []
+
+    class Watched(Interpreter):
+        def __init__(self, model_path, **options):
+            found.append(operations(Path(model_path)))
+            super().__init__(model_path, **options)
+
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", Watched)
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, keras.layers.Rescaling([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])(image))
+    assert latency.measured(model, "int8", latency.PIXELS) > 0
+    assert found == [{"CONV_2D": 1}]
 
 
 def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path):

@@ -81,6 +81,17 @@ def test_no_more_layers_in_float_than_there_are(hard, digits, tmp_path):
         export(hard, targets=[Target("tflite", "int8", float_layers=9)], data=digits, out=tmp_path)
 
 
+def test_the_normalisation_of_colours_is_a_layer_too(tmp_path):
+    """Files scale channels by a convolution, LiteRT's fastest way; it has a name, and can be kept in float."""
+    network = kr.build("resnet8", classes=3, input_shape=(16, 16, 3))
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3))
+    data = kr.data.load({"train": (images, np.arange(30) % 3), "test": (images, np.arange(30) % 3)})
+    layers = debug_quantization(network, data=data, out=tmp_path, most=0)["layers"]
+    weighted = [layer.name for layer in network.layers if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense))]
+    assert sorted(row["layer"] for row in layers) == sorted(["normalize", *weighted])
+    assert next(row["signal_to_noise"] for row in layers if row["layer"] == "normalize") > 40
+
+
 def test_what_was_found_is_written(found):
     assert json.loads((found[1] / "quantization.json").read_text()) == found[0]
     assert (found[1] / "quantization.png").read_bytes()[:4] == b"\x89PNG"

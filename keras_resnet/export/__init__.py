@@ -24,6 +24,7 @@ from keras_resnet.export.record import Record
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
+from keras_resnet.fused import scaled_by_convolution
 from keras_resnet.loading import load
 from keras_resnet.quantization import ranges
 from keras_resnet.report import plot_quantization
@@ -137,7 +138,7 @@ def debug_quantization(
     start, data, folder = opened(source, data, out)
     reference = Reference.of(start, data)
     with occupied(folder, "exporting"), scratch(folder) as temporary:
-        with quiet():
+        with quiet(), scaled_by_convolution(start.model):
             errors = Debugger(start, Target("tflite", "int8")).errors()
         counts = range(min(most, len(errors)) + 1)
         tried = [Target("tflite", "int8", float_layers=count) for count in counts] + [Target("tflite", "int8", equalize=True)]

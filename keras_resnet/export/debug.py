@@ -111,8 +111,9 @@ class Debugger:
         return [word for word in found if word in names]
 
     def layer_of(self, tensor: str) -> str:
-        """The Keras layer with weights that a tensor of the file is made by."""
-        weighted = {layer.name: layer for layer in self.source.model.layers if isinstance(layer, WEIGHTED_LAYERS)}
+        """The Keras layer with weights, or with numbers to scale by, that a tensor of the file is made by."""
+        kinds = (*WEIGHTED_LAYERS, keras.layers.Rescaling)
+        weighted = {layer.name: layer for layer in self.source.model.layers if isinstance(layer, kinds)}
         last = [*weighted][-1:] if tensor.startswith(FINAL) else []
         return next(iter([*self.words(tensor, weighted), *last]), tensor)
 

@@ -10,24 +10,33 @@ from keras_resnet.export.equalize import equalized
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.metadata import describe
 from keras_resnet.export.targets import Target
+from keras_resnet.fused import scaled_by_convolution
 
 INTEGER = {"int8": "TFLITE_BUILTINS_INT8", "int16": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"}
 
 
 def write_tflite(source: Source, path: Path, target: Target) -> None:
     """A TFLite file of built-in operations only, with metadata and labels inside. InputError if the network needs others."""
-    import tensorflow as tf
-
     if target.equalize:
         source = replace(source, model=equalized(source.model))
-    if target.float_layers:
-        debugger = Debugger(source, target)
-        errors = debugger.errors()
-        if target.float_layers > len(errors):
-            raise InputError(f"float_layers={target.float_layers}: there are {len(errors)} layers with weights")
-        path.write_bytes(debugger.without([error.tensor for error in errors[: target.float_layers]]))
-        describe(path, target, source)
-        return
+    with scaled_by_convolution(source.model):
+        path.write_bytes(mixed(source, target) if target.float_layers else converted(source, target))
+    describe(path, target, source)
+
+
+def mixed(source: Source, target: Target) -> bytes:
+    """A file of integers but for the layers that lose the most by them. InputError if there are fewer than are to be left out."""
+    debugger = Debugger(source, target)
+    errors = debugger.errors()
+    if target.float_layers > len(errors):
+        raise InputError(f"float_layers={target.float_layers}: there are {len(errors)} layers with weights")
+    return debugger.without([error.tensor for error in errors[: target.float_layers]])
+
+
+def converted(source: Source, target: Target) -> bytes:
+    """A file with the numbers of `target`. InputError where TFLite has no operation for one of the network's."""
+    import tensorflow as tf
+
     converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if target.quantize:
@@ -42,10 +51,9 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
             if not target.best:
                 converter.inference_output_type = converter.inference_input_type
     try:
-        path.write_bytes(converter.convert())
+        return bytes(converter.convert())
     except Exception as error:
         others = re.findall(r"(?:Custom|Flex|TF Select) ops: (.+)", str(error))
         if not others:
             raise
         raise InputError(f"TFLite has no built-in operation for {', '.join(others)}") from error
-    describe(path, target, source)

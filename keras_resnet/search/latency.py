@@ -20,6 +20,7 @@ from keras_resnet.console import quiet
 from keras_resnet.environment import processor
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
+from keras_resnet.fused import scaled_by_convolution
 from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Pad, Rescale, Shape, in_order
 from keras_resnet.layers import build, realize
 from keras_resnet.resnet import outputs
@@ -200,7 +201,7 @@ def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, floa
             {name: generator.uniform(*inputs, (1, *shape)).astype("float32") for name, shape in shapes.items()}
             for _ in range(EXAMPLES)
         )
-    with quiet(), TemporaryDirectory() as folder:
+    with quiet(), scaled_by_convolution(model), TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(converter.convert())
         interpreter = Interpreter(model_path=str(path), num_threads=1)
