@@ -24,7 +24,7 @@ def main() -> int:
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         return (
-            fail("interrupted; no file was left half-written, and a training goes on with --resume", code)
+            fail("interrupted; no file was left half-written. A training goes on with --resume, a search by the same command", code)
             if code == INTERRUPTED
             else code
         )

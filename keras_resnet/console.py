@@ -38,7 +38,7 @@ def show_json(content: Any) -> None:
 
 
 def cell(value: Any) -> str:
-    """One value as text for a person: thousands marked, three or four digits of a fraction."""
+    """One value as text for a person: thousands marked, three or four digits of a small fraction."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -46,7 +46,7 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.4f}"
+        return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
     return str(value)
 
 

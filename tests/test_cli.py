@@ -237,7 +237,11 @@ def test_version_and_short_help(call):
 
 def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
     for error, code, message in (
-        (KeyboardInterrupt(), 130, "interrupted; no file was left half-written, and a training goes on with --resume"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "interrupted; no file was left half-written. A training goes on with --resume, a search by the same command",
+        ),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ):
         monkeypatch.setattr("keras_resnet.train.run_epochs", mock.Mock(side_effect=error))

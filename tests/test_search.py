@@ -64,10 +64,11 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
 def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr("keras_resnet.search.kept.DRAWS", 200)
     with pytest.raises(
-        InputError, match=r"nothing in the space is within the budget: refused 20\d times for parameters; the last: par"
+        InputError, match=r"nothing in the space is within the budget; draws refused: 20\d \(20\d parameters\); the last: par"
     ):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]
+    assert not (tmp_path / "out" / "results.csv").exists()
 
 
 def test_costs_are_those_of_the_network(pretended, tmp_path):
@@ -81,6 +82,7 @@ def test_costs_are_those_of_the_network(pretended, tmp_path):
         assert int(row["multiply_adds"]) == cost.multiply_adds
         assert row["spec.depths"] == str(spec.depths)
         assert spec.input_shape == (8, 8, 1)
+    assert {type(row["val_accuracy"]) for row in found.rows} == {float}  # not NumPy's, which prints its name
 
 
 def test_failed_trials_are_told_and_three_in_a_row_end_it(pretended, tmp_path):
@@ -127,11 +129,15 @@ def test_final_trainings_are_those_of_the_study_as_it_is(pretended, tmp_path):
     study = Study(space=space, trials=2, seeds=2, final={"epochs": 2})
     search.run(study, tmp_path / "out")
     known = len(pretended[1])
+    exported = tmp_path / "out" / "winner" / "export"
+    exported.mkdir()
     search.run(study, tmp_path / "out")
     assert len(pretended[1]) == known == 4
+    assert exported.exists()  # the winner is the same training
     found = search.run(dataclasses.replace(study, final={"epochs": 3}), tmp_path / "out")
     assert [recipe.epochs for _, _, recipe, *_ in pretended[1][known:]] == [3, 3]
     assert Run.open(tmp_path / "out" / "winner").recipe.epochs == 3
+    assert not exported.exists()
     assert len(found.final_rows) == 2
 
 

@@ -149,6 +149,8 @@ def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
 
 def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.1)
+    told = []
+    oracle.told = lambda trial, what: told.append((trial.trial_id, what))
     late = oracle.create_trial("late")
     time.sleep(0.2)
     oracle.take_back_lapsed()
@@ -156,6 +158,13 @@ def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     oracle.get_trial(late.trial_id)
     assert oracle.create_trial("other").trial_id != late.trial_id
     assert oracle.ongoing_trials["late"].trial_id == late.trial_id
+    end(oracle, late, 0.25)
+    assert [what for trial, what in told if trial == late.trial_id] == [
+        "given to late",
+        "late was not heard of for 0.1 seconds",
+        "late is back",
+        "val_accuracy 0.2500",
+    ]
 
 
 def test_nobody_is_lost_while_the_chief_measures(tmp_path):
@@ -311,10 +320,10 @@ def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_
     study, out, address = Study(space=space, trials=3, finalists=2, seeds=4), tmp_path / "out", f"127.0.0.1:{free_port}"
     best, second = (row["trial"] for row in search.run(study, tmp_path / "known").best[:2])
     pretended[0].update({f"{best}-seed{seed}": TrialFailed(f"reason {seed}") for seed in (1, 2, 3)})
-    found = []
+    found, told = [], []
 
     def serve(study):
-        chief = threading.Thread(target=lambda: found.append(search.run(study, out, chief=address)), daemon=True)
+        chief = threading.Thread(target=lambda: found.append(search.run(study, out, chief=address, tell=told.append)), daemon=True)
         chief.start()
         return chief
 
@@ -323,6 +332,8 @@ def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_
     chief.join(timeout=60)
     assert [row["reason"] for row in found[0].final_rows] == ["", "reason 1", "reason 2", "reason 3", *[""] * 4]
     assert found[0].winner() == second
+    assert "trial 0000: given to one" in told
+    assert f"final training of trial {best}, seed 1: failed: reason 1" in told
     serve(dataclasses.replace(study, seeds=1)).join(timeout=60)
     assert found[1].winner() == best
 
@@ -390,5 +401,5 @@ def test_a_space_that_raises_is_told(tmp_path):
     illegal = Study(
         space=lambda hp: dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth", -2, -1), 1, 1)), engine="grid"
     )
-    with pytest.raises(InputError, match=r"refused 2 times for illegal; the last: illegal: .*depths=\(-1, 1, 1\)"):
+    with pytest.raises(InputError, match=r"draws refused: 2 \(2 illegal\); the last: illegal: .*depths=\(-1, 1, 1\)"):
         search.run(illegal, tmp_path / "illegal")

@@ -60,7 +60,7 @@ def search(
         return
     print()
     show_table(results.table)
-    print(f"\ndraws refused, beyond the budget: {sum(results.refused.values()):,}")
+    print(f"\ndraws refused: {results.refusals}")
     if len(results.finals) > 1:
         print("\nfinalists, trained in full:")
         show_table(results.final_rows)

@@ -83,7 +83,7 @@ def run(
     with occupied(search.out / STATE, "searching"):
         search.begin()
         if chief:
-            search.oracle.followed = True
+            search.serve_workers()
             with Chief(search.oracle, chief) as serving:
                 tell(f"waiting for workers at {chief}")
                 try:

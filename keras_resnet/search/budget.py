@@ -48,7 +48,8 @@ class Budget:
             if value is None or (limit.name == LATENCY and isinstance(value, ResNetSpec)):
                 continue
             if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
-                raise InputError(f"{limit.name}={value!r}: must be a number above 0")
+                or_spec = " or the ResNetSpec of a network" if limit.name == LATENCY else ""
+                raise InputError(f"{limit.name}={value!r}: must be a number above 0{or_spec}")
 
     def excess(self, found: Mapping[str, float]) -> str:
         """Which limits those costs are above, and by how much; empty if none."""

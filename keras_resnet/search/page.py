@@ -31,18 +31,16 @@ def page(results: "Results", trials: Path) -> str:
     shown = {row["trial"] for row in results.front}
     ordered = sorted(results.table, key=lambda row: -1 if row[SCORE] is None else -row[SCORE])
     kinds = ["front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed" for row in ordered]
-    refused = ", ".join(f"{count:,} for {name}" for name, count in results.refused.items()) or "none"
+    title = html.escape(results.study.question) or "A search"
     return "\n".join(
         [
-            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Search</title><style>{STYLE}</style>",
-            f"<h1>{html.escape(results.study.question) or 'A search'}</h1>",
-            f"<p>{len(results.scored)} of {len(results.rows)} trials have a score. Refused as beyond the budget: {refused}.</p>",
-            *(
-                f"<h2>{title}</h2><p>{told}</p><img alt='{title}' src='data:image/png;base64,{png}'>"
-                for title, told, png in pictures
-            ),
+            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>",
+            f"<h1>{title}</h1>",
+            f"<p>{len(results.scored)} of {len(results.rows)} trials have a score.</p>",
+            f"<p>Draws refused: {html.escape(results.refusals)}.</p>",
+            *(f"<h2>{name}</h2><p>{told}</p><img alt='{name}' src='data:image/png;base64,{png}'>" for name, told, png in pictures),
             *(("<h2>Finalists, trained in full</h2>", *table(results.final_rows)) if len(results.finals) > 1 else ()),
-            "<h2>Trials</h2><p>Those of the Pareto front are marked.</p>",
+            "<h2>Trials</h2>" + ("<p>Those of the Pareto front are marked.</p>" if shown else ""),
             *table(ordered, kinds),
             "</html>",
         ]
@@ -170,7 +168,7 @@ def curves(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     axis.set(xlabel="epoch", ylabel="validation accuracy, %")
     axis.grid(alpha=0.3)
     axis.legend()
-    return "Learning curves", "", encoded(figure)
+    return "Learning curves", "Of each trial that came to a score.", encoded(figure)
 
 
 def varied(results: "Results") -> list[str]:

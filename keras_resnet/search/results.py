@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import filecmp
 import io
 import json
 import shutil
@@ -24,6 +25,7 @@ TABLE, FINALS_TABLE, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "
 OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, "latency.json", STATE, TRIALS)  # what a search may have left before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
+UNITS = {LATENCY: f"{LATENCY}, ms"}  # names of columns for a person
 
 COLUMNS = (*BEFORE, *COSTS, LATENCY, "epochs", "seconds", "seed", "reason")  # beside hyperparameters and fields of the spec
 
@@ -61,7 +63,9 @@ class Results:
         self.study, self.out = study, out
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}
-        """How many draws were beyond each limit of the budget."""
+        """How many draws were beyond each limit of the budget, or illegal."""
+        self.last_refusal = ""
+        """Why the last of them was refused."""
         self.hyperparameters: list[str] = []
         """Names of what was drawn."""
         self.finals: list[Final] = []
@@ -103,7 +107,8 @@ class Results:
         trials: Path,
     ) -> None:
         """Make the rows anew from what the engine knows, and from the runs. A space that is wrong has no network."""
-        self.rows, self.refused, self.hyperparameters = [], dict(oracle.refused), []
+        self.rows, self.hyperparameters = [], []
+        self.refused, self.last_refusal = dict(oracle.refused), oracle.last_refusal
         for trial_id in oracle.start_order:
             trial = oracle.trials[trial_id]
             values = trial.hyperparameters.values
@@ -117,7 +122,7 @@ class Results:
                 {
                     "trial": trial_id,
                     "status": trial.status.lower(),
-                    SCORE: trial.score,
+                    SCORE: None if trial.score is None else float(trial.score),
                     **values,
                     **(costs(spec) if spec else dict.fromkeys(COSTS)),
                     "epochs": metrics.get("epochs"),
@@ -133,8 +138,9 @@ class Results:
             )
 
     def write(self) -> None:
-        """`results.csv`, whole or not at all."""
-        replace_text(self.out / TABLE, as_csv(self.rows))
+        """`results.csv`, whole or not at all, once there is a trial."""
+        if self.rows:
+            replace_text(self.out / TABLE, as_csv(self.rows))
 
     def enter_finals(self, finals: list[Final]) -> None:
         """Note the final trainings, and write `finals.csv`."""
@@ -184,7 +190,13 @@ class Results:
         """Rows to be shown: what was drawn, what it costs and scores, and why a trial has no score."""
         columns = [*BEFORE, *self.hyperparameters, *(name for name in BEHIND if any(name in row for row in self.rows))]
         failed = {"reason"} if any(row["reason"] for row in self.rows) else set()
-        return [{name: row.get(name) for name in [*columns, *failed]} for row in self.rows]
+        return [{UNITS.get(name, name): row.get(name) for name in [*columns, *failed]} for row in self.rows]
+
+    @property
+    def refusals(self) -> str:
+        """How many draws were refused, and why."""
+        counts = ", ".join(f"{count:,} {name}" for name, count in self.refused.items())
+        return f"{sum(self.refused.values()):,} ({counts}); the last: {self.last_refusal}" if self.refused else "none"
 
     @property
     def chosen(self) -> Row:
@@ -234,7 +246,11 @@ def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def place(run: Run, target: Path) -> None:
-    """Copy a run, whole or not at all, in place of the one that is there."""
+    """Copy a run, whole or not at all, in place of the one that is there; that of the same training stays, and what was exported
+    of it."""
+    names = [path.name for path in run.path.iterdir() if path.is_file()]
+    if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
+        return
     with scratch(target) as folder:
         shutil.copytree(run.path, folder / "new", ignore=shutil.ignore_patterns("export"))
         put_in_place(folder / "new", target)

@@ -13,6 +13,7 @@ from keras_tuner.src import protos
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
 from keras_tuner.src.distribute.oracle_client import OracleClient
 
+from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, WorkerLost
 
 POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is taken for lost
@@ -29,7 +30,8 @@ class Chief:
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
         protos.get_service_grpc().add_OracleServicer_to_server(self.servicer, self.server)
         try:
-            bound = self.server.add_insecure_port(self.address)
+            with quiet():
+                bound = self.server.add_insecure_port(self.address)
         except RuntimeError:
             bound = 0
         if not bound:

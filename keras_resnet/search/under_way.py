@@ -62,7 +62,7 @@ class Search:
         self.record()
         if self.oracle.end_order:
             asked = f", {self.study.most_trials} are asked for" if self.study.most_trials else ""
-            self.tell(f"{len(self.oracle.end_order)} trials were done before{asked}")
+            self.tell(f"trials done before: {len(self.oracle.end_order)}{asked}")
 
     def record(self) -> None:
         """Write what is known so far."""
@@ -133,6 +133,10 @@ class Search:
             replace_text(log, f"{log.read_text() if log.exists() else ''}\n{error}\n")
             self.tell(f"{title} failed: {error}")
 
+    def serve_workers(self) -> None:
+        """Have workers wait for the final trainings, and tell what becomes of each trial."""
+        self.oracle.followed, self.oracle.told = True, lambda trial, what: self.tell(f"{self.title(trial)}: {what}")
+
     def title(self, trial: Trial) -> str:
         """What a person is told that is trained."""
         values = trial.hyperparameters.values
@@ -186,10 +190,9 @@ class Search:
         if self.oracle.given_up:
             return f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
         if not self.results.rows:
-            refused = ", ".join(f"{count:,} times for {name}" for name, count in self.results.refused.items())
-            return f"nothing in the space is within the budget: refused {refused}; the last: {self.oracle.last_refusal}"
+            return f"nothing in the space is within the budget; draws refused: {self.results.refusals}"
         if not self.results.scored:
-            return f"no trial came to a score, the last one by: {self.results.rows[-1]['reason']}"
+            return f"no trial came to a score, the last one failed by: {self.results.rows[-1]['reason']}"
         return ""
 
     def finalists(self) -> list[Trial]:
@@ -230,6 +233,7 @@ class Search:
             ]
 
         oracle.reason_of, oracle.on_end = self.reason_of, lambda: self.results.enter_finals(found())
+        oracle.told = self.oracle.told
         train(oracle)
         return found()
 
