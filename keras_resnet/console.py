@@ -38,7 +38,7 @@ def show_json(content: Any) -> None:
 
 
 def cell(value: Any) -> str:
-    """One value as text for a person: thousands marked, three or four digits of a small fraction."""
+    """One value as text for a person: thousands marked, four decimals below 10 and one above."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -9,6 +9,8 @@ import numpy as np
 
 from keras_resnet.wiring import every_layer
 
+MOST_CHANNELS = 8  # that a convolution scales faster: at 32 its products are too many
+
 
 def fuse(model: keras.Model) -> None:
     """Let layers of `model` train with the fastest operations that TensorFlow has for them, forward and backward.
@@ -140,33 +142,44 @@ def graphs_as_written() -> Iterator[None]:
 def scaled_by_convolution(model: keras.Model) -> Iterator[None]:
     """Let layers of `model` that scale the channels of images each by numbers of its own do so by a 1x1 convolution.
 
-    LiteRT, in integers above all, takes many times longer to multiply and to add channel by channel. The numbers are the same but
-    for rounding. Afterwards the model is as it was.
+    LiteRT takes several times longer to multiply and to add by channel, where there are few. The numbers are the same but for
+    rounding. Afterwards the model is as it was.
     """
-    layers = [layer for layer in every_layer(model) if type(layer) is keras.layers.Rescaling and is_by_channel(layer)]
-    for layer in layers:
-        layer.call = convolved(layer, layer.call)
+    before = {layer: layer.__dict__.get("call") for layer in every_layer(model) if is_by_channel(layer)}
     try:
+        for layer in before:
+            layer.call = by_convolution(layer, layer.call)
         yield
     finally:
-        for layer in layers:
-            del layer.call
+        for layer, own in before.items():
+            if own:
+                layer.call = own
+            else:
+                layer.__dict__.pop("call", None)
 
 
-def is_by_channel(layer: keras.layers.Rescaling) -> bool:
-    """Whether a layer has a number for each of several channels, the last dimension of its inputs."""
-    numbers = (layer.scale, layer.offset)
-    by_channel = max(map(np.ndim, numbers)) == 1 and max(map(np.size, numbers)) > 1
-    return by_channel and keras.config.image_data_format() == "channels_last"
+def is_by_channel(layer: keras.layers.Layer) -> bool:
+    """Whether a layer scales by a number for each of a few channels, the last dimension of its inputs."""
+    return (
+        type(layer) is keras.layers.Rescaling
+        and max(map(np.ndim, (layer.scale, layer.offset))) == 1
+        and 1 < channels(layer) <= MOST_CHANNELS
+        and keras.config.image_data_format() == "channels_last"
+    )
 
 
-def convolved(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """The call of a layer, as a convolution where images come in."""
+def channels(layer: keras.layers.Rescaling) -> int:
+    """How many numbers a layer scales by."""
+    return max(np.size(layer.scale), np.size(layer.offset))
+
+
+def by_convolution(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a layer, as a convolution where images with so many channels come in."""
 
     def call(inputs: Any) -> Any:
-        if len(inputs.shape) != 4:
+        if len(inputs.shape) != 4 or inputs.shape[-1] != channels(layer):
             return plain(inputs)
-        kernel = np.diag(np.broadcast_to(layer.scale, inputs.shape[-1])).astype("float32")[None, None]
+        kernel = np.diag(np.broadcast_to(layer.scale, channels(layer))).astype("float32")[None, None]
         images = keras.ops.cast(inputs, layer.compute_dtype)
         outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")
         return outputs + keras.ops.cast(layer.offset, layer.compute_dtype)

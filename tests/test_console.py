@@ -19,7 +19,8 @@ def test_table_aligns_numbers_right_and_text_left(capsys):
 
 
 def test_cell():
-    assert [cell(value) for value in (True, False, 1e-5, 0.0, 12, "x")] == ["yes", "NO", "1.00e-05", "0.0000", "12", "x"]
+    texts = {True: "yes", False: "NO", 1e-5: "1.00e-05", 0.25: "0.2500", 1234.56: "1,234.6", 1234: "1,234", "x": "x", None: "-"}
+    assert [cell(value) for value in texts] == list(texts.values())
 
 
 def speak():

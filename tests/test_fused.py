@@ -171,6 +171,8 @@ def operations_of(model):
         ((4, 5, 1), {"scale": [0.5], "offset": [1.0]}, "Mul"),
         ((5, 3), COLOURS, "Mul"),
         ((4, 5, 3), {"scale": [[[0.1, 0.2, 0.4]]]}, "Mul"),
+        ((4, 5, 1), COLOURS, "Mul"),
+        ((4, 5, 40), {"scale": [0.5] * 40}, "Mul"),
     ],
     ids=str,
 )
@@ -186,3 +188,23 @@ def test_channels_are_scaled_by_a_convolution_for_a_while(shape, fields, during)
         raise KeyError
     assert operations_of(model) == {"Mul"}
     assert "call" not in vars(inner.layers[1])
+
+
+def test_a_layer_in_two_models_and_one_with_a_call_of_its_own():
+    class Twice(keras.layers.Rescaling):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    image = keras.Input((4, 5, 3))
+    shared, own, subclass = keras.layers.Rescaling(**COLOURS), keras.layers.Rescaling(**COLOURS), Twice(**COLOURS)
+    own.call = lambda inputs: inputs + 1
+    towers = [keras.Model(image, layer(shared(image))) for layer in (own, subclass)]
+    model = keras.Model(image, [tower(image) for tower in towers])
+    images = np.ones((2, 4, 5, 3), "float32")
+    expected = model(images)
+    with scaled_by_convolution(model):
+        assert "call" in vars(shared)
+        assert "call" not in vars(subclass)
+    assert "call" not in vars(shared)
+    for found, other in zip(model(images), expected, strict=True):
+        np.testing.assert_array_equal(found, other)

@@ -64,7 +64,8 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
 def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr("keras_resnet.search.kept.DRAWS", 200)
     with pytest.raises(
-        InputError, match=r"nothing in the space is within the budget; draws refused: 20\d \(20\d parameters\); the last: par"
+        InputError,
+        match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\); the last: par",
     ):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]
@@ -413,7 +414,7 @@ def test_a_file_without_a_study_is_refused(content, message, tmp_path):
     with pytest.raises(InputError, match="no study at"):
         search.run(tmp_path / "none.py")
     with pytest.raises(InputError, match="'here' is no address: expected HOST:PORT"):
-        search.server.Chief(None, "here")
+        search.server.Chief(None, "here", print)
 
 
 def test_the_widest_network_within_a_budget():

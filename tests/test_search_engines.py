@@ -149,8 +149,6 @@ def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
 
 def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.1)
-    told = []
-    oracle.told = lambda trial, what: told.append((trial.trial_id, what))
     late = oracle.create_trial("late")
     time.sleep(0.2)
     oracle.take_back_lapsed()
@@ -159,7 +157,7 @@ def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     assert oracle.create_trial("other").trial_id != late.trial_id
     assert oracle.ongoing_trials["late"].trial_id == late.trial_id
     end(oracle, late, 0.25)
-    assert [what for trial, what in told if trial == late.trial_id] == [
+    assert [what for trial, what in oracle.news if trial.trial_id == late.trial_id] == [
         "given to late",
         "late was not heard of for 0.1 seconds",
         "late is back",
@@ -338,10 +336,16 @@ def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_
     assert found[1].winner() == best
 
 
+def test_an_address_that_cannot_be_served_is_told_in_one_line(capfd):
+    with pytest.raises(InputError, match=r"cannot serve at '198\.51\.100\.1:8000'"), Chief(None, "198.51.100.1:8000", print):
+        pass
+    assert capfd.readouterr().err == ""
+
+
 def test_a_chief_that_fails_is_told(free_port, tmp_path):
     address = f"127.0.0.1:{free_port}"
     oracle = opened(Study(space=space), tmp_path, refuse=lambda values: 1 / 0)
-    with Chief(oracle, address) as serving:
+    with Chief(oracle, address, print) as serving:
         place = connected(address, "one", tmp_path / "over")
         with pytest.raises(search.server.WorkerLost, match=r"the chief failed: .*division by zero"):
             place.oracle.create_trial("one")
@@ -383,7 +387,7 @@ def test_a_space_that_is_wrong_for_some_values_is_a_failed_trial(pretended, tmp_
 
 
 def test_a_folder_with_no_trial_yet_may_have_another_budget(pretended, tmp_path):
-    with pytest.raises(InputError, match="nothing in the space is within the budget"):
+    with pytest.raises(InputError, match="nothing in the space is legal and within the budget"):
         search.run(Study(space=space, engine="grid", budget=Budget(parameters=10)), tmp_path / "out")
     wider = Study(space=lambda hp: hp.Int("more", 1, 2) and space(hp), trials=2, engine="grid")
     found = search.run(wider, tmp_path / "out")

@@ -27,6 +27,6 @@ study = Study(
     objectives=("val_accuracy", "parameters"),
     engine="grid",
     trials=4,
-    finalists=4,
+    finalists=3,
     seeds=3,
 )

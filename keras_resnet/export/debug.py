@@ -18,6 +18,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.targets import Target
+from keras_resnet.fused import is_by_channel
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
 WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -70,7 +71,7 @@ class Debugger:
         )
 
     def errors(self) -> list[LayerNoise]:
-        """Every layer with weights, the worst first."""
+        """Every layer with weights, the normalisation of colours among them, the worst first."""
         noises: list[np.ndarray] = []
 
         def keep_noise(differences: np.ndarray) -> float:
@@ -111,11 +112,11 @@ class Debugger:
         return [word for word in found if word in names]
 
     def layer_of(self, tensor: str) -> str:
-        """The Keras layer with weights, or with numbers to scale by, that a tensor of the file is made by."""
-        kinds = (*WEIGHTED_LAYERS, keras.layers.Rescaling)
-        weighted = {layer.name: layer for layer in self.source.model.layers if isinstance(layer, kinds)}
-        last = [*weighted][-1:] if tensor.startswith(FINAL) else []
-        return next(iter([*self.words(tensor, weighted), *last]), tensor)
+        """The Keras layer with weights, or with numbers to scale channels by, that a tensor of the file is made by."""
+        weighted = [layer.name for layer in self.source.model.layers if isinstance(layer, WEIGHTED_LAYERS)]
+        scaling = [layer.name for layer in self.source.model.layers if is_by_channel(layer)]
+        last = weighted[-1:] if tensor.startswith(FINAL) else []
+        return next(iter([*self.words(tensor, [*weighted, *scaling]), *last]), tensor)
 
     def without(self, tensors: list[str]) -> bytes:
         """The file with the layers of those tensors in float. It gives float32 where the last layer is one of them."""

@@ -83,8 +83,8 @@ def run(
     with occupied(search.out / STATE, "searching"):
         search.begin()
         if chief:
-            search.serve_workers()
-            with Chief(search.oracle, chief) as serving:
+            search.oracle.followed = True
+            with Chief(search.oracle, chief, search.tell_of) as serving:
                 tell(f"waiting for workers at {chief}")
                 try:
                     search.carry_out(serving.serve)

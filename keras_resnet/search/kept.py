@@ -3,6 +3,7 @@
 import functools
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from keras_resnet.search.study import SCORE
 
 FAILURES = 3  # in a row, which end a search
 MESSAGE = 4000  # characters of a reason that are kept
+NEWS = 1000  # that are kept where nobody tells them
 
 
 @synchronized
@@ -47,15 +49,13 @@ class Kept(Oracle):
     """What is added to every engine.
 
     A trial is a lease: one whose worker has not been heard of for `lease` seconds is given to another one, and what ends first
-    counts. `refuse` says why values will not do, or nothing; `reason_of` why a trial failed whose worker is elsewhere. `told` is
-    called with a trial and what becomes of it, `on_end` after each. Where it is `followed` by another oracle, workers are to wait
-    for that one.
+    counts. `refuse` says why values will not do, or nothing; `reason_of` why a trial failed whose worker is elsewhere. `on_end`
+    is called after each trial that ends. Where it is `followed` by another oracle, workers are to wait for that one.
     """
 
     refuse: Callable[[dict[str, Any]], str]
     reason_of: Callable[[Trial], str]
     on_end: Callable[[], None]
-    told: Callable[[Trial, str], None]
     lease: float
     most: int | None
     trials: dict[str, Trial]
@@ -64,7 +64,8 @@ class Kept(Oracle):
         """Keep the state in `folder`, and go on with that which is there. Trials under way stay with who has them."""
         self.refuse, self.lease = refuse, lease
         self.reason_of, self.on_end, self.followed = lambda trial: "", lambda: None, False
-        self.told = lambda trial, what: None
+        self.news: deque[tuple[Trial, str]] = deque(maxlen=NEWS)
+        """Trials and what became of them, for a chief to tell."""
         self.refused: dict[str, int] = {}
         """How many draws were refused, by the reason's first word."""
         self.last_refusal = ""
@@ -123,13 +124,15 @@ class Kept(Oracle):
         if self.given_up:
             return self.none_left(tuner_id)
         enough = self.exhausted or (self.most is not None and len(self.trials) >= self.most)
-        waiting = self._retry_queue or tuner_id in self.ongoing_trials
+        had = tuner_id in self.ongoing_trials
+        waiting = self._retry_queue or had
         trial = self.none_left(tuner_id) if enough and not waiting else super().create_trial(tuner_id)
         taken = time.monotonic() - asked  # a latency may have been measured, and nobody could be heard
         self.heard = {name: since + taken for name, since in self.heard.items()}
         if trial.status == TrialStatus.RUNNING:
             self.heard[trial.trial_id] = time.monotonic()
-            self.told(trial, f"given to {tuner_id}")
+            if not had:
+                self.news.append((trial, f"given to {tuner_id}"))
         elif trial.status == TrialStatus.STOPPED:
             self.exhausted = True
             self.save()
@@ -154,7 +157,7 @@ class Kept(Oracle):
                 self.ongoing_trials.pop(tuner_id)
                 self.lapsed[trial.trial_id] = tuner_id
                 self._retry_queue.append(trial.trial_id)
-                self.told(trial, f"{tuner_id} was not heard of for {self.lease:g} seconds")
+                self.news.append((trial, f"{tuner_id} was not heard of for {self.lease:g} seconds"))
         busy = set(self.ongoing_trials)
         self.tuner_ids -= {name for name in self.tuner_ids - busy if now - self.heard.get(name, 0) > self.lease}
 
@@ -177,7 +180,7 @@ class Kept(Oracle):
         if trial_id in self._retry_queue and self.lapsed.get(trial_id, "") not in ("", *self.ongoing_trials):
             self._retry_queue.remove(trial_id)
             self.ongoing_trials[self.lapsed[trial_id]] = self.trials[trial_id]
-            self.told(self.trials[trial_id], f"{self.lapsed[trial_id]} is back")
+            self.news.append((self.trials[trial_id], f"{self.lapsed[trial_id]} is back"))
         return super().get_trial(trial_id) if trial_id in self.trials else self.of_another(trial_id)
 
     def of_another(self, trial_id: str) -> Trial:
@@ -196,11 +199,11 @@ class Kept(Oracle):
             return
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
-        told = trial.message or (self.reason_of(trial) if trial.status == TrialStatus.FAILED else "")
-        trial.message = told[-MESSAGE:] or None
+        reason = trial.message or (self.reason_of(trial) if trial.status == TrialStatus.FAILED else "")
+        trial.message = reason[-MESSAGE:] or None
         super().end_trial(trial)
-        ended = self.trials[trial.trial_id]
-        self.told(ended, f"failed: {trial.message}" if ended.status == TrialStatus.FAILED else f"{SCORE} {ended.score:.4f}")
+        score = self.trials[trial.trial_id].score
+        self.news.append((trial, f"failed: {reason or 'no reason is known'}" if score is None else f"{SCORE} {score:.4f}"))
         self.on_end()
 
     def _check_consecutive_failures(self) -> None:
@@ -216,7 +219,7 @@ class Kept(Oracle):
     def set_state(self, state: dict[str, Any]) -> None:
         """What `get_state` gave. With another number of trials there may be more of them."""
         super().set_state(state)
-        self.refused, self.last_refusal = state["refused"], state["last_refusal"]
+        self.refused, self.last_refusal = state["refused"], state.get("last_refusal", "")
         self.exhausted = state["exhausted_at"] == self.most
 
     def reload(self) -> None:

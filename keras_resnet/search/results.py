@@ -138,9 +138,11 @@ class Results:
             )
 
     def write(self) -> None:
-        """`results.csv`, whole or not at all, once there is a trial."""
+        """`results.csv`, whole or not at all; none while there is no trial."""
         if self.rows:
             replace_text(self.out / TABLE, as_csv(self.rows))
+        else:
+            (self.out / TABLE).unlink(missing_ok=True)
 
     def enter_finals(self, finals: list[Final]) -> None:
         """Note the final trainings, and write `finals.csv`."""
@@ -196,7 +198,8 @@ class Results:
     def refusals(self) -> str:
         """How many draws were refused, and why."""
         counts = ", ".join(f"{count:,} {name}" for name, count in self.refused.items())
-        return f"{sum(self.refused.values()):,} ({counts}); the last: {self.last_refusal}" if self.refused else "none"
+        last = f"; the last: {self.last_refusal}" if self.last_refusal else ""
+        return f"{sum(self.refused.values()):,} ({counts}){last}" if self.refused else "none"
 
     @property
     def chosen(self) -> Row:
@@ -246,8 +249,7 @@ def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 
 def place(run: Run, target: Path) -> None:
-    """Copy a run, whole or not at all, in place of the one that is there; that of the same training stays, and what was exported
-    of it."""
+    """Copy a run to `target`, whole or not at all. Where the same training is there already, it stays, with its exports."""
     names = [path.name for path in run.path.iterdir() if path.is_file()]
     if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
         return

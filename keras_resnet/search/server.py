@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent import futures
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,18 @@ COMING = 60.0  # seconds that a chief may need to start: so long a mark that it 
 
 
 class Chief:
-    """Serves oracles to workers, one after the other, while the context lasts."""
+    """Serves oracles to workers, one after the other, while the context lasts. `tell` is called with each trial and what became
+    of it."""
 
-    def __init__(self, oracle: Any, address: str) -> None:
-        self.servicer, self.address = OracleServicer(oracle), checked(address)
+    def __init__(self, oracle: Any, address: str, tell: Callable[[Any, str], None]) -> None:
+        self.servicer, self.address, self.tell = OracleServicer(oracle), checked(address), tell
 
     def __enter__(self) -> "Chief":
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
         protos.get_service_grpc().add_OracleServicer_to_server(self.servicer, self.server)
-        try:
-            with quiet():
-                bound = self.server.add_insecure_port(self.address)
-        except RuntimeError:
-            bound = 0
+        bound = 0
+        with quiet(), suppress(RuntimeError):
+            bound = self.server.add_insecure_port(self.address)
         if not bound:
             raise InputError(
                 f"cannot serve at {self.address!r}: another process has that port, or it is no address of this machine"
@@ -47,7 +47,12 @@ class Chief:
     def serve(self, oracle: Any) -> None:
         """Give out the trials of an oracle until all have ended, and every worker knows or waits for the oracle that follows."""
         self.servicer.oracle = oracle
-        while not oracle.over():
+        while True:
+            over = oracle.over()
+            while oracle.news:
+                self.tell(*oracle.news.popleft())
+            if over:
+                return
             time.sleep(POLL)
 
 

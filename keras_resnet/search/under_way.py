@@ -133,9 +133,9 @@ class Search:
             replace_text(log, f"{log.read_text() if log.exists() else ''}\n{error}\n")
             self.tell(f"{title} failed: {error}")
 
-    def serve_workers(self) -> None:
-        """Have workers wait for the final trainings, and tell what becomes of each trial."""
-        self.oracle.followed, self.oracle.told = True, lambda trial, what: self.tell(f"{self.title(trial)}: {what}")
+    def tell_of(self, trial: Trial, what: str) -> None:
+        """Tell what became of a trial."""
+        self.tell(f"{self.title(trial)}: {what}")
 
     def title(self, trial: Trial) -> str:
         """What a person is told that is trained."""
@@ -190,7 +190,7 @@ class Search:
         if self.oracle.given_up:
             return f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
         if not self.results.rows:
-            return f"nothing in the space is within the budget; draws refused: {self.results.refusals}"
+            return f"nothing in the space is legal and within the budget; draws refused: {self.results.refusals}"
         if not self.results.scored:
             return f"no trial came to a score, the last one failed by: {self.results.rows[-1]['reason']}"
         return ""
@@ -233,7 +233,6 @@ class Search:
             ]
 
         oracle.reason_of, oracle.on_end = self.reason_of, lambda: self.results.enter_finals(found())
-        oracle.told = self.oracle.told
         train(oracle)
         return found()
 
