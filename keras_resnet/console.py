@@ -38,7 +38,7 @@ def show_json(content: Any) -> None:
 
 
 def cell(value: Any) -> str:
-    """One value as text for a person: thousands marked, four decimals below 10 and one above."""
+    """One value as text for a person: thousands marked; four decimals, or one where there are no more or the value is large."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -46,7 +46,10 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.2e}" if value and abs(value) < 1e-3 else f"{value:.4f}" if abs(value) < 10 else f"{value:,.1f}"
+        if value and abs(value) < 1e-3:
+            return f"{value:.2e}"
+        short = abs(value) >= 10 or (abs(value) > 1 and value == round(value, 1))
+        return f"{value:,.1f}" if short else f"{value:.4f}"
     return str(value)
 
 
