@@ -92,6 +92,14 @@ def test_the_normalisation_of_colours_is_a_layer_too(tmp_path):
     assert next(row["signal_to_noise"] for row in layers if row["layer"] == "normalize") > 40
 
 
+def test_the_last_layer_is_not_named_after_a_factor_behind_it(digits, tmp_path):
+    pixels = keras.Input(digits.image_shape)
+    hidden = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(4, 3, name="first")(pixels))
+    network = keras.Model(pixels, keras.layers.Rescaling(0.5, name="factor")(keras.layers.Dense(10, name="last")(hidden)))
+    layers = debug_quantization(network, data=digits, out=tmp_path, most=0)["layers"]
+    assert sorted(row["layer"] for row in layers) == ["first", "last"]
+
+
 def test_what_was_found_is_written(found):
     assert json.loads((found[1] / "quantization.json").read_text()) == found[0]
     assert (found[1] / "quantization.png").read_bytes()[:4] == b"\x89PNG"

@@ -165,6 +165,35 @@ def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     ]
 
 
+def test_refusals_are_kept(tmp_path):
+    def refuse(values):
+        return "" if values["depth1"] == 3 else f"depth 3 wanted: {values['depth1']}"
+
+    first = opened(Study(space=space, trials=9), tmp_path, refuse)
+    for _ in range(9):
+        end(first, first.create_trial("one"))
+    again = opened(Study(space=space, trials=9), tmp_path, refuse)
+    assert again.refused == first.refused
+    assert list(again.refused) == ["depth"]
+    assert again.last_refusal == first.last_refusal != ""
+
+
+def test_nobody_waits_while_the_chief_tells(tmp_path):
+    oracle = opened(Study(space=space, trials=1), tmp_path)
+    end(oracle, oracle.create_trial("one"))
+    assert oracle.create_trial("one").status == "STOPPED"
+    answered = []
+
+    def tell(trial, what):
+        worker = threading.Thread(target=lambda: answered.append(oracle.get_trial(trial.trial_id)), daemon=True)
+        worker.start()
+        worker.join(timeout=10)
+        assert not worker.is_alive()
+
+    Chief(oracle, "127.0.0.1:1", tell).serve(oracle)
+    assert len(answered) == 2  # given to one, and its score
+
+
 def test_nobody_is_lost_while_the_chief_measures(tmp_path):
     def slow(values):
         time.sleep(0.3)

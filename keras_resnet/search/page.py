@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from keras_resnet.search.results import Results
 
 FEWEST = 5  # trials that an importance is worked out from
+SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;font-size:13px}th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}
 img{max-width:100%}.front{background:#eef6ee}.failed{color:#999}div{overflow-x:auto}"""
@@ -102,17 +103,22 @@ def parallel(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     places = [ranks([row.get(name) for row in results.scored]) for name in names]
     scores = np.array([row[SCORE] for row in results.scored])
     share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
+    spread = SPREAD * (share - 0.5)  # trials of one value lie side by side
     for number in np.argsort(scores):
-        axis.plot([*(place[number] for place in places), share[number]], color=colormaps["viridis_r"](share[number]), alpha=0.8)
+        height = [*(place[number] + spread[number] for place in places), share[number]]
+        axis.plot(height, color=colormaps["viridis_r"](share[number]), alpha=0.8)
     axis.set_xticks(range(len(names) + 1), [*names, SCORE.replace("_", " ")], rotation=20, ha="right")
     axis.set_yticks([])
-    axis.set_xlim(-0.2, len(names) + 0.6)
+    axis.set_xlim(-0.3, len(names) + 0.6)
     axis.spines[:].set_visible(False)
     for number in range(len(names) + 1):
         axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
+    white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for number, name in enumerate(names):
         for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
-            axis.annotate(value, (number, place), fontsize=7, xytext=(3, 2), textcoords="offset points")
+            axis.annotate(
+                value, (number, place), fontsize=7, xytext=(-4, 0), textcoords="offset points", ha="right", va="center", bbox=white
+            )
     axis.annotate(f"{100 * scores.max():.1f} %", (len(names), 1), fontsize=8, xytext=(4, 0), textcoords="offset points")
     axis.annotate(f"{100 * scores.min():.1f} %", (len(names), 0), fontsize=8, xytext=(4, 0), textcoords="offset points")
     return (
