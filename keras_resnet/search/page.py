@@ -30,7 +30,7 @@ def page(results: "Results", trials: Path) -> str:
     """One HTML file that needs nothing else."""
     pictures = [picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))]
     shown = {row["trial"] for row in results.front}
-    ordered = sorted(results.table, key=lambda row: -1 if row[SCORE] is None else -row[SCORE])
+    ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
     kinds = ["front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed" for row in ordered]
     title = html.escape(results.study.question) or "A search"
     return "\n".join(
