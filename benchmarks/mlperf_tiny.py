@@ -37,7 +37,7 @@ def finals_of(search: Path) -> list[Run]:
     chosen = Run.open(search / "winner")
     with (search / "finals.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    runs = [Run.open(search / "finals" / f"{row['trial']}-seed{row['seed']}") for row in rows]
+    runs = [Run.open(search / "finals" / f"{row['trial']}-seed{row['seed']}") for row in rows if not row["reason"]]
     return [run for run in runs if run.spec == chosen.spec]
 
 

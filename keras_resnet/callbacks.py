@@ -82,6 +82,19 @@ class BestAndLast(keras.callbacks.Callback):
             self.best, self.epoch, self.score = self.last, epoch + 1, score
 
 
+class Patience(keras.callbacks.Callback):
+    """Ends a training after so many epochs without a better validation accuracy, as the history of `weights` has it."""
+
+    def __init__(self, weights: BestAndLast, epochs: int) -> None:
+        super().__init__()
+        self.weights, self.epochs = weights, epochs
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        accuracies = [row["val_accuracy"] for row in self.weights.history]
+        if epoch - accuracies.index(max(accuracies)) >= self.epochs:
+            self.model.stop_training = True
+
+
 class Throughput(keras.callbacks.Callback):
     """Adds the learning rate and the training images per second to the logs; validation and the compiling step do not count."""
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_resnet import checkpoints, recipes
 from keras_resnet.atomic import write_json, write_whole
-from keras_resnet.callbacks import BestAndLast, Progress, StopOnNaN, Throughput
+from keras_resnet.callbacks import BestAndLast, Patience, Progress, StopOnNaN, Throughput
 from keras_resnet.checkpoints import Checkpoint
 from keras_resnet.distribute import Distribution, choose
 from keras_resnet.environment import environment
@@ -61,6 +61,7 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: int = 1000,
+    patience: int | None = None,
     watch: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
 ) -> Run:
@@ -80,6 +81,8 @@ def fit(
         resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
             return at once if it is complete. The weights in the end are those of a training without interruption.
         checkpoint_every: steps after which all that it takes to go on is written beside `out`, as it is after every epoch.
+        patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
+            None to train all epochs.
         watch: callbacks of your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
         verbose: of `model.fit`.
 
@@ -116,7 +119,8 @@ def fit(
             training = prepare(spec, recipe, data, seed, devices, init)
             saver = Checkpoints(training, folder, identity(spec, recipe, data, seed, init), checkpoint_every)
             try:
-                run_epochs(training, saver, begun, watch, verbose)
+                stopping = [Patience(training.weights, patience)] if patience else []
+                run_epochs(training, saver, begun, [*watch, *stopping], verbose)
             except Diverged as error:
                 if not devices.chief:
                     raise

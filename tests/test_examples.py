@@ -13,13 +13,14 @@ ARGUMENTS = ["resnet50", "--out", "runs/a folder"]
 
 @pytest.fixture
 def programs(tmp_path):
-    """A folder of stand-ins: `keras-resnet` writes down what it is given."""
+    """A folder of stand-ins: `keras-resnet` writes down what it is given, and ends with the next of `codes`, if there are some."""
     folder = tmp_path / "bin"
     folder.mkdir()
     contents = {
         "keras-resnet": f"""
             told="{tmp_path}/told-${{SLURM_PROCID:-$JOB_COMPLETION_INDEX}}"
             printf "%s\\n" "$TF_CONFIG" "$@" > "$told"
+            if [ -s "{tmp_path}/codes" ]; then CODE=$(sed 1q "{tmp_path}/codes"); sed -i 1d "{tmp_path}/codes"; fi
             exit "${{CODE:-0}}"
         """,
         "scontrol": f'if [ "$1" = requeue ]; then echo "$2" >> "{tmp_path}/requeued"; else printf "node-a\\nnode-b\\n"; fi',
@@ -78,12 +79,18 @@ def test_kubernetes(programs, tmp_path):
 
 def test_a_search_under_slurm(programs, tmp_path):
     environment = {**programs, "SLURM_JOB_ID": "123456", "SLURM_JOB_NODELIST": "node-[a-b]"}
-    subprocess.run(
-        ["bash", str(EXAMPLES / "slurm" / "search.sbatch"), "study.py", "--out", "a folder"], env=environment, check=True
-    )
+    script = str(EXAMPLES / "slurm" / "search.sbatch")
+    subprocess.run(["bash", script, "study.py", "--out", "a folder"], env=environment, check=True)
     whole = ["search", "study.py", "--out", "a folder"]
     assert (tmp_path / "told-0").read_text().splitlines()[1:] == [*whole, "--chief", "node-a:23456"]
     assert (tmp_path / "told-1").read_text().splitlines()[1:] == [*whole, "--worker", "node-a:23456", "--name", "worker-1"]
+    for codes, left, again in ((["0", "137", "137", "0"], [], False), (["0", "1", "0"], ["0"], True), (["2", "0"], ["0"], False)):
+        (tmp_path / "codes").write_text("".join(f"{code}\n" for code in codes))
+        run = subprocess.run(["bash", script, "study.py"], env={**environment, "PAUSE": "0"}, check=False)
+        assert str(run.returncode) == codes[-1 - len(left)]
+        assert (tmp_path / "codes").read_text().split() == left  # a worker that was killed is started again, no other one
+        assert (tmp_path / "requeued").exists() == again
+        (tmp_path / "requeued").unlink(missing_ok=True)
 
 
 def test_a_search_under_kubernetes(programs, tmp_path):

@@ -135,6 +135,9 @@ def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path
     assert found.refused["latency"] > 0
     assert all(row["latency"] <= limit for row in found.rows)
     assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again
+    (tmp_path / "out" / "latency.json").unlink()
+    monkeypatch.setattr(latency, "measured", lambda model, quantize, inputs: 2 + model.count_params() / 1e6)  # another machine
+    assert len(search.run(study, tmp_path / "out").rows) == 5
 
 
 def test_what_is_faster_or_slower_together_is_measured_together():

@@ -85,6 +85,18 @@ def test_goes_on_from_the_step(step, digits, undisturbed, tmp_path, interrupt):
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
+def test_patience_is_as_long_after_an_interruption(digits, tmp_path, interrupt):
+    recipe = dataclasses.replace(SHORT, epochs=12, learning_rate=1e-9, warmup=0.0, schedule="constant")  # nothing becomes better
+    whole = kr.fit("resnet8", recipe, digits, tmp_path / "whole", patience=4, **SETTINGS)
+    accuracies = [float(row["val_accuracy"]) for row in history_of(whole)]
+    assert len(accuracies) == whole.metrics["epochs"] < 12
+    assert accuracies.index(max(accuracies)) == len(accuracies) - 1 - 4
+    interrupt(41 * (len(accuracies) - 2) + 14)
+    with pytest.raises(Interrupted):
+        kr.fit("resnet8", recipe, digits, tmp_path / "run", patience=4, **SETTINGS)
+    assert_same(kr.fit("resnet8", recipe, digits, tmp_path / "run", patience=4, resume=True, **SETTINGS), whole)
+
+
 def test_goes_on_with_dropout_and_recomputed_units(digits, tmp_path, interrupt):
     spec = kr.SPECS["resnet8"]
     spec = dataclasses.replace(spec, stochastic_depth=0.3, head_dropout=0.2)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -156,6 +157,23 @@ def test_a_finalist_that_fails_is_left_out(pretended, tmp_path):
 def test_the_same_network_is_a_finalist_once(pretended, tmp_path):
     study = Study(space=lambda hp: hp.Choice("name", ["a", "b"]) and kr.SPECS["resnet8"], engine="grid", finalists=2, seeds=2)
     assert [row["seed"] for row in search.run(study, tmp_path / "out").final_rows] == [0, 1]
+
+
+def test_a_kill_before_the_first_trial(pretended, tmp_path):
+    (tmp_path / ".study.json.partial").write_text("{")
+    assert len(search.run(Study(space=space, trials=1, budget=Budget(parameters=np.int64(20_000))), tmp_path).rows) == 1
+
+
+def test_many_values_are_not_all_asked_what_they_lead_to():
+    asked = []
+
+    def wide(hp):
+        asked.append(hp.Int("width", 1, 9999))
+        return dataclasses.replace(kr.SPECS["resnet8"], stem_width=asked[-1] or 1)
+
+    assert [entry.name for entry in space_of(Study(space=wide)).space] == ["width"]
+    assert {1, 9999} < set(asked)
+    assert 40 < len(asked) < 60
 
 
 def test_another_space_of_the_same_names_is_refused(pretended, tmp_path):
@@ -317,6 +335,9 @@ def test_a_trial_in_its_own_process(tmp_path):
     assert run.spec == spec
     assert run.metrics["seed"] == 3
     assert not list(tmp_path.glob("*.log"))
+    still = study.trained_by({"epochs": 9, "learning_rate": 1e-9, "warmup": 0.0, "schedule": "constant"})
+    impatient = dataclasses.replace(study, patience=1)
+    assert search.worker.train_in_process(impatient, spec, still, tmp_path / "still", 0).metrics["epochs"] < 9
     with pytest.raises(TrialFailed, match=r"loss became (nan|inf) at step"):
         search.worker.train_in_process(study, spec, study.trained_by({"learning_rate": 1e30}), tmp_path / "diverged", 0)
     beaten = time.monotonic()
@@ -366,6 +387,14 @@ def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
         assert trial.hyperparameters.values == values
         assert costs(hypermodel.spec(trial.hyperparameters)[0])["parameters"] <= limit
     bounded = HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=10))
+    drawn = []
+    for width in (16, 32, 32):
+        hyperparameters = keras_tuner.HyperParameters()
+        hypermodel.spec(hyperparameters)
+        hyperparameters.values |= {"depth1": 4, "width": width}
+        HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=limit)).build(hyperparameters)
+        drawn.append(dict(hyperparameters.values))
+    assert drawn[0] != drawn[1] == drawn[2]  # another network in place of each, the same one everywhere
     with pytest.raises(keras_tuner.errors.FailedTrialError, match="nothing in the space is within the budget; the last: "):
         bounded.build(keras_tuner.HyperParameters())
     with pytest.raises(InputError, match="HyperResNet measures none"):
@@ -382,6 +411,21 @@ def test_the_usual_space_is_legal_everywhere():
             hyperparameters.values[entry.name] = entry.random_sample(int(generator.integers(1 << 30)))
         spec, _ = hypermodel.spec(hyperparameters)
         assert costs(spec)["multiply_adds"] > 0
+
+
+@pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf, True, "many"])
+def test_a_limit_is_a_number_above_0(limit):
+    with pytest.raises(InputError, match=f"^parameters={limit!r}: must be a number above 0$"):
+        Budget(parameters=limit)
+
+
+def test_a_batch_of_more_than_all_images(tmp_path):
+    """Really trained; `fit` takes a smaller one, and the trial is the final training nevertheless."""
+    study = Study(space=space, trials=1, recipe=kr.recipes.resolve("digits", epochs=1, batch_size=5000), engine="grid")
+    found = search.run(study, tmp_path / "out")
+    assert Run.open(tmp_path / "out" / "winner").recipe.batch_size < 5000
+    assert [path.name for path in (tmp_path / "out").glob("*/*-seed*")] == []
+    assert found.winner() == "0000"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ def space(hp):
     return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(4, 4, 4), stem_width=4)
 
 
+def eight(hp):
+    """Networks."""
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=tuple(hp.Int(f"depth{stage}", 1, 2) for stage in (1, 2, 3)))
+
+
 def opened(study, folder, refuse=lambda values: "", lease=60.0):
     return oracle_of(study, space_of(study), folder / "state", refuse, lease)
 
@@ -51,7 +56,7 @@ def test_goes_on_where_it_was(engine, pretended, tmp_path):
     assert trials(pretended) == [f"{number:04}" for number in range(7)]
     assert again.rows[:3] == first.rows
     drawn = [tuple(row[name] for name in again.hyperparameters) for row in again.rows]
-    assert len(set(drawn)) == 7 or engine in ("bayesian", "hyperband")
+    assert len(set(drawn)) == 7 or engine == "hyperband"
     search.run(study(7), tmp_path / "out")
     assert len(trials(pretended)) == 7
     other = "random" if engine == "grid" else "grid"
@@ -88,8 +93,12 @@ def test_a_grid_is_every_combination_within_the_budget_once(pretended, tmp_path)
     found = search.run(Study(space=space, engine="grid"), tmp_path / "all")
     assert len({row["spec.depths"] for row in found.rows}) == 27
     limit = sorted(row["parameters"] for row in found.rows)[10]
-    bounded = search.run(Study(space=space, engine="grid", budget=Budget(parameters=limit)), tmp_path / "some")
+    told = []
+    study = Study(space=space, engine="grid", trials=27, budget=Budget(parameters=limit))
+    bounded = search.run(study, tmp_path / "some", tell=told.append)
     assert {row["spec.depths"] for row in bounded.rows} == {row["spec.depths"] for row in found.rows if row["parameters"] <= limit}
+    words = f"no more than {len(bounded.rows)} trials: the engine finds no other network; refused last: parameters "
+    assert any(line.startswith(words) for line in told)
     oracle = opened(Study(space=space, engine="grid"), tmp_path / "many")
     assert {oracle.create_trial(f"tuner{number}").status for number in range(27)} == {TrialStatus.RUNNING}  # none waits for another
     assert oracle.create_trial("late").status == TrialStatus.IDLE
@@ -109,6 +118,25 @@ def test_hyperband_trains_the_best_longer_and_finalists_in_full(pretended, tmp_p
     assert {epochs[name] for name in finals} == {9}
     by_trial = {row["trial"]: row for row in found.rows}
     assert len({by_trial[row["trial"]]["spec.depths"] for row in found.final_rows}) == 2
+
+
+def test_hyperband_halves_a_space_with_too_few_networks(pretended, tmp_path):
+    """KerasTuner's engine would train each for one epoch, and end."""
+    study = Study(space=eight, engine="hyperband", recipe=kr.recipes.resolve("digits", epochs=9), trials=10)
+    search.run(study, tmp_path / "out")
+    found = search.run(dataclasses.replace(study, trials=None), tmp_path / "out")  # it goes on
+    rounds = [[row for row in found.rows if row["tuner/round"] == number] for number in (0, 1, 2)]
+    assert [(len(rows), {row["tuner/epochs"] for row in rows}) for rows in rounds] == [(8, {1}), (3, {3}), (1, {9})]
+    assert {row["tuner/bracket"] for row in found.rows} == {2}
+    assert rounds[2][0]["spec.depths"] == (2, 2, 2)
+
+
+@pytest.mark.parametrize("engine", ["random", "bayesian"])
+def test_every_network_of_a_small_space_is_found(engine, pretended, tmp_path):
+    told = []
+    found = search.run(Study(space=eight, engine=engine, trials=12), tmp_path / "out", tell=told.append)
+    assert len({row["spec.depths"] for row in found.rows}) == len(found.rows) == 8
+    assert "no more than 8 trials: the engine finds no other network" in told
 
 
 def test_bayesian_takes_the_most_promising_within_the_budget(tmp_path):

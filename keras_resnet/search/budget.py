@@ -1,8 +1,11 @@
 """What a network may cost, checked in milliseconds and before anything is built."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+
+import numpy as np
 
 from keras_resnet.cost import Cost, cost_of
 from keras_resnet.errors import InputError
@@ -45,9 +48,11 @@ class Budget:
     def __post_init__(self) -> None:
         for limit in fields(self):
             value = getattr(self, limit.name)
+            if isinstance(value, np.number):  # as Python's own it can be written as JSON
+                object.__setattr__(self, limit.name, value := value.item())
             if value is None or (limit.name == LATENCY and isinstance(value, ResNetSpec)):
                 continue
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
+            if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
                 or_spec = " or the ResNetSpec of a network" if limit.name == LATENCY else ""
                 raise InputError(f"{limit.name}={value!r}: must be a number above 0{or_spec}")
 

@@ -74,7 +74,6 @@ class HyperResNet(keras_tuner.HyperModel):
             raise InputError("budget of latency: HyperResNet measures none; use keras_resnet.search.Study")
         self.study = Study(space=space, recipe=recipe, budget=budget or Budget())
         self.shape, self.classes, self.steps_per_epoch = input_shape, classes, steps_per_epoch
-        self.generator = Random(0)
 
     def spec(self, hp: keras_tuner.HyperParameters) -> tuple[ResNetSpec, Recipe]:
         """The network and the recipe of those hyperparameters."""
@@ -82,13 +81,14 @@ class HyperResNet(keras_tuner.HyperModel):
         return replace(spec, input_shape=self.shape, classes=self.classes), recipe
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The network, compiled. Values in `hp` that are beyond the budget are drawn again."""
+        """The network, compiled. Values in `hp` that are beyond the budget are drawn again: the same ones lead to the same."""
+        generator = Random(repr(sorted(hp.values.items())))
         for _ in range(DRAWS):
             refusal = self.refusal(hp)
             if not refusal:
                 break
             for entry in hp.space:
-                hp.values[entry.name] = entry.random_sample(self.generator.randrange(2**31))
+                hp.values[entry.name] = entry.random_sample(generator.randrange(2**31))
             hp.ensure_active_values()
         else:
             raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last: {refusal}")

@@ -81,6 +81,7 @@ class Kept(Oracle):
         self.exhausted = False
         """Whether the engine has no more trials."""
         self.verbose = 0
+        self._max_collisions = DRAWS  # of values that were tried before, one after the other; then there are no others
         self._set_project_dir(str(folder.parent), folder.name)
         if Path(self._get_oracle_fname()).exists():
             self.reload()
@@ -88,16 +89,16 @@ class Kept(Oracle):
         """Trials that had ended at the start: their failures do not count any more."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Values of the engine; others where those are beyond the budget."""
+        """Values of the engine; others where those are beyond the budget, or were tried before."""
         found = super().populate_space(trial_id)
         values = found.get("values")
-        if found["status"] != TrialStatus.RUNNING or not values or not self.reason(values):
+        if found["status"] != TrialStatus.RUNNING or not values or not (self._duplicate(values) or self.reason(values)):
             return found
         following = self.in_place_of(values)
         return {"status": TrialStatus.RUNNING, "values": following} if following else {"status": TrialStatus.STOPPED}
 
     def in_place_of(self, refused: dict[str, Any]) -> dict[str, Any] | None:
-        """Values within the budget; None if there are none."""
+        """Values within the budget that were not tried before; None if there are none."""
         return self._random_values()
 
     def reason(self, values: dict[str, Any]) -> str:

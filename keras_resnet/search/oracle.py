@@ -1,7 +1,9 @@
 """KerasTuner's engines as a search needs them, and one that gives out what it is told."""
 
+import math
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.search.kept import Kept, locked
 from keras_resnet.search.study import SCORE, Study
 
+MANY = 50  # values of one hyperparameter that are asked what they lead to
 CANDIDATES = 20  # random ones within the budget, of which the Bayesian engine takes the most promising
 OBJECTIVE = keras_tuner.Objective(SCORE, "max")
 NUMBERS = 9_999  # as many trials as KerasTuner is told of, so that the names of all have four digits
@@ -25,15 +28,42 @@ class Random(Kept, oracles.RandomSearchOracle):
 
 
 class Hyperband(Kept, oracles.HyperbandOracle):
-    """Many short trainings, the best of which are trained longer."""
+    """Many short trainings, the best of which are trained longer. Where the space has too few networks for a bracket, it is one of
+    as many as there are; KerasTuner's engine would end without a longer training."""
+
+    def __init__(self, **options: Any) -> None:
+        self.sizes: dict[str, int] = {}
+        """Trainings of the first round of brackets for which there were too few."""
+        super().__init__(**options)
+
+    def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = super()._random_trial(trial_id, bracket)
+        if found["status"] == TrialStatus.RUNNING:
+            return found
+        self.sizes[str(bracket["bracket_num"])] = len(bracket["rounds"][0])
+        return oracles.HyperbandOracle.populate_space(self, trial_id)
+
+    def _get_size(self, bracket_num: int, round_num: int) -> int:
+        if str(bracket_num) in self.sizes:
+            return math.ceil(self.sizes[str(bracket_num)] / self.factor**round_num)
+        return int(super()._get_size(bracket_num, round_num))
+
+    def get_state(self) -> dict[str, Any]:
+        """What is kept on the disk."""
+        return {**super().get_state(), "sizes": self.sizes}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """What `get_state` gave."""
+        super().set_state(state)
+        self.sizes = state["sizes"]
 
 
 class Bayesian(Kept, oracles.BayesianOptimizationOracle):
     """A Gaussian process of the scores."""
 
     def in_place_of(self, refused: dict[str, Any]) -> dict[str, Any] | None:
-        """The most promising of random values within the budget. The process does not learn from what is refused."""
-        drawn = [values for _ in range(CANDIDATES) if (values := self._random_values())]
+        """The most promising of random values that may be tried. The process does not learn from what is refused."""
+        drawn = list(islice(iter(self._random_values, None), CANDIDATES))
         if not drawn:
             return None
         space = self._nonfixed_space()
@@ -108,8 +138,14 @@ def oracle_of_list(listed: list[dict[str, Any]], space: keras_tuner.HyperParamet
     return oracle
 
 
+def few(values: list[Any]) -> list[Any]:
+    """All of a few values, or some of many, the first and the last among them."""
+    steps = max(1, math.ceil((len(values) - 1) / (MANY - 1)))
+    return values if steps == 1 else [*values[:-1:steps], values[-1]]
+
+
 def space_of(study: Study) -> keras_tuner.HyperParameters:
-    """Every hyperparameter that the space asks for with some value of the others; nothing is built."""
+    """Every hyperparameter that the space asks for with some value of the others, of many values a few; nothing is built."""
     known = keras_tuner.HyperParameters()
     origins: list[dict[str, Any]] = []  # the values with which each of them was asked for first
 
@@ -130,6 +166,6 @@ def space_of(study: Study) -> keras_tuner.HyperParameters:
     if wrong and (wrong.__cause__ or not known.space):
         raise wrong
     for number, entry in enumerate(known.space):  # it grows meanwhile
-        for value in entry.values:
+        for value in few(list(entry.values)):
             ask(origins[number] | {entry.name: value})
     return known

@@ -86,7 +86,7 @@ class Results:
         }
         plan = json.loads(json.dumps(plan))
         if not any(self.out.glob("*/trial_*")):  # nothing was begun under another plan
-            others = [path.name for path in self.out.iterdir() if path.name not in OWN]
+            others = [path.name for path in self.out.iterdir() if path.name not in OWN and not path.name.startswith(f".{PLAN}")]
             if others:
                 raise InputError(f"{str(self.out)!r} has other things in it, such as {others[0]!r}; choose another folder")
             (self.out / STATE / "oracle.json").unlink(missing_ok=True)  # it knows the space before

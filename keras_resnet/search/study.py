@@ -133,7 +133,7 @@ def load_study(path: str | Path) -> Study:
     if not path.is_file():
         raise InputError(f"no study at {str(path)!r}")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings():  # what the file sets for warnings is its own affair
             content = runpy.run_path(str(path))
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from None

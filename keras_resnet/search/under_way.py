@@ -37,6 +37,7 @@ class Search:
         self.study, self.out, self.lease, self.tell = study, out, lease, tell
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
+        self.examples = len(data.splits["train"])
         self.results = Results(study, out)
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
         self.measure = self.latencies.whole if study.measure_latency else self.latencies.predict
@@ -50,12 +51,12 @@ class Search:
 
     def begin(self) -> None:
         """Open the engine, with what it has found before."""
+        space = space_of(self.study)
+        self.results.check_same(space)
         allowed = self.study.budget.latency
         if isinstance(allowed, ResNetSpec):
             budget = replace(self.study.budget, latency=self.measure(resolve(allowed, **self.images)))
             self.study = self.results.study = replace(self.study, budget=budget)
-        space = space_of(self.study)
-        self.results.check_same(space)
         (self.out / STATE / OVER).unlink(missing_ok=True)
         self.oracle = oracle_of(self.study, space, self.out / STATE, lambda values: self.refused(space, values), self.lease)
         self.oracle.on_end, self.oracle.reason_of = self.record, self.reason_of
@@ -83,7 +84,11 @@ class Search:
         spec, recipe = self.study.drawn(chosen)
         if EPOCHS in values:  # Hyperband's: each of its trainings is a whole one
             recipe = replace(recipe, epochs=int(values[EPOCHS]))
-        return resolve(spec, **self.images), recipe
+        return resolve(spec, **self.images), self.fitting(recipe)
+
+    def fitting(self, recipe: Recipe) -> Recipe:
+        """The recipe as `fit` will carry it out: no batch is larger than all training images."""
+        return replace(recipe, batch_size=min(recipe.batch_size, self.examples))
 
     def refused(self, space: Any, values: dict[str, Any]) -> str:
         """Why a network of those values is not to be built, or nothing. Where the space is wrong, the trial is to fail."""
@@ -178,7 +183,7 @@ class Search:
             raise InputError(problem)
         if self.study.most_trials and len(self.results.rows) < self.study.most_trials:
             last = f"; refused last: {self.oracle.last_refusal}" if self.oracle.last_refusal else ""
-            self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network within the budget{last}")
+            self.tell(f"no more than {len(self.results.rows)} trials: the engine finds no other network{last}")
         self.results.enter_finals(self.trained_in_full(train))
         self.results.write_page(self.out / TRIALS)
         winner = self.results.winner()
@@ -206,7 +211,7 @@ class Search:
     def in_full(self, trial: Trial) -> tuple[ResNetSpec, Recipe]:
         """The network of a trial, and the recipe of a final training of it."""
         spec, recipe = self.drawn(trial.hyperparameters, own_values(trial))
-        return spec, replace(recipe, **self.study.final)
+        return spec, self.fitting(replace(recipe, **self.study.final))
 
     def trained_in_full(self, train: Callable[[Any], None]) -> list[Final]:
         """The final trainings, one for each finalist and seed. Those that are there already are not trained again."""

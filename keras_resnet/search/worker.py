@@ -21,7 +21,7 @@ from keras_resnet.atomic import replace_text
 from keras_resnet.errors import Diverged, InputError, Occupied
 from keras_resnet.recipe import Recipe
 from keras_resnet.runs import Run, is_run
-from keras_resnet.search.study import SCORE, Study
+from keras_resnet.search.study import Study
 from keras_resnet.spec import ResNetSpec
 
 PROGRAM = "import sys; from keras_resnet.search.worker import main; main()"
@@ -92,18 +92,14 @@ def main() -> None:
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
-    from keras.callbacks import EarlyStopping
-
     from keras_resnet.data import load
     from keras_resnet.train import fit
 
     images = order["images"]
-    patience = order["patience"]
-    watch = [EarlyStopping(SCORE, patience=patience, mode="max")] if patience else []
     try:
         data = load(images.pop("source"), **images)
         out, spec, recipe = Path(order["out"]), ResNetSpec(**order["spec"]), Recipe(**order["recipe"])
-        fit(spec, recipe, data, out, seed=order["seed"], resume=True, watch=watch, verbose=2)
+        fit(spec, recipe, data, out, seed=order["seed"], resume=True, patience=order["patience"], verbose=2)
     except Occupied:
         sys.exit(BUSY)
     except Exception as error:  # the last line is the reason of a failed trial
