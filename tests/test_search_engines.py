@@ -122,9 +122,9 @@ def test_hyperband_trains_the_best_longer_and_finalists_in_full(pretended, tmp_p
 
 def test_hyperband_halves_a_space_with_too_few_networks(pretended, tmp_path):
     """KerasTuner's engine would train each for one epoch, and end."""
-    study = Study(space=eight, engine="hyperband", recipe=kr.recipes.resolve("digits", epochs=9), trials=10)
-    search.run(study, tmp_path / "out")
-    found = search.run(dataclasses.replace(study, trials=None), tmp_path / "out")  # it goes on
+    study = Study(space=eight, engine="hyperband", recipe=kr.recipes.resolve("digits", epochs=9), trials=9)
+    for trials in (9, 11, None):  # it goes on
+        found = search.run(dataclasses.replace(study, trials=trials), tmp_path / "out")
     rounds = [[row for row in found.rows if row["tuner/round"] == number] for number in (0, 1, 2)]
     assert [(len(rows), {row["tuner/epochs"] for row in rows}) for rows in rounds] == [(8, {1}), (3, {3}), (1, {9})]
     assert {row["tuner/bracket"] for row in found.rows} == {2}

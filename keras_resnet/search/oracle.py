@@ -32,30 +32,21 @@ class Hyperband(Kept, oracles.HyperbandOracle):
     as many as there are; KerasTuner's engine would end without a longer training."""
 
     def __init__(self, **options: Any) -> None:
-        self.sizes: dict[str, int] = {}
-        """Trainings of the first round of brackets for which there were too few."""
+        self.sizes: dict[int, int] = {}
+        """Trainings of the first round of brackets for which there were too few; not kept on the disk, but found anew."""
         super().__init__(**options)
 
     def _random_trial(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = super()._random_trial(trial_id, bracket)
         if found["status"] == TrialStatus.RUNNING:
             return found
-        self.sizes[str(bracket["bracket_num"])] = len(bracket["rounds"][0])
+        self.sizes[bracket["bracket_num"]] = len(bracket["rounds"][0])
         return oracles.HyperbandOracle.populate_space(self, trial_id)
 
     def _get_size(self, bracket_num: int, round_num: int) -> int:
-        if str(bracket_num) in self.sizes:
-            return math.ceil(self.sizes[str(bracket_num)] / self.factor**round_num)
+        if bracket_num in self.sizes:
+            return math.ceil(self.sizes[bracket_num] / self.factor**round_num)
         return int(super()._get_size(bracket_num, round_num))
-
-    def get_state(self) -> dict[str, Any]:
-        """What is kept on the disk."""
-        return {**super().get_state(), "sizes": self.sizes}
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """What `get_state` gave."""
-        super().set_state(state)
-        self.sizes = state["sizes"]
 
 
 class Bayesian(Kept, oracles.BayesianOptimizationOracle):
