@@ -4,7 +4,7 @@ Nothing here trains anything: `train.fit` carries a recipe out. Lengths of a sch
 so that a recipe keeps its shape when `epochs` changes, and learning rates may be given for a batch of another size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from keras_resnet.errors import InputError
@@ -151,6 +151,10 @@ class Recipe:
     def mixes(self) -> bool:
         """Whether labels become shares of classes."""
         return bool(self.mixup or self.cutmix)
+
+    def fitting(self, examples: int) -> "Recipe":
+        """The recipe as it is carried out on so many training images: no batch is larger than all of them."""
+        return replace(self, batch_size=min(self.batch_size, examples))
 
     def compile(self, model: "keras.Model", steps_per_epoch: int, *, from_logits: bool = True) -> None:
         """Compile any Keras classifier for this recipe.

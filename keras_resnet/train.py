@@ -233,10 +233,9 @@ def example(data: "Dataset", recipe: Recipe, replicas: int) -> tuple[np.ndarray,
 
 def _fitting(recipe: Recipe, examples: int) -> Recipe:
     """The recipe with a batch of no more than all training images."""
-    if recipe.batch_size <= examples:
-        return recipe
-    LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
-    return replace(recipe, batch_size=examples)
+    if recipe.batch_size > examples:
+        LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
+    return recipe.fitting(examples)
 
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:

@@ -169,7 +169,7 @@ def test_many_values_are_not_all_asked_what_they_lead_to():
 
     def wide(hp):
         asked.append(hp.Int("width", 1, 9999))
-        return dataclasses.replace(kr.SPECS["resnet8"], stem_width=asked[-1] or 1)
+        return dataclasses.replace(kr.SPECS["resnet8"], stem_width=asked[-1])
 
     assert [entry.name for entry in space_of(Study(space=wide)).space] == ["width"]
     assert {1, 9999} < set(asked)

@@ -26,7 +26,7 @@ def space(hp):
 
 
 def eight(hp):
-    """Networks."""
+    """A space of so many networks."""
     return dataclasses.replace(kr.SPECS["resnet8"], depths=tuple(hp.Int(f"depth{stage}", 1, 2) for stage in (1, 2, 3)))
 
 

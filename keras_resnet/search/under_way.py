@@ -84,11 +84,7 @@ class Search:
         spec, recipe = self.study.drawn(chosen)
         if EPOCHS in values:  # Hyperband's: each of its trainings is a whole one
             recipe = replace(recipe, epochs=int(values[EPOCHS]))
-        return resolve(spec, **self.images), self.fitting(recipe)
-
-    def fitting(self, recipe: Recipe) -> Recipe:
-        """The recipe as `fit` will carry it out: no batch is larger than all training images."""
-        return replace(recipe, batch_size=min(recipe.batch_size, self.examples))
+        return resolve(spec, **self.images), recipe.fitting(self.examples)
 
     def refused(self, space: Any, values: dict[str, Any]) -> str:
         """Why a network of those values is not to be built, or nothing. Where the space is wrong, the trial is to fail."""
@@ -211,7 +207,7 @@ class Search:
     def in_full(self, trial: Trial) -> tuple[ResNetSpec, Recipe]:
         """The network of a trial, and the recipe of a final training of it."""
         spec, recipe = self.drawn(trial.hyperparameters, own_values(trial))
-        return spec, self.fitting(replace(recipe, **self.study.final))
+        return spec, replace(recipe, **self.study.final).fitting(self.examples)
 
     def trained_in_full(self, train: Callable[[Any], None]) -> list[Final]:
         """The final trainings, one for each finalist and seed. Those that are there already are not trained again."""
