@@ -20,11 +20,11 @@ import keras
 import numpy as np
 
 import keras_resnet as kr
-from keras_resnet.benchmark import compare
 from keras_resnet.data import of_run
-from keras_resnet.environment import processor
 from keras_resnet.export import Target, debug_quantization, export
 from keras_resnet.export.equalize import pairs
+from keras_resnet.files.benchmark import compare
+from keras_resnet.runs.environment import processor
 
 FACTOR, LAYER = 100, 0  # of the first pair of convolutions
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "tf2onnx")

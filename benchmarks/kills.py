@@ -20,7 +20,7 @@ import keras
 import numpy as np
 
 import keras_resnet as kr
-from keras_resnet import checkpoints
+from keras_resnet.training import checkpoint_files
 
 SCRIPT = "import sys; from keras_resnet.__main__ import main; sys.exit(main())"
 TRAIN = ["train", "resnet8", "--data", "digits", "--set", "epochs=6", "--seed", "3", "--checkpoint-every", "2", "--resume"]
@@ -32,7 +32,7 @@ def start(out: Path) -> subprocess.Popen:
 
 
 def step_of(out: Path) -> int:
-    files = checkpoints.files(checkpoints.folder_of(out))
+    files = checkpoint_files.files(checkpoint_files.folder_of(out))
     return int(files[-1].stem.removeprefix("step-")) if files else 0
 
 

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 
 import keras_resnet as kr
-from keras_resnet.environment import processor
+from keras_resnet.runs.environment import processor
 from keras_resnet.search.latency import LatencyTable
 
 WITHIN = 0.15

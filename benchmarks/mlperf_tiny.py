@@ -22,10 +22,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import keras_resnet as kr
-from keras_resnet.benchmark import compare
 from keras_resnet.data import of_run
-from keras_resnet.environment import processor
-from keras_resnet.runs import Run
+from keras_resnet.files.benchmark import compare
+from keras_resnet.runs.environment import processor
+from keras_resnet.runs.run import Run
 
 STUDY = Path(__file__).parents[1] / "tuning" / "cifar10_mlperf_tiny.py"
 GAIN = 0.02  # of accuracy

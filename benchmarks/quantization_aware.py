@@ -18,9 +18,9 @@ os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import keras_resnet as kr
 from keras_resnet.data import of_run
-from keras_resnet.environment import processor
 from keras_resnet.fields import change
-from keras_resnet.recipes import fine_tuning
+from keras_resnet.recipes.named import fine_tuning
+from keras_resnet.runs.environment import processor
 
 MOST_LOST = 0.002  # of the float accuracy
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert")

@@ -84,7 +84,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import tensorflow as tf
 
     from keras_resnet.data.dataset import prompt
-    from keras_resnet.fused import graphs_as_written
+    from keras_resnet.recipes.fused import graphs_as_written
 
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -219,7 +219,7 @@ def steps_of(library: str, steps: int) -> int:
 
 
 def main() -> None:
-    from keras_resnet.environment import processor
+    from keras_resnet.runs.environment import processor
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", choices=SHAPES, default="resnet50")

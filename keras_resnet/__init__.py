@@ -11,29 +11,36 @@ __version__ = "0.1.0"
 _HOMES = {
     "Diverged": "errors",
     "InputError": "errors",
-    "ResNetSpec": "spec",
-    "SPECS": "variants",
-    "VARIANTS": "variants",
-    "Recipe": "recipe",
-    "RECIPES": "recipes",
-    "Run": "runs",
-    "build": "layers",
-    "UNIT_FIELDS": "layers",
-    "identity_block": "layers",
-    "projection_block": "layers",
-    "load": "loading",
-    "Cost": "cost",
-    "cost_of": "cost",
-    "fit": "train",
+    "ResNetSpec": "networks.spec",
+    "SPECS": "networks.variants",
+    "VARIANTS": "networks.variants",
+    "Recipe": "recipes.recipe",
+    "RECIPES": "recipes.named",
+    "Run": "runs.run",
+    "build": "networks.layers",
+    "UNIT_FIELDS": "networks.layers",
+    "identity_block": "networks.layers",
+    "projection_block": "networks.layers",
+    "load": "networks.loading",
+    "Cost": "networks.cost",
+    "cost_of": "networks.cost",
+    "fit": "training.fit",
 }
-_ROOMS = ("data", "distribute", "export", "quantization", "recipes", "search")
+_MODULES = {
+    "data": "data",
+    "distribute": "training.distribute",
+    "export": "export",
+    "quantization": "recipes.quantization_aware",
+    "recipes": "recipes",
+    "search": "search",
+}
 
-__all__ = [*_HOMES, *_ROOMS]
+__all__ = [*_HOMES, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return import_module(f"keras_resnet.{name}")
+    if name in _MODULES:
+        return import_module(f"keras_resnet.{_MODULES[name]}")
     if name in _HOMES:
         return getattr(import_module(f"keras_resnet.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'keras_resnet' has no attribute {name!r}")

@@ -15,8 +15,8 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet.atomic import write_json
 from keras_resnet.fields import to_json
-from keras_resnet.runs import Run
-from keras_resnet.search import under_way
+from keras_resnet.runs.run import Run
+from keras_resnet.search import runner
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
@@ -72,7 +72,7 @@ def pretended(monkeypatch):
         write_json(out / "metrics.json", metrics)
         return Run.open(out)
 
-    monkeypatch.setattr(under_way, "train_in_process", pretend)
+    monkeypatch.setattr(runner, "train_in_process", pretend)
     return wrong, trained
 
 

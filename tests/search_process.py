@@ -10,8 +10,8 @@ from pathlib import Path
 
 from keras_resnet import search
 from keras_resnet.fields import to_json
-from keras_resnet.runs import Run
-from keras_resnet.search import under_way
+from keras_resnet.runs.run import Run
+from keras_resnet.search import runner
 
 study, out, role, address, name, seconds = sys.argv[1:]
 
@@ -33,7 +33,7 @@ def pretend(study, spec, recipe, place, seed, alive=lambda: None):
     return Run.open(place)
 
 
-under_way.train_in_process = pretend
-under_way.WAIT = 0.1
+runner.train_in_process = pretend
+runner.WAIT = 0.1
 lines = search.run(study, out, **{role: address}, name=name, lease=5, tell=lambda line: print(line, flush=True))
 print("done", Path(out))

@@ -8,9 +8,9 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
 import keras_resnet as kr
-from keras_resnet.data import augment, changes
-from keras_resnet.data.augment import Draws
-from keras_resnet.data.changes import CHANGES, RANGES
+from keras_resnet.data import augment, randaugment
+from keras_resnet.data.draws import Draws
+from keras_resnet.data.randaugment import CHANGES, RANGES
 
 COUNT = 64
 
@@ -32,9 +32,9 @@ def changed(images, name, strength, *, sign=1, ranges=RANGES["randaugment"]):
     count = len(images)
     kind = tf.fill([count], CHANGES.index(name))
     strength = tf.fill([count], float(strength))
-    moved = changes.move(tf.constant(images), kind, strength * sign, ranges)
-    mapped = changes.map_values(moved, kind, strength, strength * sign, ranges)
-    return changes.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
+    moved = randaugment.move(tf.constant(images), kind, strength * sign, ranges)
+    mapped = randaugment.map_values(moved, kind, strength, strength * sign, ranges)
+    return randaugment.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
 
 
 def test_shift_and_flip_equals_one_image_at_a_time():
@@ -111,7 +111,7 @@ def test_changes_are_drawn_evenly(name, layers, monkeypatch):
         seen.append((kind.numpy(), signed.numpy(), ranges))
         return pixels
 
-    monkeypatch.setattr(changes, "move", move)
+    monkeypatch.setattr(randaugment, "move", move)
     recipe = kr.Recipe(crop=0, flip=False, augment=name, magnitude=4, randaugment_layers=3)
     augment.augment(tf.zeros([2800, 4, 4, 1], tf.uint8), tf.zeros([2800], tf.int32), recipe, draws(2800), 2)
     assert len(seen) == layers

@@ -124,9 +124,9 @@ def test_settings_of_the_layers_are_those_of_the_spec():
 
 def test_a_strided_convolution_pads_both_sides():
     """A bright pixel in the corner of an even image meets the middle tap with padding (1, 1), the first one with Keras's "same"."""
-    from keras_resnet.blocks import convolution
-    from keras_resnet.graph import Input
-    from keras_resnet.layers import realize
+    from keras_resnet.networks.blocks import convolution
+    from keras_resnet.networks.graph import Input
+    from keras_resnet.networks.layers import realize
 
     start = Input(inputs=(), name=None, given=(4, 4, 1))
     end = convolution(start, kr.ResNetSpec(), filters=1, size=3, stride=2, name="conv")

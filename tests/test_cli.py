@@ -244,7 +244,7 @@ def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
         ),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ):
-        monkeypatch.setattr("keras_resnet.train.run_epochs", mock.Mock(side_effect=error))
+        monkeypatch.setattr("keras_resnet.training.fit.run_epochs", mock.Mock(side_effect=error))
         result = call("train", "resnet8", "--out", tmp_path / "run")
         assert result[0] == code
         assert message in result[2]

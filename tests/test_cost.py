@@ -8,10 +8,10 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.cost import cost_of, saved
-from keras_resnet.graph import in_order
-from keras_resnet.resnet import outputs
-from keras_resnet.variants import VARIANTS
+from keras_resnet.networks.cost import cost_of, saved
+from keras_resnet.networks.graph import in_order
+from keras_resnet.networks.resnet import outputs
+from keras_resnet.networks.variants import VARIANTS
 
 
 def counted(model):

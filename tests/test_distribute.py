@@ -14,7 +14,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.distribute import STRATEGIES, Distribution, choose
+from keras_resnet.training.distribute import STRATEGIES, Distribution, choose
 
 SCRIPT = Path(__file__).with_name("train_on_devices.py")
 STEPS = 10  # whose losses are compared: later, rounding has grown

@@ -12,14 +12,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.answers import best, interval
-from keras_resnet.artefact import Artefact, size
 from keras_resnet.atomic import occupied
 from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
 from keras_resnet.export.interface import Source, gives_probabilities
 from keras_resnet.export.operations import operations
-from keras_resnet.export.record import Record
-from keras_resnet.runtimes import from_tensor, to_tensor
+from keras_resnet.export.report import Record
+from keras_resnet.files.model_file import Artefact, size
+from keras_resnet.files.predictions import best, interval
+from keras_resnet.files.runtimes import from_tensor, to_tensor
 
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 

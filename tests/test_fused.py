@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet as kr
-from keras_resnet.fused import fuse, fuse_momentum, graphs_as_written, scaled_by_convolution
+from keras_resnet.recipes.fused import fuse, fuse_momentum, graphs_as_written, scaled_by_convolution
 
 SMALL = {"depths": (2, 1), "widths": (8, 16), "stem_width": 8, "classes": 3, "activation": "tanh"}
 LABELS = np.arange(6) % 3

@@ -10,82 +10,101 @@ import pytest
 import keras_resnet
 
 PACKAGE = Path(keras_resnet.__file__).parent
-LIGHT = {
-    "atomic",
-    "blocks",
-    "conflicts",
-    "console",
-    "cost",
-    "errors",
-    "fields",
-    "graph",
-    "recipe",
-    "recipes",
-    "resnet",
-    "runs",
-    "spec",
-    "variants",
-}  # no more than Python
-KERAS = {
-    "callbacks",
-    "checkpoints",
-    "distribute",
-    "environment",
-    "fused",
-    "initial",
-    "layers",
-    "loading",
-    "optimization",
-    "quantization",
-    "remat",
-    "resume",
-    "train",
-    "trial",
-    "watching",
-    "wiring",
+# Wings of one line do not import each other; each may import those of the lines above it.
+FLOORS = (
+    ("errors", "fields", "atomic", "console", "hooks", "startup"),
+    ("networks",),
+    ("recipes",),
+    ("runs",),
+    ("data",),
+    ("training", "files"),
+    ("export",),
+    ("search",),
+    ("cli",),
+    ("__init__", "__main__"),
+)
+GROUND = FLOORS[0]
+FLOOR_OF = {wing: number for number, wings in enumerate(FLOORS) for wing in wings}
+LIGHT = {  # no more than Python when they are loaded: `list` and `show` need them
+    *GROUND,
+    "networks",
+    *(f"networks.{name}" for name in ("blocks", "conflicts", "cost", "graph", "resnet", "spec", "variants")),
+    *("recipes", "recipes.named", "recipes.recipe"),
+    *("runs", "runs.run"),
 }
-IMAGES = {"answers", "artefact", "benchmark", "data", "report", "runtimes"}  # no framework at the top
-MAY_IMPORT = {
-    **dict.fromkeys(LIGHT, LIGHT),
-    **dict.fromkeys(KERAS, LIGHT | KERAS | {"report"}),
-    **dict.fromkeys(IMAGES, LIGHT | IMAGES),
-    "export": LIGHT | {"answers", "artefact", "data", "export", "fused", "loading", "quantization", "report", "runtimes", "wiring"},
-    "search": LIGHT | {"data", "environment", "fused", "layers", "search"},
-    "cli": LIGHT | {"__version__", "cli"},
-    "__init__": set(),
-    "__main__": {"cli", "errors"},
-}
-OUTSIDE = {
-    **dict.fromkeys(LIGHT, set()),
-    **dict.fromkeys(KERAS, {"keras", "numpy"}),
-    **dict.fromkeys(IMAGES, {"numpy", "PIL"}),
+OUTSIDE = {  # what else a wing may import when it is loaded
+    "networks": {"keras", "numpy"},
+    "recipes": {"keras", "numpy"},
+    "runs": {"keras"},
+    "data": {"PIL", "numpy"},
+    "training": {"keras", "numpy"},
+    "files": {"numpy"},
     "export": {"PIL", "flatbuffers", "keras", "numpy"},
     "search": {"grpc", "keras", "keras_tuner", "numpy"},
     "cli": {"typer"},
     "__main__": {"typer"},
-    "__init__": set(),
+}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path for path in PACKAGE.rglob("*.py")
 }
 
 
-def imports_at_the_top(path):
-    """Modules that a file imports when it is loaded; those for type checking alone left out."""
-    for node in ast.parse(path.read_text()).body:
+def imports(path):
+    """Every module of this package, and the top package of every other one, that a file imports anywhere, types included; and
+    whether that is when it is loaded."""
+    tree = ast.parse(path.read_text())
+    at_the_top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            for alias in node.names:
+                yield alias.name, id(node) in at_the_top
         elif isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from names if node.module == "keras_resnet" else [node.module]
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}".removeprefix("keras_resnet.")
+                is_module = node.module.startswith("keras_resnet") and inner in MODULES
+                yield f"keras_resnet.{inner}" if is_module else node.module, id(node) in at_the_top
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-    for module in imports_at_the_top(path):
-        top, *rest = module.split(".")
+def wing_of(module):
+    return module.split(".")[0]
+
+
+INSIDE = {
+    module: {
+        name.removeprefix("keras_resnet.") for name, _ in imports(path) if name.startswith("keras_resnet.")
+    }
+    for module, path in MODULES.items()
+}  # the index loads what it names by text, and imports nothing
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_point_one_way(module):
+    wing = wing_of(module)
+    for other in INSIDE[module]:
+        assert other in MODULES, f"{module} imports {other}, which is not there"
+        lower = FLOOR_OF[wing_of(other)] < FLOOR_OF[wing]
+        assert lower or wing_of(other) == wing or {wing, wing_of(other)} <= set(GROUND), f"{module} must not import {other}"
+
+
+def test_no_two_modules_import_each_other():
+    """Nor do three in a circle: what is left when modules that import nothing are taken away, again and again."""
+    waiting = {module: set(others) - {module} for module, others in INSIDE.items()}
+    while ready := {module for module, others in waiting.items() if not others & set(waiting)}:
+        waiting = {module: others for module, others in waiting.items() if module not in ready}
+    assert not waiting, f"these import each other: {', '.join(sorted(waiting))}"
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_is_light_stays_light(module):
+    allowed = set() if module in LIGHT else OUTSIDE.get(wing_of(module), set())
+    for name, at_the_top in imports(MODULES[module]):
+        top = wing_of(name)
+        if not at_the_top or top in sys.stdlib_module_names:
+            continue
         if top == "keras_resnet":
-            assert rest[0] in MAY_IMPORT[room], f"{room} must not import {module}"
-        elif top not in sys.stdlib_module_names:
-            assert top in OUTSIDE[room], f"{room} must not import {module} at its top"
+            assert module not in LIGHT or name.removeprefix("keras_resnet.") in {*LIGHT, "keras_resnet"}, f"{module} imports {name}"
+        else:
+            assert top in allowed, f"{module} must not import {name} at its top"
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.export.operations import operations
-from keras_resnet.fused import scaled_by_convolution
-from keras_resnet.resnet import outputs
+from keras_resnet.networks.resnet import outputs
+from keras_resnet.recipes.fused import scaled_by_convolution
 from keras_resnet.search import Budget, Study, latency
 from keras_resnet.search.latency import LatencyTable
 

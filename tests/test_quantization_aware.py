@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError, checkpoints
-from keras_resnet.artefact import Artefact
-from keras_resnet.callbacks import BestAndLast
-from keras_resnet.distribute import Distribution
+from keras_resnet import InputError
 from keras_resnet.export import Target, export, opened
-from keras_resnet.initial import take_weights
-from keras_resnet.quantization import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
-from keras_resnet.recipes import fine_tuning
+from keras_resnet.files.model_file import Artefact
+from keras_resnet.recipes.named import fine_tuning
+from keras_resnet.recipes.quantization_aware import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training.callbacks import BestAndLast
+from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.transfer import take_weights
 
 AWARE = dataclasses.replace(fine_tuning(kr.RECIPES["digits"], quantization_aware=True), epochs=2)
 
@@ -332,7 +333,7 @@ def test_begins_where_the_run_ended_and_leaves_a_plain_one(run, aware, digits):
 
 
 def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
-    write = checkpoints.write
+    write = checkpoint_files.write
 
     def stop_at_49(folder, checkpoint):
         if checkpoint.step >= 49:
@@ -340,10 +341,10 @@ def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
         write(folder, checkpoint)
 
     settings = {"init": run, "checkpoint_every": 7, "verbose": 0, "resume": True}
-    monkeypatch.setattr(checkpoints, "write", stop_at_49)
+    monkeypatch.setattr(checkpoint_files, "write", stop_at_49)
     with pytest.raises(KeyboardInterrupt):
         kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
-    monkeypatch.setattr(checkpoints, "write", write)
+    monkeypatch.setattr(checkpoint_files, "write", write)
     again = kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
     last = [kr.build(run.spec), kr.build(run.spec)]
     for model, folder in zip(last, (again, aware), strict=True):

@@ -8,7 +8,6 @@ import pytest
 
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
-from keras_resnet.optimization import learning_rate, loss, optimizer
 from keras_resnet.recipes import PROTOCOLS, default_for, hyperrule, resolve
 
 
@@ -53,7 +52,7 @@ def test_an_illegal_field_is_refused(fields, message):
 
 
 def rates(**fields):
-    schedule = learning_rate(Recipe(**fields), 100)
+    schedule = Recipe(**fields).make_schedule(100)
     return [float(schedule(step)) for step in range(101)]
 
 
@@ -86,14 +85,14 @@ def test_learning_rate_grows_with_the_batch():
     assert recipe.learning_rate == 0.1
     assert recipe.peak_learning_rate == pytest.approx(3.2)  # arXiv:1706.02677
     assert resolve("goyal-2017", batch_size=512, accumulate=16).peak_learning_rate == pytest.approx(3.2)
-    assert max(float(learning_rate(recipe, 900)(step)) for step in range(0, 900, 10)) == pytest.approx(3.2)
+    assert max(float(recipe.make_schedule(900)(step)) for step in range(0, 900, 10)) == pytest.approx(3.2)
 
 
 def test_published_schedules():
     """Learning rates of the sources at some of their steps or epochs."""
-    he = learning_rate(RECIPES["he-2015-warmup"], 64_000)
+    he = RECIPES["he-2015-warmup"].make_schedule(64_000)
     assert [float(he(step)) for step in (0, 399, 401, 31_999, 32_001, 48_001)] == pytest.approx([0.01, 0.01, 0.1, 0.1, 0.01, 0.001])
-    goyal = learning_rate(RECIPES["goyal-2017"], 9000)
+    goyal = RECIPES["goyal-2017"].make_schedule(9000)
     assert [float(goyal(100 * epoch)) for epoch in (0, 5, 29, 31, 61, 81)] == pytest.approx([0.1, 3.2, 3.2, 0.32, 0.032, 0.0032])
     assert RECIPES["bag-of-tricks"].peak_learning_rate == pytest.approx(0.4)
     assert RECIPES["resnet-rs"].peak_learning_rate == pytest.approx(1.6)
@@ -127,16 +126,16 @@ def test_losses(from_logits):
     softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     smoothed = 0.9 * labels + 0.1 / 4
     outputs = logits if from_logits else softmax
-    found = loss(Recipe(label_smoothing=0.1), from_logits)(labels, outputs)
+    found = Recipe(label_smoothing=0.1).make_loss(from_logits=from_logits)(labels, outputs)
     assert float(found) == pytest.approx(-(smoothed * np.log(softmax)).sum(1).mean(), rel=1e-5)
     share = 1 / (1 + np.exp(-logits)) if from_logits else softmax
     present = 0.9 * (labels > 0) + 0.1 / 4
     expected = -(present * np.log(share) + (1 - present) * np.log(1 - share)).mean()
-    assert float(loss(Recipe(label_smoothing=0.1, loss="binary"), from_logits)(labels, outputs)) == pytest.approx(
+    assert float(Recipe(label_smoothing=0.1, loss="binary").make_loss(from_logits=from_logits)(labels, outputs)) == pytest.approx(
         expected, rel=1e-5
     )
     integers = labels.argmax(1)
-    found = loss(Recipe(), from_logits)(integers, outputs)
+    found = Recipe().make_loss(from_logits=from_logits)(integers, outputs)
     assert float(found) == pytest.approx(-np.log(softmax[range(6), integers]).mean(), rel=1e-5)
 
 
@@ -182,12 +181,12 @@ def test_steps_that_only_accumulate_are_steps_of_the_schedule():
 
 
 def test_what_the_optimizer_is_told():
-    sgd = optimizer(Recipe(ema=0.95), 10)
+    sgd = Recipe(ema=0.95).make_optimizer(10)
     assert sgd.nesterov is True
     assert sgd.momentum == 0.9
     assert (sgd.use_ema, sgd.ema_momentum) == (True, 0.95)
-    assert not optimizer(Recipe(momentum=0), 10).nesterov
-    assert not optimizer(Recipe(), 10).use_ema
+    assert not Recipe(momentum=0).make_optimizer(10).nesterov
+    assert not Recipe().make_optimizer(10).use_ema
 
 
 @pytest.mark.parametrize(("jit", "expected"), [("on", True), ("off", False), ("default", False)])
@@ -251,7 +250,7 @@ def test_weight_decay_leaves_normalisation_and_biases_alone():
         layers = [keras.Input((4, 4, 2)), keras.layers.Conv2D(3, 1), keras.layers.BatchNormalization()]
         model = keras.Sequential(layers)
         recipe = dataclasses.replace(RECIPES["cifar-30"], optimizer=name, schedule="constant", warmup=0, weight_decay=0.1)
-        model.compile(optimizer(recipe, 10), loss=lambda y, prediction: 0.0 * keras.ops.sum(prediction))
+        model.compile(recipe.make_optimizer(10), loss=lambda y, prediction: 0.0 * keras.ops.sum(prediction))
         model.set_weights([weight + 1 for weight in model.get_weights()])
         before = {weight.path: weight.numpy() for weight in model.trainable_weights}
         model.train_on_batch(keras.ops.ones((2, 4, 4, 2)), keras.ops.ones((2,)))
@@ -263,7 +262,7 @@ def test_decay_of_sgd_shrinks_as_the_penalty_of_the_papers_does():
     """Without other gradients, an L2 penalty w under momentum m shrinks a weight by lr w / (1 - m) a step in the long run."""
     recipe = Recipe(learning_rate=0.01, momentum=0.9, weight_decay=0.02, schedule="constant", warmup=0)
     weight = keras.Variable([1.0], name="kernel")
-    sgd = optimizer(recipe, 200)
+    sgd = recipe.make_optimizer(200)
     sgd.build([weight])
     penalised, velocity = 1.0, 0.0
     for _ in range(200):
@@ -296,7 +295,7 @@ def test_a_recipe_compiles_any_model():
 def test_gradients_are_clipped_together(name):
     recipe = Recipe(clip_norm=0.5, optimizer=name, weight_decay=0, momentum=0, schedule="constant", warmup=0, learning_rate=1)
     weights = [keras.Variable([0.0]), keras.Variable([0.0])]
-    chosen = optimizer(recipe, 1)
+    chosen = recipe.make_optimizer(1)
     assert chosen.global_clipnorm == 0.5
     chosen.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], weights)
     if name == "sgd":

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError, checkpoints, train
-from keras_resnet.distribute import Distribution
+from keras_resnet import InputError
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training import fit as train
+from keras_resnet.training.distribute import Distribution
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=3)
 SETTINGS = {"seed": 3, "checkpoint_every": 7, "verbose": 0}
@@ -31,15 +33,15 @@ def interrupt(monkeypatch):
     """Let the training raise before the checkpoint of that step, once."""
 
     def at(step):
-        write = checkpoints.write
+        write = checkpoint_files.write
 
         def or_raise(folder, checkpoint):
             if checkpoint.step >= step:
-                monkeypatch.setattr(checkpoints, "write", write)
+                monkeypatch.setattr(checkpoint_files, "write", write)
                 raise Interrupted
             write(folder, checkpoint)
 
-        monkeypatch.setattr(checkpoints, "write", or_raise)
+        monkeypatch.setattr(checkpoint_files, "write", or_raise)
 
     return at
 
@@ -151,7 +153,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(digits, undist
     interrupt(49)
     with pytest.raises(Interrupted):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
-    before, latest = checkpoints.files(checkpoints.folder_of(tmp_path / "run"))
+    before, latest = checkpoint_files.files(checkpoint_files.folder_of(tmp_path / "run"))
     assert (before.name, latest.name) == ("step-000000041.npz", "step-000000042.npz")
     content = bytearray(latest.read_bytes())
     content[len(content) // 2] ^= 1
@@ -165,7 +167,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(digits, undist
 def test_damaged_checkpoints_that_leave_none_are_named(tmp_path, caplog):
     for step in (41, 42):
         (tmp_path / f"step-{step:09}.npz").write_bytes(b"PK damaged")
-    assert checkpoints.newest(tmp_path) is None
+    assert checkpoint_files.newest(tmp_path) is None
     latest, before = (record.getMessage() for record in caplog.records)
     assert latest.endswith("the checkpoint before it is used")
     assert before.endswith("there is none before it, and the training begins anew")
@@ -197,7 +199,7 @@ def test_another_training_does_not_go_on(digits, tmp_path, interrupt):
 
 def test_one_process_at_a_time(digits, tmp_path):
     with (
-        checkpoints.occupied(checkpoints.folder_of(tmp_path / "run")),
+        checkpoint_files.occupied(checkpoint_files.folder_of(tmp_path / "run")),
         pytest.raises(InputError, match="another process is training there"),
     ):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
@@ -217,10 +219,10 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
         )
         if kills < 3:
             begun = time.monotonic() + 60
-            folder = checkpoints.folder_of(tmp_path / "run")
-            count = len(checkpoints.files(folder)) and int(checkpoints.files(folder)[-1].stem[5:])
+            folder = checkpoint_files.folder_of(tmp_path / "run")
+            count = len(checkpoint_files.files(folder)) and int(checkpoint_files.files(folder)[-1].stem[5:])
             while training.poll() is None and time.monotonic() < begun:
-                files = checkpoints.files(folder)
+                files = checkpoint_files.files(folder)
                 if files and int(files[-1].stem[5:]) > count:
                     break
                 time.sleep(0.01)
@@ -239,9 +241,9 @@ def test_killed_at_random_moments(undisturbed, tmp_path):
 
 
 def test_what_a_kill_at_the_very_end_leaves_is_removed(digits, undisturbed, tmp_path):
-    folder = checkpoints.folder_of(undisturbed.path)
+    folder = checkpoint_files.folder_of(undisturbed.path)
     folder.mkdir()
-    checkpoints.write(folder, checkpoints.Checkpoint(123, [np.zeros(3)], {}))
+    checkpoint_files.write(folder, checkpoint_files.Checkpoint(123, [np.zeros(3)], {}))
     assert kr.fit("resnet8", SHORT, digits, undisturbed.path, resume=True, **SETTINGS) == undisturbed
     assert not folder.exists()
 
@@ -261,7 +263,7 @@ def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(digits, undistur
         OSError, match=r"the checkpoint of step 28 cannot be written to .*No space left on device.*--resume goes on"
     ):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
-    folder = checkpoints.folder_of(tmp_path / "run")
+    folder = checkpoint_files.folder_of(tmp_path / "run")
     assert [path.name for path in folder.iterdir()] == ["step-000000014.npz", "step-000000021.npz"]
     monkeypatch.undo()
     assert_same(kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS), undisturbed)
@@ -286,7 +288,7 @@ def test_another_backend_does_not_go_on(digits, tmp_path, interrupt, monkeypatch
     interrupt(14)
     with pytest.raises(Interrupted):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", **SETTINGS)
-    monkeypatch.setattr("keras_resnet.resume.keras.backend.backend", lambda: "jax")
-    monkeypatch.setattr("keras_resnet.train.choose", lambda name: Distribution())
+    monkeypatch.setattr("keras_resnet.training.resume.keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras_resnet.training.fit.choose", lambda name: Distribution())
     with pytest.raises(InputError, match="ran on tensorflow, not on jax"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", resume=True, **SETTINGS)

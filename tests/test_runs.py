@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from keras_resnet import InputError, Run
-from keras_resnet.runs import CONTENTS, check_free
+from keras_resnet.runs.run import CONTENTS, check_free
 
 
 def test_open_refuses_what_is_not_a_run(tmp_path):

@@ -18,7 +18,7 @@ import tensorflow as tf
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.errors import WorkerLost
-from keras_resnet.runs import Run
+from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space
 from keras_resnet.search.budget import costs
 from keras_resnet.search.oracle import space_of
@@ -63,7 +63,7 @@ def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
 
 
 def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
-    monkeypatch.setattr("keras_resnet.search.kept.DRAWS", 200)
+    monkeypatch.setattr("keras_resnet.search.leases.DRAWS", 200)
     with pytest.raises(
         InputError,
         match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\); the last: par",

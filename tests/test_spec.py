@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 
 from keras_resnet import SPECS, InputError, ResNetSpec
-from keras_resnet.conflicts import CONFLICTS
 from keras_resnet.fields import from_json, to_json
-from keras_resnet.variants import VARIANTS, name_of, resolve
+from keras_resnet.networks.conflicts import CONFLICTS
+from keras_resnet.networks.variants import VARIANTS, name_of, resolve
 
 
 @pytest.mark.parametrize(

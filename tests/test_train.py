@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import Diverged, InputError, layers, optimization, train
-from keras_resnet.callbacks import BestAndLast, StopOnNaN, Throughput
-from keras_resnet.distribute import Distribution
-from keras_resnet.runs import CONTENTS
+from keras_resnet import Diverged, InputError
+from keras_resnet.networks import layers
+from keras_resnet.runs.run import CONTENTS
+from keras_resnet.training import fit as train
+from keras_resnet.training.callbacks import BestAndLast, StopOnNaN, Throughput
+from keras_resnet.training.distribute import Distribution
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
 
@@ -102,7 +104,7 @@ def explode_after(steps):
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimization, "learning_rate", explode_after(41 + 5))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(41 + 5))
     with pytest.raises(
         Diverged, match=r"loss became (nan|inf) at step \d+ of epoch 2; the weights up to then are kept in .*run-diverged"
     ):
@@ -117,7 +119,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_weights(digits, tmp_path, mon
 def test_an_earlier_diverged_run_stays(digits, tmp_path, monkeypatch):
     (tmp_path / "run-diverged").mkdir()
     (tmp_path / "run-diverged" / "notes").touch()
-    monkeypatch.setattr(optimization, "learning_rate", explode_after(41 + 5))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(41 + 5))
     with pytest.raises(Diverged, match="run-diverged-2"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
     assert (tmp_path / "run-diverged" / "notes").exists()
@@ -167,7 +169,7 @@ def test_a_recipe_can_recompute_units(digits, tmp_path, monkeypatch):
 
 def test_throughput_leaves_out_compiling_and_counts_epochs_of_one_step(monkeypatch):
     clock = iter([0, 0, 50, 60, 61, 62, 70])  # start; epoch 1: begin, step; epoch 2: begin, two steps; now
-    monkeypatch.setattr("keras_resnet.callbacks.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("keras_resnet.training.callbacks.time.perf_counter", lambda: next(clock))
     callback = Throughput(10)
     callback.set_model(SimpleNamespace(optimizer=SimpleNamespace(learning_rate=0.1)))
     logs = {}
@@ -254,7 +256,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(precision, digits, tmp
         dataclasses.replace(SHORT, epochs=2, ema=0.9, precision=precision),
         digits,
         tmp_path / "run",
-        watch=[average],
+        callbacks=[average],
         verbose=0,
     )
     last = kr.build(run.spec)
@@ -277,7 +279,7 @@ def test_the_run_is_the_plain_network_whatever_trained_it(digits, tmp_path):
 
 
 def test_nan_in_the_first_epoch_leaves_nothing(digits, tmp_path, monkeypatch):
-    monkeypatch.setattr(optimization, "learning_rate", explode_after(5))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(5))
     with pytest.raises(Diverged, match="epoch 1; nothing was learned before that: try a lower learning_rate"):
         kr.fit("resnet8", SHORT, digits, tmp_path / "run", verbose=0)
     assert not list(tmp_path.iterdir())

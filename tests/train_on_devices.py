@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 import keras_resnet as kr
-from keras_resnet.distribute import choose
+from keras_resnet.training.distribute import choose
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf

@@ -9,11 +9,11 @@ import typer
 from keras_resnet import fields
 from keras_resnet.cli.options import Json, Set, app, changes
 from keras_resnet.console import show_json, show_table
-from keras_resnet.cost import cost_of
-from keras_resnet.recipe import Recipe
-from keras_resnet.recipes import PROTOCOLS, Protocol
-from keras_resnet.spec import ResNetSpec
-from keras_resnet.variants import VARIANTS, resolve
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import VARIANTS, resolve
+from keras_resnet.recipes.named import PROTOCOLS, Protocol
+from keras_resnet.recipes.recipe import Recipe
 
 ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
 OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_resnet import recipes, runs
+from keras_resnet import recipes
 from keras_resnet.cli.options import IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
-from keras_resnet.cli.results import fail_unless_passed, progress, show_run
+from keras_resnet.cli.output import fail_unless_passed, progress, show_run
 from keras_resnet.errors import InputError
-from keras_resnet.recipe import Recipe
-from keras_resnet.runs import Run
-from keras_resnet.spec import ResNetSpec
-from keras_resnet.variants import resolve
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import resolve
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.run import Run, check_free, is_run
 
 RECIPE_HELP = "Name of a recipe. [default: digits for digits, else cifar-30]"
 INIT_HELP = (
@@ -82,16 +82,16 @@ def train(
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     out = out or default_out(network, data, start, quantization_aware)
     load_backend()
-    from keras_resnet.distribute import choose
+    from keras_resnet.training.distribute import choose
 
     devices = choose(strategy)
-    if devices.chief and not (resume and runs.is_run(out)):
-        out = runs.check_free(out, overwrite)
+    if devices.chief and not (resume and is_run(out)):
+        out = check_free(out, overwrite)
     from keras_resnet.data import load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
-    from keras_resnet.train import fit
-    from keras_resnet.watching import watch
+    from keras_resnet.training.fit import fit
+    from keras_resnet.training.trackers import trackers
 
     targets = select(export) if export and devices.chief else []
     if start and data is None:
@@ -102,7 +102,7 @@ def train(
         size: Any = start.spec.input_shape[:2] if start and data != "digits" else None
         images = load(data, data_dir=data_dir, image_size=image_size or size)
     places = [name for name, wanted in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if wanted]
-    watching = watch(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
+    callbacks = trackers(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
     run = fit(
         spec,
@@ -115,7 +115,7 @@ def train(
         overwrite=overwrite,
         resume=resume,
         checkpoint_every=checkpoint_every,
-        watch=watching,
+        callbacks=callbacks,
         verbose=verbose,
     )
     if not devices.chief:

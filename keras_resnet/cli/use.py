@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
-from keras_resnet.cli.results import bars, fail_unless_passed, progress, show_checks, show_quantization
+from keras_resnet.cli.output import bars, fail_unless_passed, progress, show_checks, show_quantization
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.runs import Run
+from keras_resnet.runs.run import Run
 
 
 @app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
@@ -26,9 +26,9 @@ def evaluate(
     opened = Run.open(run)
     path = model_file(opened, model)
     load_backend()
-    from keras_resnet.answers import accuracy
-    from keras_resnet.artefact import Artefact
     from keras_resnet.data import of_run
+    from keras_resnet.files.model_file import Artefact
+    from keras_resnet.files.predictions import accuracy
 
     images = of_run(opened, data, data_dir)
     split = split or ("all" if data else "test")
@@ -48,9 +48,9 @@ def predict(
     """Name the most likely classes of image files."""
     opened = Run.open(run)
     path = model_file(opened, model)
-    from keras_resnet.answers import best
-    from keras_resnet.artefact import Artefact
     from keras_resnet.data import read_image
+    from keras_resnet.files.model_file import Artefact
+    from keras_resnet.files.predictions import best
 
     shape, pixels, problems = opened.spec.require_sizes("what a picture is brought to"), {}, []
     for image in images:

@@ -14,7 +14,7 @@ from keras_resnet.data.images import read_image
 from keras_resnet.data.named import digits, from_tfds
 from keras_resnet.data.records import PATTERN, from_records
 from keras_resnet.errors import InputError
-from keras_resnet.runs import Run
+from keras_resnet.runs.run import Run
 
 __all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_records", "from_tfds", "load", "of_run", "read_image"]
 

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_resnet.data import lazy as tf
-from keras_resnet.data.augment import Draws, augment, crop_numbers, decoded_part, decoded_whole
+from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
+from keras_resnet.data.draws import Draws
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.recipe import Recipe
+from keras_resnet.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from tensorflow import Tensor

@@ -10,8 +10,6 @@ from typing import Any
 
 import keras
 
-from keras_resnet.answers import accuracy, best
-from keras_resnet.artefact import Artefact
 from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
@@ -20,15 +18,17 @@ from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.debug import Debugger
 from keras_resnet.export.interface import Source, check_classifies
 from keras_resnet.export.onnx import write_onnx
-from keras_resnet.export.record import Record
+from keras_resnet.export.report import Record
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
-from keras_resnet.fused import scaled_by_convolution
-from keras_resnet.loading import load
-from keras_resnet.quantization import ranges
-from keras_resnet.report import plot_quantization
-from keras_resnet.runs import Run
+from keras_resnet.files.model_file import Artefact
+from keras_resnet.files.predictions import accuracy, best
+from keras_resnet.networks.loading import load
+from keras_resnet.recipes.fused import scaled_by_convolution
+from keras_resnet.recipes.quantization_aware import ranges
+from keras_resnet.runs.history import plot_quantization
+from keras_resnet.runs.run import Run
 
 __all__ = [
     "TARGETS",

@@ -10,14 +10,14 @@ import keras
 import numpy as np
 from PIL import Image
 
-from keras_resnet.answers import interval, outputs_of, probabilities, top1, top1_accuracy
-from keras_resnet.artefact import Artefact, size
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, gives_probabilities
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
-from keras_resnet.runtimes import kind_of
+from keras_resnet.files.model_file import Artefact, size
+from keras_resnet.files.predictions import interval, outputs_of, probabilities, top1, top1_accuracy
+from keras_resnet.files.runtimes import kind_of
 
 THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take

@@ -18,7 +18,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.targets import Target
-from keras_resnet.fused import is_by_channel
+from keras_resnet.recipes.fused import is_by_channel
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
 WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)

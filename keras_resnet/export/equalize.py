@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.loading import deep_recursion
-from keras_resnet.wiring import Wiring, is_convolution, is_relu
+from keras_resnet.networks.connections import Wiring, is_convolution, is_relu
+from keras_resnet.networks.loading import deep_recursion
 
 
 def equalized(model: keras.Model) -> keras.Model:

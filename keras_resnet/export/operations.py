@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.runtimes import kind_of, served_version
+from keras_resnet.files.runtimes import kind_of, served_version
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 

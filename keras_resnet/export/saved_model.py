@@ -7,7 +7,7 @@ import keras
 
 from keras_resnet.export.interface import Source, gives_probabilities, outputs_of
 from keras_resnet.export.targets import Target
-from keras_resnet.runtimes import ENCODED, PIXELS
+from keras_resnet.files.runtimes import ENCODED, PIXELS
 
 VERSION = "1"
 

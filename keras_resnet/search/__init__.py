@@ -16,9 +16,9 @@ from keras_resnet.errors import InputError
 from keras_resnet.search.budget import Budget, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.results import STATE, Results
+from keras_resnet.search.runner import OVER, Search
 from keras_resnet.search.server import Chief, ChiefIsDone, connected
 from keras_resnet.search.study import ENGINES, Study, load_study
-from keras_resnet.search.under_way import OVER, Search
 
 __all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run", "widest"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from keras_resnet.cost import Cost, cost_of
 from keras_resnet.errors import InputError
 from keras_resnet.fields import documented
-from keras_resnet.spec import ResNetSpec
+from keras_resnet.networks.cost import Cost, cost_of
+from keras_resnet.networks.spec import ResNetSpec
 
 LATENCY = "latency"
 DRAWS = 2_000  # refused one after the other, after which nothing fits a budget

@@ -8,12 +8,12 @@ import keras
 import keras_tuner
 
 from keras_resnet.errors import InputError
-from keras_resnet.layers import build
-from keras_resnet.recipe import Recipe
+from keras_resnet.networks.layers import build
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import SPECS
+from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.search.budget import DRAWS, Budget, costs
 from keras_resnet.search.study import Space, Study
-from keras_resnet.spec import ResNetSpec
-from keras_resnet.variants import SPECS
 
 
 def residual_space(hp: Any, basis: ResNetSpec = SPECS["resnet20"]) -> tuple[ResNetSpec, dict[str, Any]]:

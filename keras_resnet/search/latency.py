@@ -17,14 +17,27 @@ import numpy as np
 
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
-from keras_resnet.environment import processor
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
-from keras_resnet.fused import scaled_by_convolution
-from keras_resnet.graph import Activate, Convolution, Dense, Dropout, Input, Merge, Node, Norm, Pad, Rescale, Shape, in_order
-from keras_resnet.layers import build, realize
-from keras_resnet.resnet import outputs
-from keras_resnet.spec import ResNetSpec
+from keras_resnet.networks.graph import (
+    Activate,
+    Convolution,
+    Dense,
+    Dropout,
+    Input,
+    Merge,
+    Node,
+    Norm,
+    Pad,
+    Rescale,
+    Shape,
+    in_order,
+)
+from keras_resnet.networks.layers import build, realize
+from keras_resnet.networks.resnet import outputs
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.fused import scaled_by_convolution
+from keras_resnet.runs.environment import processor
 
 FUSED = ("relu", "relu6")  # functions that a file makes part of what is before them
 KINDS = (None, "int8")

@@ -13,7 +13,7 @@ from keras_tuner import Oracle, oracles
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import InputError
-from keras_resnet.search.kept import Kept, locked
+from keras_resnet.search.leases import LeasedOracle, locked
 from keras_resnet.search.study import SCORE, Study
 
 MANY = 50  # values of one hyperparameter that are asked what they lead to
@@ -23,11 +23,11 @@ NUMBERS = 9_999  # as many trials as KerasTuner is told of, so that the names of
 FINAL_NUMBERS = 99_999  # and five digits: a worker that is late with a trial does not end a final training
 
 
-class Random(Kept, oracles.RandomSearchOracle):
+class Random(LeasedOracle, oracles.RandomSearchOracle):
     """Random values."""
 
 
-class Hyperband(Kept, oracles.HyperbandOracle):
+class Hyperband(LeasedOracle, oracles.HyperbandOracle):
     """Many short trainings, the best of which are trained longer. Where the space has too few networks for a bracket, it is one of
     as many as there are; KerasTuner's engine would end without a longer training."""
 
@@ -49,7 +49,7 @@ class Hyperband(Kept, oracles.HyperbandOracle):
         return int(super()._get_size(bracket_num, round_num))
 
 
-class Bayesian(Kept, oracles.BayesianOptimizationOracle):
+class Bayesian(LeasedOracle, oracles.BayesianOptimizationOracle):
     """A Gaussian process of the scores."""
 
     def in_place_of(self, refused: dict[str, Any]) -> dict[str, Any] | None:
@@ -63,7 +63,7 @@ class Bayesian(Kept, oracles.BayesianOptimizationOracle):
         return drawn[int(np.argmin(mean - self.beta * deviation))]
 
 
-class Grid(Kept, oracles.GridSearchOracle):
+class Grid(LeasedOracle, oracles.GridSearchOracle):
     """Each combination after the one that was given out last. KerasTuner's engine forgets its place when started again."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class Grid(Kept, oracles.GridSearchOracle):
         return {"status": TrialStatus.RUNNING, "values": values} if values else {"status": TrialStatus.STOPPED}
 
 
-class Listed(Kept, Oracle):
+class Listed(LeasedOracle, Oracle):
     """The values of a list, one after the other; a trial that fails is one that failed, and ends nothing."""
 
     def __init__(self, listed: list[dict[str, Any]], **options: Any) -> None:
@@ -102,7 +102,7 @@ class Listed(Kept, Oracle):
         pass
 
 
-KINDS: dict[str, type[Kept]] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
+KINDS: dict[str, type[LeasedOracle]] = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "grid": Grid}
 
 
 def oracle_of(

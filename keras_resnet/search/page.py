@@ -12,12 +12,11 @@ import numpy as np
 
 from keras_resnet.console import cell
 from keras_resnet.search.budget import LATENCY
+from keras_resnet.search.results import Results
 from keras_resnet.search.study import SCORE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from keras_resnet.search.results import Results
 
 FEWEST = 5  # trials that an importance is worked out from
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
@@ -26,7 +25,7 @@ table{border-collapse:collapse;font-size:13px}th,td{padding:.2rem .6rem;text-ali
 img{max-width:100%}.front{background:#eef6ee}.failed{color:#999}div{overflow-x:auto}"""
 
 
-def page(results: "Results", trials: Path) -> str:
+def page(results: Results, trials: Path) -> str:
     """One HTML file that needs nothing else."""
     pictures = [picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))]
     shown = {row["trial"] for row in results.front}
@@ -66,7 +65,7 @@ def table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ()) -> list[
     ]
 
 
-def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """Accuracy over what it costs, and the trials that none beats in both."""
     if not results.scored:
         return None
@@ -91,7 +90,7 @@ def front(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     return "Accuracy and cost", "Up and to the left is better.", encoded(figure)
 
 
-def parallel(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """A line for each trial through the values of its hyperparameters to its score."""
     names = varied(results)
     if len(results.scored) < 2 or not names:
@@ -128,7 +127,7 @@ def parallel(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     )
 
 
-def importance(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """How much the score suffers where the values of one hyperparameter are shuffled, as a random forest sees it."""
     names = varied(results)
     if len(results.scored) < FEWEST or not names:
@@ -148,7 +147,7 @@ def importance(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     return "Importance", f"From {len(scores)} trials: a hint, not a proof.", encoded(figure)
 
 
-def curves(results: "Results", trials: Path) -> tuple[str, str, str] | None:
+def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """The validation accuracy of every trial, epoch by epoch."""
     histories = {}
     for row in results.scored:
@@ -177,7 +176,7 @@ def curves(results: "Results", trials: Path) -> tuple[str, str, str] | None:
     return "Learning curves", "Of each trial that came to a score.", encoded(figure)
 
 
-def varied(results: "Results") -> list[str]:
+def varied(results: Results) -> list[str]:
     """Hyperparameters that have more than one value."""
     rows = results.scored
     return [

@@ -15,10 +15,10 @@ from typing import Any
 from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
-from keras_resnet.runs import Run, is_run
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.budget import COSTS, LATENCY
 from keras_resnet.search.study import SCORE, Study
-from keras_resnet.spec import ResNetSpec
 
 STATE, TRIALS = "state", "trials"  # folders of a search
 TABLE, FINALS_TABLE, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
@@ -148,12 +148,6 @@ class Results:
         """Note the final trainings, and write `finals.csv`."""
         self.finals = finals
         replace_text(self.out / FINALS_TABLE, as_csv(self.final_rows))
-
-    def write_page(self, trials: Path) -> None:
-        """`results.html`: a picture of everything, for a person."""
-        from keras_resnet.search.page import page
-
-        replace_text(self.out / PAGE, page(self, trials))
 
     def write_tensorboard(self, folder: Path) -> None:
         """The trials for TensorBoard's HParams, in place of what is in `folder`."""

@@ -11,9 +11,9 @@ from typing import Any
 from keras_resnet import recipes
 from keras_resnet.errors import InputError, SpaceError, unknown
 from keras_resnet.fields import change, documented
-from keras_resnet.recipe import Recipe
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
-from keras_resnet.spec import ResNetSpec
 
 ENGINES = {
     "random": "any values, no two trials alike",

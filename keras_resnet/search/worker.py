@@ -19,10 +19,10 @@ from tempfile import TemporaryFile
 
 from keras_resnet.atomic import replace_text
 from keras_resnet.errors import Diverged, InputError, Occupied
-from keras_resnet.recipe import Recipe
-from keras_resnet.runs import Run, is_run
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.study import Study
-from keras_resnet.spec import ResNetSpec
 
 PROGRAM = "import sys; from keras_resnet.search.worker import main; main()"
 POLL = 0.5  # seconds
@@ -93,7 +93,7 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     from keras_resnet.data import load
-    from keras_resnet.train import fit
+    from keras_resnet.training.fit import fit
 
     images = order["images"]
     try:

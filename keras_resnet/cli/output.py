@@ -1,0 +1,76 @@
+"""What a training reached, and how its exports compare."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import typer
+
+from keras_resnet.console import show_json, show_table
+from keras_resnet.runs.run import Run
+
+
+def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
+    """What a training reached, and its exports."""
+    if as_json:
+        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
+        return
+    print()
+    show_table([{"split": split, "images": run.metrics["images"][split], **run.metrics[split]} for split in ("validation", "test")])
+    print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
+    print(f"run: {run.path}")
+    show_checks(checks)
+
+
+@contextmanager
+def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
+    """A bar on standard error, where that is a terminal, that fills while each file answers so many images."""
+    shown: dict[str, Any] = {}
+
+    def on_images(target: Any, count: int) -> None:
+        if target.file not in shown:
+            shown[target.file] = typer.progressbar(
+                length=images, label=target.file, file=sys.stderr, hidden=not sys.stderr.isatty()
+            )
+            shown[target.file].__enter__()
+        shown[target.file].update(count)
+        if shown[target.file].finished:
+            shown[target.file].__exit__(None, None, None)
+
+    yield on_images
+
+
+def progress(check: Any) -> None:
+    """One line on standard error for each exported file as it is done."""
+    print(f"{'checked' if check.passed else 'REFUSED'} {check.file}", file=sys.stderr)
+
+
+def show_checks(checks: list[Any]) -> None:
+    """The table of an export."""
+    if checks:
+        print()
+    columns = ("file", "bytes", "max_difference", "top1_agreement", "accuracy", "keras_accuracy", "passed")
+    show_table([{column: getattr(check, column) for column in columns} for check in checks])
+
+
+def fail_unless_passed(checks: list[Any]) -> None:
+    """Exit with 1 where an exported file is outside its tolerance, saying by how much."""
+    failed = [check for check in checks if not check.passed]
+    for check in failed:
+        print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(1)
+
+
+def show_quantization(found: dict[str, Any], as_json: bool) -> None:
+    """Which layers lose by integers, and what the remedies give."""
+    if as_json:
+        show_json(found)
+        return
+    shown = ("layer", "operation", "signal_to_noise", "steps", "largest_error")
+    show_table([{column: row[column] for column in shown} for row in found["layers"]])
+    print()
+    show_table(found["files"])
+    print(f"\naccuracy in float: {found['keras_accuracy']:.4f}; {found['advice']}")

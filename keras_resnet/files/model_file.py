@@ -1,0 +1,150 @@
+"""A model file that is run in a process of its own, so that a bad one cannot take this process down."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.errors import InputError
+from keras_resnet.files.runtimes import kind_of, packed, unpacked
+
+MANIFEST = "manifest.json"
+START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
+
+
+class Artefact:
+    """A SavedModel folder, or a `.tflite`, `.onnx` or `.keras` file, opened in its own runtime and in a process of its own.
+
+    Called with raw pixels (batch, *image_shape), channels last, it gives outputs (batch, classes), or (batch, k, 2), score and
+    number of the best k classes, of a file that gives those. InputError, which names the file, if there is none, if it is not
+    what the manifest beside it lists, if its runtime refuses it or crashes, and if it does not take these images.
+    """
+
+    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
+        self.path = Path(path)
+        if not self.path.exists():
+            raise InputError(f"no model at {str(path)!r}")
+        kind = kind_of(self.path)
+        if kind is None:
+            raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
+        verify(self.path)
+        ours, its = Pipe()
+        self.connection = ours
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", START, str(its.fileno()), str(Path(__file__).parents[1])],
+            pass_fds=[its.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        its.close()
+        self.close = weakref.finalize(self, end, self.process, ours)
+        order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
+        shape = self._ask("cannot be opened, it may be damaged", order)
+        self.image_shape: tuple[int | None, ...] = tuple(int(side) or None for side in shape)
+        """Of the pixels that it takes, channels last; None for a side of any length."""
+
+    def __enter__(self) -> "Artefact":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        outputs = self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
+        if len(outputs) != len(images) or outputs.ndim not in (2, 3) or (outputs.ndim == 3 and outputs.shape[2] != 2):
+            raise InputError(f"{str(self.path)!r} is no classifier: it gives {outputs.shape} for images of shape {images.shape}")
+        return outputs
+
+    def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
+        """How long each of so many runs takes, after a few that do not count: (rounds,)."""
+        return self._ask(f"cannot take images of shape {images.shape}", {"what": "seconds", "rounds": rounds}, images)
+
+    def peak_memory(self) -> int:
+        """The most bytes of memory that opening and running the file has taken so far, its runtime's own not counted."""
+        return int(self._ask("does not answer", {"what": "memory"}))
+
+    def _ask(self, problem: str, order: dict[str, Any], images: np.ndarray | None = None) -> np.ndarray:
+        if self.connection.closed:
+            raise InputError(f"{str(self.path)!r} {problem}: it was closed")
+        try:
+            content = None if images is None else packed(images)
+        except ValueError as error:
+            raise InputError(f"{str(self.path)!r} {problem}: {error}") from None
+        try:
+            self.connection.send_bytes(json.dumps(order).encode())
+            if content is not None:
+                self.connection.send_bytes(content)
+            answer = self.connection.recv_bytes()
+        except (EOFError, ConnectionError):
+            raise InputError(f"{str(self.path)!r} {problem}: {how_it_ended(self.process)}") from None
+        except BaseException:  # an answer that comes later would be taken for that to the next question
+            self.close()
+            raise
+        if answer[:1] == b"!":
+            raise InputError(f"{str(self.path)!r} {problem}: {answer[1:].decode()}")
+        return unpacked(answer[1:])
+
+
+def end(process: subprocess.Popen, connection: Any) -> None:
+    """End the process of a file."""
+    connection.close()
+    process.kill()
+    process.wait()
+
+
+def how_it_ended(process: subprocess.Popen) -> str:
+    """Why a process does not answer any more."""
+    code = process.wait()
+    return f"its runtime crashed ({signal.Signals(-code).name})" if code < 0 else f"its runtime ended with exit code {code}"
+
+
+def digests(path: Path) -> dict[str, str]:
+    """SHA-256 of a file, or of every file in a folder, by name from the folder that `path` is in."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
+
+
+def verify(path: Path) -> None:
+    """InputError if a manifest beside `path` lists it with another content than it has. What no manifest lists is not checked."""
+    for place in {path.absolute(), path.resolve()}:
+        verify_at(place.parent if place.name.isdecimal() else place)
+
+
+def verify_at(path: Path) -> None:
+    """`verify` by the manifest in the folder of that path alone."""
+    manifest = path.parent / MANIFEST
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and "files" not in content:  # that of something else
+            return
+        listed = sha256_by_file(content["files"])
+    except FileNotFoundError:
+        return
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
+    expected = {name: digest for name, digest in listed.items() if name.split("/")[0] == path.name}
+    if not expected:
+        return
+    found = digests(path)
+    wrong = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]
+    if wrong:
+        raise InputError(f"{str(path)!r} is not what {MANIFEST} lists: {wrong[0]} was changed since the export, or is damaged")
+
+
+def sha256_by_file(listed: dict[str, Any]) -> dict[str, str]:
+    """The digests of all files of a manifest."""
+    return {name: digest for entry in listed.values() for name, digest in entry["sha256"].items()}

@@ -1,0 +1,62 @@
+"""What a model answers to images, and how good that is: accuracy with its interval, best classes, probabilities."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from keras_resnet.files.runtimes import Runner
+
+if TYPE_CHECKING:
+    from keras_resnet.data import Dataset
+
+
+def outputs_of(
+    runner: Runner, data: "Dataset", split: str = "test", on_images: Callable[[int], None] = lambda count: None
+) -> np.ndarray:
+    """The outputs of `runner` on all images of a split; `on_images` hears how many more are done."""
+    examples, outputs = data.examples(split), []
+    for start in range(0, len(examples), data.batch_size):
+        images = examples.take(np.arange(start, min(start + data.batch_size, len(examples))))
+        outputs.append(runner(images))
+        on_images(len(images))
+    return np.concatenate(outputs)
+
+
+def accuracy(runner: Runner, data: "Dataset", split: str = "test") -> float:
+    """Share of the images of a split that `runner` puts into their class."""
+    return top1_accuracy(outputs_of(runner, data, split), data.examples(split).labels)
+
+
+def top1(outputs: np.ndarray) -> np.ndarray:
+    """The best class of each row, see `runtimes.Runner`: (images,)."""
+    return outputs[:, 0, 1].astype(int) if outputs.ndim == 3 else outputs.argmax(1)
+
+
+def top1_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
+    """Share of rows whose best class is that of the label."""
+    return float(np.mean(top1(outputs) == labels))
+
+
+def probabilities(outputs: np.ndarray) -> np.ndarray:
+    """Logits (..., classes) as shares that sum to 1."""
+    powers = np.exp(outputs - outputs.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def best(outputs: np.ndarray, count: int) -> list[tuple[int, float]]:
+    """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: logits, shares or the best k."""
+    if outputs.ndim == 2:
+        return [(int(number), float(score)) for score, number in outputs[:count]]
+    are_shares = outputs.min() >= 0 and outputs.max() <= 1 and outputs.sum() < 1.05  # integers round small ones to 0
+    shares = outputs if are_shares else probabilities(outputs)
+    return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share that was seen in `count` trials (doi:10.1080/01621459.1927.10502953)."""
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, middle - reach), min(1.0, middle + reach)

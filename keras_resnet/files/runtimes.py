@@ -1,0 +1,261 @@
+"""Model files run in their own runtimes: TensorFlow, LiteRT, ONNX Runtime, Keras.
+
+Native runtimes can crash on a bad file, so this module is also the program of a process that opens one: see `artefact`, which
+starts it and speaks to it.
+"""
+
+import importlib
+import io
+import json
+import os
+import resource
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+Shape = tuple[int | None, ...]
+Runner = Callable[[np.ndarray], np.ndarray]
+"""Raw pixels (batch, *image_shape), channels last, to outputs: (batch, classes), or (batch, k, 2), the score and number of the
+best k classes, of a file that gives those. SavedModels may also take the contents of JPEG and PNG files, (batch,) of type "S"."""
+
+PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
+WARM_UP = 3
+CHANNELS = (1, 3, 4)  # of pictures: an axis of so many is that of the colours
+
+
+def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+    """TensorFlow: one signature for whole pixels, one for real ones, one for images in files, where it has them."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    loaded = tf.saved_model.load(str(served_version(path)))  # its signatures work only as long as this object lives
+    signatures = loaded.signatures
+    if "serving_default" not in signatures:
+        raise ValueError(f"it has no signature 'serving_default', but {', '.join(sorted(signatures)) or 'none at all'}")
+    usual = signatures[PIXELS if PIXELS in signatures else "serving_default"]
+    _, pixels = only(list(usual.structured_input_signature[1].items()))
+
+    def run(images: np.ndarray) -> np.ndarray:
+        assert loaded
+        name = {"S": ENCODED, "f": PIXELS}.get(images.dtype.kind)
+        signature = signatures[name if name in signatures else "serving_default"]
+        name, spec = only(list(signature.structured_input_signature[1].items()))
+        if not spec.shape.is_compatible_with(images.shape):  # TensorFlow would take two channels as two groups of one
+            raise ValueError(f"it takes {spec.shape}")
+        given = images if spec.dtype == tf.string else as_type(images, spec.dtype.as_numpy_dtype)
+        return best_or_all([output.numpy() for output in signature(**{name: tf.constant(given)}).values()])
+
+    return in_pieces(run, pixels.shape[0]), tuple(pixels.shape[1:])
+
+
+def served_version(path: Path) -> Path:
+    """The folder of a SavedModel: `path`, or the newest of the numbered versions in it that TensorFlow Serving would take."""
+    if (path / "saved_model.pb").is_file():
+        return path
+    return max((entry.parent for entry in path.glob("[0-9]*/saved_model.pb")), key=lambda entry: int(entry.name))
+
+
+def tflite_runner(litert: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+    """LiteRT. Integer inputs and outputs are scaled as the file says."""
+    interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
+    image = only(interpreter.get_input_details())
+
+    def run(images: np.ndarray) -> np.ndarray:
+        if tuple(interpreter.get_input_details()[0]["shape"]) != images.shape:
+            interpreter.resize_tensor_input(image["index"], images.shape, strict=True)
+            interpreter.allocate_tensors()
+        interpreter.set_tensor(image["index"], to_tensor(images, image))
+        interpreter.invoke()
+        outputs = [from_tensor(interpreter.get_tensor(output["index"]), output) for output in interpreter.get_output_details()]
+        return best_or_all(outputs)
+
+    interpreter.allocate_tensors()
+    size, *shape = [int(side) if side > 0 else None for side in image["shape_signature"]]
+    return in_pieces(run, size), tuple(shape)
+
+
+def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+    """ONNX Runtime on the CPU. Images are turned to channels first for a file that wants them so."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    image = only(session.get_inputs())
+    dtype = {"tensor(uint8)": "uint8"}.get(image.type, "float32")
+
+    size, *shape = [side if isinstance(side, int) else None for side in image.shape]
+    layout = session.get_modelmeta().custom_metadata_map.get("layout")
+    likely = len(shape) > 1 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
+    channels_first = layout == "NCHW" if layout else likely
+
+    def run(images: np.ndarray) -> np.ndarray:
+        if channels_first:
+            images = np.moveaxis(images, -1, 1)
+        return best_or_all(session.run(None, {image.name: np.ascontiguousarray(as_type(images, dtype))}))
+
+    return in_pieces(run, size), tuple([*shape[1:], shape[0]] if channels_first else shape)
+
+
+def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+    """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
+    from keras_resnet.networks.loading import load
+
+    if keras.backend.backend() == "tensorflow":
+        tf = importlib.import_module("tensorflow")
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    model = load(path, compile=False, safe_mode=True)
+    image = only(keras.tree.flatten(model.inputs))
+
+    def run(images: np.ndarray) -> np.ndarray:
+        return best_or_all([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
+
+    return run, tuple(image.shape[1:])
+
+
+RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], tuple[Runner, Shape]]]] = {
+    "saved_model": ("tensorflow", saved_model_runner),
+    ".tflite": ("ai_edge_litert.interpreter", tflite_runner),
+    ".onnx": ("onnxruntime", onnx_runner),
+    ".keras": ("keras", keras_runner),
+}
+
+
+def kind_of(path: Path) -> str | None:
+    """The key of `RUNTIMES` for a file or folder, by its name; None if there is none."""
+    if path.is_dir():
+        folders = [path, *(entry for entry in path.iterdir() if entry.name.isdecimal())]
+        return "saved_model" if any((folder / "saved_model.pb").is_file() for folder in folders) else None
+    return path.suffix if path.suffix in RUNTIMES else None
+
+
+def only(inputs: list[Any]) -> Any:
+    """The input of a file that has one. ValueError for another number."""
+    if len(inputs) != 1:
+        raise ValueError(f"it has {len(inputs)} inputs, and a classifier of images has one")
+    return inputs[0]
+
+
+def in_pieces(run: Runner, size: int | None) -> Runner:
+    """`run` for batches of any size, of a file that takes so many images at once, or any number where `size` is not one."""
+    if size is None:
+        return run
+
+    def pieces(images: np.ndarray) -> np.ndarray:
+        missing = -len(images) % size
+        padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+        outputs = [run(padded[start : start + size]) for start in range(0, len(padded), size)]
+        return np.concatenate(outputs)[: len(images)]
+
+    return pieces
+
+
+def best_or_all(outputs: list[np.ndarray]) -> np.ndarray:
+    """The outputs of a file as one array, see `Runner`."""
+    if len(outputs) == 1:
+        return outputs[0]
+    kinds = [output.dtype.kind for output in outputs]
+    if sorted(kinds) != ["f", "i"] or outputs[0].shape != outputs[1].shape:
+        raise ValueError(f"it has {len(outputs)} outputs, which are not the scores and numbers of the best classes")
+    numbers, scores = sorted(outputs, key=lambda output: output.dtype.kind == "f")
+    return np.stack([scores, numbers.astype(scores.dtype)], axis=-1)
+
+
+def as_type(images: np.ndarray, dtype: Any) -> np.ndarray:
+    """Pixels as a type: rounded and clipped where it is one of integers."""
+    if images.dtype == dtype:
+        return images
+    if np.dtype(dtype).kind == "f":
+        return images.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(images), limits.min, limits.max).astype(dtype)
+
+
+def to_tensor(values: np.ndarray, details: dict) -> np.ndarray:
+    """Real values as a tensor of LiteRT's type: value = scale * (integer - zero point)."""
+    scale, zero_point = details["quantization"]
+    as_they_are = not scale or (scale == 1 and zero_point == 0)  # raw pixels: a phone need not touch them, nor does its clock run
+    return as_type(values if as_they_are else values / scale + zero_point, details["dtype"])
+
+
+def from_tensor(tensor: np.ndarray, details: dict) -> np.ndarray:
+    """A tensor of LiteRT as real values."""
+    scale, zero_point = details["quantization"]
+    return scale * (tensor.astype(np.float32) - zero_point) if scale else tensor
+
+
+def packed(array: np.ndarray) -> bytes:
+    """An array as bytes, to be sent."""
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=False)
+    return stream.getvalue()
+
+
+def unpacked(content: bytes) -> np.ndarray:
+    """The array that was `packed`."""
+    return np.load(io.BytesIO(content), allow_pickle=False)
+
+
+def memory(of: str) -> int:
+    """Bytes of memory that this process has (VmRSS), or had at most (VmHWM)."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith(of))
+    except (OSError, StopIteration):  # not Linux: the largest so far, in bytes on macOS
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def serve(connection: Connection) -> None:
+    """Open the file that the first message names, and answer each further one: b"=" and an array, or b"!" and what is wrong."""
+    order = json.loads(connection.recv_bytes())
+    module, opened = RUNTIMES[order["kind"]]
+
+    def answer(action: Callable[[], np.ndarray]) -> bool:
+        try:
+            connection.send_bytes(b"=" + packed(np.asarray(action())))
+        except Exception as error:
+            why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            why = why.removeprefix(f"{order['path']!r} cannot be opened, it may be damaged: ")
+            connection.send_bytes(b"!" + why.encode())
+            return False
+        return True
+
+    run: Any = None
+    before = 0
+
+    def begin() -> np.ndarray:
+        nonlocal run, before
+        runtime = importlib.import_module(module)
+        before = memory("VmRSS")
+        run, shape = opened(runtime, Path(order["path"]), order["threads"])
+        return np.array([side or 0 for side in shape])
+
+    def timed(images: np.ndarray, rounds: int) -> np.ndarray:
+        seconds = []
+        for _ in range(WARM_UP + rounds):
+            start = perf_counter()
+            run(images)
+            seconds.append(perf_counter() - start)
+        return np.array(seconds[WARM_UP:])
+
+    if not answer(begin):
+        return
+    while True:
+        try:
+            wanted = json.loads(connection.recv_bytes())
+        except EOFError:  # whom this serves is gone
+            return
+        if wanted["what"] == "memory":
+            answer(lambda: np.array(max(0, memory("VmHWM") - before)))
+        else:
+            images = unpacked(connection.recv_bytes())
+            rounds = wanted.get("rounds")
+            answer(lambda images=images, rounds=rounds: timed(images, rounds) if rounds else run(images))  # type: ignore[misc]
+
+
+def main(descriptor: int) -> None:
+    """The program of the process of one file, which is told what to do through a pipe."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    serve(Connection(descriptor))

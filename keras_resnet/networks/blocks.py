@@ -1,0 +1,273 @@
+"""The residual unit, a[l+2] = g(z[l+2] + a[l]), described: branch, shortcut, and the orders in which their parts may stand.
+
+Nothing is built here: see `graph.py`. Which unit stands where in a network is the business of `resnet.py`.
+"""
+
+import math
+from typing import Literal, NamedTuple
+
+from keras_resnet.networks.conflicts import NOT_NEGATIVE
+from keras_resnet.networks.graph import (
+    Activate,
+    Convolution,
+    Dropout,
+    GlobalPool,
+    Merge,
+    Node,
+    Norm,
+    Pad,
+    PadChannels,
+    Pool,
+    Rescale,
+    Reshape,
+    channels,
+)
+from keras_resnet.networks.spec import ResNetSpec
+
+Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "padding", "none"]
+Steps = tuple[Literal["norm", "activation"], ...]
+
+
+class Order(NamedTuple):
+    """What stands before and after each convolution of a branch, after its last one, and after the addition."""
+
+    before: Steps = ()
+    after: Steps = ()
+    last: Steps = ()
+    out: Steps = ()
+
+
+ORDERS = {  # arXiv:1603.05027 Figure 4, a to e
+    "original": Order(after=("norm", "activation"), last=("norm",), out=("activation",)),
+    "norm_after_addition": Order(after=("norm", "activation"), out=("norm", "activation")),
+    "relu_before_addition": Order(after=("norm", "activation"), last=("norm", "activation")),
+    "relu_preactivation": Order(before=("activation",), after=("norm",), last=("norm",)),
+    "full_preactivation": Order(before=("norm", "activation")),
+}
+
+
+class Unit(NamedTuple):
+    """One residual unit of a network: what differs from unit to unit."""
+
+    name: str | None
+    width: int
+    stride: int = 1
+    dilations: tuple[int, int] = (1, 1)  # of the first convolution larger than 1x1, and of the others
+    drop: float = 0.0  # probability to leave out the branch
+
+
+def residual_unit(x: Node, unit: Unit, spec: ResNetSpec, *, active: Node | None = None, shortcut: Shortcut | None = None) -> Node:
+    """One unit in the style of `spec`.
+
+    Args:
+        active: `x` after the steps that come before the first convolution, if they are done already.
+        shortcut: its kind; if None the one of `spec`, and the identity where the shape does not change.
+    """
+    name, order = unit.name, ORDERS[spec.activation_order]
+    active = active or preactivate(x, spec, name, 1)
+    branch = residual_branch(active, unit, spec)
+    if shortcut is None:
+        shortcut = spec.shortcut
+        if unit.stride == 1 and channels(x) == channels(branch) and shortcut not in ("none", "projection_everywhere"):
+            shortcut = "identity"
+    if spec.branch_scale != 1:
+        branch = Rescale(inputs=(branch,), name=join(name, "branch_scale"), scale=(spec.branch_scale,))
+    if shortcut != "none":
+        # A shortcut that changes the shape starts from the activated input (arXiv:1603.05027, appendix).
+        start = x if shortcut == "identity" else active
+        passed = shortcut_path(start, channels(branch), unit, spec, shortcut)
+        branch, passed = modulate(branch, passed, x, unit, spec)
+        # The shortcut comes first: Keras walks a graph depth first through the first input, and the shorter way recurses less.
+        branch = Merge(inputs=(passed, branch), name=join(name, "add"), kind="Add")
+    return steps(branch, order.out, spec, name, norm="out_norm", activation="out")
+
+
+def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
+    """The convolutions of a unit with all that stands between and after them, up to the addition."""
+    name, order = unit.name, ORDERS[spec.activation_order]
+    convolutions = _convolutions(unit, spec)
+    blur = 1
+    for number, (filters, size, stride, dilation) in enumerate(convolutions, start=1):
+        last = number == len(convolutions)
+        if number > 1:
+            x = antialias(preactivate(x, spec, name, number), blur, name)
+            blur = 1
+        if last and spec.branch_dropout:
+            x = Dropout(inputs=(x,), name=join(name, "dropout"), rate=spec.branch_dropout)
+        if spec.antialias and stride > 1:
+            stride, blur = 1, stride
+        zero = last and spec.zero_init
+        x = convolution(
+            x,
+            spec,
+            filters=filters,
+            size=size,
+            stride=stride,
+            dilation=dilation,
+            groups=spec.groups if size > 1 else 1,
+            zero=zero and not (spec.norm and "norm" in order.last),
+            name=join(name, f"conv{number}"),
+        )
+        after = order.last if last else order.after
+        x = steps(x, after, spec, name, norm=f"norm{number}", activation=f"{spec.activation}{number}", zero=zero)
+    x = attention(antialias(x, blur, name), spec, name)
+    return Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, whole=True) if unit.drop else x
+
+
+def _convolutions(unit: Unit, spec: ResNetSpec) -> list[tuple[int, int, int, int]]:
+    """Filters, size, stride and dilation of each convolution of a branch."""
+    width, stride, (first, other) = unit.width, unit.stride, unit.dilations
+    if spec.block == "single":
+        return [(width, 3, stride, first)]
+    if spec.block == "basic":
+        return [(width, 3, stride, first), (width, 3, 1, other)]
+    inner = spec.inner_width(width)
+    on_1x1, on_3x3 = (stride, 1) if spec.stride_on == "1x1" else (1, stride)
+    return [(inner, 1, on_1x1, 1), (inner, 3, on_3x3, first), (width * spec.expansion, 1, 1, 1)]
+
+
+def shortcut_path(x: Node, width: int, unit: Unit, spec: ResNetSpec, kind: Shortcut) -> Node:
+    """The way around the branch, to `width` channels: nothing, projection, or subsampling and zeros."""
+    name, stride = unit.name, unit.stride
+    if kind == "identity":
+        return x
+    if stride > 1 and kind == "avg_projection":
+        # `same` adds no pixels to the average: an odd last one counts alone.
+        x, stride = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=stride, stride=stride, same=True), 1
+    elif stride > 1 and spec.antialias:
+        x, stride = antialias(x, stride, join(name, "shortcut")), 1
+    if kind == "padding":
+        if stride > 1:
+            x = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=1, stride=stride)
+        missing = width - channels(x)
+        return PadChannels(inputs=(x,), name=join(name, "shortcut_pad"), amount=missing) if missing else x
+    x = convolution(x, spec, filters=width, size=1, stride=stride, name=join(name, "shortcut_conv"))
+    last: Steps = ("norm",) if "norm" in ORDERS[spec.activation_order].last else ()
+    return steps(x, last, spec, name, norm="shortcut_norm", activation="")
+
+
+def modulate(branch: Node, passed: Node, x: Node, unit: Unit, spec: ResNetSpec) -> tuple[Node, Node]:
+    """Branch and shortcut with the scaling, gating and dropout of arXiv:1603.05027 section 3.1; `x` is the input of the unit."""
+    name = unit.name
+    if spec.shortcut_scale != 1:
+        passed = Rescale(inputs=(passed,), name=join(name, "shortcut_scale"), scale=(spec.shortcut_scale,))
+    if spec.shortcut_gate:
+        stride = 1 if spec.antialias else unit.stride
+        gate: Node = Convolution(
+            inputs=(antialias(x, unit.stride // stride, join(name, "gate")),),
+            name=join(name, "gate"),
+            filters=channels(branch),
+            size=1,
+            stride=stride,
+            bias=spec.gate_bias,
+            activation="sigmoid",
+        )
+        carry = Rescale(inputs=(gate,), name=join(name, "carry"), scale=(-1.0,), offset=(1.0,))
+        passed = Merge(inputs=(passed, carry), name=join(name, "shortcut_gated"), kind="Multiply")
+        if spec.shortcut_gate == "exclusive":
+            branch = Merge(inputs=(branch, gate), name=join(name, "branch_gated"), kind="Multiply")
+    if spec.shortcut_dropout:
+        passed = Dropout(inputs=(passed,), name=join(name, "shortcut_dropout"), rate=spec.shortcut_dropout)
+    return branch, passed
+
+
+def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
+    """Weigh the channels by their averages over space: squeeze-and-excitation (arXiv:1709.01507) or its efficient kin
+    (arXiv:1910.03151)."""
+    if not (spec.squeeze or spec.channel_attention):
+        return x
+    width = channels(x)
+    name = join(name, "squeeze" if spec.squeeze else "attention")
+    pooled: Node = GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
+    if spec.squeeze:
+        reduced = Convolution(
+            inputs=(pooled,), name=join(name, "reduce"), filters=max(1, width // spec.squeeze), size=1, bias=0.0, activation="relu"
+        )
+        weight: Node = Convolution(
+            inputs=(reduced,), name=join(name, "expand"), filters=width, size=1, bias=0.0, activation="sigmoid"
+        )
+    else:
+        line = Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
+        mixed = Convolution(inputs=(line,), name=join(name, "conv"), filters=1, size=attention_size(width), activation="sigmoid")
+        weight = Reshape(inputs=(mixed,), name=join(name, "weight"), target=pooled.shape)
+    return Merge(inputs=(x, weight), name=join(name, "scale"), kind="Multiply")
+
+
+def attention_size(width: int) -> int:
+    """Channels that efficient channel attention looks at together: odd, about log2(width) / 2 (arXiv:1910.03151 eq. 12)."""
+    size = int(abs(math.log2(width) + 1) / 2)
+    return max(size if size % 2 else size + 1, 3)
+
+
+def convolution(
+    x: Node,
+    spec: ResNetSpec,
+    *,
+    filters: int,
+    size: int,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    zero: bool = False,
+    name: str | None,
+) -> Node:
+    """A convolution, `size` odd, padded by `size // 2` on both sides as the papers and PyTorch do. A bias only without norm.
+
+    Keras's padding="same" would pad a strided one on the far side only.
+    """
+    if stride > 1 and size > 1:
+        x = Pad(inputs=(x,), name=join(name, "pad"), amount=size // 2)
+    bias = None if spec.norm else 0.0
+    return Convolution(
+        inputs=(x,), name=name, filters=filters, size=size, stride=stride, dilation=dilation, groups=groups, bias=bias, zero=zero
+    )
+
+
+def max_pool(x: Node, spec: ResNetSpec, *, name: str) -> Node:
+    """3x3 max-pooling with stride 2, padded by 1 on both sides; nothing outside the image counts."""
+    if spec.activation in NOT_NEGATIVE and not spec.antialias:  # then a padding of zeros changes nothing
+        x = Pad(inputs=(x,), name=join(name, "pad"), amount=1)
+        return Pool(inputs=(x,), name=name, kind="Max", size=3, stride=2)
+    x = Pool(inputs=(x,), name=name, kind="Max", size=3, stride=1, same=True)
+    return antialias(x, 2, name) if spec.antialias else Pool(inputs=(x,), name=join(name, "every"), kind="Max", size=1, stride=2)
+
+
+def antialias(x: Node, stride: int, name: str | None) -> Node:
+    """Blur with (1, 2, 1) / 4 along every axis and take every `stride`-th pixel (arXiv:1904.11486), zeros outside the image.
+
+    Two means of neighbours, one after the other, are this blur.
+    """
+    if stride == 1:
+        return x
+    x = Pad(inputs=(x,), name=join(name, "blur_pad"), amount=1)
+    x = Pool(inputs=(x,), name=join(name, "blur_half"), kind="Average", size=2, stride=1)
+    return Pool(inputs=(x,), name=join(name, "blur"), kind="Average", size=2, stride=stride)
+
+
+def preactivate(x: Node, spec: ResNetSpec, prefix: str | None, number: int | str = "") -> Node:
+    """What stands before the convolution of that number."""
+    before = ORDERS[spec.activation_order].before
+    return steps(x, before, spec, prefix, norm=f"norm{number}", activation=f"{spec.activation}{number}")
+
+
+def steps(x: Node, kinds: Steps, spec: ResNetSpec, prefix: str | None, *, norm: str, activation: str, zero: bool = False) -> Node:
+    """Normalisation and activation as `kinds` has them, named `prefix_norm` and `prefix_activation`."""
+    for kind in kinds:
+        if kind == "activation":
+            x = Activate(inputs=(x,), name=join(prefix, activation), function=spec.activation)
+        elif spec.norm:
+            x = Norm(
+                inputs=(x,),
+                name=join(prefix, norm),
+                kind=spec.norm,
+                groups=spec.norm_groups,
+                momentum=spec.norm_momentum,
+                epsilon=spec.norm_epsilon,
+                zero=zero,
+            )
+    return x
+
+
+def join(prefix: str | None, suffix: str) -> str | None:
+    """The name of a layer, or None to let Keras name it."""
+    return f"{prefix}_{suffix}" if prefix else None

@@ -1,0 +1,137 @@
+"""Fields of a spec that disagree: every pair with what it says, as a table that `ResNetSpec` goes through.
+
+The specs here are untyped: `spec.py` imports this module.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from keras_resnet.errors import InputError
+
+NOT_NEGATIVE = ("relu", "relu6")  # activations without values and gradients below zero
+
+
+class Conflict(NamedTuple):
+    """Two fields that must not meet."""
+
+    first: str
+    second: str
+    disagree: Callable[[Any], bool]
+    reason: str
+
+    def check(self, spec: Any) -> None:
+        """InputError that names both fields, if they disagree in `spec`."""
+        if self.disagree(spec):
+            values = [f"{name}={getattr(spec, name)!r}" for name in (self.first, self.second)]
+            raise InputError(f"{values[0]} and {values[1]} disagree: {self.reason}")
+
+
+def _output_strides(spec: Any) -> list[int]:
+    return [spec.stem_stride * 2**stage for stage in range(len(spec.depths))]
+
+
+def _normalized_widths(spec: Any) -> set[int]:
+    inner = map(spec.inner_width, spec.widths) if spec.block == "bottleneck" else ()
+    return {*spec.channels[1:], *inner}
+
+
+CONFLICTS = (
+    Conflict("depths", "widths", lambda s: len(s.depths) != len(s.widths), "they must have one entry for each stage"),
+    Conflict("groups", "block", lambda s: s.block != "bottleneck" and s.groups != 1, "only block='bottleneck' has groups"),
+    Conflict(
+        "group_width", "block", lambda s: s.block != "bottleneck" and s.group_width != 64, "only block='bottleneck' has groups"
+    ),
+    Conflict("stride_on", "block", lambda s: s.block != "bottleneck" and s.stride_on == "1x1", "only block='bottleneck' has a 1x1"),
+    Conflict(
+        "group_width",
+        "widths",
+        lambda s: any(s.inner_width(width) < 1 for width in s.widths),
+        "group_width leaves no filters where widths is smallest",
+    ),
+    Conflict(
+        "stem_width",
+        "stem",
+        lambda s: min(s.stem_widths) < 1,
+        "the first convolutions of such a stem would have no filters",
+    ),
+    Conflict(
+        "shortcut",
+        "widths",
+        lambda s: s.shortcut == "padding" and any(after < before for before, after in pairwise(s.channels[1:])),
+        "padding cannot shrink channels; use shortcut='projection'",
+    ),
+    Conflict(
+        "shortcut",
+        "stem_width",
+        lambda s: s.shortcut == "padding" and s.channels[1] < s.stem_width,
+        "padding cannot shrink channels; use shortcut='projection'",
+    ),
+    Conflict("shortcut_gate", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_gate is not None, "no shortcut to gate"),
+    Conflict("shortcut_scale", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_scale != 1, "no shortcut to scale"),
+    Conflict("shortcut_dropout", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_dropout > 0, "no shortcut to drop"),
+    Conflict(
+        "stochastic_depth",
+        "shortcut",
+        lambda s: s.shortcut == "none" and s.stochastic_depth > 0,
+        "without a shortcut nothing is left where the branch is dropped",
+    ),
+    Conflict(
+        "zero_init",
+        "shortcut",
+        lambda s: s.shortcut == "none" and s.zero_init,
+        "without a shortcut the whole network would be zero",
+    ),
+    Conflict(
+        "zero_init",
+        "activation_order",
+        lambda s: s.activation_order == "relu_before_addition" and s.zero_init and s.activation in NOT_NEGATIVE,
+        "a branch that ends in such an activation stays at zero, as the gradient does",
+    ),
+    Conflict("channel_attention", "squeeze", lambda s: s.channel_attention and s.squeeze is not None, "choose one of them"),
+    Conflict(
+        "branch_dropout", "block", lambda s: s.block == "single" and s.branch_dropout > 0, "it stands between two convolutions"
+    ),
+    Conflict(
+        "activation_order",
+        "norm",
+        lambda s: s.activation_order == "norm_after_addition" and s.norm is None,
+        "no normalisation to put after the addition",
+    ),
+    Conflict(
+        "norm_groups",
+        "widths",
+        lambda s: s.norm == "group" and any(width % s.norm_groups for width in _normalized_widths(s)),
+        "norm_groups must divide the channels of every normalisation",
+    ),
+    Conflict(
+        "norm_groups",
+        "stem_width",
+        lambda s: s.norm == "group" and any(width % s.norm_groups for width in s.stem_widths),
+        "norm_groups must divide the channels of every normalisation",
+    ),
+    Conflict(
+        "classes",
+        "classifier_activation",
+        lambda s: s.classes == 1 and s.classifier_activation == "softmax",
+        "a softmax over one number is always 1; use 'sigmoid'",
+    ),
+    Conflict(
+        "shortcut_scale",
+        "branch_scale",
+        lambda s: s.shortcut_scale == 0 and s.branch_scale == 0,
+        "their sum would be zero everywhere",
+    ),
+    Conflict(
+        "output_stride",
+        "depths",
+        lambda s: s.output_stride is not None and s.output_stride > _output_strides(s)[-1],
+        "so few stages do not subsample as much",
+    ),
+    Conflict(
+        "output_stride",
+        "stem",
+        lambda s: s.output_stride is not None and s.output_stride not in _output_strides(s),
+        "a stage multiplies the stride of stem and stem_pool by 2 or leaves it",
+    ),
+)

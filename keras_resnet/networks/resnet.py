@@ -1,0 +1,178 @@
+"""A whole network described: stem, stages, head. The units inside are in `blocks.py`, Keras layers are made in `layers.py`."""
+
+from collections.abc import Collection, Iterable, Iterator
+from numbers import Integral
+from typing import Any, Literal, NamedTuple
+
+from keras_resnet.errors import InputError
+from keras_resnet.networks.blocks import Unit, antialias, convolution, max_pool, preactivate, residual_unit, steps
+from keras_resnet.networks.graph import Activate, Dense, Dropout, GlobalPool, Input, Node, Rescale
+from keras_resnet.networks.spec import ResNetSpec
+
+Pooling = Literal["avg", "max"]
+
+
+class Network(NamedTuple):
+    """The nodes of a network that others ask for."""
+
+    image: Input
+    maps: tuple[Node, ...]
+    """C1, the stem before its pooling, and C2, C3, ...: the stages, activated; the last one is what the head pools."""
+
+
+def describe(spec: ResNetSpec) -> Network:
+    """Stem and stages of `spec`."""
+    image = Input(inputs=(), name="image", given=spec.input_shape)
+    x = stem(normalize(image, spec), spec)
+    maps = [x]
+    x = stem_pool(x, spec)
+    for stage, unit in units(spec):
+        first = unit.name == "stage1_block1"
+        active = x if first else preactivate(x, spec, unit.name, 1)  # the stem has activated its output already
+        if stage > len(maps):
+            maps.append(active)
+        x = residual_unit(x, unit, spec, active=active)
+    maps.append(preactivate(x, spec, "head"))
+    return Network(image, tuple(maps))
+
+
+def outputs(
+    spec: ResNetSpec, *, features: Iterable[int] | None = None, include_top: bool = True, pooling: Pooling | None = None
+) -> tuple[Input, Node | dict[str, Node]]:
+    """Input and output of a network: logits, or the last map, pooled or not, or a dictionary of maps such as "C2".
+
+    InputError for levels that the network does not have, and for choices that leave no meaning to another.
+    """
+    if pooling not in (None, "avg", "max"):
+        raise InputError(f"pooling={pooling!r}: expected avg, max or None")
+    image, maps = describe(spec)
+    if features is not None:
+        if pooling is not None:
+            raise InputError(f"features={features} and pooling={pooling!r} disagree: features are maps")
+        return image, {f"C{level}": maps[level - 1] for level in levels_of(features, len(maps))}
+    if include_top and pooling is not None:
+        raise InputError(f"pooling={pooling!r} and include_top=True disagree: the classifier has its own; use include_top=False")
+    if include_top:
+        return image, head(maps[-1], spec)
+    if pooling is None:
+        return image, maps[-1]
+    return image, GlobalPool(inputs=maps[-1:], name="pool", kind="Average" if pooling == "avg" else "Max")
+
+
+def levels_of(features: Any, count: int) -> tuple[int, ...]:
+    """`features` as different levels from 1 to `count`. InputError for anything else."""
+    levels = tuple(features) if isinstance(features, Iterable) else ()
+    whole = all(isinstance(level, Integral) and not isinstance(level, bool) for level in levels)
+    if not levels or not whole or any(not 1 <= level <= count for level in levels) or len(set(levels)) < len(levels):
+        raise InputError(f"features={features}: expected distinct levels out of {', '.join(map(str, range(1, count + 1)))}")
+    return tuple(int(level) for level in levels)
+
+
+def normalize(x: Node, spec: ResNetSpec) -> Node:
+    """(x - mean) / standard deviation, per channel."""
+    if spec.normalization is None:
+        return x
+    scale = tuple(1 / deviation for deviation in spec.normalization[1])
+    offset = tuple(-mean * factor for mean, factor in zip(spec.normalization[0], scale, strict=True))
+    return Rescale(inputs=(x,), name="normalize", scale=scale, offset=offset)
+
+
+def stem(x: Node, spec: ResNetSpec) -> Node:
+    """First convolutions, normalised and activated: in pre-activation networks too (arXiv:1603.05027, appendix)."""
+    widths = spec.stem_widths
+    for number, filters in enumerate(widths, start=1):
+        suffix = str(number) if number < len(widths) else ""
+        stride = 2 if number == 1 and spec.stem != "3x3" else 1
+        x = convolution(x, spec, filters=filters, size=7 if spec.stem == "7x7" else 3, stride=stride, name=f"stem_conv{suffix}")
+        x = normalized(x, spec, "stem", suffix)
+    return x
+
+
+def stem_pool(x: Node, spec: ResNetSpec) -> Node:
+    """What stands between the first convolutions and the first stage."""
+    if spec.stem_pool == "max":
+        return max_pool(x, spec, name="stem_pool")
+    if spec.stem_pool == "convolution":
+        stride = 1 if spec.antialias else 2
+        x = convolution(x, spec, filters=spec.stem_width, size=3, stride=stride, name="stem_pool_conv")
+        x = normalized(x, spec, "stem_pool")
+        return antialias(x, 2 // stride, "stem_pool")
+    return x
+
+
+def normalized(x: Node, spec: ResNetSpec, prefix: str, suffix: str = "") -> Node:
+    """Normalisation and activation, whatever the order inside the units."""
+    return steps(x, ("norm", "activation"), spec, prefix, norm=f"norm{suffix}", activation=f"{spec.activation}{suffix}")
+
+
+def units(spec: ResNetSpec) -> Iterator[tuple[int, Unit]]:
+    """Every unit with its stage, both counted from 1. The first one of every stage after the first halves the space, or, where
+    `output_stride` is reached, doubles the dilation of those that follow."""
+    total, number = sum(spec.depths), 0
+    reached, dilation = spec.stem_stride, 1
+    for stage, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), start=1):
+        stride, before = 2 if stage > 1 else 1, dilation
+        if reached == spec.output_stride and stage > 1:
+            stride, dilation = 1, 2 * dilation
+        reached *= stride
+        for block in range(1, depth + 1):
+            number += 1
+            yield (
+                stage,
+                Unit(
+                    name=f"stage{stage}_block{block}",
+                    width=width,
+                    stride=stride if block == 1 else 1,
+                    dilations=(before if block == 1 else dilation, dilation),
+                    drop=spec.stochastic_depth * number / total,
+                ),
+            )
+
+
+def head(x: Node, spec: ResNetSpec) -> Node:
+    """Global average pooling and the classifier, in float32 whatever the precision of the rest."""
+    x = GlobalPool(inputs=(x,), name="pool", kind="Average")
+    if spec.head_dropout:
+        x = Dropout(inputs=(x,), name="dropout", rate=spec.head_dropout)
+    x = Dense(inputs=(x,), name="logits", units=spec.classes)
+    if spec.classifier_activation:
+        x = Activate(inputs=(x,), name="predictions", function=spec.classifier_activation, float32=True)
+    return x
+
+
+class Part(NamedTuple):
+    """The stem, a unit such as "stage1_block2", or the head, with what enters and what leaves it."""
+
+    name: str
+    nodes: list[Node]
+    sources: list[Node]
+    results: list[Node]
+
+    @property
+    def is_unit(self) -> bool:
+        """A residual unit, and not stem or head."""
+        return self.name.startswith("stage")
+
+
+def parts(nodes: Collection[Node], wanted: Collection[Node]) -> list[Part]:
+    """The parts of a network in the order in which they run; `wanted` leaves the network."""
+    found: dict[str, Part] = {}
+    for node in nodes:
+        found.setdefault(part_of(node), Part(part_of(node), [], [], [])).nodes.append(node)
+    for part in found.values():
+        outside = (source for node in part.nodes for source in node.inputs if part_of(source) != part.name)
+        part.sources.extend(dict.fromkeys(outside))
+    entering = {source for part in found.values() for source in part.sources}.union(wanted)
+    for part in found.values():
+        part.results.extend(node for node in part.nodes if node in entering)
+    return list(found.values())
+
+
+def part_of(node: Node) -> str:
+    """The part of a network that a node belongs to: "input", "stem", a unit such as "stage1_block2", or "head"."""
+    name: Any = node.name
+    if name in ("image", "normalize"):
+        return "input"
+    if name.startswith("stage"):
+        return "_".join(name.split("_")[:2])
+    return "stem" if name.startswith("stem") else "head"

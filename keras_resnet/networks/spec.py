@@ -1,0 +1,195 @@
+"""What a residual network is, as data: `ResNetSpec` and what its fields may be.
+
+Nothing here builds anything: `layers.build` turns a spec into a `keras.Model`. The named ones are in `variants.py`.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keras_resnet.errors import InputError, unknown
+from keras_resnet.fields import coerce_all, documented
+from keras_resnet.networks.conflicts import CONFLICTS
+
+# Channel means and standard deviations of training pixels, 0..255.
+NORMALIZATIONS = {
+    "imagenet": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),  # torchvision: 255 times .485 .456 .406, .229 .224 .225
+    "cifar10": ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7)),  # arXiv:1605.07146, published code
+    "half": ((127.5,), (127.5,)),  # -1..1, any number of channels
+}
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+Order = Literal["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"]
+Activation = Literal["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu", "hard_silu", "mish", "tanh"]
+
+
+@documented
+@dataclass(frozen=True)
+class ResNetSpec:
+    """One residual network, complete: two equal specs build the same architecture.
+
+    Pixels are raw, 0..255, channels last; the network normalises them itself. Any legal combination of fields builds.
+    A wrong value, or two fields that disagree, raises `InputError` (a ValueError) that says what was received and what is allowed.
+    """
+
+    depths: tuple[int, ...] = (2, 2, 2, 2)
+    """Residual units in each stage."""
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    """Filters of the 3x3 convolutions in each stage. A bottleneck unit puts out four times as many channels."""
+    block: Literal["basic", "bottleneck", "single"] = "basic"
+    """Two 3x3 convolutions; 1x1, 3x3, 1x1; or one 3x3 (arXiv:1512.03385 section 3.2)."""
+    stride_on: Literal["3x3", "1x1"] = "3x3"
+    """Which convolution of a bottleneck takes the stride: the 3x3 (V1.5), or the first 1x1 as in arXiv:1512.03385 (V1)."""
+    activation_order: Order = "original"
+    """Where normalisation and activation stand: arXiv:1512.03385, or Table 2 of arXiv:1603.05027."""
+    activation: Activation = "relu"
+    """Name of a Keras activation."""
+    groups: int = 1
+    """Groups of a bottleneck's 3x3 convolution, the cardinality of ResNeXt (arXiv:1611.05431)."""
+    group_width: int = 64
+    """Filters in each group where `widths` is 64, and in proportion elsewhere: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
+    squeeze: int | None = None
+    """Squeeze-and-excitation at the end of every branch, its channels divided by so much (arXiv:1709.01507: 16). None for none."""
+    channel_attention: bool = False
+    """Efficient channel attention at the end of every branch: a 1-D convolution over the channel averages (arXiv:1910.03151)."""
+    shortcut: Literal["projection", "projection_everywhere", "avg_projection", "padding", "none"] = "projection"
+    """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), the same after average pooling in place of
+    its stride (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A). "projection_everywhere"
+    has the 1x1 convolution in every unit (option C). "none" leaves out every shortcut: a plain network."""
+    shortcut_gate: Literal["exclusive", "shortcut_only"] | None = None
+    """Gate g(x), a 1x1 convolution and a sigmoid: the shortcut is weighed by 1 - g, and, if exclusive, the branch by g
+    (arXiv:1603.05027 section 3.1)."""
+    gate_bias: float = -6.0
+    """Bias that the gates start with."""
+    shortcut_scale: float = 1.0
+    """Constant factor of the shortcut (arXiv:1603.05027 section 3.1: 0.5)."""
+    branch_scale: float = 1.0
+    """Constant factor of the residual branch."""
+    shortcut_dropout: float = 0.0
+    """Dropout rate on the shortcut (arXiv:1603.05027 section 3.1)."""
+    branch_dropout: float = 0.0
+    """Dropout rate before the last convolution of a branch (arXiv:1605.07146)."""
+    head_dropout: float = 0.0
+    """Dropout rate before the classifier."""
+    stochastic_depth: float = 0.0
+    """Probability to leave out the last branch for a training image; it falls linearly to the input (arXiv:1603.09382)."""
+    antialias: bool = False
+    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486), zeros outside the image where the
+    paper's code mirrors it; an average pooling blurs already."""
+    output_stride: int | None = None
+    """Subsampling of the last map, such as 8 or 16: later stages dilate their 3x3 convolutions in place of their stride
+    (arXiv:1706.05587). None for no dilation."""
+    stem: Literal["7x7", "deep", "tiered", "3x3"] = "7x7"
+    """First convolution: 7x7 with stride 2, three of 3x3 in its place (ResNet-C, arXiv:1812.01187), or 3x3 with stride 1 for small
+    images."""
+    stem_width: int = 64
+    """Filters of the stem. The first two convolutions of a deep one have half, of a tiered one 3/8 and half."""
+    stem_pool: Literal["max", "convolution"] | None = "max"
+    """After the first convolution: 3x3 max-pooling or a 3x3 convolution (arXiv:2103.07579) with stride 2, or nothing."""
+    norm: Literal["batch", "group"] | None = "batch"
+    """BatchNormalization, GroupNormalization (arXiv:1803.08494), or none: then convolutions have a bias."""
+    norm_groups: int = 32
+    """GroupNormalization: number of groups."""
+    norm_momentum: float = 0.9
+    """BatchNormalization: share of the old moving statistics kept at each step."""
+    norm_epsilon: float = 1e-5
+    """Normalisation: added to the variance."""
+    zero_init: bool = False
+    """Start every residual branch at zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or, where a
+    convolution comes last, its kernel."""
+    normalize: Statistics | str | None = "imagenet"
+    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change."""
+    input_shape: tuple[int | None, ...] = (224, 224, 3)
+    """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D. None: the size varies."""
+    classes: int = 1000
+    """Outputs of the classifier."""
+    classifier_activation: Literal["softmax", "sigmoid"] | None = None
+    """None gives logits."""
+
+    def __post_init__(self) -> None:
+        coerce_all(self)
+        _check_values(self)
+        for conflict in CONFLICTS:
+            conflict.check(self)
+        _check_normalize(self)
+
+    @property
+    def expansion(self) -> int:
+        """Output channels of a unit divided by its width."""
+        return 4 if self.block == "bottleneck" else 1
+
+    def inner_width(self, width: int) -> int:
+        """Filters of the 3x3 convolution of a bottleneck unit of that width."""
+        return width * self.group_width // 64 * self.groups
+
+    @property
+    def stem_widths(self) -> tuple[int, ...]:
+        """Filters of each convolution of the stem."""
+        half, width = self.stem_width // 2, self.stem_width
+        return {"deep": (half, half, width), "tiered": (3 * width // 8, half, width)}.get(self.stem, (width,))
+
+    @property
+    def stem_stride(self) -> int:
+        """Subsampling of the map that enters the first stage."""
+        return (1 if self.stem == "3x3" else 2) * (2 if self.stem_pool else 1)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels of the stem and of each stage."""
+        return (self.stem_width, *(width * self.expansion for width in self.widths))
+
+    def require_sizes(self, purpose: str) -> tuple[int, ...]:
+        """`input_shape` with every size known. InputError for a None in it."""
+        if None in self.input_shape:
+            raise InputError(f"input_shape={self.input_shape}: {purpose} depends on the size; set every entry")
+        return tuple(size or 0 for size in self.input_shape)
+
+    @property
+    def layers(self) -> int:
+        """Weighted layers on the longest path, the number in a name (Wide ResNets for CIFAR count two projections more)."""
+        return sum(self.depths) * {"single": 1, "basic": 2, "bottleneck": 3}[self.block] + 2
+
+    @property
+    def normalization(self) -> Statistics | None:
+        """`normalize` as numbers: means and standard deviations, one each or one per channel."""
+        if not isinstance(self.normalize, str):
+            return self.normalize
+        mean, std = NORMALIZATIONS[self.normalize]
+        if len(mean) in (1, self.input_shape[-1]):
+            return mean, std
+        return (sum(mean) / len(mean),), (sum(std) / len(std),)  # named statistics, other channels: their average for all
+
+
+RATES = ("shortcut_dropout", "branch_dropout", "head_dropout", "stochastic_depth", "norm_momentum")
+COUNTS = ("stem_width", "classes", "groups", "group_width", "squeeze", "norm_groups", "output_stride")
+
+
+def _check_values(spec: ResNetSpec) -> None:
+    """What one field says, whatever the others do."""
+    if not spec.depths:
+        raise InputError("depths=(): expected one entry for each stage")
+    if not 2 <= len(spec.input_shape) <= 4 or spec.input_shape[-1] is None:
+        raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
+    for name in ("depths", "widths", "input_shape"):
+        if any(number is not None and number < 1 for number in getattr(spec, name)):
+            raise InputError(f"{name}={getattr(spec, name)}: every entry must be at least 1")
+    for name in COUNTS:
+        if getattr(spec, name) is not None and getattr(spec, name) < 1:
+            raise InputError(f"{name}={getattr(spec, name)}: must be at least 1")
+    for name in RATES:
+        if not 0 <= getattr(spec, name) < 1:
+            raise InputError(f"{name}={getattr(spec, name)}: expected 0 <= {name} < 1")
+    if spec.norm_epsilon <= 0:
+        raise InputError(f"norm_epsilon={spec.norm_epsilon}: must be above 0")
+
+
+def _check_normalize(spec: ResNetSpec) -> None:
+    if isinstance(spec.normalize, str):
+        if spec.normalize not in NORMALIZATIONS:
+            raise unknown("normalization", spec.normalize, NORMALIZATIONS)
+    elif spec.normalize is not None:
+        mean, std = spec.normalize
+        if len(mean) != len(std) or len(mean) not in (1, spec.input_shape[-1]) or any(value <= 0 for value in std):
+            raise InputError(
+                f"normalize={spec.normalize} and input_shape={spec.input_shape} disagree: expected means and positive standard "
+                f"deviations, one each or one for each of the {spec.input_shape[-1]} channels"
+            )

@@ -1,0 +1,194 @@
+"""Fewer and larger operations while a model trains, and in its files, on TensorFlow: what is computed stays Keras's."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.networks.connections import every_layer, normalizations
+
+MOST_CHANNELS = 8  # that a convolution scales faster: at 32 its products are too many
+
+
+def fuse(model: keras.Model) -> None:
+    """Let layers of `model` train with the fastest operations that TensorFlow has for them, forward and backward.
+
+    These are every BatchNormalization and, where there are processors only, 1x1 convolutions. Only this object changes: layers,
+    weights and the saved file are those of the plain model, and the numbers are the same but for rounding. It does nothing on
+    other backends, and where a layer does more than such an operation can.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return
+    for layer in every_layer(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and not hasattr(layer.call, "fused"):
+            layer.call = fused(layer, layer.call)
+        elif is_pointwise(layer) and on_processors():
+            layer.convolution_op = product
+
+
+def is_pointwise(layer: keras.Layer) -> bool:
+    """Whether a layer is a convolution that makes every pixel of the outputs from the one at its place in the inputs."""
+    if type(layer) is not keras.layers.Conv2D or layer.data_format != "channels_last":
+        return False
+    return layer.kernel_size == layer.strides == (1, 1) and layer.groups == 1
+
+
+def on_processors() -> bool:
+    """Whether TensorFlow has processors only."""
+    import tensorflow as tf
+
+    return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
+
+
+def product(images: Any, kernel: Any) -> Any:
+    """A pointwise convolution as a product of matrices, whose gradient by the kernel takes far less time.
+
+    Args:
+        images: (batch, height, width, channels).
+        kernel: (1, 1, channels, filters).
+    """
+    import tensorflow as tf
+
+    channels, filters = kernel.shape[2:]
+    pixels = tf.matmul(tf.reshape(images, [-1, channels]), tf.reshape(kernel, [channels, filters]))
+    outputs = tf.reshape(pixels, tf.concat([tf.shape(images)[:-1], [filters]], 0))
+    return tf.ensure_shape(outputs, [*images.shape[:-1], filters])
+
+
+def is_simple(layer: keras.layers.BatchNormalization, rank: int) -> bool:
+    """Whether the kernel can do what the layer does to inputs of that rank."""
+    last = layer.axis in (-1, rank - 1)
+    more = layer.synchronized or getattr(layer, "renorm", False)
+    return last and layer.scale and layer.center and not more and layer.compute_dtype != "float64"
+
+
+def fused(layer: keras.layers.BatchNormalization, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a layer, fused where it trains."""
+    import tensorflow as tf
+
+    def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        rank = len(inputs.shape)
+        if not training or not layer.trainable or mask is not None or not is_simple(layer, rank):
+            return plain(inputs, training=training, mask=mask)
+        shape = tf.shape(inputs)
+        images = inputs if rank == 4 else tf.reshape(inputs, [shape[0], -1, 1, inputs.shape[-1]])
+        gamma, beta = (tf.cast(variable.value, "float32") for variable in (layer.gamma, layer.beta))
+        # The variance of the kernel is that of a sample, Keras's that of all there is.
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=images, scale=gamma, offset=beta, mean=[], variance=[], epsilon=layer.epsilon, is_training=True
+        )
+        count = tf.cast(tf.size(images) // images.shape[-1], "float32")
+        variance *= (count - 1) / count
+        for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+            moving.assign(moving * layer.momentum + tf.cast(value, moving.dtype) * (1 - layer.momentum))
+        return outputs if rank == 4 else tf.reshape(outputs, shape)
+
+    call.fused = True  # type: ignore[attr-defined]
+    return call
+
+
+def fuse_momentum(optimizer: keras.optimizers.SGD) -> None:
+    """Let SGD with momentum change each weight by one kernel, on the TensorFlow backend; the numbers are the same.
+
+    Only this object changes: what is saved of it is plain SGD.
+    """
+    if keras.backend.backend() != "tensorflow" or not optimizer.momentum:
+        return
+    import tensorflow as tf
+
+    plain = optimizer.update_step
+
+    def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
+        state = optimizer.momentums[optimizer._get_variable_index(variable)]
+        if isinstance(gradient, tf.IndexedSlices):
+            plain(gradient, variable, learning_rate)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=handle(variable),
+            accum=handle(state),
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.constant(optimizer.momentum, variable.dtype),
+            use_nesterov=optimizer.nesterov,
+        )
+
+    optimizer.update_step = update_step
+
+
+def handle(variable: Any) -> Any:
+    """The resource of a Keras or TensorFlow variable, that of this device where it has several."""
+    return getattr(variable, "value", variable).handle if isinstance(variable, keras.Variable) else variable.handle
+
+
+@contextmanager
+def graphs_as_written() -> Iterator[None]:
+    """Leave out TensorFlow's rewriting of graphs, which takes longer than it saves in the training of a network."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow as tf
+
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+
+
+@contextmanager
+def scaled_by_convolution(model: keras.Model) -> Iterator[None]:
+    """Let layers of `model` that scale the channels of images each by numbers of its own do so by a 1x1 convolution.
+
+    LiteRT takes several times longer to multiply and to add by channel, where there are few. The numbers are the same but for
+    rounding. Afterwards the model is as it was.
+    """
+    before = {layer: layer.__dict__.get("call") for layer in every_layer(model) if is_by_channel(layer)}
+    try:
+        for layer in before:
+            layer.call = by_convolution(layer, layer.call)
+        yield
+    finally:
+        for layer, own in before.items():
+            if own:
+                layer.call = own
+            else:
+                layer.__dict__.pop("call", None)
+
+
+def is_by_channel(layer: keras.layers.Layer) -> bool:
+    """Whether a layer scales by a number for each of a few channels, the last dimension of its inputs."""
+    return (
+        type(layer) is keras.layers.Rescaling
+        and max(map(np.ndim, (layer.scale, layer.offset))) == 1
+        and 1 < channels(layer) <= MOST_CHANNELS
+        and keras.config.image_data_format() == "channels_last"
+    )
+
+
+def channels(layer: keras.layers.Rescaling) -> int:
+    """How many numbers a layer scales by."""
+    return max(np.size(layer.scale), np.size(layer.offset))
+
+
+def by_convolution(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a layer, as a convolution where images with so many channels come in."""
+
+    def call(inputs: Any) -> Any:
+        if len(inputs.shape) != 4 or inputs.shape[-1] != channels(layer):
+            return plain(inputs)
+        kernel = np.diag(np.broadcast_to(layer.scale, channels(layer))).astype("float32")[None, None]
+        images = keras.ops.cast(inputs, layer.compute_dtype)
+        outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")
+        return outputs + keras.ops.cast(layer.offset, layer.compute_dtype)
+
+    return call
+
+
+def synchronize_normalization(model: keras.Model) -> None:
+    """Let every BatchNormalization of `model` normalise over the images of all devices. On JAX they do so anyway."""
+    if keras.backend.backend() == "tensorflow":
+        for layer in normalizations(model):
+            layer.synchronized = True

@@ -1,0 +1,246 @@
+"""Quantisation-aware training (arXiv:1712.05877): a network that trains with the rounding of its int8 file, on TensorFlow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.errors import InputError
+from keras_resnet.networks.connections import Wiring, every_layer, is_convolution, is_functional, is_relu, is_relu6
+
+MOMENTUM = 0.99  # of the moving averages of ranges
+SAME_RANGE = (  # their results are some of the numbers that come in, or between them
+    keras.layers.InputLayer,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.Flatten,
+    keras.layers.Reshape,
+    keras.layers.Permute,
+    keras.layers.Softmax,
+)
+JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)  # with a ReLU behind them, as convolutions are
+FUSED = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
+
+
+def simulate_integers(model: keras.Model) -> None:
+    """Let every layer of `model` compute with the integers of a TFLite int8 file, and gradients pass as if nothing were rounded.
+
+    A BatchNormalization behind a convolution is folded into its kernel, with the moving statistics as they are: they no longer
+    change. Folded kernels are rounded to 8 bits with a scale for each filter, the maps between layers to 8 bits over a range that
+    is a moving average of the smallest and largest value of each training batch. Only this object changes: layers, weights
+    and the saved file are those of the plain model.
+
+    Convolutions, Dense layers and what lies between them are covered; other layers with weights round what they put out only.
+    `release` gives the plain model back, before it is exported. InputError on other backends than TensorFlow, for a model that
+    does not compute in float32, and for one that does it already.
+    """
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"quantisation-aware training needs the TensorFlow backend, not {backend}: set KERAS_BACKEND=tensorflow")
+    if getattr(model.call, "recomputes", False):
+        raise InputError("quantisation-aware training recomputes nothing: build the model without remat=True")
+    if not is_functional(model):
+        raise InputError(f"quantisation-aware training takes functional and sequential models, and {model.name!r} is a subclass")
+    layers = list(every_layer(model))
+    if other := {layer.compute_dtype for layer in layers} - {"float32"}:
+        raise InputError(f"quantisation-aware training computes in float32, and this model in {', '.join(sorted(other))}")
+    if ranges(model):
+        raise InputError("this model simulates integers already")
+    learning, wiring = Mode(), Wiring(model)
+    folded = {layer: norm for layer in layers if (norm := folded_norm(layer, wiring))}
+    for layer in layers:
+        if layer in folded.values():
+            set_call(layer, lambda inputs, **_: inputs)
+        elif is_convolution(layer):
+            set_call(layer, convolved(layer, folded.get(layer), learning))
+        elif type(layer) is keras.layers.Dense:
+            set_call(layer, mapped(layer, learning))
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            set_call(layer, normalized(layer, learning))
+        if layer not in folded and has_range(layer, wiring):
+            set_call(layer, ranged(layer.call, learning))
+    set_call(model, learning.noted(model.call))
+    forget_traces(model)
+
+
+def ranges(model: keras.Model) -> list[keras.Variable]:
+    """The smallest and largest value of every map of a model that simulates integers, (2,) each, in the order of its layers."""
+    return [found.limits for layer in every_layer(model) for found in getattr(layer.call, "ranges", ())]
+
+
+def release(model: keras.Model) -> None:
+    """Let `model` compute as it did before `simulate_integers`."""
+    for layer in (model, *every_layer(model)):
+        if hasattr(layer.call, "before"):
+            layer.call = layer.call.before
+    forget_traces(model)
+
+
+def forget_traces(model: keras.Model) -> None:
+    """Let `fit`, `evaluate` and `predict` see that the layers compute otherwise now."""
+    model.train_function = model.test_function = model.predict_function = None
+
+
+def set_call(layer: Any, call: Callable[..., Any]) -> None:
+    """Put `call` in the place of the layer's, and remember the first one."""
+    before = layer.call
+    call.ranges = (*getattr(before, "ranges", ()), *getattr(call, "ranges", ()))  # type: ignore[attr-defined]
+    call.before = getattr(before, "before", before)  # type: ignore[attr-defined]
+    layer.call = call
+
+
+class Mode:
+    """Whether the model is being called to train."""
+
+    training = False
+
+    def noted(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call of the model, which tells."""
+
+        def noting(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+            self.training = bool(training)
+            try:
+                return call(inputs, training=training, mask=mask)
+            finally:
+                self.training = False
+
+        return noting
+
+
+class Range:
+    """Rounds a map to 256 values between the ends of its range, zero one of them."""
+
+    def __init__(self, learning: Mode) -> None:
+        self.learning = learning
+        self.limits = keras.Variable(np.zeros(2, "float32"), trainable=False, aggregation="mean")
+
+    def __call__(self, values: Any) -> Any:
+        """`values`, rounded, of the same shape. In training, the range learns from them first."""
+        import tensorflow as tf
+
+        if self.learning.training:
+            now = tf.stop_gradient(tf.stack([tf.reduce_min(values), tf.reduce_max(values)]))
+            before = tf.convert_to_tensor(self.limits.value)
+            first = tf.reduce_all(tf.equal(before, 0))
+            self.limits.assign(tf.where(first, now, before * MOMENTUM + now * (1 - MOMENTUM)))
+        low, high = tf.unstack(tf.convert_to_tensor(self.limits.value))
+        integers = tf.quantization.fake_quant_with_min_max_vars(values, tf.minimum(low, 0), tf.maximum(high, 0))
+        return tf.where(tf.equal(low, high), values, integers)  # nothing learned yet
+
+
+def rounded(kernel: Any) -> Any:
+    """A kernel (..., filters) on 255 values for each filter, zero in their middle; gradients pass unchanged."""
+    import tensorflow as tf
+
+    flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
+    largest = tf.reduce_max(tf.abs(flat), axis=0)
+    integers = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)
+    return kernel + tf.stop_gradient(tf.reshape(integers, kernel.shape) - kernel)
+
+
+def rounded_constant(values: Any) -> Any:
+    """The factors or summands of all channels, as one tensor of 8 bits."""
+    import tensorflow as tf
+
+    low, high = tf.minimum(tf.reduce_min(values), 0), tf.maximum(tf.reduce_max(values), 0)
+    return tf.quantization.fake_quant_with_min_max_vars(values, tf.stop_gradient(low), tf.stop_gradient(high))
+
+
+def factor_and_offset(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
+    """What a normalisation by its moving statistics multiplies with, and then adds: (channels,) each."""
+    factor = keras.ops.rsqrt(norm.moving_variance + norm.epsilon)
+    if norm.scale:
+        factor = factor * norm.gamma
+    offset = -norm.moving_mean * factor
+    return factor, offset + norm.beta if norm.center else offset
+
+
+def convolved(layer: Any, norm: keras.layers.BatchNormalization | None, learning: "Mode") -> Callable[..., Any]:
+    """A convolution with `norm` folded into its kernel, and that one rounded."""
+
+    def linear(inputs: Any) -> Any:
+        kernel, bias = keras.ops.convert_to_tensor(layer.kernel), layer.bias
+        if norm is not None:
+            factor, offset = factor_and_offset(norm)
+            kernel = kernel * factor
+            bias = offset if bias is None else bias * factor + offset
+        outputs = layer.convolution_op(inputs, rounded(kernel))
+        return outputs if bias is None else outputs + bias
+
+    return activated(layer, linear, learning)
+
+
+def mapped(layer: keras.layers.Dense, learning: "Mode") -> Callable[..., Any]:
+    """A Dense layer with its kernel rounded."""
+
+    def linear(inputs: Any) -> Any:
+        outputs = keras.ops.matmul(inputs, rounded(keras.ops.convert_to_tensor(layer.kernel)))
+        return outputs if layer.bias is None else outputs + layer.bias
+
+    return activated(layer, linear, learning)
+
+
+def activated(layer: Any, linear: Callable[[Any], Any], learning: "Mode") -> Callable[..., Any]:
+    """A layer with its activation, before which there is a map unless a file makes one operation of both."""
+    between = () if layer.activation in FUSED else (Range(learning),)
+
+    def call(inputs: Any, **_: Any) -> Any:
+        outputs = linear(inputs)
+        for limits in between:
+            outputs = limits(outputs)
+        return layer.activation(outputs)
+
+    call.ranges = between  # type: ignore[attr-defined]
+    return call
+
+
+def normalized(norm: keras.layers.BatchNormalization, learning: Mode) -> Callable[..., Any]:
+    """A BatchNormalization on its own: a product and a sum, between which there is a map."""
+    between = Range(learning)
+
+    def call(inputs: Any, **_: Any) -> Any:
+        factor, offset = factor_and_offset(norm)
+        return between(inputs * rounded_constant(factor)) + rounded_constant(offset)
+
+    call.ranges = (between,)  # type: ignore[attr-defined]
+    return call
+
+
+def ranged(call: Callable[..., Any], learning: Mode) -> Callable[..., Any]:
+    """A call whose outputs are rounded."""
+    outputs = Range(learning)
+
+    def rounding(*args: Any, **kwargs: Any) -> Any:
+        return outputs(call(*args, **kwargs))
+
+    rounding.ranges = (outputs,)  # type: ignore[attr-defined]
+    return rounding
+
+
+def folded_norm(layer: Any, wiring: Wiring) -> Any:
+    """The BatchNormalization over channels that a convolution without activation feeds alone, or None."""
+    norm = wiring.only_consumer(layer)
+    if not is_convolution(layer) or not isinstance(norm, keras.layers.BatchNormalization) or wiring.only_source(norm) is not layer:
+        return None
+    last = norm.axis in (-1, len(layer.output.shape) - 1)
+    return norm if last and layer.activation is keras.activations.linear else None
+
+
+def has_range(layer: Any, wiring: Wiring) -> bool:
+    """Whether an int8 file has a tensor of its own range for what `layer` puts out, and not one after its ReLU only."""
+    if isinstance(layer, SAME_RANGE) or getattr(layer, "activation", None) is keras.activations.softmax:
+        return False
+    following = wiring.only_consumer(layer)
+    joins = isinstance(layer, JOINED) or is_convolution(layer)
+    return not (joins and wiring.is_used_once(following) and (is_relu(following) or is_relu6(following)))

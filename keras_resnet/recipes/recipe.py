@@ -1,0 +1,242 @@
+"""How a network is trained, as data: `Recipe`. The named ones are in `named.py`.
+
+Nothing here trains anything: `training.fit` carries a recipe out. Lengths of a schedule are shares of the whole training,
+so that a recipe keeps its shape when `epochs` changes, and learning rates may be given for a batch of another size.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from keras_resnet.errors import InputError
+from keras_resnet.fields import coerce_all, documented
+
+if TYPE_CHECKING:
+    import keras
+
+AT_LEAST_1 = ("epochs", "batch_size", "accumulate", "repeats", "steps_per_execution")
+NOT_NEGATIVE = ("learning_rate", "weight_decay", "crop", "mixup", "cutmix", "magnitude", "randaugment_layers")
+BELOW_1 = ("momentum", "warmup", "label_smoothing", "ema")
+SHARES = ("warmup_start", "erase")
+
+
+@documented
+@dataclass(frozen=True)
+class Recipe:
+    """One way to train. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""
+
+    epochs: int = 30
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images in a step, on all devices together."""
+    accumulate: int = 1
+    """Steps whose gradients are averaged before the weights change."""
+    optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
+    """SGD with Nesterov momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962, where the decay is part of what the trust
+    ratio scales; Keras applies it apart)."""
+    learning_rate: float = 0.1
+    """The highest learning rate of the schedule."""
+    learning_rate_batch: int | None = None
+    """Images for which `learning_rate` holds: it is scaled in proportion to batch_size * accumulate (arXiv:1706.02677).
+    None to take it as it is."""
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 5e-4
+    """Of convolution and classifier kernels only. For SGD in the papers' terms, an L2 penalty; for the others decoupled."""
+    schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
+    """After the warm-up: half a cosine or a line down to zero, a tenth at each milestone, or no change. "linear" with a long
+    warm-up is "one-cycle" (arXiv:1708.07120)."""
+    warmup: float = 0.2
+    """Share of all steps before that."""
+    warmup_start: float = 0.01
+    """Share of learning_rate that the warm-up begins with."""
+    warmup_shape: Literal["linear", "constant"] = "linear"
+    """A line up to learning_rate, or no change until the warm-up is over."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """Shares of all steps after which a step schedule divides the learning rate by ten."""
+    loss: Literal["softmax", "binary"] = "softmax"
+    """Cross-entropy of one distribution over the classes, or of each class by itself (arXiv:2110.00476)."""
+    label_smoothing: float = 0.0
+    """Share of the target that goes to all classes alike (arXiv:1512.00567)."""
+    crop: int = 4
+    """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
+    resized_crop: float | None = None
+    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842)."""
+    flip: bool = True
+    """Mirror half of the training images left to right."""
+    augment: Literal["none", "randaugment", "trivialaugment"] = "none"
+    """Random changes of shape and colour (arXiv:1909.13719, arXiv:2103.10158)."""
+    randaugment_layers: int = 2
+    """Changes that RandAugment makes to an image."""
+    magnitude: float = 9.0
+    """Strength of RandAugment, up to 10."""
+    erase: float = 0.0
+    """Probability to fill a random rectangle with noise (arXiv:1708.04896)."""
+    mixup: float = 0.0
+    """Blend pairs of images by a share drawn from Beta(mixup, mixup) (arXiv:1710.09412); 0 for none."""
+    cutmix: float = 0.0
+    """Paste a rectangle of one image into another, its size by Beta(cutmix, cutmix) (arXiv:1905.04899); 0 for none. With `mixup`,
+    each step does one or the other."""
+    repeats: int = 1
+    """Take each image so many times, each time changed otherwise, and as many fewer images (arXiv:1901.09335)."""
+    progressive: tuple[float, ...] = ()
+    """Shares of the image size to train on, each for an equal part of the training (arXiv:2104.00298); () for full size."""
+    ema: float = 0.0
+    """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves.
+    Statistics of normalisation are those of the weights. In a `fit` of your own Keras puts the average in place at the end."""
+    clip_norm: float | None = None
+    """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
+    sync_norm: bool = False
+    """On several devices, normalise over the images of all of them together (on JAX this is always so)."""
+    precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Of the computation; weights stay float32. "auto" tries which is fastest here."""
+    jit: Literal["default", "off", "on", "auto"] = "default"
+    """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" tries which is faster here."""
+    steps_per_execution: int = 1
+    """Steps between two looks at the training by what watches it: more help where steps are short. It is lowered to a number that
+    divides those of an epoch."""
+    remat: bool = False
+    """Recompute the inside of every unit for the backward pass: less memory, more time."""
+    quantization_aware: bool = False
+    """Train with the rounding of an int8 file, see `quantization.simulate_integers`: for a network that is trained already, with
+    batch normalisation as it is. In a `fit` of your own, call `quantization.release(model)` before you export it."""
+
+    def __post_init__(self) -> None:
+        coerce_all(self)
+        for names, legal, must in (
+            (AT_LEAST_1, lambda value: value >= 1, "be at least 1"),
+            (NOT_NEGATIVE, lambda value: value >= 0, "not be negative"),
+            (BELOW_1, lambda value: 0 <= value < 1, "be at least 0 and below 1"),
+            (SHARES, lambda value: 0 <= value <= 1, "be at least 0 and at most 1"),
+        ):
+            for name in names:
+                if not legal(getattr(self, name)):
+                    raise InputError(f"{name}={getattr(self, name)}: must {must}")
+        for name in ("clip_norm", "resized_crop", "learning_rate_batch"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise InputError(f"{name}={getattr(self, name)}: must be above 0")
+        if self.resized_crop is not None and self.resized_crop > 1:
+            raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
+        if self.magnitude > 10:
+            raise InputError(f"magnitude={self.magnitude}: must be at most 10")
+        rising = list(self.progressive) == sorted(set(self.progressive))
+        if self.progressive and not (rising and self.progressive[0] > 0 and self.progressive[-1] == 1):
+            raise InputError(f"progressive={self.progressive}: must be shares above 0 in rising order, the last of them 1")
+        if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
+            raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
+        if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
+            raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
+        if self.quantization_aware and (self.remat or self.precision != "float32"):
+            raise InputError(
+                f"quantization_aware=true computes in float32 and recomputes nothing: received precision={self.precision!r}, "
+                f"remat={str(self.remat).lower()}"
+            )
+        if self.resized_crop and self.crop:
+            raise InputError(
+                f"resized_crop={self.resized_crop} and crop={self.crop} both cut the images: set one of them to none or 0"
+            )
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The highest learning rate, scaled to the batch."""
+        if self.learning_rate_batch is None:
+            return self.learning_rate
+        return self.learning_rate / self.learning_rate_batch * self.batch_size * self.accumulate
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether the loss takes labels (batch, classes), shares of each class, in place of integers (batch,)."""
+        return bool(self.mixes or self.label_smoothing or self.loss == "binary")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether labels become shares of classes."""
+        return bool(self.mixup or self.cutmix)
+
+    def fitting(self, examples: int) -> "Recipe":
+        """The recipe as it is carried out on so many training images: no batch is larger than all of them."""
+        return replace(self, batch_size=min(self.batch_size, examples))
+
+    def compile(self, model: "keras.Model", steps_per_epoch: int, *, from_logits: bool = True) -> None:
+        """Compile any Keras classifier for this recipe.
+
+        Args:
+            model: puts out (batch, classes).
+            steps_per_epoch: batches in an epoch: the schedule is laid over `epochs` times as many steps.
+            from_logits: whether it puts out logits, or probabilities.
+
+        Labels are integers, or one-hot where `one_hot` says so. The precision is that of the model, `jit="auto"` is Keras's, and
+        what is done to the images is left to the caller. Of a saved model, a cosine schedule and the softmax loss are Keras's own;
+        for others import this package before it is loaded, or load it with `compile=False`. Keras does not save which weights are
+        left out of the decay.
+
+        >>> recipe.compile(model, steps_per_epoch=len(data))
+        >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
+        """
+        from keras_resnet.recipes.fused import fuse, synchronize_normalization
+        from keras_resnet.recipes.quantization_aware import release, simulate_integers
+
+        if self.sync_norm:
+            synchronize_normalization(model)
+        release(model)
+        fuse(model)
+        if self.quantization_aware:
+            simulate_integers(model)
+        model.compile(
+            self.make_optimizer(self.epochs * steps_per_epoch),
+            self.make_loss(from_logits=from_logits),
+            metrics=["accuracy"],
+            jit_compile=self.jit_compile,
+            steps_per_execution=whole_executions(self.steps_per_execution, steps_per_epoch),
+        )
+
+    def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
+        """The optimiser for a training of `steps` steps."""
+        from keras_resnet.recipes.optimizer import make_optimizer
+
+        return make_optimizer(
+            self.optimizer,
+            self.make_schedule(steps),
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+            accumulate=self.accumulate,
+        )
+
+    def make_schedule(self, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
+        """The learning rate at each step of a training of `steps` steps."""
+        from keras_resnet.recipes.learning_rate import learning_rate
+
+        return learning_rate(
+            self.schedule,
+            peak=self.peak_learning_rate,
+            steps=steps,
+            warmup=round(self.warmup * steps),
+            start=self.peak_learning_rate * self.warmup_start,
+            warmup_shape=self.warmup_shape,
+            milestones=self.milestones,
+        )
+
+    def make_loss(self, *, from_logits: bool = True) -> "keras.losses.Loss":
+        """The loss, for labels that are one-hot where `one_hot` says so."""
+        from keras_resnet.recipes.losses import classification_loss
+
+        return classification_loss(self.loss, one_hot=self.one_hot, label_smoothing=self.label_smoothing, from_logits=from_logits)
+
+    @property
+    def jit_compile(self) -> bool | str:
+        """`jit` in Keras's terms."""
+        import keras
+
+        return {"on": True, "off": False}.get(self.jit, "auto") if keras.backend.backend() == "tensorflow" else "auto"
+
+    def callbacks(self) -> list["keras.callbacks.Callback"]:
+        """What `fit` should have beside it: `Diverged` is raised at the step whose loss is not finite."""
+        from keras_resnet.recipes.divergence import StopOnNaN
+
+        return [StopOnNaN()]
+
+
+def whole_executions(most: int, steps_per_epoch: int) -> int:
+    """Steps of one execution, `most` at most. Keras takes whole executions only: other numbers would lengthen every epoch."""
+    return max(count for count in range(1, most + 1) if steps_per_epoch % count == 0)

@@ -1,0 +1,135 @@
+"""The folder that a training leaves: what is in it, how it is opened, and where one may be written."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from keras_resnet.atomic import sweep
+from keras_resnet.errors import InputError
+from keras_resnet.fields import from_json
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
+
+CONTENTS = {
+    "spec.json": "the network (ResNetSpec)",
+    "recipe.json": "how it was trained (Recipe)",
+    "data.json": "what it was trained on, as arguments of keras_resnet.data.load",
+    "metrics.json": "accuracy, loss, cost and seed",
+    "history.csv": "one row an epoch",
+    "history.png": "loss and accuracy curves",
+    "environment.json": "versions and hardware",
+    "labels.txt": "class names, one a line, in the order of the outputs",
+    "model.keras": "the network with the weights of the best epoch on the validation images",
+    "last.weights.h5": "the weights after the last epoch",
+}
+LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
+ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run in the folder `path`. `Run.open` checks that it is one."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """The run in that folder. InputError if the folder is missing or lacks what a run cannot do without."""
+        path = Path(path)
+        if not path.is_dir():
+            raise InputError(f"no run folder at {str(path)!r}")
+        missing = [name for name in ESSENTIAL if not (path / name).is_file()]
+        if missing:
+            raise InputError(f"{str(path)!r} is not a run: it has no {', '.join(missing)}")
+        return cls(path)
+
+    @cached_property
+    def spec(self) -> ResNetSpec:
+        """The network."""
+        return self._parsed("spec.json", partial(from_json, ResNetSpec))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """How it was trained."""
+        return self._parsed("recipe.json", partial(from_json, Recipe))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What it reached and what it cost."""
+        return self._parsed("metrics.json", _object)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """Arguments of `keras_resnet.data.load`; `source` is None for a run trained on arrays."""
+        return self._parsed("data.json", _object)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Class names in the order of the outputs."""
+        names = self._parsed("labels.txt", lambda text: text.removesuffix("\n").split("\n"))
+        if len(names) != self.spec.classes:
+            raise InputError(f"{str(self.path / 'labels.txt')!r} is damaged: {len(names)} names for {self.spec.classes} classes")
+        return names
+
+    @property
+    def model_path(self) -> Path:
+        """The trained network, a plain Keras file."""
+        return self.path / "model.keras"
+
+    @property
+    def export_path(self) -> Path:
+        """The folder of the run's exported files."""
+        return self.path / "export"
+
+    def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
+        try:
+            return parse((self.path / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(f"the run {str(self.path)!r} has no {name}") from None
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{str(self.path / name)!r} is damaged: {error}") from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    """JSON that is an object; ValueError if it is something else."""
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError(f"expected an object, found {type(content).__name__}")
+    return content
+
+
+def check_free(out: str | Path, overwrite: bool = False) -> Path:
+    """`out` as a path where a run can and may be written. InputError if it cannot, or if something is there that must stay."""
+    out = Path(out)
+    if Path.cwd().is_relative_to(os.path.abspath(out)):
+        raise InputError(f"{str(out)!r} holds the current folder; choose another")
+    if len(os.fsencode(out.name)) > LONGEST_NAME:
+        raise InputError(f"the name {out.name!r} is longer than {LONGEST_NAME} bytes")
+    ancestor = next(path for path in out.absolute().parents if path.exists())
+    if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
+        raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a folder that one may write in")
+    if out.is_symlink() and out.exists():
+        out = out.resolve()
+    sweep(out)
+    if out.is_dir() and not any(out.iterdir()):
+        return out  # an empty folder may become the run
+    if out.exists() or out.is_symlink():
+        if not overwrite:
+            raise InputError(
+                f"{str(out)!r} exists; choose another folder, or replace the run in it by overwrite=True (--overwrite)"
+            )
+        Run.open(out)  # only a run may be replaced: never delete a folder of something else
+    return out
+
+
+def is_run(path: Path) -> bool:
+    """Whether there is a run in that folder."""
+    try:
+        Run.open(path)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,167 @@
+"""What follows a training from epoch to epoch: weights in memory, early stopping, images per second, progress."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.recipes.divergence import check_finite
+from keras_resnet.recipes.quantization_aware import ranges
+from keras_resnet.training.distribute import Distribution
+
+
+class BestAndLast(keras.callbacks.Callback):
+    """Validates after each epoch, and keeps the weights of the last and of the best one.
+
+    What is validated and kept is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
+    that trains or their moving average; in quantisation-aware training it computes with integers as that one does. The best epoch
+    has the highest validation accuracy; of two equal ones, the lower loss.
+    """
+
+    def __init__(self, training: keras.Model, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
+        super().__init__()
+        self.plain, self.validation, self.distribution = plain, validation, distribution
+        # Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here.
+        self.averaging = getattr(training.optimizer, "inner_optimizer", training.optimizer)  # float16 wraps it
+        training.optimizer.finalize_variable_values = lambda variables: None
+        self.best: list[np.ndarray] = []
+        self.last: list[np.ndarray] = []
+        self.epoch = 0
+        self.history: list[dict[str, float]] = []
+        self.score = (-math.inf, -math.inf)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        with self.distribution.alone():
+            self.plain.set_weights(self.model.get_weights())
+            for mine, learned in zip(ranges(self.plain), ranges(self.model), strict=True):
+                mine.assign(learned)
+            if self.averaging.use_ema:
+                averages = self.averaging._model_variables_moving_average
+                for variable, average in zip(self.plain.trainable_variables, averages, strict=True):
+                    variable.assign(np.array(keras.ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
+            found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in found.items()})
+        check_finite(logs["val_loss"], f"after epoch {epoch + 1}", "validation loss")
+        self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
+        self.last = self.plain.get_weights()
+        score = (logs["val_accuracy"], -logs["val_loss"])
+        if score > self.score:
+            self.best, self.epoch, self.score = self.last, epoch + 1, score
+
+
+class Patience(keras.callbacks.Callback):
+    """Ends a training after so many epochs without a better validation accuracy, as the history of `weights` has it."""
+
+    def __init__(self, weights: BestAndLast, epochs: int) -> None:
+        super().__init__()
+        self.weights, self.epochs = weights, epochs
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        accuracies = [row["val_accuracy"] for row in self.weights.history]
+        if epoch - accuracies.index(max(accuracies)) >= self.epochs:
+            self.model.stop_training = True
+
+
+class Throughput(keras.callbacks.Callback):
+    """Adds the learning rate and the training images per second to the logs; validation and the compiling step do not count."""
+
+    def __init__(self, batch_size: int) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.images, self.seconds = 0, 0.0
+        self.compiled = False
+        self.began = time.perf_counter()
+
+    @property
+    def whole(self) -> float:
+        """Seconds up to now, validation and compiling included."""
+        return time.perf_counter() - self.began
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.first = self.latest = time.perf_counter()
+        self.seen = self.steps = 0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self.latest = time.perf_counter()
+        if not self.compiled:
+            self.compiled, self.first = True, self.latest
+        else:
+            self.steps += batch + 1 - self.seen
+        self.seen = batch + 1
+        logs["images_per_second"] = self.rate()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs["learning_rate"] = float(self.model.optimizer.learning_rate)
+        logs["images_per_second"] = self.rate()
+        self.images, self.seconds = self.images + self.steps * self.batch_size, self.seconds + self.latest - self.first
+
+    def rate(self) -> int:
+        """Images per second of this epoch so far."""
+        return round(self.steps * self.batch_size / (self.latest - self.first)) if self.steps else 0
+
+    def facts(self) -> dict[str, float]:
+        """Of all finished epochs: seconds with validation, and training images per second."""
+        return {
+            "train_seconds": round(self.whole, 1),
+            "images_per_second": round(self.images / self.seconds) if self.seconds else 0,
+        }
+
+
+class Progress(keras.callbacks.Callback):
+    """Tells how far the training is, in one line an epoch: loss, accuracy, images per second and the time left.
+
+    In a terminal the line is written again and again while the epoch lasts, and fits into its width. `step` says how many of all
+    `steps` of `epochs` epochs are made, those before an interruption too.
+    """
+
+    def __init__(self, step: Callable[[], int], steps: int, epochs: int, *, live: bool) -> None:
+        super().__init__()
+        self.step, self.steps, self.epochs, self.live = step, steps, epochs, live
+        self.first: tuple[int, float] | None = None
+        self.shown = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        now = time.perf_counter()
+        self.first = self.first or (self.step(), now)  # the first step compiles
+        if self.live and now - self.shown >= REDRAW:
+            self.shown = now
+            share = self.step() * self.epochs / self.steps - self.epoch
+            columns = shutil.get_terminal_size().columns
+            line = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}  {self.told(logs)}"
+            filled = round(share * (columns - len(line) - 3))
+            bar = f"  {'━' * filled}" if filled > 0 else ""
+            print(f"\r{CLEAR}{(line + bar)[: columns - 1]}", end="", flush=True)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        start = f"\r{CLEAR}" if self.live else ""
+        validation = f"  validation {logs['val_loss']:.4f}, {logs['val_accuracy']:.4f}" if "val_loss" in logs else ""
+        print(f"{start}epoch {epoch + 1}/{self.epochs}  {self.told(logs)}{validation}", flush=True)
+
+    def told(self, logs: Any) -> str:
+        """The numbers so far, and the time left once there is an estimate."""
+        numbers = f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}  {logs['images_per_second']:,} images/s"
+        left = self.seconds_left()
+        return numbers if left is None else f"{numbers}  {duration(left)} left"
+
+    def seconds_left(self) -> float | None:
+        """As the steps made since the first of this process tell; None before there is a second one."""
+        now = self.step()
+        step, moment = self.first or (now, 0.0)
+        return (time.perf_counter() - moment) / (now - step) * (self.steps - now) if now > step else None
+
+
+REDRAW, CLEAR = 0.1, "\x1b[K"  # seconds between two lines, and the code that empties one
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as 1:02:03 or 0:07."""
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

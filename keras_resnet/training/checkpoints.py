@@ -1,0 +1,89 @@
+"""What a checkpoint holds: weights, optimiser state, seeds, the best epoch and the history, so that a training goes on exactly.
+
+`checkpoint_files` puts it on the disk.
+"""
+
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.recipes.quantization_aware import ranges
+from keras_resnet.runs.history import write_history
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training.checkpoint_files import Checkpoint
+from keras_resnet.training.session import Training
+
+
+class Checkpoints(keras.callbacks.Callback):
+    """Writes all that a training needs to go on, every so many steps and after every epoch; puts it back at the start."""
+
+    def __init__(self, training: Training, folder: Path, plan: dict[str, Any], every: int) -> None:
+        super().__init__()
+        self.training, self.folder, self.plan, self.every = training, folder, plan, every
+        self.step = 0
+        self.steps_per_epoch = training.steps_per_epoch
+        self.sums: list[np.ndarray] = []
+        """Of the metrics, over the steps of this epoch that were made before."""
+
+    def restore(self, begun: Checkpoint | None) -> None:
+        """Put everything back, if there is something, into the compiled model and what watches it."""
+        model, watched, weights = self.training.model, self.training.throughput, self.training.weights
+        with self.training.distribution.scope():
+            model.optimizer.build(model.trainable_variables)
+        if begun is None:
+            return
+        facts, arrays = begun.facts, iter(begun.arrays)
+        weights.best = list(islice(arrays, facts["best_arrays"]))
+        weights.last = list(islice(arrays, facts["best_arrays"]))
+        for variable in self.variables():
+            variable.assign(next(arrays))
+        self.sums = list(arrays) if begun.step % self.steps_per_epoch else []
+        weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
+        watched.images, watched.seconds = facts["images"], facts["seconds"]
+        watched.began -= facts["whole"]
+        self.step = begun.step
+
+    def variables(self) -> list[keras.Variable]:
+        """Weights, seeds, ranges of integers and the state of the optimiser."""
+        model = self.training.model
+        every = (*model.weights, *model.variables, *ranges(model), *model.optimizer.variables)
+        return list({id(variable): variable for variable in every}.values())
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.begin = self.step
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        # Metrics come into being with the first step; they are sums, to which the earlier ones are added.
+        for variable, value in zip(self.model.metrics_variables if self.sums else [], self.sums, strict=True):
+            variable.assign(variable + value)
+        self.sums = []
+        before, self.step = self.step, self.begin + batch + 1  # an execution of several steps ends here only once
+        if self.step // self.every > before // self.every and self.step % self.steps_per_epoch:
+            self.write()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        self.write()
+        if self.training.distribution.chief:
+            write_history(self.training.weights.history, self.folder / checkpoint_files.HISTORY)
+
+    def write(self) -> None:
+        """Write a checkpoint. Of several machines the chief does, but all of them must read the variables."""
+        watched, weights = self.training.throughput, self.training.weights
+        facts = {
+            "plan": self.plan,
+            "images": watched.images,
+            "seconds": watched.seconds,
+            "whole": watched.whole,
+            "history": weights.history,
+            "best_epoch": weights.epoch,
+            "score": weights.score,
+            "best_arrays": len(weights.best),
+            "backend": keras.backend.backend(),
+        }
+        state = [*self.variables(), *self.model.metrics_variables]
+        arrays = [*weights.best, *weights.last, *map(keras.ops.convert_to_numpy, state)]
+        if self.training.distribution.chief:
+            checkpoint_files.write(self.folder, Checkpoint(self.step, arrays, facts))

@@ -1,0 +1,244 @@
+"""`fit`: carry out a recipe on a network and an image set, and leave a run folder.
+
+The images come as an argument and the model is plain Keras, so this also runs on Keras's JAX and PyTorch backends.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_resnet import recipes
+from keras_resnet.atomic import write_json, write_whole
+from keras_resnet.data import Dataset
+from keras_resnet.errors import Diverged, InputError
+from keras_resnet.fields import to_json
+from keras_resnet.networks.layers import build
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import name_of, resolve
+from keras_resnet.recipes.divergence import StopOnNaN
+from keras_resnet.recipes.fused import graphs_as_written
+from keras_resnet.recipes.quantization_aware import release
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.history import plot_history, write_history
+from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training.callbacks import Patience, Progress
+from keras_resnet.training.checkpoint_files import Checkpoint
+from keras_resnet.training.checkpoints import Checkpoints
+from keras_resnet.training.distribute import Distribution, choose
+from keras_resnet.training.precision import settle
+from keras_resnet.training.resume import checkpoint_to_use, complete, planned
+from keras_resnet.training.session import Training, example, prepare
+from keras_resnet.training.transfer import origin
+
+LOG = logging.getLogger("keras_resnet")
+ALONE = {  # what Keras on TensorFlow does on one device only
+    "accumulate": "it cannot accumulate there",
+    "clip_norm": "it would clip the gradient of each device by itself",
+    "steps_per_execution": "it cannot take several steps at a time there",
+}
+MOSTLY = 0.5  # share of the first weights in a moving average above which a warning is due
+
+
+def fit(
+    spec: str | ResNetSpec,
+    recipe: str | Recipe,
+    data: Dataset,
+    out: str | Path,
+    *,
+    init: str | Path | Run | None = None,
+    seed: int = 0,
+    strategy: str | Distribution = "auto",
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: int = 1000,
+    patience: int | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: int | str = "auto",
+) -> Run:
+    """Train a network and leave a run folder at `out`.
+
+    Args:
+        spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
+        recipe: a name in `RECIPES` or a `Recipe`.
+        data: images and labels; `keras_resnet.data.load` gives them.
+        out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
+        init: a run, or its folder, whose weights the training begins with; None for random ones. Every layer must be there in the
+            same shape, but the classifier if the classes are others.
+        seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
+            TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
+        strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
+        overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
+        resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
+            return at once if it is complete. The weights in the end are those of a training without interruption.
+        checkpoint_every: steps after which all that it takes to go on is written beside `out`, as it is after every epoch.
+        patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
+            None to train all epochs.
+        callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
+        verbose: of `model.fit`.
+
+    Returns: the `Run`. Its `model.keras` has the weights of the epoch with the best validation accuracy.
+    InputError if `out` exists. `Diverged` if the loss becomes NaN; the last good weights are then in a run folder `out`-diverged.
+    """
+    if not hasattr(data, "training_batches"):
+        raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
+    seed = int(seed)
+    devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
+    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
+    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
+    init = init if isinstance(init, Run | None) else Run.open(init)
+    if recipe.quantization_aware and init is None:
+        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
+    data = replace(data, batch_size=recipe.batch_size)
+    plan = planned(spec, recipe, data, seed, init)
+    if resume and is_run(Path(out)):
+        run = complete(Run.open(out), plan)
+        if devices.chief:
+            checkpoint_files.forget(checkpoint_files.folder_of(Path(out)))  # of a training that was killed when all was done
+        return run
+    out = check_free(out, overwrite) if devices.chief else Path(out)
+    folder = checkpoint_files.folder_of(out)
+    with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
+        begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
+        if begun:
+            recipe = Recipe(**begun.facts["plan"]["recipe"])
+        with graphs_as_written():
+            recipe = settle(spec, recipe, devices)
+            training = prepare(spec, recipe, data, seed, devices, init)
+            saver = Checkpoints(training, folder, planned(spec, recipe, data, seed, init), checkpoint_every)
+            try:
+                stopping = [Patience(training.weights, patience)] if patience else []
+                run_epochs(training, saver, begun, [*callbacks, *stopping], verbose)
+            except Diverged as error:
+                if not devices.chief:
+                    raise
+                outcome = keep_diverged(training, out, str(error))
+                checkpoint_files.clear(folder)
+                raise Diverged(f"{error}; {outcome}") from None
+            run = save(training, out, overwrite=overwrite) if devices.chief else Run(out)
+        if devices.chief:
+            checkpoint_files.clear(folder)
+    devices.wait()
+    if run.path != out:
+        LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
+    return run
+
+
+def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
+    """InputError for what cannot be trained, in so many steps and on those devices."""
+    if spec.classifier_activation == "sigmoid":
+        raise InputError(
+            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
+        )
+    if spec.classifier_activation == "softmax" and recipe.loss == "binary":
+        raise InputError("loss='binary' takes each class by itself: train it with classifier_activation=none, not 'softmax'")
+    usual = Recipe()
+    for field, why in ALONE.items():
+        value = getattr(recipe, field)
+        if value != getattr(usual, field) and devices.replicas > 1 and devices.name != "data_parallel":
+            raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
+    if recipe.accumulate > steps:
+        raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
+    if recipe.sync_norm and spec.norm != "batch":
+        raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
+    if recipe.ema and recipe.ema**steps > MOSTLY:
+        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
+
+
+def run_epochs(
+    training: Training,
+    saver: Checkpoints,
+    begun: Checkpoint | None,
+    callbacks: Sequence[keras.callbacks.Callback],
+    verbose: int | str,
+) -> None:
+    """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
+    recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
+    saver.restore(begun)
+    telling: list[keras.callbacks.Callback] = []
+    if verbose and devices.chief:
+        live = sys.stdout.isatty() if verbose == "auto" else verbose == 1
+        telling.append(Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live))
+    devices.prepare(training.model, *example(data, recipe, devices.replicas))
+    while saver.step < recipe.epochs * each and not training.model.stop_training:
+        # An epoch that was interrupted takes fewer steps, and so a call of its own.
+        epoch, done = divmod(saver.step, each)
+        batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
+        with devices.fitting():
+            training.model.fit(
+                batches,
+                steps_per_epoch=each - done,
+                initial_epoch=epoch,
+                epochs=epoch + 1 if done else recipe.epochs,
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *telling],
+                shuffle=False,  # the stream is in its own order
+                verbose=0,
+            )
+
+
+def _fitting(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with a batch of no more than all training images."""
+    if recipe.batch_size > examples:
+        LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
+    return recipe.fitting(examples)
+
+
+def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
+    """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
+    may_replace = is_run if overwrite else lambda path: False
+    return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
+
+
+def keep_diverged(training: Training, out: Path, why: str) -> str:
+    """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns what to tell about them."""
+    if not training.weights.epoch:
+        return "nothing was learned before that: try a lower learning_rate"
+    kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
+    return f"the weights up to then are kept in {str(kept.path)!r}; the same training would end so again: lower learning_rate"
+
+
+def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
+    """Write the files of a run, see `runs.CONTENTS`, into `folder`."""
+    spec, weights = training.spec, training.weights
+    plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
+    plain.set_weights(weights.last)
+    plain.save_weights(folder / "last.weights.h5")
+    plain.set_weights(weights.best)
+    plain.save(folder / "model.keras")
+    (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
+    (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
+    (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
+    write_json(folder / "data.json", training.data.origin)
+    write_json(folder / "metrics.json", {**metrics(training), **remarks})
+    write_json(folder / "environment.json", training.environment)
+    write_history(weights.history, folder / "history.csv")
+    plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
+
+
+def metrics(training: Training) -> dict[str, Any]:
+    """What the training cost, and accuracy and loss of its best weights on the validation and the test images."""
+    model, data = training.weights.plain, training.data
+    release(model)
+    model.set_weights(training.weights.best)
+    return {
+        "network": name_of(training.spec),
+        "parameters": model.count_params(),
+        "images": {split: len(examples) for split, examples in data.splits.items()},
+        "seed": training.seed,
+        **origin(training.init),
+        "epochs": len(training.weights.history),
+        "best_epoch": training.weights.epoch,
+        **training.throughput.facts(),
+        **{split: model.evaluate(data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")},
+    }

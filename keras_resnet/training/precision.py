@@ -1,0 +1,123 @@
+"""The model whose steps train a network, and the short measured trial that chooses its precision and whether XLA compiles it."""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from keras_resnet.fields import change
+from keras_resnet.networks.layers import build
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.fused import graphs_as_written
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.training.distribute import Distribution
+
+if TYPE_CHECKING:
+    from keras_resnet.data import Dataset
+
+LOG = logging.getLogger("keras_resnet")
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+TIMED = 4  # runs of a trial, of which the median counts
+SECONDS = 0.5  # that each of them should take
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Layers made inside compute in that precision, see `Recipe.precision`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(POLICIES[name])
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> keras.Model:
+    """The network of `spec`, compiled to be trained by `recipe`: the plain one in its weights, in another precision perhaps."""
+    if recipe.progressive:
+        spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
+    with precision(recipe.precision):
+        model = build(spec, remat=recipe.remat)
+    recipe.compile(model, steps_per_epoch, from_logits=spec.classifier_activation is None)
+    return model
+
+
+def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Recipe:
+    """`recipe` with what is fastest here in place of "auto"; the choice and its reason are logged."""
+    for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
+        if getattr(recipe, name) == "auto":
+            others = {"jit": "off"} if recipe.jit == "auto" else {}
+            share = {**others, "batch_size": recipe.batch_size // distribution.replicas}
+            rates = {choice: images_per_second(spec, change(recipe, {**share, name: choice})) for choice in choices}
+            rates = distribution.mean(rates)
+            fastest = max(rates, key=rates.__getitem__)
+            LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
+            recipe = change(recipe, {name: fastest})
+    return recipe
+
+
+def jit_choices(recipe: Recipe) -> tuple[str, ...]:
+    """Whether XLA is there to be chosen: JAX always has it, and shapes that change would be compiled again and again."""
+    return ("off", "on") if keras.backend.backend() == "tensorflow" and not recipe.progressive else ("off",)
+
+
+def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
+    """The training speed on random images that are at hand, on one device."""
+    return rate(steps_of(spec, recipe), recipe.batch_size)
+
+
+def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
+    """A function that trains one step, on the batch that it is given or on random images."""
+    model = training_model(spec, recipe, 1)
+    images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("a trial"))).astype("uint8")
+    labels = np.arange(recipe.batch_size) % spec.classes
+    if recipe.one_hot:
+        labels = np.eye(spec.classes, dtype="float32")[labels]
+
+    def step(x: Any = images, y: Any = labels) -> None:
+        if keras.backend.backend() != "tensorflow":
+            x, y = np.asarray(x), np.asarray(y)
+        float(np.ravel(model.train_on_batch(x, y))[0])
+
+    return step
+
+
+def rate(action: Callable[[], Any], images: int) -> float:
+    """Images per second of an action on so many: the median of several runs, behind one that may compile."""
+
+    def seconds(times: int) -> float:
+        start = perf_counter()
+        for _ in range(times):
+            action()
+        return perf_counter() - start
+
+    seconds(1)
+    times = 1
+    while (taken := seconds(times)) < SECONDS / 4:  # what is at hand already goes fast: one alone tells nothing
+        times *= 2
+    times = max(1, round(times * SECONDS / taken))
+    return images * times / median(seconds(times) for _ in range(TIMED))
+
+
+def throughput(spec: ResNetSpec, recipe: Recipe, data: "Dataset") -> list[dict[str, Any]]:
+    """Images per second of the pipeline of `data` alone, of training steps on images at hand, and of both, as rows of a table."""
+    spec = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = settle(spec, data.check(replace(recipe, batch_size=min(recipe.batch_size, len(data.splits["train"])))), Distribution())
+    batches = iter(data.training_batches(recipe))
+    with graphs_as_written():
+        step = steps_of(spec, recipe)
+        rates = {
+            "pipeline alone": rate(lambda: next(batches), recipe.batch_size),
+            "training step alone": rate(step, recipe.batch_size),
+            "both": rate(lambda: step(*next(batches)), recipe.batch_size),
+        }
+    slower = min(rates["pipeline alone"], rates["training step alone"])
+    return [
+        {"what": what, "images_per_second": round(of), "share_of_the_slower": round(of / slower, 2)} for what, of in rates.items()
+    ]

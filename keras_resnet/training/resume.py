@@ -1,0 +1,72 @@
+"""Whether a training may go on from what is on the disk: only the same network, recipe, seed, first weights and images."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_resnet.data import Dataset
+from keras_resnet.errors import InputError
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.run import Run
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training.checkpoint_files import Checkpoint
+from keras_resnet.training.transfer import origin
+
+
+def planned(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: Run | None) -> dict[str, Any]:
+    """The identity of the training that is asked for."""
+    counts = {split: len(examples) for split, examples in data.splits.items()}
+    return identity(spec, recipe, seed, origin(init), {**data.origin, **counts})
+
+
+def identity(spec: ResNetSpec, recipe: Recipe, seed: int, first_weights: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
+    """What must be equal for a training to go on, as JSON gives it back."""
+    described = {
+        "network": asdict(spec),
+        "recipe": asdict(recipe),
+        "seed": {"seed": seed},
+        "first weights": first_weights,
+        "images": images,
+    }
+    return json.loads(json.dumps(described))
+
+
+def complete(run: Run, plan: dict[str, Any]) -> Run:
+    """`run`, if it is the one that was planned. InputError otherwise."""
+    first_weights, images = {"init": run.metrics.get("init")}, {**run.data, **run.metrics["images"]}
+    trained = identity(run.spec, run.recipe, run.metrics["seed"], first_weights, images)
+    refuse_other(trained, plan, f"the run at {str(run.path)!r}")
+    return run
+
+
+def checkpoint_to_use(
+    folder: Path, plan: dict[str, Any], out: Path, *, resume: bool, overwrite: bool, chief: bool = True
+) -> Checkpoint | None:
+    """Where to go on, or None to begin. InputError if an interrupted training would be lost, or is not the one that is planned."""
+    if resume:
+        begun = checkpoint_files.newest(folder)
+        if begun:
+            refuse_other(begun.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
+            if begun.facts["backend"] != (backend := keras.backend.backend()):
+                raise InputError(f"the interrupted training of {str(out)!r} ran on {begun.facts['backend']}, not on {backend}")
+        return begun
+    if overwrite and chief:
+        checkpoint_files.clear(folder)
+    if checkpoint_files.files(folder) and not overwrite:
+        raise InputError(
+            f"a training of {str(out)!r} was interrupted: go on with it by resume=True (--resume), or forget it by overwrite=True "
+            "(--overwrite)"
+        )
+    return None
+
+
+def refuse_other(found: dict[str, Any], plan: dict[str, Any], what: str) -> None:
+    """InputError that names the first difference between what there is and what is asked for."""
+    for part, values in plan.items():
+        for name in {**values, **found[part]}:
+            if (there := found[part].get(name)) != (asked := values.get(name)) and asked != "auto":
+                raise InputError(f"{what} has another {part}: {name}={there!r}, not {asked!r}; it can only go on as it began")

@@ -1,0 +1,64 @@
+"""What a training consists of: `Training`, made by `prepare` before the first step."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.data import Dataset
+from keras_resnet.networks.layers import build
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.quantization_aware import simulate_integers
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.environment import environment
+from keras_resnet.runs.run import Run
+from keras_resnet.training.callbacks import BestAndLast, Throughput
+from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.precision import training_model
+from keras_resnet.training.transfer import take_weights
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training under way or done: what goes in, and what watches it."""
+
+    spec: ResNetSpec
+    recipe: Recipe
+    data: Dataset
+    seed: int
+    init: Run | None
+    distribution: Distribution
+    environment: dict[str, Any]
+    model: keras.Model
+    """The one that trains, perhaps in a lower precision and on several devices."""
+    weights: BestAndLast
+    throughput: Throughput
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps after which every training image has been seen once."""
+        return self.data.steps_per_epoch(self.recipe.batch_size)
+
+
+def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices: Distribution, init: Run | None = None) -> Training:
+    """Everything that a training needs, before its first step."""
+    keras.utils.set_random_seed(seed)
+    with devices.scope():
+        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size))
+        if init:
+            take_weights(model, init, list(data.class_names))
+    with devices.alone():
+        plain = build(spec)
+        plain.compile(loss=Recipe().make_loss(from_logits=spec.classifier_activation is None), metrics=["accuracy"])
+        if recipe.quantization_aware:
+            simulate_integers(plain)
+    watched = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
+    return Training(spec, recipe, data, seed, init, devices, environment(), model, *watched)
+
+
+def example(data: Dataset, recipe: Recipe, replicas: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images and labels as one of so many devices gets them, without content."""
+    count = recipe.batch_size // replicas
+    labels = np.zeros((count, len(data.class_names)), "float32") if recipe.one_hot else np.zeros(count, "int32")
+    return np.zeros((count, *data.image_shape), data.dtype), labels

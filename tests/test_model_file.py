@@ -1,0 +1,255 @@
+"""Files in processes of their own: what is damaged, foreign or hostile is told in one line."""
+
+import json
+import shutil
+import threading
+import time
+from multiprocessing import Pipe
+
+import ai_edge_litert.interpreter as litert
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.files import runtimes
+from keras_resnet.files.benchmark import compare
+from keras_resnet.files.model_file import Artefact
+
+
+@pytest.fixture(scope="module")
+def files(run):
+    """One exported file of each kind."""
+    kr.export.saved_model(run)
+    kr.export.tflite(run, "int8")
+    kr.export.tflite(run)
+    kr.export.onnx(run)
+    return run.export_path
+
+
+@pytest.fixture
+def loose(files, run, tmp_path):
+    """The same files without a manifest."""
+    for path in files.iterdir():
+        if "model" in path.name:
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    shutil.copy(run.model_path, tmp_path)
+    return tmp_path
+
+
+def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
+    copy = shutil.copytree(files, tmp_path / "export")
+    for name, changed in (("model_int8.tflite", "model_int8.tflite"), ("saved_model", "saved_model/1/variables/variables.index")):
+        content = bytearray((copy / changed).read_bytes())
+        Artefact(copy / name).close()
+        content[len(content) // 2] ^= 1
+        (copy / changed).write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}' is not what manifest.json lists: {changed} was changed since the export"):
+            Artefact(copy / name)
+    (copy / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match=r"manifest.json' is damaged; export again"):
+        Artefact(copy / "model.onnx")
+
+
+def test_the_manifest_says_what_each_file_is(files):
+    manifest = json.loads((files / "manifest.json").read_text())
+    assert manifest["classes"] == list("0123456789")
+    assert manifest["preprocessing"].startswith("Raw pixels, 0 to 255, grey, 8 x 8")
+    entry = manifest["files"]["model_int8.tflite"]
+    assert (entry["format"], entry["quantize"], entry["pixels"], entry["batch"]) == ("tflite", "int8", "uint8", None)
+    assert set(manifest["files"]["saved_model"]["sha256"]) == {
+        path.relative_to(files).as_posix() for path in (files / "saved_model").rglob("*") if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", ["model_int8.tflite", "model_float32.tflite", "model.onnx", "model.keras", "saved_model"])
+def test_truncated_and_foreign_files_are_named(name, loose):
+    path = loose / name
+    inside = path / "1" / "saved_model.pb" if path.is_dir() else path
+    whole = inside.read_bytes()
+    for content in (whole[: len(whole) // 3], b"", b"GIF89a" + bytes(100)):
+        inside.write_bytes(content)
+        with pytest.raises(InputError, match=rf"{name}' cannot be opened, it may be damaged: ."):
+            Artefact(path)
+
+
+def test_random_damage_never_takes_this_process_down(loose):
+    generator = np.random.default_rng(0)
+    path = loose / "model_float32.tflite"
+    whole = path.read_bytes()
+    images, refused = np.zeros((1, 8, 8, 1), np.uint8), 0
+    for _ in range(12):
+        content = bytearray(whole)
+        for place in generator.integers(0, 3000, 60):
+            content[place] = generator.integers(0, 256)
+        path.write_bytes(content)
+        try:
+            assert Artefact(path, threads=1)(images).ndim <= 3
+        except InputError:
+            refused += 1
+    assert refused > 0
+
+
+def test_a_crash_is_told_with_its_signal(loose):
+    artefact = Artefact(loose / "model.onnx")
+    artefact.process.kill()
+    with pytest.raises(
+        InputError, match=r"model.onnx' cannot take images of shape \(1, 8, 8, 1\): its runtime crashed \(SIGKILL\)"
+    ):
+        artefact(np.zeros((1, 8, 8, 1)))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.onnx", "model_float32.tflite", "saved_model"])
+def test_images_of_another_shape_are_refused_and_the_next_ones_answered(name, loose):
+    artefact = Artefact(loose / name)
+    assert artefact.image_shape == (8, 8, 1)
+    with pytest.raises(InputError, match=rf"{name}' cannot take images of shape \(1, 9, 9, 2\)"):
+        artefact(np.zeros((1, 9, 9, 2)))
+    assert artefact(np.zeros((2, 8, 8, 1))).shape == (2, 10)
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "model.txt").touch()
+    for path, message in ((tmp_path / "none.tflite", "no model at"), (tmp_path / "model.txt", "is not a"), (tmp_path, "is not a")):
+        with pytest.raises(InputError, match=message):
+            Artefact(path)
+
+
+def test_modules_in_the_current_folder_are_not_loaded(loose, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "json.py").write_text("raise SystemExit(7)")
+    monkeypatch.chdir(tmp_path / "here")
+    assert Artefact(loose / "model.onnx")(np.zeros((1, 8, 8, 1))).shape == (1, 10)
+
+
+def test_an_interrupted_question_is_not_answered_later(loose, monkeypatch):
+    artefact = Artefact(loose / "model.onnx")
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(artefact.connection, "recv_bytes", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            artefact(np.zeros((1, 8, 8, 1)))
+    with pytest.raises(InputError, match="it was closed"):
+        artefact(np.zeros((2, 8, 8, 1)))
+    with pytest.raises(InputError, match=r"model.onnx' cannot take images of shape \(1,\)"):
+        Artefact(loose / "model.onnx")(np.array([None]))
+
+
+@pytest.mark.parametrize("content", ['{"files": []}', '{"files": {"a": {}}}', '{"files": {"a": 3}}', "[]", "{"])
+def test_a_damaged_manifest_is_named(content, loose):
+    (loose / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match=r"manifest.json' is damaged"):
+        Artefact(loose / "model.onnx")
+    (loose / "manifest.json").write_text('{"short_name": "of a page"}')
+    Artefact(loose / "model.onnx")
+
+
+def test_versions_and_links_are_checked_too(files, tmp_path):
+    copy = shutil.copytree(files, tmp_path / "export")
+    (tmp_path / "link.onnx").symlink_to(copy / "model.onnx")
+    Artefact(tmp_path / "link.onnx")
+    Artefact(copy / "saved_model" / "1")
+    for changed in (copy / "model.onnx", copy / "saved_model" / "1" / "saved_model.pb"):
+        changed.write_bytes(changed.read_bytes() + b" ")
+    for path in (tmp_path / "link.onnx", copy / "saved_model" / "1"):
+        with pytest.raises(InputError, match=r"is not what manifest\.json lists"):
+            Artefact(path)
+
+
+def test_a_file_that_is_no_classifier_is_refused(tmp_path):
+    image = keras.Input((8, 8, 1))
+    flat = keras.layers.Flatten()(image)
+    for name, outputs, message in (
+        ("two", [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)], "it has 2 outputs, which are not"),
+        ("maps", keras.layers.Conv2D(3, 3)(image), r"is no classifier: it gives \(1, 6, 6, 3\)"),
+    ):
+        keras.Model(image, outputs).save(tmp_path / f"{name}.keras")
+        with pytest.raises(InputError, match=message):
+            Artefact(tmp_path / f"{name}.keras")(np.zeros((1, 8, 8, 1)))
+    other = keras.Input((8, 8, 1))
+    keras.Model([image, other], keras.layers.Flatten()(image + other)).save(tmp_path / "inputs.keras")
+    with pytest.raises(InputError, match="it has 2 inputs, and a classifier of images has one"):
+        Artefact(tmp_path / "inputs.keras")
+
+
+def test_the_process_ends_with_its_object(loose):
+    artefact = Artefact(loose / "model.onnx")
+    process = artefact.process
+    del artefact
+    assert process.poll() is not None
+
+
+def test_files_are_compared_on_the_same_images(files, run):
+    paths = [run.model_path, files / "model_float32.tflite", files / "model_int8.tflite"]
+    keras_file, real, integer = compare(paths, batch=2, rounds=2)
+    assert (keras_file["time_ratio"], keras_file["size_ratio"], keras_file["max_difference"]) == (1, 1, 0)
+    assert real["max_difference"] < 1e-3 < integer["max_difference"]
+    assert real["top1_agreement"] == 1
+    assert real["time_ratio"] == pytest.approx(real["milliseconds"] / keras_file["milliseconds"])
+    assert real["time_ratio"] < 1
+    assert integer["bytes"] == (files / "model_int8.tflite").stat().st_size
+    assert integer["size_ratio"] == pytest.approx(integer["bytes"] / keras_file["bytes"])
+    assert real["images_per_second"] == pytest.approx(2000 / real["milliseconds"])
+    assert 0 < integer["peak_memory"] < 1e9
+
+
+def test_logits_and_probabilities_are_not_subtracted(run, tmp_path):
+    for output in ("logits", "softmax", "top3"):
+        kr.export.tflite(run, output=output, out=tmp_path)
+    paths = [tmp_path / name for name in ("model_float32.tflite", "model_float32_softmax.tflite", "model_float32_top3.tflite")]
+    logits, shares, best = compare(paths, rounds=1)
+    assert (logits["max_difference"], shares["max_difference"], best["max_difference"]) == (0, None, None)
+    assert shares["top1_agreement"] == best["top1_agreement"] == 1
+    _, same = compare([paths[1], paths[1]], rounds=1)
+    assert same["max_difference"] == 0
+
+
+def test_threads_reach_the_runtime(loose, monkeypatch):
+    asked = []
+
+    class Interpreter(litert.Interpreter):
+        def __init__(self, **options):
+            asked.append(options["num_threads"])
+            super().__init__(**options)
+
+    monkeypatch.setattr(litert, "Interpreter", Interpreter)
+    runtimes.tflite_runner(litert, loose / "model_float32.tflite", 3)
+    assert asked == [3]
+    orders = []
+    monkeypatch.setattr(Artefact, "_ask", lambda self, problem, order, images=None: orders.append(order) or np.zeros(3))
+    Artefact(loose / "model_float32.tflite", threads=2).close()
+    assert orders[0]["threads"] == 2
+
+
+def test_memory_is_that_of_the_file_and_not_of_its_runtime(loose):
+    with Artefact(loose / "model_float32.tflite") as artefact:
+        artefact(np.zeros((1, 8, 8, 1), "uint8"))
+        assert artefact.peak_memory() < 30e6  # its runtime alone takes more
+
+
+def test_the_first_runs_do_not_count(monkeypatch):
+    """A runtime that is slow at first."""
+    ours, its = Pipe()
+    calls = []
+
+    def slow_at_first(images):
+        calls.append(len(calls))
+        time.sleep(0.05 if len(calls) <= runtimes.WARM_UP else 0)
+        return images
+
+    monkeypatch.setitem(runtimes.RUNTIMES, ".tflite", ("json", lambda module, path, threads: (slow_at_first, (1,))))
+    server = threading.Thread(target=runtimes.serve, args=(its,), daemon=True)
+    server.start()
+    ours.send_bytes(json.dumps({"path": "x", "kind": ".tflite", "threads": 1}).encode())
+    ours.recv_bytes()
+    ours.send_bytes(json.dumps({"what": "seconds", "rounds": 5}).encode())
+    ours.send_bytes(runtimes.packed(np.zeros((1, 1))))
+    seconds = runtimes.unpacked(ours.recv_bytes()[1:])
+    ours.close()
+    assert len(calls) == runtimes.WARM_UP + 5
+    assert seconds.shape == (5,)
+    assert seconds.max() < 0.04

@@ -1,0 +1,135 @@
+"""What shows a training while it runs."""
+
+import csv
+import dataclasses
+import re
+import sys
+import types
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.training import checkpoint_files
+from keras_resnet.training.callbacks import Progress, duration
+from keras_resnet.training.trackers import trackers
+
+RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
+
+
+def test_tensorboard_has_curves_and_pictures(digits, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    out = tmp_path / "run"
+    kr.fit("resnet8", RECIPE, digits, out, callbacks=trackers(["tensorboard"], out=out, recipe=RECIPE, data=digits), verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-tensorboard"]
+    events = EventAccumulator(str(tmp_path / "run-tensorboard" / "train"), size_guidance={"tensors": 0}).Reload()
+    history = list(csv.DictReader((out / "history.csv").read_text().splitlines()))
+    for name, column in {
+        "epoch_learning_rate": "learning_rate",
+        "epoch_images_per_second": "images_per_second",
+        "epoch_loss": "loss",
+    }.items():
+        written = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors(name)]
+        assert written == pytest.approx([float(row[column]) for row in history], rel=1e-5), name
+    [pictures] = events.Tensors("training images")
+    first = tf.image.decode_png(tf.make_ndarray(pictures.tensor_proto)[2])
+    images, _ = next(iter(digits.training_batches(RECIPE)))
+    np.testing.assert_allclose(first, images[0], atol=1)
+
+
+def test_places_that_are_not_there(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_resnet.training.trackers.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="'wandb' is not installed here: pip install wandb"):
+        trackers(["wandb"], out=tmp_path / "run", recipe=RECIPE, data=digits)
+    with pytest.raises(InputError, match="no experiment tracker named 'tensorbord'; did you mean 'tensorboard'"):
+        trackers(["tensorbord"], out=tmp_path / "run", recipe=RECIPE, data=digits)
+
+
+def test_other_places_get_their_own_callbacks(digits, tmp_path, monkeypatch):
+    """Stand-ins for the two packages, which are large: both were tried as they are."""
+    started = {}
+    own = keras.callbacks.Callback
+    wandb = types.SimpleNamespace(init=lambda **fields: started.update(wandb=fields))
+    mlflow = types.SimpleNamespace(
+        active_run=lambda: None,
+        start_run=lambda run_name: started.update(mlflow=run_name),
+        log_params=lambda fields: started.update(parameters=fields),
+    )
+    modules = {
+        "wandb": wandb,
+        "wandb.integration.keras": types.SimpleNamespace(WandbMetricsLogger=own),
+        "mlflow": mlflow,
+        "mlflow.keras": types.SimpleNamespace(MlflowCallback=own),
+    }
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setattr("keras_resnet.training.trackers.find_spec", lambda name: name)
+    made = trackers(["wandb", "mlflow"], out=tmp_path / "run", recipe=RECIPE, data=digits, seed=3)
+    assert [type(each) for each in made] == [own, own]
+    assert started["wandb"]["name"] == started["mlflow"] == "run"
+    assert started["parameters"] == started["wandb"]["config"]
+    assert started["parameters"]["seed"] == 3
+    assert started["parameters"]["source"] == "digits"
+
+
+def test_history_can_be_read_during_the_training(digits, tmp_path):
+    seen = []
+
+    class Look(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            path = checkpoint_files.folder_of(tmp_path / "run") / "history.csv"
+            seen.append([row["epoch"] for row in csv.DictReader(path.read_text().splitlines())])
+
+    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", callbacks=[Look()], verbose=0)
+    assert seen == [["1"], ["1", "2"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
+    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    form = r"epoch {}/2  loss \d\.\d{{4}}, accuracy 0\.\d{{4}}  [\d,]+ images/s  0:\d\d left  validation \d+\.\d{{4}}, 0\.\d{{4}}"
+    assert len(lines) == 2
+    for number, line in enumerate(lines, start=1):
+        assert re.fullmatch(form.format(number), line), line
+    header = Path(tmp_path / "run" / "history.csv").read_text().splitlines()[0]
+    assert header == "epoch,accuracy,loss,learning_rate,images_per_second,val_accuracy,val_loss"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_progress_fits_into_a_terminal(digits, tmp_path, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr("keras_resnet.training.callbacks.REDRAW", 0)
+    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=1)
+    parts = capsys.readouterr().out.split("\r\x1b[K")[1:]
+    live, ended = [part for part in parts if "\n" not in part], [part for part in parts if "\n" in part]
+    assert len(ended) == 2
+    assert len(live) > 10
+    assert max(map(len, live)) < columns
+    assert live[0].startswith("epoch 1/2   ")
+    assert live[-1].startswith("epoch 2/2 100%  loss")
+    assert ("━" in live[-1]) == (columns > 60)
+
+
+def test_time_left_is_extrapolated_from_the_steps_made(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    made = 10  # continued after ten steps
+    progress = Progress(lambda: made, steps=130, epochs=1, live=False)
+    for batch in range(21):
+        made += 1
+        progress.on_train_batch_end(batch, {})
+        if batch == 0:
+            assert progress.seconds_left() is None
+        now[0] += 3
+    # 21 steps from the end of the first one on took 63 seconds, the last of them not over; 99 are to come.
+    assert progress.seconds_left() == pytest.approx(99 * 63 / 20)
+
+
+def test_durations():
+    assert [duration(seconds) for seconds in (0, 6.2, 61, 3600 + 123)] == ["0:00", "0:07", "1:01", "1:02:03"]
