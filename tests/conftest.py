@@ -1,19 +1,23 @@
-"""Shared by the tests: one trained run, images on disk, and the real CIFAR-10 where it is."""
+"""Shared by the tests: a tiny network and a few images, one trained run, images on disk, and the real CIFAR-10 where it is."""
 
+import gc
 import os
 import socket
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # as the command line does: the same seed gives the same weights
 
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet.atomic import write_json
+from keras_resnet.export import check
 from keras_resnet.fields import to_json
 from keras_resnet.runs.run import Run
 from keras_resnet.search import runner
@@ -24,6 +28,36 @@ CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "
 @pytest.fixture(scope="session")
 def digits():
     return kr.data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """One unit of four channels: what takes the least time to trace and to train."""
+    return replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_width=4)
+
+
+@pytest.fixture(scope="session")
+def few(digits):
+    """96 digits to train on, 32 to validate and 32 to test."""
+    sizes = {"train": 96, "validation": 32, "test": 32}
+    splits = {name: (digits.splits[name].take(np.arange(size)), digits.splits[name].labels[:size]) for name, size in sizes.items()}
+    return kr.data.from_arrays(splits, class_names=list(digits.class_names))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _memory_returns():
+    """What a module built is forgotten: the graphs of one file grew to 1.7 GB."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _short_latencies(request, monkeypatch):
+    """The gate of an export measures latencies for a moment only, but where a test is about them."""
+    if "measures_latency" not in request.keywords:
+        monkeypatch.setattr(check, "SECONDS", 0.0)
+        monkeypatch.setattr(check, "FEWEST", 2)
 
 
 @pytest.fixture(scope="session")
