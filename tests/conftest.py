@@ -1,14 +1,20 @@
 """Shared by the tests: a tiny network and a few images, one trained run, images on disk, and the real CIFAR-10 where it is."""
 
 import gc
+import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # as the command line does: the same seed gives the same weights
 
 from dataclasses import replace
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,13 +22,89 @@ import pytest
 from PIL import Image
 
 import keras_resnet as kr
+from keras_resnet.__main__ import main
 from keras_resnet.atomic import write_json
 from keras_resnet.export import check
 from keras_resnet.fields import to_json
+from keras_resnet.files import model_file
 from keras_resnet.runs.run import Run
-from keras_resnet.search import runner
+from keras_resnet.search import runner, worker
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
+
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tensorflow", "keras", "onnxruntime", "ai_edge_litert.interpreter", "sklearn.datasets"])
+CHILD = """
+import os, sys
+numbers = {number: file.fileno() for number, file in files.items()}
+for number in (0, 1, 2):
+    os.dup2(numbers.pop(number), number)
+sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w", buffering=1), open(2, "w", buffering=1)
+sys.argv = [str(numbers.get(int(argument), argument) if argument.isdecimal() else argument) for argument in arguments]
+exec(code, {"__name__": "__main__"})
+"""
+
+
+class Forked:
+    """`subprocess.Popen([python, ..., "-c", code, *arguments])` for what the package starts: a process of its own too, but forked
+    from one that has imported TensorFlow, which takes 6 seconds."""
+
+    def __init__(self, command, *, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=()):
+        place = command.index("-c")
+        with open(os.devnull, "r+b", buffering=0) as nothing:
+            reading, self.stdin = (nothing.fileno(), None) if stdin != subprocess.PIPE else os.pipe()
+            numbers = {0: reading, **{number: number for number in pass_fds}}
+            for number, file in ((1, stdout), (2, stderr)):
+                numbers[number] = (nothing if file == subprocess.DEVNULL else file).fileno()
+            files = {number: Connection(os.dup(file)) for number, file in numbers.items()}  # these go to other processes
+        if self.stdin:
+            os.close(reading)
+            self.stdin = os.fdopen(self.stdin, "wb")
+        order = {"code": command[place + 1], "arguments": ["-c", *command[place + 2 :]], "files": files}
+        self.process = FORKS.Process(target=exec, args=(CHILD, order))
+        self.process.start()
+        self.pid, self.kill = self.process.pid, self.process.kill
+
+    def poll(self):
+        return self.process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout=None):
+        self.process.join(timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("a fork", timeout)
+        return self.poll()
+
+
+FORKED = SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "starts_python: processes of files and trials are new ones, and not forked")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _first_fork():
+    """What others are forked from is there before a test looks at what is printed."""
+    forkserver.ensure_running()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forks():
+    """Files and trials are run in processes that are forked; `starts_python` of a test or a parameter: in new ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (model_file, worker):
+            patch.setattr(module, "subprocess", FORKED)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _new_processes(request, monkeypatch):
+    if "starts_python" in request.keywords:
+        for module in (model_file, worker):
+            monkeypatch.setattr(module, "subprocess", subprocess)
 
 
 @pytest.fixture(scope="session")
@@ -108,6 +190,18 @@ def pretended(monkeypatch):
 
     monkeypatch.setattr(runner, "train_in_process", pretend)
     return wrong, trained
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Run the program in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["keras-resnet", *map(str, arguments)])
+        code = main()
+        return (code, *capfd.readouterr())
+
+    return call
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from unittest import mock
 
@@ -9,19 +8,6 @@ import pytest
 from PIL import Image
 
 from keras_resnet import RECIPES, VARIANTS, Run, recipes
-from keras_resnet.__main__ import main
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Run the program in this process: (exit code, standard output, standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["keras-resnet", *map(str, arguments)])
-        code = main()
-        return (code, *capfd.readouterr())
-
-    return call
 
 
 def test_list(call):
