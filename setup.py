@@ -7,11 +7,12 @@ from setuptools import find_packages, setup
 # TensorFlow below 2.20 does not go with the protobuf that TensorFlow Datasets wants; Keras below 3.15.1 lacks security fixes
 # for loading files; ai-edge-litert below 2.1 does not import beside TensorFlow; tf2onnx below 1.17 does not know Keras 3;
 # TensorFlow Datasets needs importlib_resources to prepare a set and does not say so; typer below 0.28 has other exceptions.
+# Keras and KerasTuner have an upper bound for what hooks.py replaces and reads in them: raise it when tests/test_hooks.py passes.
 EXTRAS = {
     "tensorflow": ["tensorflow>=2.20,<2.22"],
     "data": ["importlib_resources>=6", "tensorflow-datasets>=4.9.9", "scikit-learn>=1.4"],
     "watch": ["tensorboard>=2.20"],
-    "search": ["grpcio>=1.60", "keras-tuner>=1.4.7", "scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"],
+    "search": ["grpcio>=1.60", "keras-tuner>=1.4.7,<1.5", "scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"],
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -29,7 +30,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
     package_data={"keras_resnet": ["py.typed"]},
-    install_requires=["keras>=3.15.1", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "typer>=0.28"],
+    install_requires=["keras>=3.15.1,<3.16", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "rich>=13", "typer>=0.28"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["keras-resnet=keras_resnet.__main__:main"]},
     classifiers=[

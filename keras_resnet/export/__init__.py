@@ -19,13 +19,13 @@ from keras_resnet.export.debug import Debugger
 from keras_resnet.export.interface import Source, check_classifies
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.report import Record
+from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
 from keras_resnet.files.model_file import Artefact
 from keras_resnet.files.predictions import accuracy, best
 from keras_resnet.networks.loading import load
-from keras_resnet.recipes.fused import scaled_by_convolution
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.runs.history import plot_quantization
 from keras_resnet.runs.run import Run

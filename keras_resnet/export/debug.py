@@ -17,8 +17,9 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, offered
+from keras_resnet.export.rescaling import is_by_channel
 from keras_resnet.export.targets import Target
-from keras_resnet.recipes.fused import is_by_channel
+from keras_resnet.hooks import count_uses
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
 WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -97,7 +98,7 @@ class Debugger:
     def powers(self) -> dict[str, np.ndarray]:
         """The mean square of what each layer of the network puts out in float, by channel."""
         model = self.source.model
-        outputs = {layer.name: layer.output for layer in model.layers if len(layer._inbound_nodes) == 1 and is_bare(layer)}
+        outputs = {layer.name: layer.output for layer in model.layers if count_uses(layer) == 1 and is_bare(layer)}
         if is_bare(model.layers[-1]):
             outputs[OUTPUT] = model.output
         every = keras.Model(model.inputs, outputs)

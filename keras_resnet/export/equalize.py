@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.networks.connections import Wiring, is_convolution, is_relu
+from keras_resnet.networks.connections import Connections, is_convolution, is_relu
 from keras_resnet.networks.loading import deep_recursion
 
 
@@ -39,15 +39,15 @@ def largest(kernel: np.ndarray, axis: int) -> np.ndarray:
 
 def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
     """Every convolution, its BatchNormalization, and the one convolution that this feeds through a ReLU alone, perhaps padded."""
-    found, wiring = [], Wiring(model)
+    found, connections = [], Connections(model)
     for norm in model.layers:
         if isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center:
-            convolution, relu = wiring.only_source(norm), wiring.only_consumer(norm)
-            following = wiring.only_consumer(relu)
+            convolution, relu = connections.only_source(norm), connections.only_consumer(norm)
+            following = connections.only_consumer(relu)
             if isinstance(following, (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)):
-                following = wiring.only_consumer(following)
+                following = connections.only_consumer(following)
             chain = (convolution, norm, relu, following)
-            if not all(wiring.is_used_once(layer) for layer in chain):
+            if not all(connections.is_used_once(layer) for layer in chain):
                 continue
             if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
                 found.append((convolution, norm, following))

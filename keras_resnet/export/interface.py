@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.targets import Target
+from keras_resnet.hooks import operation_of
 
 PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
@@ -84,7 +85,7 @@ def check_classifies(model: keras.Model) -> None:
 
 def gives_probabilities(model: keras.Model) -> bool:
     """Whether the outputs of a model are shares already, not logits."""
-    last = keras.tree.flatten(model.outputs)[0]._keras_history.operation  # a layer, or a bare operation
+    last = operation_of(keras.tree.flatten(model.outputs)[0])  # a layer, or a bare operation
     if isinstance(last, keras.Model):
         return gives_probabilities(last)
     return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES

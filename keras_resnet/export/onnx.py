@@ -9,6 +9,7 @@ import keras
 from keras_resnet.errors import InputError
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.targets import Target
+from keras_resnet.hooks import replace
 
 STANDARD = ("", "ai.onnx")
 
@@ -29,7 +30,7 @@ def write_onnx(source: Source, path: Path, target: Target) -> None:
         finally:
             tf.config.run_functions_eagerly(False)
 
-    model.call = call
+    replace(model, "call", call)
     image = model.inputs[0]
     signature = [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
     model.export(str(path), format="onnx", verbose=False, opset_version=target.opset, input_signature=signature)

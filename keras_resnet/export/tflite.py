@@ -9,8 +9,8 @@ from keras_resnet.export.debug import Debugger
 from keras_resnet.export.equalize import equalized
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.metadata import describe
+from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.targets import Target
-from keras_resnet.recipes.fused import scaled_by_convolution
 
 INTEGER = {"int8": "TFLITE_BUILTINS_INT8", "int16": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"}
 

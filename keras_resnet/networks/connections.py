@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
 from typing import Any
 
 import keras
 
+from keras_resnet.hooks import graph_nodes, is_graph, operation_of
+
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
-class Wiring:
+class Connections:
     """What feeds what in a model, and in the models inside it; what else its layers are part of does not count."""
 
     def __init__(self, model: keras.Model) -> None:
@@ -19,13 +20,13 @@ class Wiring:
         self.consumers: dict[Any, list[Any]] = defaultdict(list)
         """The layers that a layer feeds; None stands for the outputs of a model."""
         for part in every_model(model):
-            for node in chain(*getattr(part, "_functional", part)._nodes_by_depth.values()):
+            for node in graph_nodes(part):
                 sources = [parent.operation for parent in node.parent_nodes]
                 self.sources[node.operation].append(sources)
                 for source in sources:
                     self.consumers[source].append(node.operation)
             for tensor in keras.tree.flatten(part.outputs):
-                self.consumers[tensor._keras_history.operation].append(None)
+                self.consumers[operation_of(tensor)].append(None)
 
     def is_used_once(self, layer: Any) -> bool:
         """Whether there is a layer, which is not shared by several parts of the network."""
@@ -63,7 +64,7 @@ def every_model(model: keras.Model) -> Iterator[keras.Model]:
 
 def is_functional(model: keras.Model) -> bool:
     """Whether a model, and every one inside it, is a graph of layers."""
-    return all(hasattr(getattr(part, "_functional", part), "_nodes_by_depth") for part in every_model(model))
+    return all(map(is_graph, every_model(model)))
 
 
 def normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalization]:

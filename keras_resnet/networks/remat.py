@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.hooks import replace
 from keras_resnet.networks.graph import Merge, Node, in_order
 from keras_resnet.networks.resnet import Part, parts
 
@@ -42,7 +43,7 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
         return keras.tree.map_structure(made.get, out)
 
     call.recomputes = True  # type: ignore[attr-defined]
-    model.call = call
+    replace(model, "call", call)
 
 
 def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], made: dict[Node, Any]) -> None:

@@ -1,15 +1,13 @@
-"""Fewer and larger operations while a model trains, and in its files, on TensorFlow: what is computed stays Keras's."""
+"""Fewer and larger operations while a model trains, on TensorFlow: what is computed stays Keras's."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_resnet.hooks import momentum_of, replace
 from keras_resnet.networks.connections import every_layer, normalizations
-
-MOST_CHANNELS = 8  # that a convolution scales faster: at 32 its products are too many
 
 
 def fuse(model: keras.Model) -> None:
@@ -23,9 +21,9 @@ def fuse(model: keras.Model) -> None:
         return
     for layer in every_layer(model):
         if isinstance(layer, keras.layers.BatchNormalization) and not hasattr(layer.call, "fused"):
-            layer.call = fused(layer, layer.call)
+            replace(layer, "call", fused(layer, layer.call))
         elif is_pointwise(layer) and on_processors():
-            layer.convolution_op = product
+            replace(layer, "convolution_op", product)
 
 
 def is_pointwise(layer: keras.Layer) -> bool:
@@ -101,7 +99,7 @@ def fuse_momentum(optimizer: keras.optimizers.SGD) -> None:
     plain = optimizer.update_step
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
-        state = optimizer.momentums[optimizer._get_variable_index(variable)]
+        state = momentum_of(optimizer, variable)
         if isinstance(gradient, tf.IndexedSlices):
             plain(gradient, variable, learning_rate)
             return
@@ -114,7 +112,7 @@ def fuse_momentum(optimizer: keras.optimizers.SGD) -> None:
             use_nesterov=optimizer.nesterov,
         )
 
-    optimizer.update_step = update_step
+    replace(optimizer, "update_step", update_step)
 
 
 def handle(variable: Any) -> Any:
@@ -136,55 +134,6 @@ def graphs_as_written() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
-
-
-@contextmanager
-def scaled_by_convolution(model: keras.Model) -> Iterator[None]:
-    """Let layers of `model` that scale the channels of images each by numbers of its own do so by a 1x1 convolution.
-
-    LiteRT takes several times longer to multiply and to add by channel, where there are few. The numbers are the same but for
-    rounding. Afterwards the model is as it was.
-    """
-    before = {layer: layer.__dict__.get("call") for layer in every_layer(model) if is_by_channel(layer)}
-    try:
-        for layer in before:
-            layer.call = by_convolution(layer, layer.call)
-        yield
-    finally:
-        for layer, own in before.items():
-            if own:
-                layer.call = own
-            else:
-                layer.__dict__.pop("call", None)
-
-
-def is_by_channel(layer: keras.layers.Layer) -> bool:
-    """Whether a layer scales by a number for each of a few channels, the last dimension of its inputs."""
-    return (
-        type(layer) is keras.layers.Rescaling
-        and max(map(np.ndim, (layer.scale, layer.offset))) == 1
-        and 1 < channels(layer) <= MOST_CHANNELS
-        and keras.config.image_data_format() == "channels_last"
-    )
-
-
-def channels(layer: keras.layers.Rescaling) -> int:
-    """How many numbers a layer scales by."""
-    return max(np.size(layer.scale), np.size(layer.offset))
-
-
-def by_convolution(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """The call of a layer, as a convolution where images with so many channels come in."""
-
-    def call(inputs: Any) -> Any:
-        if len(inputs.shape) != 4 or inputs.shape[-1] != channels(layer):
-            return plain(inputs)
-        kernel = np.diag(np.broadcast_to(layer.scale, channels(layer))).astype("float32")[None, None]
-        images = keras.ops.cast(inputs, layer.compute_dtype)
-        outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")
-        return outputs + keras.ops.cast(layer.offset, layer.compute_dtype)
-
-    return call
 
 
 def synchronize_normalization(model: keras.Model) -> None:

@@ -7,7 +7,8 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.networks.connections import Wiring, every_layer, is_convolution, is_functional, is_relu, is_relu6
+from keras_resnet.hooks import forget_traces, replace
+from keras_resnet.networks.connections import Connections, every_layer, is_convolution, is_functional, is_relu, is_relu6
 
 MOMENTUM = 0.99  # of the moving averages of ranges
 SAME_RANGE = (  # their results are some of the numbers that come in, or between them
@@ -57,8 +58,8 @@ def simulate_integers(model: keras.Model) -> None:
         raise InputError(f"quantisation-aware training computes in float32, and this model in {', '.join(sorted(other))}")
     if ranges(model):
         raise InputError("this model simulates integers already")
-    learning, wiring = Mode(), Wiring(model)
-    folded = {layer: norm for layer in layers if (norm := folded_norm(layer, wiring))}
+    learning, connections = Mode(), Connections(model)
+    folded = {layer: norm for layer in layers if (norm := folded_norm(layer, connections))}
     for layer in layers:
         if layer in folded.values():
             set_call(layer, lambda inputs, **_: inputs)
@@ -68,7 +69,7 @@ def simulate_integers(model: keras.Model) -> None:
             set_call(layer, mapped(layer, learning))
         elif isinstance(layer, keras.layers.BatchNormalization):
             set_call(layer, normalized(layer, learning))
-        if layer not in folded and has_range(layer, wiring):
+        if layer not in folded and has_range(layer, connections):
             set_call(layer, ranged(layer.call, learning))
     set_call(model, learning.noted(model.call))
     forget_traces(model)
@@ -83,13 +84,8 @@ def release(model: keras.Model) -> None:
     """Let `model` compute as it did before `simulate_integers`."""
     for layer in (model, *every_layer(model)):
         if hasattr(layer.call, "before"):
-            layer.call = layer.call.before
+            replace(layer, "call", layer.call.before)
     forget_traces(model)
-
-
-def forget_traces(model: keras.Model) -> None:
-    """Let `fit`, `evaluate` and `predict` see that the layers compute otherwise now."""
-    model.train_function = model.test_function = model.predict_function = None
 
 
 def set_call(layer: Any, call: Callable[..., Any]) -> None:
@@ -97,7 +93,7 @@ def set_call(layer: Any, call: Callable[..., Any]) -> None:
     before = layer.call
     call.ranges = (*getattr(before, "ranges", ()), *getattr(call, "ranges", ()))  # type: ignore[attr-defined]
     call.before = getattr(before, "before", before)  # type: ignore[attr-defined]
-    layer.call = call
+    replace(layer, "call", call)
 
 
 class Mode:
@@ -228,19 +224,20 @@ def ranged(call: Callable[..., Any], learning: Mode) -> Callable[..., Any]:
     return rounding
 
 
-def folded_norm(layer: Any, wiring: Wiring) -> Any:
+def folded_norm(layer: Any, connections: Connections) -> Any:
     """The BatchNormalization over channels that a convolution without activation feeds alone, or None."""
-    norm = wiring.only_consumer(layer)
-    if not is_convolution(layer) or not isinstance(norm, keras.layers.BatchNormalization) or wiring.only_source(norm) is not layer:
+    norm = connections.only_consumer(layer)
+    is_norm = isinstance(norm, keras.layers.BatchNormalization) and connections.only_source(norm) is layer
+    if not is_convolution(layer) or not is_norm:
         return None
     last = norm.axis in (-1, len(layer.output.shape) - 1)
     return norm if last and layer.activation is keras.activations.linear else None
 
 
-def has_range(layer: Any, wiring: Wiring) -> bool:
+def has_range(layer: Any, connections: Connections) -> bool:
     """Whether an int8 file has a tensor of its own range for what `layer` puts out, and not one after its ReLU only."""
     if isinstance(layer, SAME_RANGE) or getattr(layer, "activation", None) is keras.activations.softmax:
         return False
-    following = wiring.only_consumer(layer)
+    following = connections.only_consumer(layer)
     joins = isinstance(layer, JOINED) or is_convolution(layer)
-    return not (joins and wiring.is_used_once(following) and (is_relu(following) or is_relu6(following)))
+    return not (joins and connections.is_used_once(following) and (is_relu(following) or is_relu6(following)))

@@ -18,6 +18,7 @@ import numpy as np
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError
+from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.fields import to_json
 from keras_resnet.networks.graph import (
     Activate,
@@ -36,7 +37,6 @@ from keras_resnet.networks.graph import (
 from keras_resnet.networks.layers import build, realize
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.recipes.fused import scaled_by_convolution
 from keras_resnet.runs.environment import processor
 
 FUSED = ("relu", "relu6")  # functions that a file makes part of what is before them

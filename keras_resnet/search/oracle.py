@@ -13,6 +13,7 @@ from keras_tuner import Oracle, oracles
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import InputError
+from keras_resnet.hooks import is_known
 from keras_resnet.search.leases import LeasedOracle, locked
 from keras_resnet.search.study import SCORE, Study
 
@@ -150,7 +151,7 @@ def space_of(study: Study) -> keras_tuner.HyperParameters:
         except InputError as error:  # a combination that is illegal
             return error
         finally:
-            known.merge([entry for entry in trying.space if not known._exists(entry.name, entry.conditions)])
+            known.merge([entry for entry in trying.space if not is_known(known, entry)])
             origins.extend([trying.values] * (len(known.space) - len(origins)))
 
     wrong = ask({})

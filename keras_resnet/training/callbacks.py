@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.hooks import moving_averages, replace
 from keras_resnet.recipes.divergence import check_finite
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.training.distribute import Distribution
@@ -26,8 +27,7 @@ class BestAndLast(keras.callbacks.Callback):
         super().__init__()
         self.plain, self.validation, self.distribution = plain, validation, distribution
         # Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here.
-        self.averaging = getattr(training.optimizer, "inner_optimizer", training.optimizer)  # float16 wraps it
-        training.optimizer.finalize_variable_values = lambda variables: None
+        replace(training.optimizer, "finalize_variable_values", lambda variables: None)
         self.best: list[np.ndarray] = []
         self.last: list[np.ndarray] = []
         self.epoch = 0
@@ -39,8 +39,7 @@ class BestAndLast(keras.callbacks.Callback):
             self.plain.set_weights(self.model.get_weights())
             for mine, learned in zip(ranges(self.plain), ranges(self.model), strict=True):
                 mine.assign(learned)
-            if self.averaging.use_ema:
-                averages = self.averaging._model_variables_moving_average
+            if averages := moving_averages(self.model.optimizer):
                 for variable, average in zip(self.plain.trainable_variables, averages, strict=True):
                     variable.assign(np.array(keras.ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
             found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError, WorkerLost, unknown
+from keras_resnet.hooks import build_symbolically, replace
 
 LOG = logging.getLogger("keras_resnet")
 STRATEGIES = {
@@ -64,8 +65,8 @@ class Distribution:
         if self.strategy is None or self.name == "data_parallel":
             return
         with self.scope():
-            model._symbolic_build(data_batch=(images, labels))
-        model._maybe_symbolic_build = lambda *_, **__: None
+            build_symbolically(model, images, labels)
+        replace(model, "_maybe_symbolic_build", lambda *_, **__: None)
 
     def batches(self, make: Any) -> Any:
         """The training batches for `fit`; `make(part=, parts=)` gives those of one of so many machines."""
@@ -174,7 +175,7 @@ def _multi_worker() -> Distribution:
         scalar = strategy.experimental_local_results(value)[0].shape.rank == 0
         return reduce(reduce_op, value, axis=None if scalar else axis)
 
-    strategy.reduce = reduce_scalars_too
+    replace(strategy, "reduce", reduce_scalars_too)
     resolver = strategy.cluster_resolver
     workers = [
         *(("chief", 0) for _ in _cluster().get("chief", ())),

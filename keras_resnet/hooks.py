@@ -1,0 +1,106 @@
+"""What this package replaces in objects of Keras and TensorFlow, and what it reads of them and of KerasTuner that is private.
+
+No other module sets one of these attributes or reads a private one of somebody else's object. `setup.py` allows the versions that
+have them all; `tests/test_hooks.py` has a canary for each, which says in a sentence what a new version has changed.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+REPLACED = {
+    "call": "Keras looks `call` up in the layer or model whenever that is called, and does not save it",
+    "convolution_op": "a convolution layer asks its own `convolution_op(inputs, kernel)` for its outputs",
+    "update_step": "an optimizer changes each weight by its own `update_step(gradient, variable, learning_rate)`",
+    "finalize_variable_values": "`fit` puts averages in place in the end, by the optimizer's `finalize_variable_values(variables)`",
+    "_maybe_symbolic_build": "`fit` on TensorFlow builds an unbuilt model by its own `_maybe_symbolic_build(iterator=)`",
+    "reduce": "`fit` on TensorFlow asks the strategy's own `reduce(op, value, axis=)` for the loss and the metrics of all devices",
+    "train_function": "`fit` traces again where `train_function` is None, `evaluate` and `predict` likewise",
+}
+"""Attributes that are replaced in single objects, and what each replacement needs."""
+ORACLE = {
+    "_check_consecutive_failures": "is called when a trial ends, and may raise to end the search",
+    "_duplicate": "tells whether values were tried before",
+    "_get_next_combination": "gives the next values of a grid",
+    "_get_oracle_fname": "is where the state is kept",
+    "_get_size": "is the number of trials in a round of Hyperband",
+    "_get_trial_dir": "is where a trial is kept",
+    "_max_collisions": "is how many values that were tried before are drawn in a row before there are no others",
+    "_nonfixed_space": "has the hyperparameters that the Gaussian process knows",
+    "_random_trial": "gives the values of Hyperband's first round",
+    "_random_values": "draws values, or gives None where there are no others",
+    "_retry_queue": "has the trials that are to be given out again",
+    "_save_trial": "keeps a trial on the disk",
+    "_set_project_dir": "sets where everything is kept",
+}
+"""Private parts of `keras_tuner.Oracle` and its engines that subclasses use or override."""
+
+
+def replace(subject: Any, name: str, substitute: Any) -> None:
+    """Put `substitute` in the place of an attribute of `REPLACED`, in this object only."""
+    assert name in REPLACED, name
+    setattr(subject, name, substitute)
+
+
+@contextmanager
+def replaced(substitutes: Mapping[Any, Any], name: str) -> Iterator[None]:
+    """`replace` in several objects, each by its own substitute, for a while."""
+    before = {subject: vars(subject)[name] for subject in substitutes if name in vars(subject)}
+    for subject, substitute in substitutes.items():
+        replace(subject, name, substitute)
+    try:
+        yield
+    finally:
+        for subject in substitutes:
+            if subject in before:
+                replace(subject, name, before[subject])
+            else:
+                delattr(subject, name)
+
+
+def forget_traces(model: Any) -> None:
+    """Let `fit`, `evaluate` and `predict` trace a model again, since its layers compute otherwise now."""
+    for name in ("train_function", "test_function", "predict_function"):
+        setattr(model, name, None)
+
+
+def is_graph(model: Any) -> bool:
+    """Whether a model is functional or sequential, and built."""
+    return hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
+
+
+def graph_nodes(model: Any) -> list[Any]:
+    """The uses of layers in a functional or sequential model: each has its `operation` and its `parent_nodes`."""
+    return list(chain(*getattr(model, "_functional", model)._nodes_by_depth.values()))
+
+
+def operation_of(tensor: Any) -> Any:
+    """The layer or operation that a symbolic tensor comes out of."""
+    return tensor._keras_history.operation
+
+
+def count_uses(layer: Any) -> int:
+    """How often a layer was called on symbolic tensors."""
+    return len(layer._inbound_nodes)
+
+
+def build_symbolically(model: Any, *batch: Any) -> None:
+    """Build a compiled model, its loss and its metrics, as `fit` would from its first batch of images and labels."""
+    model._symbolic_build(data_batch=batch)
+
+
+def momentum_of(optimizer: Any, variable: Any) -> Any:
+    """The momentum that SGD keeps of a weight."""
+    return optimizer.momentums[optimizer._get_variable_index(variable)]
+
+
+def moving_averages(optimizer: Any) -> list[Any]:
+    """The moving averages of the trainable weights, in their order; none where the optimizer keeps none."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # float16 wraps it
+    return list(optimizer._model_variables_moving_average) if optimizer.use_ema else []
+
+
+def is_known(hyperparameters: Any, entry: Any) -> bool:
+    """Whether hyperparameters have one of that name under those conditions."""
+    return bool(hyperparameters._exists(entry.name, entry.conditions))
