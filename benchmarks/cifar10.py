@@ -7,13 +7,13 @@ again, and what was interrupted goes on.
 """
 
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+from keras_resnet import startup
+
+startup.prepare()
 
 import keras_resnet as kr
 

@@ -14,7 +14,9 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_resnet import startup
+
+startup.prepare()
 
 import keras
 import numpy as np

@@ -15,7 +15,9 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from keras_resnet import startup
+
+startup.prepare()
 
 import numpy as np
 

@@ -13,8 +13,9 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+from keras_resnet import startup
+
+startup.prepare()
 
 import keras_resnet as kr
 from keras_resnet.data import of_run

@@ -3,12 +3,11 @@
 Exit codes: 0; 2 for the caller's mistake; 130 after Ctrl-C; 1 for everything else that fails.
 """
 
-import os
 import sys
-from pathlib import Path
 
 import typer
 
+from keras_resnet import startup
 from keras_resnet.cli import app
 from keras_resnet.errors import Diverged, InputError, WorkerLost
 
@@ -17,10 +16,7 @@ INTERRUPTED = 130
 
 def main() -> int:
     """The program: errors that the caller can mend are one line."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if not Path("/dev/nvidia0").exists():
-        # Operations of a training step in a fixed order: on a CPU the same seed then gives the same weights, bit for bit.
-        os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    startup.prepare()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         return (

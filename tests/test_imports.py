@@ -12,7 +12,7 @@ import keras_resnet
 PACKAGE = Path(keras_resnet.__file__).parent
 # Wings of one line do not import each other; each may import those of the lines above it.
 FLOORS = (
-    ("errors", "fields", "atomic", "console", "hooks", "startup"),
+    ("errors", "fields", "atomic", "console", "hooks", "startup", "timing"),
     ("networks",),
     ("recipes",),
     ("runs",),
@@ -28,7 +28,7 @@ FLOOR_OF = {wing: number for number, wings in enumerate(FLOORS) for wing in wing
 LIGHT = {  # no more than Python when they are loaded: `list` and `show` need them
     *GROUND,
     "networks",
-    *(f"networks.{name}" for name in ("blocks", "conflicts", "cost", "graph", "resnet", "spec", "variants")),
+    *(f"networks.{name}" for name in ("blocks", "conflicts", "cost", "fusion", "graph", "resnet", "spec", "variants")),
     *("recipes", "recipes.named", "recipes.recipe"),
     *("runs", "runs.run"),
 }
@@ -70,9 +70,7 @@ def wing_of(module):
 
 
 INSIDE = {
-    module: {
-        name.removeprefix("keras_resnet.") for name, _ in imports(path) if name.startswith("keras_resnet.")
-    }
+    module: {name.removeprefix("keras_resnet.") for name, _ in imports(path) if name.startswith("keras_resnet.")}
     for module, path in MODULES.items()
 }  # the index loads what it names by text, and imports nothing
 

@@ -1,6 +1,5 @@
 """`search`: a study carried out, on one machine or many."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +27,6 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search for the best network of a study; started again, go on where it was."""
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     load_backend()
     from keras_resnet.search import run
 

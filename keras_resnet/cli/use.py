@@ -27,13 +27,13 @@ def evaluate(
     path = model_file(opened, model)
     load_backend()
     from keras_resnet.data import of_run
-    from keras_resnet.files.model_file import Artefact
+    from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import accuracy
 
     images = of_run(opened, data, data_dir)
     split = split or ("all" if data else "test")
     count = len(images.examples(split))
-    score = accuracy(Artefact(path), images, split)
+    score = accuracy(ModelFile(path), images, split)
     show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
 
 
@@ -49,7 +49,7 @@ def predict(
     opened = Run.open(run)
     path = model_file(opened, model)
     from keras_resnet.data import read_image
-    from keras_resnet.files.model_file import Artefact
+    from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
     shape, pixels, problems = opened.spec.require_sizes("what a picture is brought to"), {}, []
@@ -58,14 +58,14 @@ def predict(
             pixels[image] = read_image(image, shape)
         except InputError as error:
             problems.append(str(error))
-    runner, names = Artefact(path), opened.class_names
+    runner, names = ModelFile(path), opened.class_names
     outputs = {image: runner(taken[None])[0] for image, taken in pixels.items()}
     if any(len(found) != len(names) for found in outputs.values() if found.ndim == 1):
         raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(run)!r}")
     rows = [
         {"image": str(image), "class": names[number], "probability": share}
         for image, found in outputs.items()
-        for number, share in best(found, top)
+        for number, share in best(found, top, runner.scores)
     ]
     show_table(rows, as_json=as_json)
     if problems:

@@ -11,7 +11,7 @@ from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
-from keras_resnet.data.named import digits, from_tfds
+from keras_resnet.data.named import BUILT_IN, from_tfds
 from keras_resnet.data.records import PATTERN, from_records
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
@@ -48,18 +48,22 @@ def load(
     if isinstance(source, Dataset):
         return source
     size = _size(image_size)
-    named = isinstance(source, str | Path)
-    if size and (not named or str(source) == "digits"):
+    if size and not can_resize(source):
         raise InputError("image_size is for folders and TensorFlow Datasets; digits and arrays keep their size")
-    if not named:
+    if not isinstance(source, str | Path):
         return from_arrays(source, batch_size=batch_size)
-    if str(source) == "digits":
-        return digits(batch_size=batch_size)
+    if str(source) in BUILT_IN:
+        return BUILT_IN[str(source)](batch_size=batch_size)
     if Path(source).is_dir() and any(Path(source).glob(PATTERN)):
         return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
         return from_folder(source, image_size=size, batch_size=batch_size)
     return from_tfds(str(source), data_dir=data_dir, image_size=size, batch_size=batch_size)
+
+
+def can_resize(source: Any) -> bool:
+    """Whether `load` can bring the images of a source to another size: files, and not built-in sets or arrays."""
+    return isinstance(source, str | Path) and str(source) not in BUILT_IN
 
 
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
@@ -76,8 +80,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
     own = source is None
     if not own:
-        sized = isinstance(source, str | Path) and str(source) != "digits"
-        origin = {"image_size": run.spec.input_shape[:2] if sized else None}
+        origin = {"image_size": run.spec.input_shape[:2] if can_resize(source) else None}
     if data_dir is not None:
         origin["data_dir"] = data_dir
     data = load(trained_on if own else source, **origin)

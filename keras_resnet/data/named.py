@@ -32,6 +32,10 @@ def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
     )
 
 
+BUILT_IN = {"digits": digits}
+"""Sets that come with a dependency, each of one size."""
+
+
 def from_tfds(
     name: str, *, data_dir: str | Path | None = None, image_size: tuple[int, int] | None = None, batch_size: int = BATCH_SIZE
 ) -> Dataset:
@@ -75,7 +79,7 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
         if slash and head not in known:
             raise InputError(f"no folder {name!r} to read images from") from None
         if head.partition(":")[0] not in known:
-            raise unknown("image set or folder", name, ["digits", *known]) from None
+            raise unknown("image set or folder", name, [*BUILT_IN, *known]) from None
         where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{name!r} is not in {where} and cannot be prepared: {why}") from error

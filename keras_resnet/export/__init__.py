@@ -14,6 +14,7 @@ from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
+from keras_resnet.export.calibration import calibration_images
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.debug import Debugger
 from keras_resnet.export.interface import Source, check_classifies
@@ -23,7 +24,7 @@ from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
-from keras_resnet.files.model_file import Artefact
+from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy, best
 from keras_resnet.networks.loading import load
 from keras_resnet.recipes.quantization_aware import ranges
@@ -32,8 +33,8 @@ from keras_resnet.runs.run import Run
 
 __all__ = [
     "TARGETS",
-    "Artefact",
     "Check",
+    "ModelFile",
     "Target",
     "accuracy",
     "best",
@@ -45,7 +46,6 @@ __all__ = [
     "tflite",
 ]
 
-CALIBRATION_IMAGES = 300
 GOOD_ENOUGH = 0.005  # of accuracy
 
 
@@ -201,7 +201,7 @@ def opened(source: Run | str | Path | keras.Model, data: Dataset | None, out: st
         raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
     if model.output_shape[-1] != len(data.class_names):
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
-    calibration = data.sample(CALIBRATION_IMAGES)
+    calibration = calibration_images(data)
     return Source(model=model, name=name, class_names=list(data.class_names), calibration=calibration), data, out
 
 

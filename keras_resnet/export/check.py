@@ -12,12 +12,13 @@ from PIL import Image
 
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
-from keras_resnet.export.interface import Source, gives_probabilities
+from keras_resnet.export.interface import Source
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
-from keras_resnet.files.model_file import Artefact, size
+from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import interval, outputs_of, probabilities, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
+from keras_resnet.networks.connections import gives_probabilities
 
 THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take
@@ -131,24 +132,24 @@ class Reference:
         facts: dict[str, Any] = {"latency_ms": {}}
         image = self.data.splits["test"].take(np.arange(1))
         for threads in THREADS:
-            with Artefact(path, threads=threads) as artefact:
-                facts["latency_ms"][str(threads)] = latency(artefact, image)
+            with ModelFile(path, threads=threads) as file:
+                facts["latency_ms"][str(threads)] = latency(file, image)
                 if threads == 1:
-                    facts["peak_memory"] = artefact.peak_memory()
+                    facts["peak_memory"] = file.peak_memory()
                 else:
-                    facts["outputs"] = outputs_of(artefact, self.data, "test", on_images)
+                    facts["outputs"] = outputs_of(file, self.data, "test", on_images)
                     if kind_of(path) == "saved_model":
-                        self.check_signatures(artefact, facts["outputs"])
+                        self.check_signatures(file, facts["outputs"])
         return facts
 
-    def check_signatures(self, artefact: Artefact, outputs: np.ndarray) -> None:
+    def check_signatures(self, file: ModelFile, outputs: np.ndarray) -> None:
         """InputError if a SavedModel answers float pixels or image files otherwise than it did whole pixels."""
         images = self.data.splits["test"].take(np.arange(min(FEW, len(outputs))))
         given = {"float pixels": images.astype("float32")}
         if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3):
             given["image files"] = np.array([png(image) for image in images])
         for what, content in given.items():
-            apart = float(np.max(np.abs(artefact(content) - outputs[: len(images)])))
+            apart = float(np.max(np.abs(file(content) - outputs[: len(images)])))
             if apart > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
                 raise InputError(f"for {what} its outputs differ by {apart:.2e} from those for whole pixels")
 
@@ -167,11 +168,11 @@ def png(image: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def latency(artefact: Artefact, image: np.ndarray) -> dict[str, float]:
+def latency(file: ModelFile, image: np.ndarray) -> dict[str, float]:
     """Milliseconds for one image, median and 95th percentile."""
-    first = float(np.median(artefact.seconds(image, 3)))
+    first = float(np.median(file.seconds(image, 3)))
     rounds = int(np.clip(SECONDS / max(first, 1e-6), FEWEST, MOST))
-    milliseconds = 1000 * artefact.seconds(image, rounds)
+    milliseconds = 1000 * file.seconds(image, rounds)
     return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}
 
 

@@ -16,10 +16,13 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.export.calibration import examples
+from keras_resnet.export.converter import make_converter
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.rescaling import is_by_channel
 from keras_resnet.export.targets import Target
 from keras_resnet.hooks import count_uses
+from keras_resnet.networks.connections import is_fused_activation
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
 WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -50,15 +53,10 @@ class Debugger:
     """The int8 conversion of a network, taken apart. What it converts is that of `target` with float32 at the boundary."""
 
     def __init__(self, source: Source, target: Target) -> None:
-        import tensorflow as tf
-
         if nested := [layer.name for layer in source.model.layers if isinstance(layer, keras.Model)]:
             raise InputError(f"layers inside other models cannot be told apart: {', '.join(nested)}")
         self.source, self.target = source, target
-        self.converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
-        self.converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        self.converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        self.converter.representative_dataset = lambda: source.examples(target.batch)
+        self.converter = make_converter(offered(source.model, target), "int8", lambda: examples(source.calibration, target.batch))
 
     def made(self, **options: Any) -> Any:
         """TensorFlow's debugger with those options."""
@@ -67,7 +65,7 @@ class Debugger:
         debugging, batch = tf.lite.experimental, self.target.batch
         return debugging.QuantizationDebugger(
             converter=self.converter,
-            debug_dataset=lambda: islice(self.source.examples(batch), EXAMPLES),
+            debug_dataset=lambda: islice(examples(self.source.calibration, batch), EXAMPLES),
             debug_options=debugging.QuantizationDebugOptions(**options),
         )
 
@@ -146,5 +144,4 @@ def ratio_in_decibels(power: np.ndarray, noise: np.ndarray) -> float:
 
 def is_bare(layer: keras.Layer) -> bool:
     """Whether what a layer puts out is what the file rounds: no function behind it that TFLite has an operation of its own for."""
-    functions = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
-    return not isinstance(layer, WEIGHTED_LAYERS) or layer.activation in functions
+    return not isinstance(layer, WEIGHTED_LAYERS) or is_fused_activation(layer.activation)

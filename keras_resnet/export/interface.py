@@ -1,6 +1,5 @@
 """The network as a file offers it: the type and layout of its pixels, and what it puts out."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +9,7 @@ from keras import ops
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.targets import Target
-from keras_resnet.hooks import operation_of
-
-PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
+from keras_resnet.networks.connections import gives_probabilities
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +21,6 @@ class Source:
     class_names: list[str]
     calibration: np.ndarray
     """Training images, to find the ranges of integers with: (count, *image_shape)."""
-
-    def examples(self, batch: int | None = None) -> Iterator[list[np.ndarray]]:
-        """The calibration images one by one, each `batch` times, as TensorFlow's converter takes them."""
-        for image in self.calibration:
-            yield [np.repeat(image[None], batch or 1, axis=0).astype(np.float32)]
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:
@@ -81,11 +73,3 @@ def check_classifies(model: keras.Model) -> None:
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None:
         shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs)]
         raise InputError(f"a classifier takes one image and gives (batch, classes); this model has {shapes}")
-
-
-def gives_probabilities(model: keras.Model) -> bool:
-    """Whether the outputs of a model are shares already, not logits."""
-    last = operation_of(keras.tree.flatten(model.outputs)[0])  # a layer, or a bare operation
-    if isinstance(last, keras.Model):
-        return gives_probabilities(last)
-    return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES

@@ -5,9 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_resnet.export.interface import Source, gives_probabilities, outputs_of
+from keras_resnet.export.interface import Source, outputs_of
 from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import ENCODED, PIXELS
+from keras_resnet.networks.connections import gives_probabilities
 
 VERSION = "1"
 

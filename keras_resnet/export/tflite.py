@@ -5,14 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from keras_resnet.errors import InputError
+from keras_resnet.export.calibration import examples
+from keras_resnet.export.converter import make_converter
 from keras_resnet.export.debug import Debugger
 from keras_resnet.export.equalize import equalized
 from keras_resnet.export.interface import Source, offered
 from keras_resnet.export.metadata import describe
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.targets import Target
-
-INTEGER = {"int8": "TFLITE_BUILTINS_INT8", "int16": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"}
 
 
 def write_tflite(source: Source, path: Path, target: Target) -> None:
@@ -37,19 +37,11 @@ def converted(source: Source, target: Target) -> bytes:
     """A file with the numbers of `target`. InputError where TFLite has no operation for one of the network's."""
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(offered(source.model, target))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if target.quantize:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if target.quantize == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if target.is_integer:
-        converter.representative_dataset = lambda: source.examples(target.batch)
-        converter.target_spec.supported_ops = [getattr(tf.lite.OpsSet, INTEGER[str(target.quantize)])]
-        if target.pixels != "float32":
-            converter.inference_input_type = getattr(tf, str(target.pixels))
-            if not target.best:
-                converter.inference_output_type = converter.inference_input_type
+    converter = make_converter(offered(source.model, target), target.quantize, lambda: examples(source.calibration, target.batch))
+    if target.is_integer and target.pixels != "float32":
+        converter.inference_input_type = getattr(tf, str(target.pixels))
+        if not target.best:
+            converter.inference_output_type = converter.inference_input_type
     try:
         return bytes(converter.convert())
     except Exception as error:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.files.model_file import Artefact, size
-from keras_resnet.files.predictions import top1
+from keras_resnet.files.model_file import ModelFile, size
+from keras_resnet.files.predictions import are_probabilities, top1
 
 OPEN_SIDE = 224  # of images for a file that takes any size
 EACH = 5  # runs of a file in its turn
@@ -33,47 +33,41 @@ def compare(
     takes other images.
     """
     with ExitStack() as stack:
-        artefacts = [stack.enter_context(Artefact(path, threads=threads)) for path in paths]
+        files = [stack.enter_context(ModelFile(path, threads=threads)) for path in paths]
         if images is None:
-            images = random_images(artefacts[0].image_shape, max(batch, 32))
+            images = random_images(files[0].image_shape, max(batch, 32))
         pixels = np.resize(images, (batch, *images.shape[1:]))
-        outputs = [artefact(images) for artefact in artefacts]
-        seconds: list[list[float]] = [[] for _ in artefacts]
+        outputs = [file(images) for file in files]
+        seconds: list[list[float]] = [[] for _ in files]
         for _ in range(rounds):
-            for artefact, taken in zip(artefacts, seconds, strict=True):
-                taken.extend(artefact.seconds(pixels, EACH))
-        memory = [artefact.peak_memory() for artefact in artefacts]
+            for file, times in zip(files, seconds, strict=True):
+                times.extend(file.seconds(pixels, EACH))
+        memory = [file.peak_memory() for file in files]
     rows: list[dict[str, Any]] = []
-    for path, taken, found, most in zip(paths, seconds, outputs, memory, strict=True):
-        median = float(np.median(taken))
+    for file, times, answers, peak in zip(files, seconds, outputs, memory, strict=True):
+        median = float(np.median(times))
         row: dict[str, Any] = {
-            "file": str(path),
+            "file": str(file.path),
             "milliseconds": 1000 * median,
-            "p95": 1000 * float(np.percentile(taken, 95)),
+            "p95": 1000 * float(np.percentile(times, 95)),
             "images_per_second": batch / median,
-            "bytes": size(Path(path)),
-            "peak_memory": most,
+            "bytes": size(file.path),
+            "peak_memory": peak,
         }
         first = rows[0] if rows else row
         row |= {"time_ratio": row["milliseconds"] / first["milliseconds"], "size_ratio": row["bytes"] / first["bytes"]}
-        rows.append({**row, **differences(found, outputs[0])})
+        alike = are_probabilities(answers, file.scores) == are_probabilities(outputs[0], files[0].scores)
+        rows.append({**row, **differences(answers, outputs[0], alike)})
     return rows
 
 
-def differences(outputs: np.ndarray, first: np.ndarray) -> dict[str, float | None]:
-    """How far outputs are from those of the first file."""
+def differences(outputs: np.ndarray, first: np.ndarray, alike: bool) -> dict[str, float | None]:
+    """How far outputs are from those of the first file; `alike` says whether both are probabilities, or neither."""
     agreement = float(np.mean(top1(outputs) == top1(first)))
-    if outputs.shape != first.shape or are_shares(outputs) != are_shares(first):
+    if outputs.shape != first.shape or not alike:
         return {"max_difference": None, "top1_agreement": agreement}
     apart = np.abs(outputs - first)
     return {"max_difference": float(np.max(apart if apart.ndim == 2 else apart[..., 0])), "top1_agreement": agreement}
-
-
-def are_shares(outputs: np.ndarray) -> bool:
-    """Whether outputs are probabilities: between 0 and 1, and of all classes together 1, but for rounding to integers."""
-    scores = outputs if outputs.ndim == 2 else outputs[..., 0]
-    total = scores.sum(axis=1)
-    return bool(np.all((scores >= 0) & (scores <= 1)) and (outputs.ndim == 3 or np.allclose(total, 1, atol=0.05)))
 
 
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:

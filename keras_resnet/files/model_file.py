@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
 
 
-class Artefact:
+class ModelFile:
     """A SavedModel folder, or a `.tflite`, `.onnx` or `.keras` file, opened in its own runtime and in a process of its own.
 
     Called with raw pixels (batch, *image_shape), channels last, it gives outputs (batch, classes), or (batch, k, 2), score and
@@ -39,7 +39,7 @@ class Artefact:
         ours, its = Pipe()
         self.connection = ours
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, str(its.fileno()), str(Path(__file__).parents[1])],
+            [sys.executable, "-P", "-c", START, str(its.fileno()), str(Path(__file__).parents[2])],
             pass_fds=[its.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -48,11 +48,13 @@ class Artefact:
         its.close()
         self.close = weakref.finalize(self, end, self.process, ours)
         order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
-        shape = self._ask("cannot be opened, it may be damaged", order)
-        self.image_shape: tuple[int | None, ...] = tuple(int(side) or None for side in shape)
+        opened = json.loads(str(self._ask("cannot be opened, it may be damaged", order)))
+        self.image_shape: tuple[int | None, ...] = tuple(opened["shape"])
         """Of the pixels that it takes, channels last; None for a side of any length."""
+        self.scores: str = opened["scores"]
+        """What it puts out: "logits", "probabilities", or "scores" of the best classes; empty where the file does not say."""
 
-    def __enter__(self) -> "Artefact":
+    def __enter__(self) -> "ModelFile":
         return self
 
     def __exit__(self, *_: object) -> None:

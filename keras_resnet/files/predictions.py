@@ -2,18 +2,15 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from keras_resnet.data import Dataset
 from keras_resnet.files.runtimes import Runner
-
-if TYPE_CHECKING:
-    from keras_resnet.data import Dataset
 
 
 def outputs_of(
-    runner: Runner, data: "Dataset", split: str = "test", on_images: Callable[[int], None] = lambda count: None
+    runner: Runner, data: Dataset, split: str = "test", on_images: Callable[[int], None] = lambda count: None
 ) -> np.ndarray:
     """The outputs of `runner` on all images of a split; `on_images` hears how many more are done."""
     examples, outputs = data.examples(split), []
@@ -24,7 +21,7 @@ def outputs_of(
     return np.concatenate(outputs)
 
 
-def accuracy(runner: Runner, data: "Dataset", split: str = "test") -> float:
+def accuracy(runner: Runner, data: Dataset, split: str = "test") -> float:
     """Share of the images of a split that `runner` puts into their class."""
     return top1_accuracy(outputs_of(runner, data, split), data.examples(split).labels)
 
@@ -45,12 +42,28 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
-def best(outputs: np.ndarray, count: int) -> list[tuple[int, float]]:
-    """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: logits, shares or the best k."""
+def are_probabilities(outputs: np.ndarray, scores: str = "") -> bool:
+    """Whether outputs are probabilities: as their file says (`ModelFile.scores`), or by their values where it says nothing: between
+    0 and 1, and of all classes together 1 but for the rounding of integers.
+
+    Args:
+        outputs: (images, classes), or the best k (images, k, 2).
+        scores: what the file says.
+    """
+    if scores or outputs.ndim == 3:
+        return scores != "logits"
+    between = np.all((outputs >= 0) & (outputs <= 1))
+    return bool(between and np.allclose(outputs.sum(axis=1), 1, atol=0.05))
+
+
+def best(outputs: np.ndarray, count: int, scores: str = "") -> list[tuple[int, float]]:
+    """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: logits, probabilities or the best k.
+
+    `scores` says which, see `are_probabilities`.
+    """
     if outputs.ndim == 2:
         return [(int(number), float(score)) for score, number in outputs[:count]]
-    are_shares = outputs.min() >= 0 and outputs.max() <= 1 and outputs.sum() < 1.05  # integers round small ones to 0
-    shares = outputs if are_shares else probabilities(outputs)
+    shares = outputs if are_probabilities(outputs[None], scores) else probabilities(outputs)
     return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]
 
 

@@ -1,34 +1,49 @@
 """Model files run in their own runtimes: TensorFlow, LiteRT, ONNX Runtime, Keras.
 
-Native runtimes can crash on a bad file, so this module is also the program of a process that opens one: see `artefact`, which
+Native runtimes can crash on a bad file, so this module is also the program of a process that opens one: see `model_file`, which
 starts it and speaks to it.
 """
 
 import importlib
 import io
 import json
-import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from time import perf_counter
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from keras_resnet import startup
+from keras_resnet.timing import seconds_of
 
 Shape = tuple[int | None, ...]
 Runner = Callable[[np.ndarray], np.ndarray]
 """Raw pixels (batch, *image_shape), channels last, to outputs: (batch, classes), or (batch, k, 2), the score and number of the
 best k classes, of a file that gives those. SavedModels may also take the contents of JPEG and PNG files, (batch,) of type "S"."""
 
+SCORES = ("logits", "probabilities", "scores")
+"""Names that exported files give to their outputs; "scores" are those of the best classes, beside "classes"."""
+
+
+class Opened(NamedTuple):
+    """A file in its runtime."""
+
+    run: Runner
+    shape: Shape
+    """Of the pixels that it takes, channels last."""
+    scores: str
+    """Which of `SCORES` it puts out; empty where it does not say."""
+
+
 PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
 WARM_UP = 3
 CHANNELS = (1, 3, 4)  # of pictures: an axis of so many is that of the colours
 
 
-def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> Opened:
     """TensorFlow: one signature for whole pixels, one for real ones, one for images in files, where it has them."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -49,7 +64,7 @@ def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> tuple[Runner
         given = images if spec.dtype == tf.string else as_type(images, spec.dtype.as_numpy_dtype)
         return best_or_all([output.numpy() for output in signature(**{name: tf.constant(given)}).values()])
 
-    return in_pieces(run, pixels.shape[0]), tuple(pixels.shape[1:])
+    return Opened(in_pieces(run, pixels.shape[0]), tuple(pixels.shape[1:]), named_scores(usual.structured_outputs))
 
 
 def served_version(path: Path) -> Path:
@@ -59,7 +74,7 @@ def served_version(path: Path) -> Path:
     return max((entry.parent for entry in path.glob("[0-9]*/saved_model.pb")), key=lambda entry: int(entry.name))
 
 
-def tflite_runner(litert: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+def tflite_runner(litert: ModuleType, path: Path, threads: int) -> Opened:
     """LiteRT. Integer inputs and outputs are scaled as the file says."""
     interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
     image = only(interpreter.get_input_details())
@@ -75,10 +90,11 @@ def tflite_runner(litert: ModuleType, path: Path, threads: int) -> tuple[Runner,
 
     interpreter.allocate_tensors()
     size, *shape = [int(side) if side > 0 else None for side in image["shape_signature"]]
-    return in_pieces(run, size), tuple(shape)
+    outputs = [name for signature in interpreter.get_signature_list().values() for name in signature["outputs"]]
+    return Opened(in_pieces(run, size), tuple(shape), named_scores(outputs))
 
 
-def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> Opened:
     """ONNX Runtime on the CPU. Images are turned to channels first for a file that wants them so."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
@@ -96,11 +112,16 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> tuple[Runn
             images = np.moveaxis(images, -1, 1)
         return best_or_all(session.run(None, {image.name: np.ascontiguousarray(as_type(images, dtype))}))
 
-    return in_pieces(run, size), tuple([*shape[1:], shape[0]] if channels_first else shape)
+    return Opened(
+        in_pieces(run, size),
+        tuple([*shape[1:], shape[0]] if channels_first else shape),
+        named_scores(output.name for output in session.get_outputs()),
+    )
 
 
-def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, Shape]:
+def keras_runner(keras: ModuleType, path: Path, threads: int) -> Opened:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
+    from keras_resnet.networks.connections import gives_probabilities
     from keras_resnet.networks.loading import load
 
     if keras.backend.backend() == "tensorflow":
@@ -112,15 +133,21 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> tuple[Runner, S
     def run(images: np.ndarray) -> np.ndarray:
         return best_or_all([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 
-    return run, tuple(image.shape[1:])
+    return Opened(run, tuple(image.shape[1:]), "probabilities" if gives_probabilities(model) else "logits")
 
 
-RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], tuple[Runner, Shape]]]] = {
+RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], Opened]]] = {
     "saved_model": ("tensorflow", saved_model_runner),
     ".tflite": ("ai_edge_litert.interpreter", tflite_runner),
     ".onnx": ("onnxruntime", onnx_runner),
     ".keras": ("keras", keras_runner),
 }
+
+
+def named_scores(outputs: Iterable[str]) -> str:
+    """Which of `SCORES` is among the names of a file's outputs, or nothing."""
+    names = set(outputs)
+    return next((kind for kind in SCORES if kind in names), "")
 
 
 def kind_of(path: Path) -> str | None:
@@ -229,16 +256,11 @@ def serve(connection: Connection) -> None:
         nonlocal run, before
         runtime = importlib.import_module(module)
         before = memory("VmRSS")
-        run, shape = opened(runtime, Path(order["path"]), order["threads"])
-        return np.array([side or 0 for side in shape])
+        run, shape, scores = opened(runtime, Path(order["path"]), order["threads"])
+        return np.array(json.dumps({"shape": shape, "scores": scores}))
 
     def timed(images: np.ndarray, rounds: int) -> np.ndarray:
-        seconds = []
-        for _ in range(WARM_UP + rounds):
-            start = perf_counter()
-            run(images)
-            seconds.append(perf_counter() - start)
-        return np.array(seconds[WARM_UP:])
+        return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP))
 
     if not answer(begin):
         return
@@ -257,5 +279,5 @@ def serve(connection: Connection) -> None:
 
 def main(descriptor: int) -> None:
     """The program of the process of one file, which is told what to do through a pipe."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    startup.prepare()
     serve(Connection(descriptor))

@@ -7,7 +7,9 @@ from typing import Any
 import keras
 
 from keras_resnet.hooks import graph_nodes, is_graph, operation_of
+from keras_resnet.networks.fusion import FUSED_ACTIVATIONS
 
+PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
@@ -75,6 +77,19 @@ def normalizations(model: keras.Model) -> Iterator[keras.layers.BatchNormalizati
 def is_convolution(layer: Any) -> bool:
     """Whether a layer is a plain convolution over maps with channels last, and no subclass, which may do anything."""
     return type(layer) in CONVOLUTIONS and layer.data_format == "channels_last" and layer.padding != "causal"
+
+
+def is_fused_activation(function: Any) -> bool:
+    """Whether a TFLite file makes an activation function part of the operation before it, see `fusion`."""
+    return any(function is getattr(keras.activations, name) for name in ("linear", *FUSED_ACTIVATIONS))
+
+
+def gives_probabilities(model: keras.Model) -> bool:
+    """Whether the outputs of a model are probabilities already, not logits."""
+    last = operation_of(keras.tree.flatten(model.outputs)[0])  # a layer, or a bare operation
+    if isinstance(last, keras.Model):
+        return gives_probabilities(last)
+    return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES
 
 
 def is_relu(layer: Any) -> bool:

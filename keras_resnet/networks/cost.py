@@ -6,10 +6,11 @@ Nothing is built and no framework is loaded. Counts are exact; file sizes are es
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import Any, NamedTuple
 
 from keras_resnet.networks.conflicts import NOT_NEGATIVE
+from keras_resnet.networks.fusion import FUSED_ACTIVATIONS, is_folded
 from keras_resnet.networks.graph import (
     Activate,
     Convolution,
@@ -48,7 +49,14 @@ class FileFormat(NamedTuple):
 TFLITE_FLOAT32 = FileFormat(weight=4, channel=4, operation=210, convolution=460, group_norm=2800, start=900)
 TFLITE_INT8 = FileFormat(weight=1, channel=28, operation=230, convolution=500, group_norm=3900, start=1000)
 # Operations in a file that a layer becomes, where it is not one. A ReLU after a convolution or sum is part of that.
-OPERATIONS: dict[type[Node] | str, int] = {Input: 0, Dropout: 0, Rescale: 2, Reshape: 3, "relu": 0, "relu6": 0, "silu": 2}
+OPERATIONS: dict[type[Node] | str, int] = {
+    Input: 0,
+    Dropout: 0,
+    Rescale: 2,
+    Reshape: 3,
+    **dict.fromkeys(FUSED_ACTIVATIONS, 0),
+    "silu": 2,
+}
 FROM_1D = 5  # more of them around a convolution or pooling of one dimension, which is done in two
 
 
@@ -137,7 +145,12 @@ def cost_of(
     >>> cost_of("resnet50").multiply_adds
     4089184256
     """
-    spec = resolve(spec, **fields)
+    levels = None if features is None else tuple(features)
+    return _cost_of(resolve(spec, **fields), levels, include_top, pooling)
+
+
+@lru_cache(maxsize=4096)
+def _cost_of(spec: ResNetSpec, features: tuple[int, ...] | None, include_top: bool, pooling: Pooling | None) -> Cost:
     spec.require_sizes("the cost")
     _, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
     wanted = list(out.values()) if isinstance(out, dict) else [out]
@@ -267,7 +280,6 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
     """
     size = file.start
     for node in nodes:
-        folded = isinstance(node, Norm) and node.kind == "batch" and isinstance(node.inputs[0], Convolution)
         if isinstance(node, Convolution):
             kernel = parameters(node) - (node.filters if node.bias is not None else 0)
             size += file.weight * kernel + file.channel * node.filters + file.convolution
@@ -276,7 +288,7 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
             size += file.weight * (parameters(node) - node.units) + FLOAT * node.units + file.operation
         elif isinstance(node, Norm):
             described = file.group_norm if node.kind == "group" else 2 * file.operation
-            size += 0 if folded else FLOAT * parameters(node) + described
+            size += 0 if is_folded(node, node.inputs[0]) else FLOAT * parameters(node) + described
         else:
             key = node.function if isinstance(node, Activate) else type(node)
             size += file.operation * (OPERATIONS.get(key, 1) + FROM_1D * (isinstance(node, Pool) and node.rank == 1))

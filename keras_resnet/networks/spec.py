@@ -144,6 +144,11 @@ class ResNetSpec:
         return tuple(size or 0 for size in self.input_shape)
 
     @property
+    def gives_logits(self) -> bool:
+        """Whether the network puts out logits, and not probabilities."""
+        return self.classifier_activation is None
+
+    @property
     def layers(self) -> int:
         """Weighted layers on the longest path, the number in a name (Wide ResNets for CIFAR count two projections more)."""
         return sum(self.depths) * {"single": 1, "basic": 2, "bottleneck": 3}[self.block] + 2

@@ -8,7 +8,15 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.hooks import forget_traces, replace
-from keras_resnet.networks.connections import Connections, every_layer, is_convolution, is_functional, is_relu, is_relu6
+from keras_resnet.networks.connections import (
+    Connections,
+    every_layer,
+    is_convolution,
+    is_functional,
+    is_fused_activation,
+    is_relu,
+    is_relu6,
+)
 
 MOMENTUM = 0.99  # of the moving averages of ranges
 SAME_RANGE = (  # their results are some of the numbers that come in, or between them
@@ -32,7 +40,6 @@ SAME_RANGE = (  # their results are some of the numbers that come in, or between
     keras.layers.Softmax,
 )
 JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)  # with a ReLU behind them, as convolutions are
-FUSED = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
 
 
 def simulate_integers(model: keras.Model) -> None:
@@ -189,7 +196,7 @@ def mapped(layer: keras.layers.Dense, learning: "Mode") -> Callable[..., Any]:
 
 def activated(layer: Any, linear: Callable[[Any], Any], learning: "Mode") -> Callable[..., Any]:
     """A layer with its activation, before which there is a map unless a file makes one operation of both."""
-    between = () if layer.activation in FUSED else (Range(learning),)
+    between = () if is_fused_activation(layer.activation) else (Range(learning),)
 
     def call(inputs: Any, **_: Any) -> Any:
         outputs = linear(inputs)

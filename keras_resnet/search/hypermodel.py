@@ -94,7 +94,7 @@ class HyperResNet(keras_tuner.HyperModel):
             raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last: {refusal}")
         spec, recipe = self.spec(hp)
         model = build(spec)
-        recipe.compile(model, self.steps_per_epoch, from_logits=spec.classifier_activation is None)
+        recipe.compile(model, self.steps_per_epoch, from_logits=spec.gives_logits)
         return model
 
     def refusal(self, hp: keras_tuner.HyperParameters) -> str:

@@ -3,13 +3,12 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any
 
 import keras
@@ -18,17 +17,15 @@ import numpy as np
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError
+from keras_resnet.export.converter import make_converter
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.fields import to_json
+from keras_resnet.networks.fusion import is_folded, is_fused
 from keras_resnet.networks.graph import (
-    Activate,
     Convolution,
-    Dense,
     Dropout,
     Input,
-    Merge,
     Node,
-    Norm,
     Pad,
     Rescale,
     Shape,
@@ -38,8 +35,8 @@ from keras_resnet.networks.layers import build, realize
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.environment import processor
+from keras_resnet.timing import seconds_of
 
-FUSED = ("relu", "relu6")  # functions that a file makes part of what is before them
 KINDS = (None, "int8")
 SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
 EXAMPLES = 4  # random inputs that the ranges of integers are found with
@@ -154,11 +151,7 @@ def is_joined(before: list[Node], node: Node) -> bool:
     last = before[-1]
     if isinstance(node, Convolution):
         return isinstance(last, (Rescale, Pad)) and before == [last]
-    if isinstance(node, Norm):
-        return isinstance(last, Convolution) and node.kind == "batch"
-    if isinstance(node, Activate):
-        return isinstance(last, (Convolution, Merge, Norm, Dense)) and node.function in FUSED
-    return False
+    return is_folded(node, last) or is_fused(node, last)
 
 
 def model_of(piece: Piece) -> keras.Model:
@@ -203,17 +196,16 @@ def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, floa
     import tensorflow as tf
     from ai_edge_litert.interpreter import Interpreter
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
-    if quantize == "int8":
+
+    def examples() -> Iterator[dict[str, np.ndarray]]:
         generator = np.random.default_rng(0)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        for _ in range(EXAMPLES):
+            yield {name: generator.uniform(*inputs, (1, *shape)).astype("float32") for name, shape in shapes.items()}
+
+    converter = make_converter(model, quantize, examples)
+    if quantize:
         converter.inference_input_type = converter.inference_output_type = tf.int8
-        converter.representative_dataset = lambda: (
-            {name: generator.uniform(*inputs, (1, *shape)).astype("float32") for name, shape in shapes.items()}
-            for _ in range(EXAMPLES)
-        )
     with quiet(), scaled_by_convolution(model), TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
         path.write_bytes(converter.convert())
@@ -230,11 +222,5 @@ def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, floa
 def fastest(action: Any) -> float:
     """Seconds that an action takes: medians of several turns, and of these the smallest, since others only add to it."""
 
-    def seconds() -> float:
-        start = perf_counter()
-        action()
-        return perf_counter() - start
-
-    first = min(seconds() for _ in range(FEWEST))
-    count = max(FEWEST, round(SECONDS / max(first, 1e-7)))
-    return min(median(seconds() for _ in range(count)) for _ in range(TURNS))
+    count = max(FEWEST, round(SECONDS / max(min(seconds_of(action, FEWEST)), 1e-7)))
+    return min(median(seconds_of(action, count)) for _ in range(TURNS))

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryFile
 
+from keras_resnet import startup
 from keras_resnet.atomic import replace_text
 from keras_resnet.errors import Diverged, InputError, Occupied
 from keras_resnet.networks.spec import ResNetSpec
@@ -88,8 +89,7 @@ def attempt(order: str, alive: Callable[[], None]) -> tuple[int, str]:
 
 def main() -> None:
     """The program of the process of one trial."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    startup.prepare()
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     from keras_resnet.data import load

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,6 +15,7 @@ from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.fused import graphs_as_written
 from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.timing import seconds_of
 from keras_resnet.training.distribute import Distribution
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> ke
         spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
     with precision(recipe.precision):
         model = build(spec, remat=recipe.remat)
-    recipe.compile(model, steps_per_epoch, from_logits=spec.classifier_activation is None)
+    recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits)
     return model
 
 
@@ -91,18 +91,15 @@ def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
 def rate(action: Callable[[], Any], images: int) -> float:
     """Images per second of an action on so many: the median of several runs, behind one that may compile."""
 
-    def seconds(times: int) -> float:
-        start = perf_counter()
-        for _ in range(times):
-            action()
-        return perf_counter() - start
+    def seconds(runs: int) -> float:
+        return sum(seconds_of(action, runs))
 
     seconds(1)
-    times = 1
-    while (taken := seconds(times)) < SECONDS / 4:  # what is at hand already goes fast: one alone tells nothing
-        times *= 2
-    times = max(1, round(times * SECONDS / taken))
-    return images * times / median(seconds(times) for _ in range(TIMED))
+    runs = 1
+    while (duration := seconds(runs)) < SECONDS / 4:  # what is at hand already goes fast: one alone tells nothing
+        runs *= 2
+    runs = max(1, round(runs * SECONDS / duration))
+    return images * runs / median(seconds(runs) for _ in range(TIMED))
 
 
 def throughput(spec: ResNetSpec, recipe: Recipe, data: "Dataset") -> list[dict[str, Any]]:

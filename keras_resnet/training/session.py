@@ -50,7 +50,7 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices:
             take_weights(model, init, list(data.class_names))
     with devices.alone():
         plain = build(spec)
-        plain.compile(loss=Recipe().make_loss(from_logits=spec.classifier_activation is None), metrics=["accuracy"])
+        plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy"])
         if recipe.quantization_aware:
             simulate_integers(plain)
     watched = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)

@@ -1,0 +1,16 @@
+"""How long something takes: every measurement of this package is made of these runs."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+
+def seconds_of(action: Callable[[], Any], runs: int, *, warm_up: int = 0) -> list[float]:
+    """The seconds that each of so many runs of an action takes, after some that do not count."""
+
+    def run() -> float:
+        start = perf_counter()
+        action()
+        return perf_counter() - start
+
+    return [run() for _ in range(warm_up + runs)][warm_up:]
