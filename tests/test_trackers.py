@@ -15,7 +15,7 @@ import tensorflow as tf
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.training import checkpoint_files
-from keras_resnet.training.callbacks import Progress, duration
+from keras_resnet.training.callbacks import Progress
 from keras_resnet.training.trackers import trackers
 
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -93,7 +93,9 @@ def test_history_can_be_read_during_the_training(digits, tmp_path):
 def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
     kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=2)
     lines = capsys.readouterr().out.splitlines()
-    form = r"epoch {}/2  loss \d\.\d{{4}}, accuracy 0\.\d{{4}}  [\d,]+ images/s  0:\d\d left  validation \d+\.\d{{4}}, 0\.\d{{4}}"
+    form = (
+        r"epoch {}/2  loss \d\.\d{{4}}, accuracy 0\.\d{{4}}  [\d,]+ images/s  0:00:\d\d left  validation \d+\.\d{{4}}, 0\.\d{{4}}"
+    )
     assert len(lines) == 2
     for number, line in enumerate(lines, start=1):
         assert re.fullmatch(form.format(number), line), line
@@ -101,19 +103,51 @@ def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
     assert header == "epoch,accuracy,loss,learning_rate,images_per_second,val_accuracy,val_loss"
 
 
+CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_progress_fits_into_a_terminal(digits, tmp_path, capsys, monkeypatch, columns):
+def test_progress_fits_into_a_terminal(capsys, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setattr("keras_resnet.training.callbacks.REDRAW", 0)
-    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=1)
-    parts = capsys.readouterr().out.split("\r\x1b[K")[1:]
-    live, ended = [part for part in parts if "\n" not in part], [part for part in parts if "\n" in part]
-    assert len(ended) == 2
-    assert len(live) > 10
-    assert max(map(len, live)) < columns
-    assert live[0].startswith("epoch 1/2   ")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    made = 0
+    progress = Progress(lambda: made, steps=20, epochs=2, live=True)
+    logs = {"loss": 1.5, "accuracy": 0.25, "images_per_second": 12345}
+    with progress.bar:
+        for epoch in range(2):
+            progress.on_epoch_begin(epoch)
+            for batch in range(10):
+                made += 1
+                progress.on_train_batch_end(batch, logs)
+                progress.bar.refresh()
+            progress.on_epoch_end(epoch, {**logs, "val_loss": 1.25, "val_accuracy": 0.5})
+    lines = [line for line in re.split(r"[\r\n]+", CONTROL.sub("", capsys.readouterr().out)) if line.strip()]
+    assert max(map(len, lines)) <= columns
+    live = [line for line in lines if "%" in line]
+    assert live[1].startswith("epoch 1/2  20%  loss 1.5000, accuracy 0.2500  12,345 image"[:columns])
     assert live[-1].startswith("epoch 2/2 100%  loss")
-    assert ("━" in live[-1]) == (columns > 60)
+    assert ("━" in live[-1]) == ("0:00:00 left" in live[-1]) == (columns > 60)
+    ended = " ".join(line.strip() for line in lines if "%" not in line and "starting" not in line)
+    one = "epoch {}/2  loss 1.5000, accuracy 0.2500  validation 1.2500, 0.5000"
+    assert " ".join(ended.split()) == " ".join(f"{one.format(1)} {one.format(2)}".split())
+
+
+def test_progress_is_live_in_a_terminal_and_leaves_it_in_order(digits, tmp_path, capsys, monkeypatch):
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setenv("TERM", "xterm")
+    stream = sys.stdout
+    monkeypatch.setattr(stream, "isatty", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        kr.fit("resnet8", RECIPE, digits, tmp_path / "run", callbacks=[Stop()])
+    assert sys.stdout is stream
+    out = capsys.readouterr().out
+    assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")  # the cursor is there again
+    assert re.search(r"[\r\n]epoch 1/2  loss \d\.\d{4}, accuracy 0\.\d{4}  validation", CONTROL.sub("", out))
+    assert "epoch 2/2 100%  loss" in out
 
 
 def test_time_left_is_extrapolated_from_the_steps_made(monkeypatch):
@@ -129,7 +163,3 @@ def test_time_left_is_extrapolated_from_the_steps_made(monkeypatch):
         now[0] += 3
     # 21 steps from the end of the first one on took 63 seconds, the last of them not over; 99 are to come.
     assert progress.seconds_left() == pytest.approx(99 * 63 / 20)
-
-
-def test_durations():
-    assert [duration(seconds) for seconds in (0, 6.2, 61, 3600 + 123)] == ["0:00", "0:07", "1:01", "1:02:03"]

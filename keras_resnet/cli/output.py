@@ -26,20 +26,23 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
 
 @contextmanager
 def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
-    """A bar on standard error, where that is a terminal, that fills while each file answers so many images."""
-    shown: dict[str, Any] = {}
+    """A bar on standard error, where that is a terminal, that fills while a file is run on so many images."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()
+    # It is drawn when images are done and not by a thread, which would write while native libraries are silenced.
+    how: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "transient": True, "disable": not sys.stderr.isatty()}
+    bar = Progress(*columns, console=Console(stderr=True), **how)
+    task = bar.add_task("", total=images, visible=False)
 
     def on_images(target: Any, count: int) -> None:
-        if target.file not in shown:
-            shown[target.file] = typer.progressbar(
-                length=images, label=target.file, file=sys.stderr, hidden=not sys.stderr.isatty()
-            )
-            shown[target.file].__enter__()
-        shown[target.file].update(count)
-        if shown[target.file].finished:
-            shown[target.file].__exit__(None, None, None)
+        if target.file != bar.tasks[task].description:
+            bar.reset(task, description=target.file, visible=True)
+        bar.update(task, advance=count, refresh=True)
 
-    yield on_images
+    with bar:
+        yield on_images
 
 
 def progress(check: Any) -> None:

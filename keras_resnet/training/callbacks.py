@@ -1,9 +1,9 @@
 """What follows a training from epoch to epoch: weights in memory, early stopping, images per second, progress."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import keras
@@ -111,56 +111,54 @@ class Throughput(keras.callbacks.Callback):
 
 
 class Progress(keras.callbacks.Callback):
-    """Tells how far the training is, in one line an epoch: loss, accuracy, images per second and the time left.
+    """Prints a line an epoch: loss, accuracy, images per second, the time left, and what validation gives.
 
-    In a terminal the line is written again and again while the epoch lasts, and fits into its width. `step` says how many of all
-    `steps` of `epochs` epochs are made, those before an interruption too.
+    Inside `with progress.bar:`, and in a terminal (`live`), a line below it shows the epoch under way. `step` says how many of all
+    `steps` of `epochs` epochs are done, those before an interruption too.
     """
 
     def __init__(self, step: Callable[[], int], steps: int, epochs: int, *, live: bool) -> None:
+        from rich import progress
+        from rich.console import Console
+        from rich.table import Column
+
         super().__init__()
         self.step, self.steps, self.epochs, self.live = step, steps, epochs, live
         self.first: tuple[int, float] | None = None
-        self.shown = 0.0
+        text = progress.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop"))
+        columns = text, progress.BarColumn(None)
+        self.bar = progress.Progress(*columns, console=Console(), transient=True, expand=True, disable=not live)
+        self.bar.add_task("starting", total=1)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        now = time.perf_counter()
-        self.first = self.first or (self.step(), now)  # the first step compiles
-        if self.live and now - self.shown >= REDRAW:
-            self.shown = now
+        self.first = self.first or (self.step(), time.perf_counter())  # the first step compiles
+        if self.live:
             share = self.step() * self.epochs / self.steps - self.epoch
-            columns = shutil.get_terminal_size().columns
-            line = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}  {self.told(logs)}"
-            filled = round(share * (columns - len(line) - 3))
-            bar = f"  {'━' * filled}" if filled > 0 else ""
-            print(f"\r{CLEAR}{(line + bar)[: columns - 1]}", end="", flush=True)
+            start = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}"
+            self.bar.update(self.bar.task_ids[0], completed=share, description=f"{start}  {loss(logs)}  {self.speed(logs)}")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        start = f"\r{CLEAR}" if self.live else ""
-        validation = f"  validation {logs['val_loss']:.4f}, {logs['val_accuracy']:.4f}" if "val_loss" in logs else ""
-        print(f"{start}epoch {epoch + 1}/{self.epochs}  {self.told(logs)}{validation}", flush=True)
+        parts = [f"epoch {epoch + 1}/{self.epochs}", loss(logs)]
+        parts += [] if self.live else [self.speed(logs)]  # the live line has it
+        parts += [f"validation {logs['val_loss']:.4f}, {logs['val_accuracy']:.4f}"] if "val_loss" in logs else []
+        print("  ".join(parts), flush=True)
 
-    def told(self, logs: Any) -> str:
-        """The numbers so far, and the time left once there is an estimate."""
-        numbers = f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}  {logs['images_per_second']:,} images/s"
-        left = self.seconds_left()
-        return numbers if left is None else f"{numbers}  {duration(left)} left"
+    def speed(self, logs: Any) -> str:
+        """Images per second, and the time left once there is an estimate."""
+        seconds = self.seconds_left()
+        left = "" if seconds is None else f"  {timedelta(seconds=math.ceil(seconds))} left"
+        return f"{logs['images_per_second']:,} images/s{left}"
 
     def seconds_left(self) -> float | None:
-        """As the steps made since the first of this process tell; None before there is a second one."""
+        """From the steps since the first one of this process; None before there is a second one."""
         now = self.step()
         step, moment = self.first or (now, 0.0)
         return (time.perf_counter() - moment) / (now - step) * (self.steps - now) if now > step else None
 
 
-REDRAW, CLEAR = 0.1, "\x1b[K"  # seconds between two lines, and the code that empties one
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, such as 1:02:03 or 0:07."""
-    minutes, rest = divmod(math.ceil(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+def loss(logs: Any) -> str:
+    """The loss and the accuracy of training so far."""
+    return f"loss {logs['loss']:.4f}, accuracy {logs['accuracy']:.4f}"

@@ -166,22 +166,21 @@ def run_epochs(
     """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
     saver.restore(begun)
-    telling: list[keras.callbacks.Callback] = []
-    if verbose and devices.chief:
-        live = sys.stdout.isatty() if verbose == "auto" else verbose == 1
-        telling.append(Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live))
+    shows = bool(verbose) and devices.chief
+    live = shows and (sys.stdout.isatty() if verbose == "auto" else verbose == 1)
+    progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each and not training.model.stop_training:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
-        with devices.fitting():
+        with devices.fitting(), progress.bar:
             training.model.fit(
                 batches,
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *telling],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *[progress] * shows],
                 shuffle=False,  # the stream is in its own order
                 verbose=0,
             )
