@@ -23,9 +23,13 @@ INIT_HELP = (
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
 Precision = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, float16, or auto: by a short trial. [default: the recipe's]")
+    str | None,
+    typer.Option(help="float32, bfloat16, float16, or auto: whichever is measured to be faster here. [default: the recipe's]"),
 ]
-Jit = Annotated[str | None, typer.Option(help="XLA: off, on, default, or auto: by a short trial. [default: the recipe's]")]
+Jit = Annotated[
+    str | None,
+    typer.Option(help="XLA: off, on, default, or auto: whichever is measured to be faster here. [default: the recipe's]"),
+]
 
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
@@ -87,7 +91,7 @@ def train(
     devices = choose(strategy)
     if devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
-    from keras_resnet.data import load, of_run
+    from keras_resnet.data import can_resize, load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
     from keras_resnet.training.fit import fit
@@ -99,7 +103,7 @@ def train(
             raise InputError("image_size is for images of your own: name them by --data")
         images = of_run(start, data_dir=data_dir)
     else:
-        size: Any = start.spec.input_shape[:2] if start and data != "digits" else None
+        size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None
         images = load(data, data_dir=data_dir, image_size=image_size or size)
     places = [name for name, wanted in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if wanted]
     callbacks = trackers(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
