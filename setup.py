@@ -12,7 +12,7 @@ EXTRAS = {
     "tensorflow": ["tensorflow>=2.20,<2.22"],
     "data": ["importlib_resources>=6", "tensorflow-datasets>=4.9.9", "scikit-learn>=1.4"],
     "watch": ["tensorboard>=2.20"],
-    "search": ["grpcio>=1.60", "keras-tuner>=1.4.7,<1.5", "scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"],
+    "search": ["grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5", "scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"],
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -29,7 +29,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
-    package_data={"keras_resnet": ["py.typed"]},
+    package_data={"keras_resnet": ["py.typed", "search/*.jinja"]},
     install_requires=["keras>=3.15.1,<3.16", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "rich>=13", "typer>=0.28"],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["keras-resnet=keras_resnet.__main__:main"]},

@@ -2,9 +2,7 @@
 
 import base64
 import csv
-import html
 import io
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ import numpy as np
 
 from keras_resnet.console import cell
 from keras_resnet.search.budget import LATENCY
-from keras_resnet.search.results import Results
+from keras_resnet.search.results import Results, Row
 from keras_resnet.search.study import SCORE
 
 if TYPE_CHECKING:
@@ -20,49 +18,35 @@ if TYPE_CHECKING:
 
 FEWEST = 5  # trials that an importance is worked out from
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
-STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;font-size:13px}th,td{padding:.2rem .6rem;text-align:right;border-bottom:1px solid #ddd}
-img{max-width:100%}.front{background:#eef6ee}.failed{color:#999}div{overflow-x:auto}"""
+ABOVE: dict[str, Any] = {
+    "loc": "lower left",
+    "bbox_to_anchor": (0, 1),
+    "ncols": 2,
+    "frameon": False,
+}  # a legend that hides no point
 
 
 def page(results: Results, trials: Path) -> str:
     """One HTML file that needs nothing else."""
-    pictures = [picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))]
-    shown = {row["trial"] for row in results.front}
-    ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
-    kinds = ["front" if row["trial"] in shown else "" if row[SCORE] is not None else "failed" for row in ordered]
-    title = html.escape(results.study.question) or "A search"
-    return "\n".join(
-        [
-            f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title><style>{STYLE}</style>",
-            f"<h1>{title}</h1>",
-            f"<p>{len(results.scored)} of {len(results.rows)} trials have a score.</p>",
-            f"<p>Draws refused: {html.escape(results.refusals)}.</p>",
-            *(f"<h2>{name}</h2><p>{told}</p><img alt='{name}' src='data:image/png;base64,{png}'>" for name, told, png in pictures),
-            *(("<h2>Finalists, trained in full</h2>", *table(results.final_rows)) if len(results.finals) > 1 else ()),
-            "<h2>Trials</h2>" + ("<p>Those of the Pareto front are marked.</p>" if shown else ""),
-            *table(ordered, kinds),
-            "</html>",
-        ]
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    templates = Environment(
+        loader=PackageLoader("keras_resnet", "search"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-
-
-def table(rows: Sequence[Mapping[str, Any]], kinds: Sequence[str] = ()) -> list[str]:
-    """Rows that have the same names, as lines of HTML; `kinds` are their classes."""
-
-    def line(tag: str, cells: Iterable[str], kind: str = "") -> str:
-        return (
-            (f"<tr class='{kind}'>" if kind else "<tr>")
-            + "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in cells)
-            + "</tr>"
-        )
-
-    return [
-        "<div><table>",
-        *(line("th", row) for row in rows[:1]),
-        *(line("td", map(cell, row.values()), kind) for row, kind in zip(rows, kinds or [""] * len(rows), strict=True)),
-        "</table></div>",
-    ]
+    templates.filters["cell"] = cell
+    best = {row["trial"] for row in results.front}
+    ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
+    return templates.get_template("page.html.jinja").render(
+        title=results.study.question or "A search",
+        results=results,
+        pictures=[picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))],
+        trials=ordered,
+        kinds=["front" if row["trial"] in best else "" if row[SCORE] is not None else "failed" for row in ordered],
+    )
 
 
 def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -71,23 +55,24 @@ def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
         return None
     costs = [name for name in results.study.objectives if name != SCORE] or ["multiply_adds"]
     figure = drawn(len(costs))
-    best = results.front
     for axis, name in zip(figure.axes, costs, strict=True):
-        axis.scatter(
-            [row[name] for row in results.scored], [100 * row[SCORE] for row in results.scored], s=18, color="#999", label="trial"
-        )
-        kept = sorted(best, key=lambda row: row[name])
-        x, y = [row[name] for row in kept], [100 * row[SCORE] for row in kept]
-        axis.plot(x, y, drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
-        for row in kept:
-            axis.annotate(row["trial"], (row[name], 100 * row[SCORE]), fontsize=7, xytext=(3, 4), textcoords="offset points")
+        axis.scatter(*points(results.scored, name), s=18, color="#999", label="trial")
+        best = sorted(results.front, key=lambda row: row[name])
+        axis.plot(*points(best, name), drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
+        for row, x, y in zip(best, *points(best, name), strict=True):
+            axis.annotate(row["trial"], (x, y), fontsize=7, xytext=(3, 4), textcoords="offset points")
         unit = ", ms" if name == LATENCY else ""
         axis.set(xlabel=name.replace("_", " ") + unit, ylabel="validation accuracy, %")
         if name != LATENCY:
             axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
-        axis.legend()
+        axis.legend(**ABOVE)
     return "Accuracy and cost", "Up and to the left is better.", encoded(figure)
+
+
+def points(rows: list[Row], name: str) -> tuple[list[float], list[float]]:
+    """A cost of each row, and its accuracy in percent."""
+    return [row[name] for row in rows], [100 * row[SCORE] for row in rows]
 
 
 def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -104,8 +89,8 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
     spread = SPREAD * (share - 0.5)  # trials of one value lie side by side
     for number in np.argsort(scores):
-        height = [*(place[number] + spread[number] for place in places), share[number]]
-        axis.plot(height, color=colormaps["viridis_r"](share[number]), alpha=0.8)
+        heights = [*(place[number] + spread[number] for place in places), share[number]]
+        axis.plot(heights, color=colormaps["viridis_r"](share[number]), alpha=0.8)
     axis.set_xticks(range(len(names) + 1), [*names, SCORE.replace("_", " ")], rotation=20, ha="right")
     axis.set_yticks([])
     axis.set_xlim(-0.3, len(names) + 0.6)
@@ -118,11 +103,11 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
             axis.annotate(
                 value, (number, place), fontsize=7, xytext=(-4, 0), textcoords="offset points", ha="right", va="center", bbox=white
             )
-    axis.annotate(f"{100 * scores.max():.1f} %", (len(names), 1), fontsize=8, xytext=(4, 0), textcoords="offset points")
-    axis.annotate(f"{100 * scores.min():.1f} %", (len(names), 0), fontsize=8, xytext=(4, 0), textcoords="offset points")
+    for height, score in enumerate((scores.min(), scores.max())):
+        axis.annotate(f"{100 * score:.1f} %", (len(names), height), fontsize=8, xytext=(4, 0), textcoords="offset points")
     return (
         "Parallel coordinates",
-        "Each line is a trial; the darker, the better. An axis has the values that were drawn.",
+        "Each line is a trial; the darker, the better. Each axis shows the values that were tried.",
         encoded(figure),
     )
 
@@ -138,13 +123,13 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
     values = np.stack([ranks([row.get(name) for row in results.scored]) for name in names], axis=1)
     scores = np.array([100 * row[SCORE] for row in results.scored])
     forest = RandomForestRegressor(100, random_state=0).fit(values, scores)
-    found = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
-    order = np.argsort(found.importances_mean)
+    loss = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
+    order = np.argsort(loss.importances_mean)
     figure = drawn(1)
     (axis,) = figure.axes
-    axis.barh([names[number] for number in order], found.importances_mean[order], xerr=found.importances_std[order], color="#27a")
+    axis.barh([names[number] for number in order], loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
     axis.set(xlabel="points of accuracy by which a random forest is worse without it")
-    return "Importance", f"From {len(scores)} trials: a hint, not a proof.", encoded(figure)
+    return "Importance", f"Estimated from {len(scores)} trials: a hint, not a proof.", encoded(figure)
 
 
 def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -161,19 +146,14 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     (axis,) = figure.axes
     best = results.best[0]["trial"]
     for trial, accuracies in histories.items():
-        style: dict[str, Any] = {"color": "#27a", "label": f"trial {trial}, the best"} if trial == best else {"color": "#bbb"}
-        axis.plot(
-            range(1, len(accuracies) + 1),
-            accuracies,
-            marker=".",
-            linewidth=2 if trial == best else 1,
-            zorder=3 if trial == best else 1,
-            **style,
-        )
+        style: dict[str, Any] = {"color": "#bbb", "linewidth": 1}
+        if trial == best:
+            style = {"color": "#27a", "linewidth": 2, "zorder": 3, "label": f"trial {trial}, the best"}
+        axis.plot(range(1, len(accuracies) + 1), accuracies, marker=".", **style)
     axis.set(xlabel="epoch", ylabel="validation accuracy, %")
     axis.grid(alpha=0.3)
-    axis.legend()
-    return "Learning curves", "Of each trial that came to a score.", encoded(figure)
+    axis.legend(**ABOVE)
+    return "Learning curves", "One line for each trial that has a score.", encoded(figure)
 
 
 def varied(results: Results) -> list[str]:
