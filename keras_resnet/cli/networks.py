@@ -1,5 +1,6 @@
 """`list` and `show`: the named networks and recipes, without a framework."""
 
+import shutil
 import textwrap
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -97,10 +98,11 @@ def text_of(name: str, row: Protocol) -> str:
     """A recipe in a few lines: the fields that are its own, and all that is known of it."""
     usual, own = asdict(Recipe()), asdict(row.recipe)
     shown = {field: value for field, value in own.items() if value != usual[field] or field in ALWAYS}
-    lines = [f"{name}: {row.source}", textwrap.fill(", ".join(f"{field}={short(value)}" for field, value in shown.items()), 112)]
+    lines = [f"{name}: {row.source}", ", ".join(f"{field}={short(value)}" for field, value in shown.items())]
     lines += [f"{row.network} takes {row.flops:.1e} floating-point operations in all"]
     lines += [f"published: {row.published}"] if row.published else []
-    return "\n    ".join([*lines, f"measured: {row.evidence}"]).replace("\n", "\n    ").replace("\n        ", "\n    ")
+    text, width = "\n    ".join([*lines, f"measured: {row.evidence}"]), shutil.get_terminal_size((116, 24)).columns
+    return "\n".join(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) for line in text.splitlines())
 
 
 def short(value: Any) -> str:
