@@ -1,6 +1,7 @@
 """What a person sees in a terminal: tables, and silence from native libraries."""
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,26 +11,45 @@ from typing import Any
 from keras_resnet.atomic import as_json as to_text
 from keras_resnet.errors import InputError
 
+WIDEST = 10_000  # characters
+
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
-    """Print rows that share their keys: aligned columns, numbers to the right; or as JSON."""
+    """Print rows that share their keys as a table, or as JSON. In a pipe every row is one line, without colours."""
     if as_json:
         show_json(list(rows))
         return
     if not rows:
         return
-    texts = [{key: cell(value) for key, value in row.items()} for row in rows]
-    widths = {key: max(len(key), *(len(text[key]) for text in texts)) for key in rows[0]}
-    numeric = {key for key in rows[0] if all(isinstance(row[key], int | float) or row[key] is None for row in rows)}
+    from rich.console import Console
 
-    def line(texts: dict[str, str]) -> str:
-        return "  ".join(
-            texts[key].rjust(width) if key in numeric else texts[key].ljust(width) for key, width in widths.items()
-        ).rstrip()
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
+    console = Console(width=WIDEST, height=WIDEST, color_system="auto" if sys.stdout.isatty() else None)
+    first, *others = rows[0]
+    parts = [[first]]
+    for name in others:  # what is too wide for the terminal comes in several tables, each with the first column
+        if len(parts[-1]) > 1 and console.measure(table(rows, [*parts[-1], name])).minimum > width:
+            parts.append([first])
+        parts[-1].append(name)
+    console.width = width
+    for number, names in enumerate(parts):
+        with console.capture() as lines:
+            console.print(table(rows, names))
+        print(*[""] * bool(number), *map(str.rstrip, lines.get().splitlines()), sep="\n")
 
-    print(line({key: key for key in widths}))
-    for text in texts:
-        print(line(text))
+
+def table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:
+    """These columns of rows, numbers to the right. Only text may fold."""
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in names:
+        numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        shown.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(cell(row[name])) for name in names))
+    return shown
 
 
 def show_json(content: Any) -> None:

@@ -18,6 +18,39 @@ def test_table_aligns_numbers_right_and_text_left(capsys):
     assert capsys.readouterr().out == ""
 
 
+WIDE = [
+    {"file [/b]": "[red]a[/red].tflite", "number": 123_456_789, "why": "word " * 30 + "end", **{f"value{n}": n for n in range(20)}}
+]
+
+
+def test_table_in_a_pipe_is_whole_and_plain(capsys, monkeypatch):
+    """Neither the width of a terminal nor what asks for colours changes it; nothing in a value is a style."""
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    show_table(WIDE)
+    names, row = capsys.readouterr().out.splitlines()
+    assert names.split() == " ".join(WIDE[0]).split()
+    assert row.split() == " ".join(map(cell, WIDE[0].values())).split()
+
+
+def test_table_in_a_terminal_fits(capsys, monkeypatch):
+    """What is too wide comes in parts, each with the first column; text folds, numbers do not."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show_table(WIDE)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 60
+    parts = [part.split("\n") for part in out.split("\n\n")]
+    assert len(parts) > 2
+    for names, row, *_ in parts:
+        assert names.startswith("file [/b]")
+        assert row.startswith("[red]a[/red].tflite")
+    assert sorted(" ".join(part[0].removeprefix("file [/b]") for part in parts).split()) == sorted(list(WIDE[0])[1:])
+    assert "123,456,789" in out
+    assert out.split().count("word") == 30
+
+
 def test_cell():
     texts = {True: "yes", False: "NO", "x": "x", None: "-", 1234: "1,234"}
     texts |= {1e-5: "1.00e-05", 0.25: "0.2500", 6.5: "6.5", 2.54: "2.5400", 1234.56: "1,234.6"}
