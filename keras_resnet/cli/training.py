@@ -22,14 +22,9 @@ INIT_HELP = (
 )
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
-Precision = Annotated[
-    str | None,
-    typer.Option(help="float32, bfloat16, float16, or auto: whichever is measured to be faster here. [default: the recipe's]"),
-]
-Jit = Annotated[
-    str | None,
-    typer.Option(help="XLA: off, on, default, or auto: whichever is measured to be faster here. [default: the recipe's]"),
-]
+AUTO_HELP = "or auto: whichever is measured to be faster here. [default: the recipe's]"
+Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16, {AUTO_HELP}")]
+Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HELP}")]
 
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
