@@ -1,10 +1,9 @@
 """The page of a search: Pareto front, parallel coordinates, importance of each hyperparameter, learning curves."""
 
 import base64
-import csv
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -12,9 +11,6 @@ from keras_resnet.console import cell
 from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.results import Results, Row
 from keras_resnet.search.study import SCORE
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 FEWEST = 5  # trials that an importance is worked out from
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
@@ -30,13 +26,8 @@ def page(results: Results, trials: Path) -> str:
     """One HTML file that needs nothing else."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    templates = Environment(
-        loader=PackageLoader("keras_resnet", "search"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    templates = Environment(loader=PackageLoader("keras_resnet", "search"), autoescape=True, **how)
     templates.filters["cell"] = cell
     best = {row["trial"] for row in results.front}
     ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
@@ -54,8 +45,8 @@ def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
     if not results.scored:
         return None
     costs = [name for name in results.study.objectives if name != SCORE] or ["multiply_adds"]
-    figure = drawn(len(costs))
-    for axis, name in zip(figure.axes, costs, strict=True):
+    figure, *axes = drawn(len(costs))
+    for axis, name in zip(axes, costs, strict=True):
         axis.scatter(*points(results.scored, name), s=18, color="#999", label="trial")
         best = sorted(results.front, key=lambda row: row[name])
         axis.plot(*points(best, name), drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
@@ -82,8 +73,7 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
         return None
     from matplotlib import colormaps
 
-    figure = drawn(1, width=max(7.0, 1.5 * len(names)))
-    (axis,) = figure.axes
+    figure, axis = drawn(1, width=max(7.0, 1.5 * len(names)))
     places = [ranks([row.get(name) for row in results.scored]) for name in names]
     scores = np.array([row[SCORE] for row in results.scored])
     share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
@@ -97,19 +87,15 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     axis.spines[:].set_visible(False)
     for number in range(len(names) + 1):
         axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
-    white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    left: dict[str, Any] = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
+    left |= {"fontsize": 7, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}}
     for number, name in enumerate(names):
         for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
-            axis.annotate(
-                value, (number, place), fontsize=7, xytext=(-4, 0), textcoords="offset points", ha="right", va="center", bbox=white
-            )
+            axis.annotate(value, (number, place), **left)
     for height, score in enumerate((scores.min(), scores.max())):
         axis.annotate(f"{100 * score:.1f} %", (len(names), height), fontsize=8, xytext=(4, 0), textcoords="offset points")
-    return (
-        "Parallel coordinates",
-        "Each line is a trial; the darker, the better. Each axis shows the values that were tried.",
-        encoded(figure),
-    )
+    explanation = "Each line is a trial; the darker, the better. Each axis shows the values that were tried."
+    return "Parallel coordinates", explanation, encoded(figure)
 
 
 def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -125,8 +111,7 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
     forest = RandomForestRegressor(100, random_state=0).fit(values, scores)
     loss = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
     order = np.argsort(loss.importances_mean)
-    figure = drawn(1)
-    (axis,) = figure.axes
+    figure, axis = drawn(1)
     axis.barh([names[number] for number in order], loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
     axis.set(xlabel="points of accuracy by which a random forest is worse without it")
     return "Importance", f"Estimated from {len(scores)} trials: a hint, not a proof.", encoded(figure)
@@ -134,22 +119,17 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
 
 def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """The validation accuracy of every trial, epoch by epoch."""
-    histories = {}
-    for row in results.scored:
-        path = trials / row["trial"] / "history.csv"
-        if path.is_file():
-            with path.open(newline="") as file:
-                histories[row["trial"]] = [100 * float(epoch[SCORE]) for epoch in csv.DictReader(file)]
-    if not histories:
+    files = {row["trial"]: trials / row["trial"] / "history.csv" for row in results.scored}
+    tables = {trial: np.genfromtxt(file, delimiter=",", names=True, ndmin=1) for trial, file in files.items() if file.is_file()}
+    if not tables:
         return None
-    figure = drawn(1)
-    (axis,) = figure.axes
+    figure, axis = drawn(1)
     best = results.best[0]["trial"]
-    for trial, accuracies in histories.items():
+    for trial, history in tables.items():
         style: dict[str, Any] = {"color": "#bbb", "linewidth": 1}
         if trial == best:
             style = {"color": "#27a", "linewidth": 2, "zorder": 3, "label": f"trial {trial}, the best"}
-        axis.plot(range(1, len(accuracies) + 1), accuracies, marker=".", **style)
+        axis.plot(range(1, len(history) + 1), 100 * history[SCORE], marker=".", **style)
     axis.set(xlabel="epoch", ylabel="validation accuracy, %")
     axis.grid(alpha=0.3)
     axis.legend(**ABOVE)
@@ -158,12 +138,8 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
 
 def varied(results: Results) -> list[str]:
     """Hyperparameters that have more than one value."""
-    rows = results.scored
-    return [
-        name
-        for name in results.hyperparameters
-        if len({label(row.get(name)) for row in rows}) > 1 and not name.startswith("tuner/")
-    ]
+    names = [name for name in results.hyperparameters if not name.startswith("tuner/")]
+    return [name for name in names if len({label(row.get(name)) for row in results.scored}) > 1]
 
 
 def label(value: Any) -> str:
@@ -177,16 +153,15 @@ def ranks(values: list[Any]) -> np.ndarray:
     return np.array([order.index(value) for value in values]) / max(1, len(order) - 1)
 
 
-def drawn(count: int, width: float = 7.0) -> "Figure":
-    """A figure of so many axes side by side."""
+def drawn(count: int, width: float = 7.0) -> tuple[Any, ...]:
+    """A figure, and so many axes side by side in it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width if count == 1 else 5.5 * count, 4.2), layout="constrained")
-    figure.subplots(1, count)
-    return figure
+    return figure, *figure.subplots(1, count, squeeze=False)[0]
 
 
-def encoded(figure: "Figure") -> str:
+def encoded(figure: Any) -> str:
     """A figure as text for a page."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110)
