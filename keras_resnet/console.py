@@ -11,7 +11,7 @@ from typing import Any
 from keras_resnet.atomic import as_json as to_text
 from keras_resnet.errors import InputError
 
-WIDEST = 10_000  # characters
+WIDEST, SHORT = 10_000, 24  # characters of a line in a pipe, and of a text that stays on one line
 
 
 def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None:
@@ -39,14 +39,16 @@ def show_table(rows: Sequence[dict[str, Any]], *, as_json: bool = False) -> None
 
 
 def table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:
-    """These columns of rows, numbers to the right. Only text may fold."""
+    """These columns of rows, numbers to the right. Only long texts may fold."""
     from rich.table import Table
     from rich.text import Text
 
     shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in names:
         numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
-        shown.add_column(Text(name), justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        widest = max(len(name), *(len(cell(row[name])) for row in rows))
+        how: dict[str, Any] = {"no_wrap": True, "min_width": widest} if numeric or widest <= SHORT else {"overflow": "fold"}
+        shown.add_column(Text(name), justify="right" if numeric else "left", **how)
     for row in rows:
         shown.add_row(*(Text(cell(row[name])) for name in names))
     return shown

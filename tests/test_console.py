@@ -23,9 +23,10 @@ WIDE = [
 ]
 
 
-def test_table_in_a_pipe_is_whole_and_plain(capsys, monkeypatch):
+@pytest.mark.parametrize("terminal", ["dumb", "xterm"])
+def test_table_in_a_pipe_is_whole_and_plain(capsys, monkeypatch, terminal):
     """Neither the width of a terminal nor what asks for colours changes it; nothing in a value is a style."""
-    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": "dumb"}.items():
+    for name, value in {"COLUMNS": "40", "FORCE_COLOR": "1", "TERM": terminal}.items():
         monkeypatch.setenv(name, value)
     show_table(WIDE)
     names, row = capsys.readouterr().out.splitlines()
