@@ -226,6 +226,20 @@ def test_the_page_shows_everything(pretended, tmp_path):
     assert "&lt;no memory&gt;" in rows[-1]  # below those that have a score
 
 
+def test_the_page_escapes_names_and_values(pretended, tmp_path):
+    def hostile(hp):
+        hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>"])
+        return space(hp)
+
+    search.run(Study(space=hostile, trials=6, question="</title><script>"), tmp_path / "out")
+    page = (tmp_path / "out" / "results.html").read_text()
+    assert "<script" not in page
+    assert "<img>" not in page
+    assert page.count("&lt;/title&gt;&lt;script&gt;") == 2
+    assert page.count("&lt;script&gt;name&lt;/script&gt;") == 1
+    assert "&lt;script&gt;value&lt;/script&gt;" in page
+
+
 def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
     """The importance of what decides the score is the greatest, and every trial has its curve."""
     figures = []
