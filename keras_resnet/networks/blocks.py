@@ -6,22 +6,9 @@ Nothing is built here: see `graph.py`. Which unit stands where in a network is t
 import math
 from typing import Literal, NamedTuple
 
+from keras_resnet.networks import graph
 from keras_resnet.networks.conflicts import NOT_NEGATIVE
-from keras_resnet.networks.graph import (
-    Activate,
-    Convolution,
-    Dropout,
-    GlobalPool,
-    Merge,
-    Node,
-    Norm,
-    Pad,
-    PadChannels,
-    Pool,
-    Rescale,
-    Reshape,
-    channels,
-)
+from keras_resnet.networks.graph import Convolution, Node, Pool, channels
 from keras_resnet.networks.spec import ResNetSpec
 
 Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "padding", "none"]
@@ -71,14 +58,14 @@ def residual_unit(x: Node, unit: Unit, spec: ResNetSpec, *, active: Node | None 
         if unit.stride == 1 and channels(x) == channels(branch) and shortcut not in ("none", "projection_everywhere"):
             shortcut = "identity"
     if spec.branch_scale != 1:
-        branch = Rescale(inputs=(branch,), name=join(name, "branch_scale"), scale=(spec.branch_scale,))
+        branch = graph.Rescale(inputs=(branch,), name=join(name, "branch_scale"), scale=(spec.branch_scale,))
     if shortcut != "none":
         # A shortcut that changes the shape starts from the activated input (arXiv:1603.05027, appendix).
         start = x if shortcut == "identity" else active
-        passed = shortcut_path(start, channels(branch), unit, spec, shortcut)
-        branch, passed = modulate(branch, passed, x, unit, spec)
+        bypass = shortcut_path(start, channels(branch), unit, spec, shortcut)
+        branch, bypass = modulate(branch, bypass, x, unit, spec)
         # The shortcut comes first: Keras walks a graph depth first through the first input, and the shorter way recurses less.
-        branch = Merge(inputs=(passed, branch), name=join(name, "add"), kind="Add")
+        branch = graph.Merge(inputs=(bypass, branch), name=join(name, "add"), kind="Add")
     return steps(branch, order.out, spec, name, norm="out_norm", activation="out")
 
 
@@ -93,7 +80,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
             x = antialias(preactivate(x, spec, name, number), blur, name)
             blur = 1
         if last and spec.branch_dropout:
-            x = Dropout(inputs=(x,), name=join(name, "dropout"), rate=spec.branch_dropout)
+            x = graph.Dropout(inputs=(x,), name=join(name, "dropout"), rate=spec.branch_dropout)
         if spec.antialias and stride > 1:
             stride, blur = 1, stride
         zero = last and spec.zero_init
@@ -111,7 +98,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
         after = order.last if last else order.after
         x = steps(x, after, spec, name, norm=f"norm{number}", activation=f"{spec.activation}{number}", zero=zero)
     x = attention(antialias(x, blur, name), spec, name)
-    return Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, whole=True) if unit.drop else x
+    return graph.Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, per_example=True) if unit.drop else x
 
 
 def _convolutions(unit: Unit, spec: ResNetSpec) -> list[tuple[int, int, int, int]]:
@@ -140,17 +127,17 @@ def shortcut_path(x: Node, width: int, unit: Unit, spec: ResNetSpec, kind: Short
         if stride > 1:
             x = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=1, stride=stride)
         missing = width - channels(x)
-        return PadChannels(inputs=(x,), name=join(name, "shortcut_pad"), amount=missing) if missing else x
+        return graph.PadChannels(inputs=(x,), name=join(name, "shortcut_pad"), amount=missing) if missing else x
     x = convolution(x, spec, filters=width, size=1, stride=stride, name=join(name, "shortcut_conv"))
     last: Steps = ("norm",) if "norm" in ORDERS[spec.activation_order].last else ()
     return steps(x, last, spec, name, norm="shortcut_norm", activation="")
 
 
-def modulate(branch: Node, passed: Node, x: Node, unit: Unit, spec: ResNetSpec) -> tuple[Node, Node]:
+def modulate(branch: Node, bypass: Node, x: Node, unit: Unit, spec: ResNetSpec) -> tuple[Node, Node]:
     """Branch and shortcut with the scaling, gating and dropout of arXiv:1603.05027 section 3.1; `x` is the input of the unit."""
     name = unit.name
     if spec.shortcut_scale != 1:
-        passed = Rescale(inputs=(passed,), name=join(name, "shortcut_scale"), scale=(spec.shortcut_scale,))
+        bypass = graph.Rescale(inputs=(bypass,), name=join(name, "shortcut_scale"), scale=(spec.shortcut_scale,))
     if spec.shortcut_gate:
         stride = 1 if spec.antialias else unit.stride
         gate: Node = Convolution(
@@ -162,13 +149,13 @@ def modulate(branch: Node, passed: Node, x: Node, unit: Unit, spec: ResNetSpec) 
             bias=spec.gate_bias,
             activation="sigmoid",
         )
-        carry = Rescale(inputs=(gate,), name=join(name, "carry"), scale=(-1.0,), offset=(1.0,))
-        passed = Merge(inputs=(passed, carry), name=join(name, "shortcut_gated"), kind="Multiply")
+        carry = graph.Rescale(inputs=(gate,), name=join(name, "carry"), scale=(-1.0,), offset=(1.0,))
+        bypass = graph.Merge(inputs=(bypass, carry), name=join(name, "shortcut_gated"), kind="Multiply")
         if spec.shortcut_gate == "exclusive":
-            branch = Merge(inputs=(branch, gate), name=join(name, "branch_gated"), kind="Multiply")
+            branch = graph.Merge(inputs=(branch, gate), name=join(name, "branch_gated"), kind="Multiply")
     if spec.shortcut_dropout:
-        passed = Dropout(inputs=(passed,), name=join(name, "shortcut_dropout"), rate=spec.shortcut_dropout)
-    return branch, passed
+        bypass = graph.Dropout(inputs=(bypass,), name=join(name, "shortcut_dropout"), rate=spec.shortcut_dropout)
+    return branch, bypass
 
 
 def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
@@ -178,7 +165,7 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
         return x
     width = channels(x)
     name = join(name, "squeeze" if spec.squeeze else "attention")
-    pooled: Node = GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
+    pooled: Node = graph.GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
     if spec.squeeze:
         reduced = Convolution(
             inputs=(pooled,), name=join(name, "reduce"), filters=max(1, width // spec.squeeze), size=1, bias=0.0, activation="relu"
@@ -187,10 +174,10 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
             inputs=(reduced,), name=join(name, "expand"), filters=width, size=1, bias=0.0, activation="sigmoid"
         )
     else:
-        line = Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
+        line = graph.Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
         mixed = Convolution(inputs=(line,), name=join(name, "conv"), filters=1, size=attention_size(width), activation="sigmoid")
-        weight = Reshape(inputs=(mixed,), name=join(name, "weight"), target=pooled.shape)
-    return Merge(inputs=(x, weight), name=join(name, "scale"), kind="Multiply")
+        weight = graph.Reshape(inputs=(mixed,), name=join(name, "weight"), target=pooled.shape)
+    return graph.Merge(inputs=(x, weight), name=join(name, "scale"), kind="Multiply")
 
 
 def attention_size(width: int) -> int:
@@ -216,7 +203,7 @@ def convolution(
     Keras's padding="same" would pad a strided one on the far side only.
     """
     if stride > 1 and size > 1:
-        x = Pad(inputs=(x,), name=join(name, "pad"), amount=size // 2)
+        x = graph.Pad(inputs=(x,), name=join(name, "pad"), amount=size // 2)
     bias = None if spec.norm else 0.0
     return Convolution(
         inputs=(x,), name=name, filters=filters, size=size, stride=stride, dilation=dilation, groups=groups, bias=bias, zero=zero
@@ -226,7 +213,7 @@ def convolution(
 def max_pool(x: Node, spec: ResNetSpec, *, name: str) -> Node:
     """3x3 max-pooling with stride 2, padded by 1 on both sides; nothing outside the image counts."""
     if spec.activation in NOT_NEGATIVE and not spec.antialias:  # then a padding of zeros changes nothing
-        x = Pad(inputs=(x,), name=join(name, "pad"), amount=1)
+        x = graph.Pad(inputs=(x,), name=join(name, "pad"), amount=1)
         return Pool(inputs=(x,), name=name, kind="Max", size=3, stride=2)
     x = Pool(inputs=(x,), name=name, kind="Max", size=3, stride=1, same=True)
     return antialias(x, 2, name) if spec.antialias else Pool(inputs=(x,), name=join(name, "every"), kind="Max", size=1, stride=2)
@@ -239,7 +226,7 @@ def antialias(x: Node, stride: int, name: str | None) -> Node:
     """
     if stride == 1:
         return x
-    x = Pad(inputs=(x,), name=join(name, "blur_pad"), amount=1)
+    x = graph.Pad(inputs=(x,), name=join(name, "blur_pad"), amount=1)
     x = Pool(inputs=(x,), name=join(name, "blur_half"), kind="Average", size=2, stride=1)
     return Pool(inputs=(x,), name=join(name, "blur"), kind="Average", size=2, stride=stride)
 
@@ -254,9 +241,9 @@ def steps(x: Node, kinds: Steps, spec: ResNetSpec, prefix: str | None, *, norm: 
     """Normalisation and activation as `kinds` has them, named `prefix_norm` and `prefix_activation`."""
     for kind in kinds:
         if kind == "activation":
-            x = Activate(inputs=(x,), name=join(prefix, activation), function=spec.activation)
+            x = graph.Activate(inputs=(x,), name=join(prefix, activation), function=spec.activation)
         elif spec.norm:
-            x = Norm(
+            x = graph.Norm(
                 inputs=(x,),
                 name=join(prefix, norm),
                 kind=spec.norm,

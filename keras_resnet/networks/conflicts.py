@@ -36,6 +36,9 @@ def _normalized_widths(spec: Any) -> set[int]:
     return {*spec.channels[1:], *inner}
 
 
+NO_SHRINKING = "padding cannot shrink channels; use shortcut='projection'"
+GROUPS_DIVIDE = "norm_groups must divide the channels of every normalisation"
+
 CONFLICTS = (
     Conflict("depths", "widths", lambda s: len(s.depths) != len(s.widths), "they must have one entry for each stage"),
     Conflict("groups", "block", lambda s: s.block != "bottleneck" and s.groups != 1, "only block='bottleneck' has groups"),
@@ -49,24 +52,14 @@ CONFLICTS = (
         lambda s: any(s.inner_width(width) < 1 for width in s.widths),
         "group_width leaves no filters where widths is smallest",
     ),
-    Conflict(
-        "stem_width",
-        "stem",
-        lambda s: min(s.stem_widths) < 1,
-        "the first convolutions of such a stem would have no filters",
-    ),
+    Conflict("stem_width", "stem", lambda s: min(s.stem_widths) < 1, "the first convolutions of such a stem would have no filters"),
     Conflict(
         "shortcut",
         "widths",
         lambda s: s.shortcut == "padding" and any(after < before for before, after in pairwise(s.channels[1:])),
-        "padding cannot shrink channels; use shortcut='projection'",
+        NO_SHRINKING,
     ),
-    Conflict(
-        "shortcut",
-        "stem_width",
-        lambda s: s.shortcut == "padding" and s.channels[1] < s.stem_width,
-        "padding cannot shrink channels; use shortcut='projection'",
-    ),
+    Conflict("shortcut", "stem_width", lambda s: s.shortcut == "padding" and s.channels[1] < s.stem_width, NO_SHRINKING),
     Conflict("shortcut_gate", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_gate is not None, "no shortcut to gate"),
     Conflict("shortcut_scale", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_scale != 1, "no shortcut to scale"),
     Conflict("shortcut_dropout", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_dropout > 0, "no shortcut to drop"),
@@ -102,13 +95,13 @@ CONFLICTS = (
         "norm_groups",
         "widths",
         lambda s: s.norm == "group" and any(width % s.norm_groups for width in _normalized_widths(s)),
-        "norm_groups must divide the channels of every normalisation",
+        GROUPS_DIVIDE,
     ),
     Conflict(
         "norm_groups",
         "stem_width",
         lambda s: s.norm == "group" and any(width % s.norm_groups for width in s.stem_widths),
-        "norm_groups must divide the channels of every normalisation",
+        GROUPS_DIVIDE,
     ),
     Conflict(
         "classes",

@@ -6,27 +6,13 @@ Nothing is built and no framework is loaded. Counts are exact; file sizes are es
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache, singledispatch
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from keras_resnet.networks import graph
 from keras_resnet.networks.conflicts import NOT_NEGATIVE
 from keras_resnet.networks.fusion import FUSED_ACTIVATIONS, is_folded
-from keras_resnet.networks.graph import (
-    Activate,
-    Convolution,
-    Dense,
-    Dropout,
-    GlobalPool,
-    Input,
-    Merge,
-    Node,
-    Norm,
-    Pool,
-    Rescale,
-    Reshape,
-    channels,
-    in_order,
-)
+from keras_resnet.networks.graph import Convolution, Dense, Node, Norm, Pool, channels, in_order
 from keras_resnet.networks.resnet import Pooling, outputs, part_of, parts
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
@@ -50,10 +36,10 @@ TFLITE_FLOAT32 = FileFormat(weight=4, channel=4, operation=210, convolution=460,
 TFLITE_INT8 = FileFormat(weight=1, channel=28, operation=230, convolution=500, group_norm=3900, start=1000)
 # Operations in a file that a layer becomes, where it is not one. A ReLU after a convolution or sum is part of that.
 OPERATIONS: dict[type[Node] | str, int] = {
-    Input: 0,
-    Dropout: 0,
-    Rescale: 2,
-    Reshape: 3,
+    graph.Input: 0,
+    graph.Dropout: 0,
+    graph.Rescale: 2,
+    graph.Reshape: 3,
     **dict.fromkeys(FUSED_ACTIVATIONS, 0),
     "silu": 2,
 }
@@ -116,6 +102,7 @@ class Cost:
 
     def training_rows(self, batch: int) -> list[dict[str, Any]]:
         """Rows in MB: training with every activation kept, and with every unit recomputed."""
+        kinds = (("everything kept", False, self.training_memory), ("remat=True", True, self.remat_memory))
         return [
             {
                 "training": label,
@@ -123,10 +110,7 @@ class Cost:
                 "activations_MB": round(batch * activations / 1e6),
                 "total_MB": round(self.training_bytes(batch, remat=remat) / 1e6),
             }
-            for label, remat, activations in (
-                ("everything kept", False, self.training_memory),
-                ("remat=True", True, self.remat_memory),
-            )
+            for label, remat, activations in kinds
         ]
 
 
@@ -153,9 +137,9 @@ def cost_of(
 def _cost_of(spec: ResNetSpec, features: tuple[int, ...] | None, include_top: bool, pooling: Pooling | None) -> Cost:
     spec.require_sizes("the cost")
     _, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
-    wanted = list(out.values()) if isinstance(out, dict) else [out]
-    nodes = in_order(wanted)
-    fields_seen = receptive_fields(nodes)
+    ends = list(out.values()) if isinstance(out, dict) else [out]
+    nodes = in_order(ends)
+    reach = receptive_fields(nodes)
     rows = tuple(
         LayerCost(
             name=str(node.name),
@@ -164,7 +148,7 @@ def _cost_of(spec: ResNetSpec, features: tuple[int, ...] | None, include_top: bo
             trainable=parameters(node),
             non_trainable=2 * channels(node) if isinstance(node, Norm) and node.kind == "batch" else 0,
             multiply_adds=multiply_adds(node),
-            receptive_field=fields_seen[node],
+            receptive_field=reach[node],
         )
         for node in nodes
     )
@@ -173,10 +157,10 @@ def _cost_of(spec: ResNetSpec, features: tuple[int, ...] | None, include_top: bo
         trainable=sum(row.trainable for row in rows),
         non_trainable=sum(row.non_trainable for row in rows),
         multiply_adds=sum(row.multiply_adds for row in rows),
-        receptive_field=max(fields_seen.values()),
-        inference_memory=FLOAT * peak(nodes, wanted),
+        receptive_field=max(reach.values()),
+        inference_memory=FLOAT * peak(nodes, ends),
         training_memory=FLOAT * elements(saved(nodes)),
-        remat_memory=FLOAT * recomputed(nodes, wanted),
+        remat_memory=FLOAT * recomputed(nodes, ends),
         tflite_float32=tflite_bytes(nodes, TFLITE_FLOAT32),
         tflite_int8=tflite_bytes(nodes, TFLITE_INT8 if len(spec.input_shape) < 4 else TFLITE_FLOAT32),
     )
@@ -192,55 +176,42 @@ def elements(nodes: Iterable[Node]) -> int:
     return sum(math.prod(sizes(node)) for node in nodes)
 
 
-@singledispatch
+def kernel_size(node: Node) -> int:
+    """Weights of a convolution or of the classifier, without bias."""
+    if isinstance(node, Convolution):
+        return node.size**node.rank * channels(node.inputs[0]) // node.groups * node.filters
+    return channels(node.inputs[0]) * node.units if isinstance(node, Dense) else 0
+
+
 def parameters(node: Node) -> int:
     """Trainable parameters."""
-    return 0
-
-
-@parameters.register
-def _(node: Convolution) -> int:
-    kernel = node.size**node.rank * channels(node.inputs[0]) // node.groups * node.filters
-    return kernel + (node.filters if node.bias is not None else 0)
-
-
-@parameters.register
-def _(node: Norm) -> int:
-    return 2 * channels(node)
-
-
-@parameters.register
-def _(node: Dense) -> int:
-    return (channels(node.inputs[0]) + 1) * node.units
+    if isinstance(node, Norm):
+        return 2 * channels(node)
+    has_bias = isinstance(node, Dense) or (isinstance(node, Convolution) and node.bias is not None)
+    return kernel_size(node) + (channels(node) if has_bias else 0)
 
 
 def multiply_adds(node: Node) -> int:
     """Multiplications of convolutions and of the classifier, each with its addition: what the field calls FLOPs."""
-    if isinstance(node, Convolution):
-        taps = node.size**node.rank * channels(node.inputs[0]) // node.groups
-        return math.prod(sizes(node)) * taps
-    return channels(node.inputs[0]) * node.units if isinstance(node, Dense) else 0
+    return math.prod(sizes(node)[:-1]) * kernel_size(node)
 
 
 def receptive_fields(nodes: Iterable[Node]) -> dict[Node, int]:
     """Pixels along one axis that a number of each map depends on; global pooling and what follows keep that of the map."""
-    seen: dict[Node, tuple[int, int]] = {}  # receptive field, distance of neighbours
+    reach: dict[Node, tuple[int, int]] = {}  # receptive field, distance of neighbours
     for node in nodes:
-        if isinstance(node, Input):
-            seen[node] = 1, 1
-            continue
-        field, step = max(seen[source] for source in node.inputs)
+        field, step = max((reach[source] for source in node.inputs), default=(1, 1))
         if isinstance(node, Convolution | Pool):
             dilation = node.dilation if isinstance(node, Convolution) else 1
             field, step = field + (node.size - 1) * dilation * step, step * node.stride
-        seen[node] = field, 0 if isinstance(node, GlobalPool) else step
-    return {node: field for node, (field, _) in seen.items()}
+        reach[node] = field, 0 if isinstance(node, graph.GlobalPool) else step
+    return {node: field for node, (field, _) in reach.items()}
 
 
-def peak(nodes: list[Node], wanted: list[Node]) -> int:
-    """Most numbers alive at a time."""
+def peak(nodes: list[Node], ends: list[Node]) -> int:
+    """Most numbers in memory at a time."""
     last_use = {source: place for place, node in enumerate(nodes) for source in node.inputs}
-    last_use.update(dict.fromkeys(wanted, len(nodes)))
+    last_use.update(dict.fromkeys(ends, len(nodes)))
     alive = most = 0
     for place, node in enumerate(nodes):
         alive += elements([node])
@@ -251,26 +222,26 @@ def peak(nodes: list[Node], wanted: list[Node]) -> int:
 
 def saved(nodes: Iterable[Node]) -> set[Node]:
     """Nodes whose outputs the backward pass reads."""
-    read: set[Node] = set()
+    tensors: set[Node] = set()
     for node in nodes:
-        if isinstance(node, Convolution | Norm | Dense) or (isinstance(node, Merge) and node.kind == "Multiply"):
-            read.update(node.inputs)
-        if isinstance(node, Activate):
-            read.add(node if node.function in NOT_NEGATIVE else node.inputs[0])
+        if isinstance(node, Convolution | Norm | Dense) or (isinstance(node, graph.Merge) and node.kind == "Multiply"):
+            tensors.update(node.inputs)
+        if isinstance(node, graph.Activate):
+            tensors.add(node if node.function in NOT_NEGATIVE else node.inputs[0])
         if isinstance(node, Pool) and node.kind == "Max":
-            read.update((node, *node.inputs))
-        if (isinstance(node, Dropout) and not node.whole) or (isinstance(node, Convolution) and node.activation):
-            read.add(node)
-    return read
+            tensors.update((node, *node.inputs))
+        if (isinstance(node, graph.Dropout) and not node.per_example) or (isinstance(node, Convolution) and node.activation):
+            tensors.add(node)
+    return tensors
 
 
-def recomputed(nodes: list[Node], wanted: list[Node]) -> int:
-    """Numbers kept when every unit is computed again from what enters it: these inputs, and the inside of one unit at a time."""
-    found = parts(nodes, wanted)
-    kept = saved(node for part in found if not part.is_unit for node in part.nodes)
-    kept.update(source for part in found if part.is_unit for source in part.sources)
-    largest = max((elements(saved(part.nodes) - kept) for part in found if part.is_unit), default=0)
-    return elements(kept) + largest
+def recomputed(nodes: list[Node], ends: list[Node]) -> int:
+    """Numbers in memory when every unit is computed again from its inputs: these inputs, and the inside of one unit at a time."""
+    network = parts(nodes, ends)
+    units = [part for part in network if part.is_unit]
+    stored = saved(node for part in network if not part.is_unit for node in part.nodes)
+    stored.update(source for unit in units for source in unit.sources)
+    return elements(stored) + max((elements(saved(unit.nodes) - stored) for unit in units), default=0)
 
 
 def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
@@ -281,15 +252,14 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
     size = file.start
     for node in nodes:
         if isinstance(node, Convolution):
-            kernel = parameters(node) - (node.filters if node.bias is not None else 0)
-            size += file.weight * kernel + file.channel * node.filters + file.convolution
+            size += file.weight * kernel_size(node) + file.channel * node.filters + file.convolution
             size += file.operation * (1 + (node.activation == "sigmoid") + FROM_1D * (node.rank == 1))
         elif isinstance(node, Dense):
-            size += file.weight * (parameters(node) - node.units) + FLOAT * node.units + file.operation
+            size += file.weight * kernel_size(node) + FLOAT * node.units + file.operation
         elif isinstance(node, Norm):
-            described = file.group_norm if node.kind == "group" else 2 * file.operation
-            size += 0 if is_folded(node, node.inputs[0]) else FLOAT * parameters(node) + described
+            operations = file.group_norm if node.kind == "group" else 2 * file.operation
+            size += 0 if is_folded(node, node.inputs[0]) else FLOAT * parameters(node) + operations
         else:
-            key = node.function if isinstance(node, Activate) else type(node)
+            key = node.function if isinstance(node, graph.Activate) else type(node)
             size += file.operation * (OPERATIONS.get(key, 1) + FROM_1D * (isinstance(node, Pool) and node.rank == 1))
     return size

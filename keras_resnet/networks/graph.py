@@ -148,10 +148,10 @@ class Merge(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Dropout(Node):
-    """Dropout of single numbers, or of whole examples."""
+    """Dropout of single numbers, or of all numbers of an example together."""
 
     rate: float
-    whole: bool = False
+    per_example: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import singledispatch
 from numbers import Integral
 from typing import Any
 
@@ -10,53 +9,18 @@ import keras
 from keras import KerasTensor, layers
 
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.fields import names
+from keras_resnet.networks import graph
 from keras_resnet.networks.blocks import Unit, residual_unit
-from keras_resnet.networks.graph import (
-    Activate,
-    Convolution,
-    Dense,
-    Dropout,
-    GlobalPool,
-    Input,
-    Merge,
-    Node,
-    Norm,
-    Pad,
-    PadChannels,
-    Pool,
-    Rescale,
-    Reshape,
-    in_order,
-)
+from keras_resnet.networks.graph import Input, Node
 from keras_resnet.networks.loading import deep_recursion
 from keras_resnet.networks.remat import recompute_units
 from keras_resnet.networks.resnet import Pooling, outputs
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 
-IDENTITY_FIELDS = (
-    "block",
-    "stride_on",
-    "activation_order",
-    "activation",
-    "groups",
-    "group_width",
-    "squeeze",
-    "channel_attention",
-    "shortcut_gate",
-    "gate_bias",
-    "shortcut_scale",
-    "branch_scale",
-    "shortcut_dropout",
-    "branch_dropout",
-    "stochastic_depth",
-    "antialias",
-    "norm",
-    "norm_groups",
-    "norm_momentum",
-    "norm_epsilon",
-    "zero_init",
-)
+OF_NETWORK = ("depths", "widths", "head_dropout", "output_stride", "normalize", "input_shape", "classes", "classifier_activation")
+IDENTITY_FIELDS = tuple(name for name in names(ResNetSpec) if not name.startswith("stem") and name not in (*OF_NETWORK, "shortcut"))
 UNIT_FIELDS = (*IDENTITY_FIELDS, "shortcut")
 
 
@@ -93,9 +57,9 @@ def build(
     spec = resolve(spec, **fields)
     image, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
     tensor = keras.Input(spec.input_shape, name=image.name)
-    made = realize({image: tensor}, keras.tree.flatten(out))
+    tensors = realize({image: tensor}, keras.tree.flatten(out))
     with deep_recursion():
-        model = keras.Model(tensor, keras.tree.map_structure(made.get, out), name=name or name_of(spec))
+        model = keras.Model(tensor, keras.tree.map_structure(tensors.get, out), name=name or name_of(spec))
     if remat:
         recompute_units(model, out)
     return model
@@ -146,42 +110,57 @@ def projection_block(x: KerasTensor, width: int, *, stride: int = 2, name: str |
     return realize({start: x}, [unit])[unit]
 
 
-def realize(made: dict[Node, KerasTensor], wanted: Iterable[Node]) -> dict[Node, KerasTensor]:
-    """`made` and all nodes that `wanted` need, as Keras tensors. It holds the start of the graph, its `Input`."""
-    for node in in_order(wanted):
-        if node not in made:
-            tensors = [made[source] for source in node.inputs]
-            made[node] = layer(node)(tensors if isinstance(node, Merge) else tensors[0])
-    return made
+def realize(tensors: dict[Node, KerasTensor], ends: Iterable[Node]) -> dict[Node, KerasTensor]:
+    """`tensors`, which has the `Input` of the graph, with those of all nodes that `ends` need."""
+    for node in graph.in_order(ends):
+        if node not in tensors:
+            sources = [tensors[source] for source in node.inputs]
+            tensors[node] = layer(node)(sources if isinstance(node, graph.Merge) else sources[0])
+    return tensors
 
 
-@singledispatch
 def layer(node: Node) -> keras.Layer:
-    """The Keras layer of a node. TypeError for one of a kind that is registered nowhere below."""
+    """The Keras layer of a node. TypeError for one of a kind that is not here."""
+    name = node.name
+    match node:
+        case graph.Convolution():
+            return convolution(node)
+        case graph.Norm():
+            gamma = "zeros" if node.zero else "ones"
+            if node.kind == "group":
+                return layers.GroupNormalization(node.groups, epsilon=node.epsilon, gamma_initializer=gamma, name=name)
+            return layers.BatchNormalization(momentum=node.momentum, epsilon=node.epsilon, gamma_initializer=gamma, name=name)
+        case graph.Activate():
+            return layers.Activation(node.function, dtype="float32" if node.float32 else None, name=name)
+        case graph.Merge():
+            return getattr(layers, node.kind)(name=name)
+        case graph.Rescale():
+            numbers = (list(values) if len(values) > 1 else values[0] for values in (node.scale, node.offset))
+            return layers.Rescaling(*numbers, name=name)
+        case graph.Pad():
+            return ranked("ZeroPadding", node)(node.amount, name=name)
+        case graph.PadChannels():
+            # Read as channels first, the last "spatial" axis is the channels: a built-in layer with a name pads them.
+            amounts = [(0, 0)] * (node.rank - 1) + [(0, node.amount)]
+            return ranked("ZeroPadding", node, "channels_first")(amounts if node.rank > 1 else amounts[0], name=name)
+        case graph.Pool():
+            padding = "same" if node.same else "valid"
+            return ranked(f"{node.kind}Pooling", node)(node.size, strides=node.stride, padding=padding, name=name)
+        case graph.GlobalPool():
+            return ranked(f"Global{node.kind}Pooling", node)(keepdims=node.keepdims, name=name)
+        case graph.Reshape():
+            return layers.Reshape(node.target, name=name)
+        case graph.Dropout():
+            shape = (None, *(1 for _ in node.shape)) if node.per_example else None
+            return layers.Dropout(node.rate, noise_shape=shape, name=name)
+        case graph.Dense():
+            small = keras.initializers.RandomNormal(stddev=0.01)  # arXiv:1706.02677 section 5.1
+            return layers.Dense(node.units, kernel_initializer=small, dtype="float32", name=name)
     raise TypeError(f"no Keras layer is known for a {type(node).__name__}")
 
 
-@layer.register
-def _(node: Rescale) -> keras.Layer:
-    numbers = (list(values) if len(values) > 1 else values[0] for values in (node.scale, node.offset))
-    return layers.Rescaling(*numbers, name=node.name)
-
-
-@layer.register
-def _(node: Pad) -> keras.Layer:
-    return ranked("ZeroPadding", node)(node.amount, name=node.name)
-
-
-@layer.register
-def _(node: PadChannels) -> keras.Layer:
-    # Read as channels first, the last "spatial" axis is the channels: a built-in layer with a name pads them.
-    amounts = [(0, 0)] * (node.rank - 1) + [(0, node.amount)]
-    return ranked("ZeroPadding", node, "channels_first")(amounts if node.rank > 1 else amounts[0], name=node.name)
-
-
-@layer.register
-def _(node: Convolution) -> keras.Layer:
-    # Fan-out: arXiv:1502.01852.
+def convolution(node: graph.Convolution) -> keras.Layer:
+    """A convolution with He-normal weights, fan-out (arXiv:1502.01852), or zero."""
     he_normal = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
     return ranked("Conv", node)(
         node.filters,
@@ -196,52 +175,6 @@ def _(node: Convolution) -> keras.Layer:
         bias_initializer=keras.initializers.Constant(node.bias) if node.bias else "zeros",
         name=node.name,
     )
-
-
-@layer.register
-def _(node: Norm) -> keras.Layer:
-    gamma = "zeros" if node.zero else "ones"
-    if node.kind == "group":
-        return layers.GroupNormalization(node.groups, epsilon=node.epsilon, gamma_initializer=gamma, name=node.name)
-    return layers.BatchNormalization(momentum=node.momentum, epsilon=node.epsilon, gamma_initializer=gamma, name=node.name)
-
-
-@layer.register
-def _(node: Activate) -> keras.Layer:
-    return layers.Activation(node.function, dtype="float32" if node.float32 else None, name=node.name)
-
-
-@layer.register
-def _(node: Pool) -> keras.Layer:
-    padding = "same" if node.same else "valid"
-    return ranked(f"{node.kind}Pooling", node)(node.size, strides=node.stride, padding=padding, name=node.name)
-
-
-@layer.register
-def _(node: GlobalPool) -> keras.Layer:
-    return ranked(f"Global{node.kind}Pooling", node)(keepdims=node.keepdims, name=node.name)
-
-
-@layer.register
-def _(node: Reshape) -> keras.Layer:
-    return layers.Reshape(node.target, name=node.name)
-
-
-@layer.register
-def _(node: Merge) -> keras.Layer:
-    return getattr(layers, node.kind)(name=node.name)
-
-
-@layer.register
-def _(node: Dropout) -> keras.Layer:
-    shape = (None, *(1 for _ in node.shape)) if node.whole else None
-    return layers.Dropout(node.rate, noise_shape=shape, name=node.name)
-
-
-@layer.register
-def _(node: Dense) -> keras.Layer:
-    small = keras.initializers.RandomNormal(stddev=0.01)  # arXiv:1706.02677 section 5.1
-    return layers.Dense(node.units, kernel_initializer=small, dtype="float32", name=node.name)
 
 
 def ranked(kind: str, node: Node, data_format: str = "channels_last") -> Any:

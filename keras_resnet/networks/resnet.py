@@ -62,8 +62,8 @@ def outputs(
 def levels_of(features: Any, count: int) -> tuple[int, ...]:
     """`features` as different levels from 1 to `count`. InputError for anything else."""
     levels = tuple(features) if isinstance(features, Iterable) else ()
-    whole = all(isinstance(level, Integral) and not isinstance(level, bool) for level in levels)
-    if not levels or not whole or any(not 1 <= level <= count for level in levels) or len(set(levels)) < len(levels):
+    are_integers = all(isinstance(level, Integral) and not isinstance(level, bool) for level in levels)
+    if not levels or not are_integers or any(not 1 <= level <= count for level in levels) or len(set(levels)) < len(levels):
         raise InputError(f"features={features}: expected distinct levels out of {', '.join(map(str, range(1, count + 1)))}")
     return tuple(int(level) for level in levels)
 
@@ -109,24 +109,16 @@ def units(spec: ResNetSpec) -> Iterator[tuple[int, Unit]]:
     """Every unit with its stage, both counted from 1. The first one of every stage after the first halves the space, or, where
     `output_stride` is reached, doubles the dilation of those that follow."""
     total, number = sum(spec.depths), 0
-    reached, dilation = spec.stem_stride, 1
+    subsampling, dilation = spec.stem_stride, 1
     for stage, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), start=1):
         stride, before = 2 if stage > 1 else 1, dilation
-        if reached == spec.output_stride and stage > 1:
+        if subsampling == spec.output_stride and stage > 1:
             stride, dilation = 1, 2 * dilation
-        reached *= stride
+        subsampling *= stride
         for block in range(1, depth + 1):
             number += 1
-            yield (
-                stage,
-                Unit(
-                    name=f"stage{stage}_block{block}",
-                    width=width,
-                    stride=stride if block == 1 else 1,
-                    dilations=(before if block == 1 else dilation, dilation),
-                    drop=spec.stochastic_depth * number / total,
-                ),
-            )
+            name, drop = f"stage{stage}_block{block}", spec.stochastic_depth * number / total
+            yield stage, Unit(name, width, stride if block == 1 else 1, (before if block == 1 else dilation, dilation), drop)
 
 
 def head(x: Node, spec: ResNetSpec) -> Node:
@@ -154,18 +146,18 @@ class Part(NamedTuple):
         return self.name.startswith("stage")
 
 
-def parts(nodes: Collection[Node], wanted: Collection[Node]) -> list[Part]:
-    """The parts of a network in the order in which they run; `wanted` leaves the network."""
-    found: dict[str, Part] = {}
+def parts(nodes: Collection[Node], ends: Collection[Node]) -> list[Part]:
+    """The parts of a network in the order in which they run; `ends` leave the network."""
+    by_name: dict[str, Part] = {}
     for node in nodes:
-        found.setdefault(part_of(node), Part(part_of(node), [], [], [])).nodes.append(node)
-    for part in found.values():
+        by_name.setdefault(part_of(node), Part(part_of(node), [], [], [])).nodes.append(node)
+    for part in by_name.values():
         outside = (source for node in part.nodes for source in node.inputs if part_of(source) != part.name)
         part.sources.extend(dict.fromkeys(outside))
-    entering = {source for part in found.values() for source in part.sources}.union(wanted)
-    for part in found.values():
-        part.results.extend(node for node in part.nodes if node in entering)
-    return list(found.values())
+    results = {source for part in by_name.values() for source in part.sources}.union(ends)
+    for part in by_name.values():
+        part.results.extend(node for node in part.nodes if node in results)
+    return list(by_name.values())
 
 
 def part_of(node: Node) -> str:
