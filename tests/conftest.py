@@ -24,6 +24,7 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet.__main__ import main
 from keras_resnet.atomic import write_json
+from keras_resnet.console import quiet
 from keras_resnet.export import check
 from keras_resnet.fields import to_json
 from keras_resnet.files import model_file
@@ -32,9 +33,10 @@ from keras_resnet.search import runner, worker
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
-
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["tensorflow", "keras", "onnxruntime", "ai_edge_litert.interpreter", "sklearn.datasets"])
+FORKS.set_forkserver_preload(
+    ["tensorflow", "keras_resnet.training.fit", "onnxruntime", "ai_edge_litert.interpreter", "sklearn.datasets"]
+)
 CHILD = """
 import os, sys
 numbers = {number: file.fileno() for number, file in files.items()}
@@ -63,8 +65,17 @@ class Forked:
             self.stdin = os.fdopen(self.stdin, "wb")
         order = {"code": command[place + 1], "arguments": ["-c", *command[place + 2 :]], "files": files}
         self.process = FORKS.Process(target=exec, args=(CHILD, order))
+        with quiet():  # what others are forked from says nothing into the output of a test
+            forkserver.ensure_running()
         self.process.start()
         self.pid, self.kill = self.process.pid, self.process.kill
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+        self.wait()
 
     def poll(self):
         return self.process.exitcode
@@ -85,12 +96,6 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "starts_python: processes of files and trials are new ones, and not forked")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _first_fork():
-    """What others are forked from is there before a test looks at what is printed."""
-    forkserver.ensure_running()
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _forks():
     """Files and trials are run in processes that are forked; `starts_python` of a test or a parameter: in new ones."""
@@ -98,6 +103,12 @@ def _forks():
         for module in (model_file, worker):
             patch.setattr(module, "subprocess", FORKED)
         yield
+
+
+@pytest.fixture
+def forked():
+    """Starts a forked process, in the way of `subprocess.Popen`."""
+    return Forked
 
 
 @pytest.fixture(autouse=True)
@@ -149,6 +160,14 @@ def run(digits, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small_run(digits, tiny, tmp_path_factory):
+    """A network of four layers with weights that knows most digits: its files take a third of the time of a resnet8's."""
+    spec = replace(tiny, widths=(16,), stem_width=16)
+    recipe = kr.recipes.resolve("digits", epochs=15)
+    return kr.fit(spec, recipe, digits, tmp_path_factory.mktemp("runs") / "digits-small", verbose=0)
+
+
+@pytest.fixture(scope="session")
 def cifar10_dir():
     if not (CIFAR10 / "cifar10").is_dir():
         pytest.skip("CIFAR-10 is not prepared here; set KERAS_RESNET_TFDS to a TensorFlow Datasets folder that has it")
@@ -188,7 +207,12 @@ def pretended(monkeypatch):
         write_json(out / "metrics.json", metrics)
         return Run.open(out)
 
+    def at(function, x0, **options):
+        return SimpleNamespace(fun=function(x0), x=x0)
+
     monkeypatch.setattr(runner, "train_in_process", pretend)
+    # The Bayesian engine takes the best of 50 random points, without a descent from each, which takes a second.
+    monkeypatch.setattr("keras_tuner.src.tuners.bayesian.scipy", SimpleNamespace(optimize=SimpleNamespace(minimize=at)))
     return wrong, trained
 
 

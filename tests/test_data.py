@@ -9,6 +9,7 @@ from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet import InputError
+from keras_resnet.data import named
 from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import Dataset, Split, split_by_class
 from keras_resnet.data.folder import from_folder
@@ -365,6 +366,16 @@ def test_arrays_in_the_wrong_form_are_refused(change, message):
 # TensorFlow Datasets
 
 
+def test_a_part_of_cifar10(cifar10_dir, monkeypatch):
+    monkeypatch.setattr(named, "_split_names", lambda splits: {"train": "train[:1000]", "test": "test[:200]"})
+    data = kr.data.load("cifar10", data_dir=cifar10_dir)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 899, "validation": 101, "test": 200}
+    assert data.image_shape == (32, 32, 3)
+    assert data.class_names[0] == "airplane"
+    assert data.sample(50).mean() == pytest.approx(120, abs=15)
+
+
+@pytest.mark.slow
 def test_cifar10(cifar10_dir):
     data = kr.data.load("cifar10", data_dir=cifar10_dir)
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 45_000, "validation": 5_000, "test": 10_000}
@@ -426,20 +437,20 @@ def test_an_unknown_set_gets_the_nearest_name():
         kr.data.load("cifar11")
 
 
-def test_of_run_refuses_other_classes(run, digits, photos):
-    assert kr.data.of_run(run).class_names == run.class_names
+def test_of_run_refuses_other_classes(small_run, digits, photos):
+    assert kr.data.of_run(small_run).class_names == small_run.class_names
     other = dataclasses.replace(digits, class_names=list("abcdefghij"))
     with pytest.raises(InputError, match="the images are"):
-        kr.data.of_run(run, other)
+        kr.data.of_run(small_run, other)
     with pytest.raises(InputError, match="the images are"):
-        kr.data.of_run(run, photos)
+        kr.data.of_run(small_run, photos)
 
 
-def test_of_run_refuses_images_that_have_changed(photos, tmp_path, monkeypatch):
+def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeypatch):
     """One more image, and the split by class is another one: the test images could have been trained on."""
     monkeypatch.chdir(photos.parent)
     recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=1)
-    run = kr.fit("resnet8", recipe, kr.data.load("photos"), tmp_path / "run", verbose=0)
+    run = kr.fit(tiny, recipe, kr.data.load("photos"), tmp_path / "run", verbose=0)
     monkeypatch.chdir("/")  # a relative path was kept as an absolute one
     assert len(kr.data.of_run(run).examples("all")) == 40
     shutil.copy(photos / "dark_above" / "00.jpg", photos / "dark_above" / "new.jpg")
