@@ -43,7 +43,7 @@ def table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    shown = Table(box=None, padding=(0, 2, 0, 0))
     for name in names:
         numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         widest = max(len(name), *(len(cell(row[name])) for row in rows))
