@@ -75,15 +75,15 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     origin = dict(run.data)
     if not set(origin) <= {"source", "data_dir", "image_size"}:
         raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
-    trained_on = origin.pop("source", None)
-    if source is None and trained_on is None:
+    run_source = origin.pop("source", None)
+    if source is None and run_source is None:
         raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
-    own = source is None
-    if not own:
+    is_own = source is None
+    if not is_own:
         origin = {"image_size": run.spec.input_shape[:2] if can_resize(source) else None}
     if data_dir is not None:
         origin["data_dir"] = data_dir
-    data = load(trained_on if own else source, **origin)
+    data = load(run_source if is_own else source, **origin)
     if data.image_shape != run.spec.input_shape or list(data.class_names) != run.class_names:
         raise InputError(
             f"the images are {data.image_shape} in {_listed(data.class_names)}; "
@@ -91,9 +91,9 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         )
     counts = {name: len(split) for name, split in data.splits.items()}
     before = run.metrics.get("images")
-    if own and counts != before:
+    if is_own and counts != before:
         raise InputError(
-            f"the images of {trained_on!r} have changed since training, {before} then, {counts} now: test images "
+            f"the images of {run_source!r} have changed since training, {before} then, {counts} now: test images "
             "could be ones that it was trained on; train again, or pass other images as data"
         )
     return data
@@ -108,7 +108,7 @@ def _size(image_size: Any) -> tuple[int, int] | None:
     if image_size is None:
         return None
     sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
-    whole = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or not all(1 <= side <= LARGEST_SIZE for side in sides):
+    are_integers = all(isinstance(side, Integral) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not are_integers or not all(1 <= side <= LARGEST_SIZE for side in sides):
         raise InputError(f"image_size={image_size!r}: expected one whole number or two, 1 to {LARGEST_SIZE}")
     return int(sides[0]), int(sides[1])

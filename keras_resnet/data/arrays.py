@@ -43,9 +43,8 @@ def _checked(name: str, part: Any) -> tuple[np.ndarray, np.ndarray]:
         hint = "; for grey images add the axis: images[..., None]" if images.ndim == 3 else ""
         raise InputError(f"{name}: expected images (number, height, width, channels), received shape {images.shape}{hint}")
     if images.shape[1] in (1, 3) and images.shape[3] > 4:
-        raise InputError(
-            f"{name}: images of shape {images.shape} look like channels first; np.moveaxis(images, 1, -1) turns them round"
-        )
+        hint = "np.moveaxis(images, 1, -1) turns them round"
+        raise InputError(f"{name}: images of shape {images.shape} look like channels first; {hint}")
     if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets gives them
         labels = labels[:, 0]
     if labels.shape != images.shape[:1]:
@@ -68,13 +67,13 @@ def _check_pixels(name: str, images: np.ndarray) -> None:
         raise InputError(f"{name}: pixels must be 0..255, but reach only {high:g}; multiply images scaled to 0..1 by 255")
 
 
-def _class_names(parts: dict[str, tuple[np.ndarray, np.ndarray]], given: list[str] | None) -> list[str]:
+def _class_names(parts: dict[str, tuple[np.ndarray, np.ndarray]], class_names: list[str] | None) -> list[str]:
     labels = np.concatenate([labels for _, labels in parts.values()])
-    if given is not None and not all(isinstance(name, str) and name.splitlines() == [name] for name in given):
-        raise InputError(f"class_names must be text of one line each, received {list(given)}")
-    classes = int(labels.max()) + 1 if given is None else len(given)
+    if class_names is not None and not all(isinstance(name, str) and name.splitlines() == [name] for name in class_names):
+        raise InputError(f"class_names must be text of one line each, received {list(class_names)}")
+    classes = int(labels.max()) + 1 if class_names is None else len(class_names)
     if labels.min() < 0 or labels.max() >= classes:
         raise InputError(f"labels must be 0..{classes - 1} for {classes} classes, received {labels.min()}..{labels.max()}")
     if classes < 2:
         raise InputError("labels of at least two classes are needed, received one")
-    return [str(name) for name in given] if given is not None else [str(label) for label in range(classes)]
+    return list(map(str, range(classes) if class_names is None else class_names))

@@ -1,22 +1,20 @@
 """What a recipe does to the training images of a step: whole batches at a time, and a function of (seed, step) alone.
 
-Every image has random numbers of its own, drawn for the whole step and then shared out, so that it is changed in the same way
-however many devices the step is divided among. Only MixUp and CutMix pair images of one device.
+Random numbers are drawn for all images of the step, so that each image is changed in the same way however many devices share
+the step. Only MixUp and CutMix pair images of one device.
 """
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from keras_resnet.data import lazy as tf
+from keras_resnet import lazy as tf
 from keras_resnet.data.draws import Draws
 from keras_resnet.data.randaugment import RANGES, change, rounded
+from keras_resnet.lazy import Tensor
 from keras_resnet.recipes.recipe import Recipe
 
-if TYPE_CHECKING:
-    from tensorflow import Tensor
 
-
-def augment(images: "Tensor", labels: "Tensor", recipe: Recipe, draws: Draws, classes: int) -> tuple["Tensor", "Tensor"]:
+def augment(images: Tensor, labels: Tensor, recipe: Recipe, draws: Draws, classes: int) -> tuple[Tensor, Tensor]:
     """Images (batch, height, width, channels) and integer labels (batch,) as the recipe trains on them.
 
     Labels become (batch, classes) where `Recipe.one_hot` says so.
@@ -39,29 +37,29 @@ def augment(images: "Tensor", labels: "Tensor", recipe: Recipe, draws: Draws, cl
     return images, labels
 
 
-def shift_and_flip(images: "Tensor", draws: Draws, shift: int, flip: bool) -> "Tensor":
+def shift_and_flip(images: Tensor, draws: Draws, shift: int, flip: bool) -> Tensor:
     """Shift images by up to `shift` pixels each, edges mirrored, and mirror half of them.
 
     All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
     """
     height, width = images.shape[1], images.shape[2]
-    moved = draws(2, low=-shift, high=shift + 1, dtype="int32")
-    rows = _mirrored_at_edges(tf.range(height) + moved[:, :1], height)
-    columns = _mirrored_at_edges(tf.range(width) + moved[:, 1:], width)
+    offsets = draws(2, low=-shift, high=shift + 1, dtype="int32")
+    rows = _mirrored_at_edges(tf.range(height) + offsets[:, :1], height)
+    columns = _mirrored_at_edges(tf.range(width) + offsets[:, 1:], width)
     if flip:
         columns = tf.where(draws(1, low=0, high=2, dtype="int32") == 1, tf.reverse(columns, [1]), columns)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
-def resized_crop(images: "Tensor", draws: Draws, smallest: float) -> "Tensor":
+def resized_crop(images: Tensor, draws: Draws, smallest: float) -> Tensor:
     """A random part of each image, at least `smallest` of its area, scaled back to the size of the image."""
     top, left, height, width = tf.unstack(crop_boxes(crop_numbers(draws, smallest), images.shape[1] / images.shape[2]), axis=1)
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
-    cut = tf.image.crop_and_resize(tf.cast(images, "float32"), boxes, tf.range(images.shape[0]), images.shape[1:3])
-    return _like(images, cut)
+    crops = tf.image.crop_and_resize(tf.cast(images, "float32"), boxes, tf.range(images.shape[0]), images.shape[1:3])
+    return _like(images, crops)
 
 
-def crop_numbers(draws: Draws, smallest: float, largest: float = 1, narrowest: float = 3 / 4) -> "Tensor":
+def crop_numbers(draws: Draws, smallest: float, largest: float = 1, narrowest: float = 3 / 4) -> Tensor:
     """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4).
 
     The share is from `smallest` to `largest`, the aspect, width to height, from `narrowest` to its inverse.
@@ -71,7 +69,7 @@ def crop_numbers(draws: Draws, smallest: float, largest: float = 1, narrowest: f
     return tf.stack([area, aspect, draws(), draws()], axis=1)
 
 
-def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
+def crop_boxes(numbers: Tensor, tall: Any) -> Tensor:
     """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide."""
     area, aspect, down, right = tf.unstack(numbers, axis=-1)
     ratio = tf.exp(aspect) * tall  # width to height, in shares of the sides
@@ -79,52 +77,51 @@ def crop_boxes(numbers: "Tensor", tall: Any) -> "Tensor":
     return tf.stack([down * (1 - height), right * (1 - width), height, width], axis=-1)
 
 
-def decoded_part(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
+def decoded_part(content: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A part of a JPEG, the rest of which is never decoded, at `shape`."""
     window = _window(numbers, tf.image.extract_jpeg_shape(content)[:2])
     part = tf.image.decode_and_crop_jpeg(content, window, channels=shape[-1])
     return _fitted(part, shape)
 
 
-def decoded_whole(content: "Tensor", numbers: "Tensor", shape: tuple[int, ...]) -> "Tensor":
-    """The same part of an image in another format."""
+def decoded_whole(content: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same part of an image in another format, which is decoded as a whole."""
     image = tf.io.decode_image(content, channels=shape[-1], expand_animations=False)
     top, left, height, width = tf.unstack(_window(numbers, tf.shape(image)[:2]))
     return _fitted(image[top : top + height, left : left + width], shape)
 
 
-def _window(numbers: "Tensor", size: "Tensor") -> "Tensor":
+def _window(numbers: Tensor, size: Tensor) -> Tensor:
     """Top, left, height and width, in whole pixels, of a part of an image of that height and width."""
     size = tf.cast(size, "float32")
     box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
     return tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
 
 
-def _fitted(image: "Tensor", shape: tuple[int, ...]) -> "Tensor":
+def _fitted(image: Tensor, shape: tuple[int, ...]) -> Tensor:
     exact = tf.image.resize(image, shape[:2], antialias=True)
     return tf.ensure_shape(rounded(exact), shape)
 
 
-def erase(images: "Tensor", draws: Draws, probability: float) -> "Tensor":
+def erase(images: Tensor, draws: Draws, probability: float) -> Tensor:
     """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
     boxes = crop_boxes(crop_numbers(draws, 0.02, 0.4, narrowest=0.3), images.shape[1] / images.shape[2])
     inside = _rectangle(images, *tf.unstack(boxes, axis=1))
-    chosen = inside & (draws() < probability)[:, None, None, None]
-    noise = _like(images, draws(*images.shape[1:], high=255))
-    return tf.where(chosen, noise, images)
+    erased = inside & (draws() < probability)[:, None, None, None]
+    return tf.where(erased, _like(images, draws(*images.shape[1:], high=255)), images)
 
 
-def mix(images: "Tensor", labels: "Tensor", draws: Draws, recipe: Recipe) -> tuple["Tensor", "Tensor"]:
+def mix(images: Tensor, labels: Tensor, draws: Draws, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """MixUp or CutMix of every image with another one of the batch; with both in the recipe, a coin decides for the step."""
     images = tf.cast(images, "float32")
     partners, others = tf.reverse(images, [0]), tf.reverse(labels, [0])
     coin = tf.random.stateless_uniform([], draws.next_seed()) < 0.5 if recipe.mixup and recipe.cutmix else bool(recipe.cutmix)
 
-    def mixup() -> tuple["Tensor", "Tensor"]:
+    def mixup() -> tuple[Tensor, Tensor]:
         share = _beta(draws.next_seed(), recipe.mixup)
         return share * images + (1 - share) * partners, share * labels + (1 - share) * others
 
-    def cutmix() -> tuple["Tensor", "Tensor"]:
+    def cutmix() -> tuple[Tensor, Tensor]:
         side = tf.sqrt(1 - _beta(draws.next_seed(), recipe.cutmix))
         middle = tf.random.stateless_uniform([2], draws.next_seed())
         low, high = tf.maximum(middle - side / 2, 0), tf.minimum(middle + side / 2, 1)
@@ -136,15 +133,15 @@ def mix(images: "Tensor", labels: "Tensor", draws: Draws, recipe: Recipe) -> tup
     return tf.cond(coin, cutmix, mixup) if not isinstance(coin, bool) else (cutmix if coin else mixup)()
 
 
-def _beta(seed: "Tensor", alpha: float) -> "Tensor":
+def _beta(seed: Tensor, alpha: float) -> Tensor:
     one, other = tf.unstack(tf.random.stateless_gamma([2], seed, alpha))
     return one / tf.maximum(one + other, 1e-20)
 
 
-def _rectangle(images: "Tensor", top: "Tensor", left: "Tensor", height: "Tensor", width: "Tensor") -> "Tensor":
+def _rectangle(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """Whether a pixel is inside a rectangle, given in shares of the sides: (batch or 1, height, width, 1)."""
 
-    def along(start: "Tensor", length: "Tensor", side: int) -> "Tensor":
+    def along(start: Tensor, length: Tensor, side: int) -> Tensor:
         middles = (tf.range(side, dtype="float32") + 0.5) / side
         return (middles >= start[:, None]) & (middles < (start + length)[:, None])
 
@@ -152,12 +149,12 @@ def _rectangle(images: "Tensor", top: "Tensor", left: "Tensor", height: "Tensor"
     return rows[:, :, None, None] & columns[:, None, :, None]
 
 
-def _like(images: "Tensor", exact: "Tensor") -> "Tensor":
+def _like(images: Tensor, exact: Tensor) -> Tensor:
     """Exact pixels as `images` has them."""
     return exact if images.dtype == tf.float32 else rounded(exact, images.dtype)
 
 
-def _mirrored_at_edges(index: "Tensor", size: int) -> "Tensor":
+def _mirrored_at_edges(index: Tensor, size: int) -> Tensor:
     """Indices that reach over an edge of 0..size-1, reflected back."""
     last = size - 1
     return last - abs(last - abs(index))

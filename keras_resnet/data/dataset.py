@@ -8,19 +8,16 @@ import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from keras_resnet.data import lazy as tf
+from keras_resnet import lazy as tf
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.data.draws import Draws
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.lazy import Batches, Tensor
 from keras_resnet.recipes.recipe import Recipe
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
-    from tensorflow.data import Dataset as Batches
 
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
@@ -62,9 +59,9 @@ class Split:
         """The split of these examples only."""
         encoded = self.encoded
         return Split(
-            lambda chosen: self.take(indices[chosen]),
+            lambda places: self.take(indices[places]),
             self.labels[indices],
-            None if encoded is None else lambda chosen: encoded(indices[chosen]),
+            None if encoded is None else lambda place: encoded(indices[place]),
         )
 
 
@@ -84,22 +81,22 @@ class Dataset:
     """Files that could not be read, each with the reason."""
 
     @property
-    def train(self) -> "Batches":
+    def train(self) -> Batches:
         """One pass over the training images, in a new order each time, without augmentation."""
         indices = np.arange(len(self.splits["train"]))
         return self._batched("train", tf.data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
 
     @property
-    def validation(self) -> "Batches":
+    def validation(self) -> Batches:
         """The validation images in order."""
         return self.batches("validation")
 
     @property
-    def test(self) -> "Batches":
+    def test(self) -> Batches:
         """The test images in order."""
         return self.batches("test")
 
-    def batches(self, split: str) -> "Batches":
+    def batches(self, split: str) -> Batches:
         """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
         return self._batched(split, tf.data.Dataset.range(len(self.examples(split))))
 
@@ -115,7 +112,7 @@ class Dataset:
         """Batches of that size after which every training image has been seen once."""
         return math.ceil(len(self.splits["train"]) / batch_size)
 
-    def training_batches(self, recipe: Recipe, *, seed: int = 0, start: int = 0, part: int = 0, parts: int = 1) -> "Batches":
+    def training_batches(self, recipe: Recipe, *, seed: int = 0, start: int = 0, part: int = 0, parts: int = 1) -> Batches:
         """An endless stream of full training batches, changed as `recipe` says, from step `start` on.
 
         Epoch follows epoch without a gap: every image comes once in each run of len(train) images (`repeats` times, or not, where
@@ -132,30 +129,29 @@ class Dataset:
             order = np.random.default_rng((seed, int(epoch))).permutation(count)
             return np.repeat(order, recipe.repeats)[:count]
 
-        def one_epoch(epoch: "Tensor") -> "Batches":
+        def one_epoch(epoch: Tensor) -> Batches:
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
 
-        def prepare(step: "Tensor", batch: tuple["Tensor", "Tensor"]) -> tuple["Tensor", "Tensor"]:
+        def prepare(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
             draws = Draws(tf.stack([seed_tensor, step]), recipe.batch_size, part * size, size)
             images, labels = augment(*batch, recipe, draws, len(self.class_names))
             return self.resized(images, recipe.progressive, step, steps), labels
 
-        epoch, seen = divmod(start * recipe.batch_size, count)
-        indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(seen)
-        indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda whole: whole[part * size : (part + 1) * size])
+        epoch, position = divmod(start * recipe.batch_size, count)
+        indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(position)
+        indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda batch: batch[part * size : (part + 1) * size])
         if recipe.resized_crop and self.splits["train"].encoded:
             batches = self._cropped(indices.enumerate(start), recipe, seed_tensor, part * size).enumerate(start)
             recipe = replace(recipe, resized_crop=None)
         else:
             batches = self._fetched("train", indices, size).enumerate(start)
-        return prompt(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
+        return without_autotune(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
 
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
         """`recipe`. InputError if it cannot be carried out on these images, by so many devices or machines."""
         if recipe.crop >= min(self.image_shape[:-1]):
-            raise InputError(
-                f"crop={recipe.crop} is too far for images of {self.image_shape}: it must be below their height and width"
-            )
+            too_far = f"crop={recipe.crop} is too far for images of {self.image_shape}"
+            raise InputError(f"{too_far}: it must be below their height and width")
         smallest = min(self.image_shape[:-1])
         if recipe.progressive and round(smallest * min(recipe.progressive)) < SMALLEST:
             few = f"fewer than {SMALLEST} pixels along a side"
@@ -164,7 +160,7 @@ class Dataset:
             raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
         return recipe
 
-    def resized(self, images: "Tensor", shares: tuple[float, ...], step: "Tensor", steps: int) -> "Tensor":
+    def resized(self, images: Tensor, shares: tuple[float, ...], step: Tensor, steps: int) -> Tensor:
         """Images of the size that step number `step` of `steps` trains on: `shares` of the full one, each for an equal part."""
         if not shares:
             return images
@@ -177,16 +173,16 @@ class Dataset:
         examples = self.splits[split]
         return examples.take(np.random.default_rng(seed).permutation(len(examples))[:count])
 
-    def _cropped(self, indices: "Batches", recipe: Recipe, seed: "Tensor", first: int) -> "Batches":
+    def _cropped(self, indices: Batches, recipe: Recipe, seed: Tensor, first: int) -> Batches:
         """Batches of (images, labels), each image a random part of its JPEG, which alone is decoded."""
         examples, size = self.splits["train"], indices.element_spec[1].shape[0]
         labels = tf.constant(examples.labels, tf.int32)
 
-        def choose(step: "Tensor", chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
+        def choose(step: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
             draws = Draws(tf.stack([seed, step]), recipe.batch_size, first, size, kind=1)
-            return chosen, crop_numbers(draws, recipe.resized_crop or 1)
+            return batch, crop_numbers(draws, recipe.resized_crop or 1)
 
-        def read(index: "Tensor", numbers: "Tensor") -> tuple["Tensor", "Tensor"]:
+        def read(index: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
             content = tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
             image = tf.cond(
                 tf.strings.substr(content, 0, 2) == b"\xff\xd8",
@@ -198,40 +194,36 @@ class Dataset:
         batches = indices.map(choose).unbatch().map(read, num_parallel_calls=THREADS)
         return batches.batch(size, drop_remainder=True)
 
-    def _batched(self, split: str, indices: "Batches") -> "Batches":
-        return prompt(self._fetched(split, indices.batch(self.batch_size)).prefetch(2))
+    def _batched(self, split: str, indices: Batches) -> Batches:
+        return without_autotune(self._fetched(split, indices.batch(self.batch_size)).prefetch(2))
 
-    def _fetched(self, split: str, indices: "Batches", batch_size: int | None = None) -> "Batches":
+    def _fetched(self, split: str, indices: Batches, batch_size: int | None = None) -> Batches:
         """Batches of indices to batches of (images, labels)."""
         examples = self.examples(split)
         labels = tf.constant(examples.labels, tf.int32)
 
-        def fetch(chosen: "Tensor") -> tuple["Tensor", "Tensor"]:
-            images = tf.numpy_function(examples.take, [chosen], self.dtype)
-            return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, chosen)
+        def fetch(batch: Tensor) -> tuple[Tensor, Tensor]:
+            images = tf.numpy_function(examples.take, [batch], self.dtype)
+            return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, batch)
 
         return indices.map(fetch, num_parallel_calls=THREADS)
 
 
-def prompt(batches: "Batches") -> "Batches":
-    """The same batches, ended without delay.
-
-    The thread that tunes a stream sleeps for longer and longer, up to a minute, and the end of `fit` and of `evaluate` waits for
-    it to wake. What it would tune is fixed here.
-    """
+def without_autotune(batches: Batches) -> Batches:
+    """The same batches, not tuned: the thread that does it sleeps for up to a minute, and the end of `fit` waits for it."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
 
 
 def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (kept, held out): `share` of each class, at least one image of a class that has two, are held out."""
-    held = []
+    """Indices (rest, part): the part has that share of each class, and at least one image of a class that has two."""
+    parts = []
     for label in np.unique(labels):
         members = np.random.default_rng((seed, int(label))).permutation(np.flatnonzero(labels == label))
-        held.append(members[: max(round(len(members) * share), int(len(members) >= 2))])
-    held_out = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+        parts.append(members[: max(round(len(members) * share), int(len(members) >= 2))])
+    part = np.sort(np.concatenate(parts))
+    return np.setdiff1d(np.arange(len(labels)), part), part
 
 
 def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
@@ -239,8 +231,8 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
     splits = dict(splits)
     for seed, name in enumerate(("test", "validation")):
         if name not in splits:
-            kept, held_out = split_by_class(splits["train"].labels, HELD_OUT, seed)
-            splits[name], splits["train"] = splits["train"].part(held_out), splits["train"].part(kept)
+            rest, part = split_by_class(splits["train"].labels, HELD_OUT, seed)
+            splits[name], splits["train"] = splits["train"].part(part), splits["train"].part(rest)
     for name in SPLITS:
         if not len(splits[name]):
             raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")

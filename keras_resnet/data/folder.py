@@ -13,11 +13,7 @@ from keras_resnet.data.images import SUFFIXES, decode, describe, reason, upright
 from keras_resnet.errors import InputError, unknown
 
 LOG = logging.getLogger("keras_resnet")
-SPLIT_FOLDERS = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
+SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 DEFAULT_SIZE = 224
 LARGEST_KEPT_SIZE = 256
 MEMORY = 4 * 2**30  # bytes of decoded pixels kept; a larger set is decoded from its files again in every epoch
@@ -41,7 +37,9 @@ def from_folder(
     shape = _image_shape([path for files in parts.values() for path, _ in files], image_size, skipped)
     keep = sum(map(len, parts.values())) * int(np.prod(shape)) <= memory
     splits = {name: _read(files, class_names, shape, keep, skipped) for name, files in parts.items()}
-    _warn(skipped, sum(map(len, parts.values())))
+    if skipped:
+        lines = [f"{len(skipped)} of {sum(map(len, parts.values()))} image files cannot be read and are left out:"]
+        LOG.warning("\n".join([*lines, *(f"  {path}: {why}" for path, why in sorted(skipped.items()))]))
     for label, name in enumerate(class_names):
         if label not in splits["train"].labels:
             raise InputError(f"class {name!r} in {str(folder)!r} has no readable training image")
@@ -63,23 +61,23 @@ def _split_folders(folder: Path) -> dict[str, Path]:
     A split's folder has class folders in it: a class may be called "train" too.
     """
     inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
-    found = {name: [inside[alias] for alias in aliases if alias in inside] for name, aliases in SPLIT_FOLDERS.items()}
-    if not any(entry.is_dir() for train in found["train"] for entry in train.iterdir()):
+    folders = {name: [inside[alias] for alias in aliases if alias in inside] for name, aliases in SPLIT_FOLDERS.items()}
+    if not any(entry.is_dir() for train in folders["train"] for entry in train.iterdir()):
         return {"train": folder}
-    for name, entries in found.items():
+    for name, entries in folders.items():
         if len(entries) > 1:
             raise InputError(f"two folders for {name}: {', '.join(repr(str(entry)) for entry in entries)}; keep one")
-    return {name: entries[0] for name, entries in found.items() if entries}
+    return {name: entries[0] for name, entries in folders.items() if entries}
 
 
 def _files(part: Path) -> Files:
     """The image files of each class. InputError for a class folder without any: to drop it would shift the labels silently."""
     files = []
     for entry in sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))):
-        found = [path for path in sorted(entry.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-        if not found:
+        paths = [path for path in sorted(entry.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+        if not paths:
             raise InputError(f"class folder {str(entry)!r} has no image files ({', '.join(SUFFIXES)})")
-        files += [(path, entry.name) for path in found]
+        files += [(path, entry.name) for path in paths]
     return files
 
 
@@ -87,10 +85,10 @@ def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
     """The classes of the training images. A class that only validation or test has would shift labels silently: InputError."""
     class_names = sorted({name for _, name in parts["train"]})
     if len(class_names) < 2:
-        found = f"only {class_names[0]!r}" if class_names else "none"
-        raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {found}")
-    for part in parts.values():
-        for _, name in part:
+        names = f"only {class_names[0]!r}" if class_names else "none"
+        raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {names}")
+    for files in parts.values():
+        for _, name in files:
             if name not in class_names:
                 raise unknown("training class", name, class_names)
     return class_names
@@ -115,15 +113,15 @@ def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], kee
     """The split of the files that can be decoded; every one is tried once, now."""
     paths = [path for path, _ in files]
     labels = np.array([class_names.index(name) for _, name in files], np.int32)
-    kept = np.empty((len(paths) if keep else 0, *shape), np.uint8)
+    images = np.empty((len(paths) if keep else 0, *shape), np.uint8)
 
     def try_one(index: int) -> None:
         pixels = decode(paths[index], shape)
         if keep:
-            kept[index] = pixels
+            images[index] = pixels
 
     def take(indices: np.ndarray) -> np.ndarray:
-        return kept[indices] if keep else np.stack([decode(paths[index], shape) for index in indices])
+        return images[indices] if keep else np.stack([decode(paths[index], shape) for index in indices])
 
     readable = _each(try_one, paths, skipped)
     encoded = None if keep else lambda index: upright(paths[index])
@@ -150,10 +148,3 @@ def _warn_of_classes(splits: dict[str, Split], class_names: list[str]) -> None:
         missing = [name for label, name in enumerate(class_names) if label not in examples.labels]
         if missing:
             LOG.warning(f"no {split} images of {', '.join(missing)}")
-
-
-def _warn(skipped: dict[Path, str], total: int) -> None:
-    if skipped:
-        lines = [f"{len(skipped)} of {total} image files cannot be read and are left out:"]
-        lines += [f"  {path}: {why}" for path, why in sorted(skipped.items())]
-        LOG.warning("\n".join(lines))

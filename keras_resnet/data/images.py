@@ -30,8 +30,8 @@ def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.nd
     """`read_image` with the errors that Pillow raises."""
     height, width, channels = image_shape
     with Image.open(path) as image:
-        stored = (height, width) if _turned(image) else (width, height)
-        image.draft("RGB" if channels == 3 else "L", stored)  # lets the JPEG decoder skip what scaling would drop
+        size = (height, width) if _is_sideways(image) else (width, height)
+        image.draft("RGB" if channels == 3 else "L", size)  # lets the JPEG decoder skip what scaling would drop
         return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
 
 
@@ -39,14 +39,14 @@ def upright(file: str | Path | io.BytesIO) -> bytes:
     """The content of the file, if TensorFlow reads it as Pillow does; otherwise it is written anew as a PNG."""
     content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
     with Image.open(io.BytesIO(content)) as image:
-        simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
-        if simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        is_simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
+        if is_simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
             return content
-        turned = ImageOps.exif_transpose(image)
-        pixels = fit_pixels(turned, turned.height, turned.width, 1 if is_grey(image) else 3)
-    written = io.BytesIO()
-    Image.fromarray(pixels.squeeze()).save(written, "PNG", compress_level=0)
-    return written.getvalue()
+        upright_image = ImageOps.exif_transpose(image)
+        pixels = fit_pixels(upright_image, upright_image.height, upright_image.width, 1 if is_grey(image) else 3)
+    png = io.BytesIO()
+    Image.fromarray(pixels.squeeze()).save(png, "PNG", compress_level=0)
+    return png.getvalue()
 
 
 def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
 def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
-        return (image.width, image.height) if _turned(image) else (image.height, image.width), is_grey(image)
+        return (image.width, image.height) if _is_sideways(image) else (image.height, image.width), is_grey(image)
 
 
 def is_grey(image: Image.Image) -> bool:
@@ -84,6 +84,6 @@ def reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _turned(image: Image.Image) -> bool:
+def _is_sideways(image: Image.Image) -> bool:
     """Whether height and width change places when the image is turned upright."""
     return image.getexif().get(ExifTags.Base.Orientation, 1) > 4

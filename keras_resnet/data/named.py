@@ -21,10 +21,10 @@ def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
 
     bunch = load_digits()
     images = np.rint(bunch.images[..., None] * (255 / 16)).astype(np.uint8)
-    everything = Split.of(images, bunch.target.astype(np.int32))
-    rest, test = split_by_class(everything.labels, DIGITS_TEST)
+    examples = Split.of(images, bunch.target.astype(np.int32))
+    rest, test = split_by_class(examples.labels, DIGITS_TEST)
     return Dataset(
-        complete({"train": everything.part(rest), "test": everything.part(test)}, "digits"),
+        complete({"train": examples.part(rest), "test": examples.part(test)}, "digits"),
         [str(name) for name in bunch.target_names],
         (8, 8, 1),
         batch_size=batch_size,
@@ -74,12 +74,12 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
         if not Path(builder.data_path).is_dir():
             builder.download_and_prepare()
     except Exception as error:  # no such set, version or configuration, no network, a full disk
-        known = tfds.list_builders()
+        names = tfds.list_builders()
         head, slash, _ = name.partition("/")
-        if slash and head not in known:
+        if slash and head not in names:
             raise InputError(f"no folder {name!r} to read images from") from None
-        if head.partition(":")[0] not in known:
-            raise unknown("image set or folder", name, [*BUILT_IN, *known]) from None
+        if head.partition(":")[0] not in names:
+            raise unknown("image set or folder", name, [*BUILT_IN, *names]) from None
         where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{name!r} is not in {where} and cannot be prepared: {why}") from error
@@ -97,14 +97,9 @@ def _split_names(available: Any) -> dict[str, str]:
     """Our split names to those of the set."""
     if "train" not in available:
         raise InputError(f"the set has no split 'train', only {', '.join(available)}")
-    names = {"train": "train"}
-    if "test" in available:
-        names["test"] = "test"
-        if "validation" in available:
-            names["validation"] = "validation"
-    elif "validation" in available:
-        names["test"] = "validation"
-    return names
+    if "test" not in available and "validation" in available:
+        return {"train": "train", "test": "validation"}
+    return {name: name for name in ("train", "test", "validation") if name in available}
 
 
 def _read(builder: Any, split: str, shape: tuple[int, int, int]) -> Split:

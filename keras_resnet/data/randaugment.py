@@ -5,13 +5,11 @@ sharpness one blend: what an image does not take is the identity.
 """
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from keras_resnet.data import lazy as tf
+from keras_resnet import lazy as tf
 from keras_resnet.data.draws import Draws
-
-if TYPE_CHECKING:
-    from tensorflow import Tensor
+from keras_resnet.lazy import Tensor
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 FILL = 128  # where a turned or shifted image leaves a corner empty
@@ -35,25 +33,12 @@ RANGES = {
     "randaugment": Ranges(math.radians(30), 0.3, 0.45, 0.9, 4),  # arXiv:1909.13719
     "trivialaugment": Ranges(math.radians(135), 0.99, 32, 0.99, 2),  # arXiv:2103.10158, the wide space
 }
-CHANGES = (
-    "identity",
-    "rotate",
-    "shear_x",
-    "shear_y",
-    "translate_x",
-    "translate_y",
-    "brightness",
-    "contrast",
-    "autocontrast",
-    "equalize",
-    "posterize",
-    "solarize",
-    "color",
-    "sharpness",
-)
+SHAPE_CHANGES = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
+VALUE_CHANGES = ("brightness", "contrast", "autocontrast", "equalize", "posterize", "solarize")
+CHANGES = ("identity", *SHAPE_CHANGES, *VALUE_CHANGES, "color", "sharpness")
 
 
-def change(images: "Tensor", draws: Draws, ranges: Ranges, strength: "Tensor") -> "Tensor":
+def change(images: Tensor, draws: Draws, ranges: Ranges, strength: Tensor) -> Tensor:
     """One of `CHANGES` for each image, of a strength (batch,) from 0 to 1."""
     kind = draws(low=0, high=len(CHANGES), dtype="int32")
     signed = strength * tf.where(draws() < 0.5, -1.0, 1.0)
@@ -63,11 +48,11 @@ def change(images: "Tensor", draws: Draws, ranges: Ranges, strength: "Tensor") -
     return tf.cast(blend(pixels, kind, signed, ranges), images.dtype)
 
 
-def move(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
+def move(pixels: Tensor, kind: Tensor, signed: Tensor, ranges: Ranges) -> Tensor:
     """Turn, shear or shift the images whose change it is, about their centre."""
     height, width = pixels.shape[1], pixels.shape[2]
 
-    def amount(name: str, most: float) -> "Tensor":
+    def amount(name: str, most: float) -> Tensor:
         return tf.where(kind == CHANGES.index(name), signed * most, 0.0)
 
     def pixels_of(side: int) -> float:
@@ -95,7 +80,7 @@ def move(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> 
     )
 
 
-def map_values(pixels: "Tensor", kind: "Tensor", strength: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
+def map_values(pixels: Tensor, kind: Tensor, strength: Tensor, signed: Tensor, ranges: Ranges) -> Tensor:
     """Every change that gives each value of a channel another: one table of 256 values per image and channel, one look-up."""
     batch, height, width, channels = pixels.shape
     values = tf.range(256.0)[None, None]  # (1, 1, 256)
@@ -113,31 +98,31 @@ def map_values(pixels: "Tensor", kind: "Tensor", strength: "Tensor", signed: "Te
         "solarize": tf.where(values < 256 * (1 - strength[:, None, None]), values, 255 - values),
     }
     table = tf.broadcast_to(values, [batch, channels, 256])
-    for name, made in tables.items():
-        table = tf.where((kind == CHANGES.index(name))[:, None, None], made, table)
+    for name, changed in tables.items():
+        table = tf.where((kind == CHANGES.index(name))[:, None, None], changed, table)
     start = tf.reshape(tf.range(batch * channels) * 256, [batch, 1, 1, channels])
     return tf.gather(tf.reshape(rounded(table), [-1]), tf.cast(pixels, "int32") + start)
 
 
-def blend(pixels: "Tensor", kind: "Tensor", signed: "Tensor", ranges: Ranges) -> "Tensor":
+def blend(pixels: Tensor, kind: Tensor, signed: Tensor, ranges: Ranges) -> Tensor:
     """Colour and sharpness: further from the grey or blurred image, or nearer to it. Pixels as float32, 0 to 255."""
     exact = tf.cast(pixels, "float32")
     kernel = tf.constant([1, 1, 1, 1, 5, 1, 1, 1, 1], "float32", [3, 3, 1, 1]) / 13
     blurred = tf.nn.depthwise_conv2d(exact, tf.tile(kernel, [1, 1, exact.shape[-1], 1]), [1, 1, 1, 1], "SAME")
     inner = tf.pad(tf.ones([exact.shape[1] - 2, exact.shape[2] - 2], "bool"), [[1, 1], [1, 1]])[None, :, :, None]
     other = exact
-    for name, made in (("color", _grey(pixels)), ("sharpness", tf.where(inner, blurred, exact))):
-        other = tf.where((kind == CHANGES.index(name))[:, None, None, None], made, other)
+    for name, changed in (("color", _grey(pixels)), ("sharpness", tf.where(inner, blurred, exact))):
+        other = tf.where((kind == CHANGES.index(name))[:, None, None, None], changed, other)
     mixed = other + (1 + signed * ranges.blend)[:, None, None, None] * (exact - other)
     return rounded(mixed, "float32")
 
 
-def rounded(exact: "Tensor", dtype: Any = "uint8") -> "Tensor":
+def rounded(exact: Tensor, dtype: Any = "uint8") -> Tensor:
     """Pixels as whole numbers of 0 to 255."""
     return tf.cast(tf.clip_by_value(tf.round(exact), 0, 255), dtype)
 
 
-def _grey(pixels: "Tensor") -> "Tensor":
+def _grey(pixels: Tensor) -> Tensor:
     """(batch, height, width, 1): luma of colour images, grey ones as they are."""
     exact = tf.cast(pixels, "float32")
     if pixels.shape[-1] != 3:
@@ -145,15 +130,14 @@ def _grey(pixels: "Tensor") -> "Tensor":
     return tf.reduce_sum(exact * tf.constant(GREY), axis=-1, keepdims=True)
 
 
-def _stretched(values: "Tensor", counts: "Tensor") -> "Tensor":
+def _stretched(values: Tensor, counts: Tensor) -> Tensor:
     """Tables that bring the lowest value there is to 0 and the highest to 255."""
-    there = counts > 0
-    low = tf.reduce_min(tf.where(there, values, 255.0), axis=-1, keepdims=True)
-    high = tf.reduce_max(tf.where(there, values, 0.0), axis=-1, keepdims=True)
+    low = tf.reduce_min(tf.where(counts > 0, values, 255.0), axis=-1, keepdims=True)
+    high = tf.reduce_max(tf.where(counts > 0, values, 0.0), axis=-1, keepdims=True)
     return tf.where(high > low, (values - low) * 255 / tf.maximum(high - low, 1), values)
 
 
-def _equalized(values: "Tensor", counts: "Tensor") -> "Tensor":
+def _equalized(values: Tensor, counts: Tensor) -> Tensor:
     """Tables that spread the values that there are evenly."""
     last = tf.reduce_max(tf.where(counts > 0, tf.range(256), 0), axis=-1, keepdims=True)
     of_last = tf.gather(counts, last, axis=-1, batch_dims=2)

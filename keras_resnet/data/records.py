@@ -46,7 +46,9 @@ def from_records(
     parts = {name: sorted(folder.glob(prefix + PATTERN)) for name, prefix in PREFIXES.items()}
     parts = {name: files for name, files in parts.items() if files}
     if "train" not in parts:
-        raise InputError(f"{str(folder)!r} has no TFRecord files named train*; found {_some(folder)}")
+        names = sorted(path.name for path in folder.glob(PATTERN))
+        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise InputError(f"{str(folder)!r} has no TFRecord files named train*; found {some}")
     tables = {name: table_of(files, folder, name) for name, files in parts.items()}
     return dataset_of(tables, class_names, image_size, batch_size, {"source": str(folder.resolve()), "image_size": image_size})
 
@@ -88,19 +90,19 @@ def _image(table: dict[str, np.ndarray], index: int) -> bytes:
 def table_of(files: list[Path], folder: Path, name: str) -> dict[str, np.ndarray]:
     """Where the records of `files` are, and their labels: from the index in the folder, or by reading all of them once."""
     stamps = np.array([f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files])
-    kept = folder / f".{name}{INDEX}"
-    here = np.array([str(path) for path in files])
-    with suppress(*UNREADABLE), np.load(kept, allow_pickle=False) as content:
+    index_path = folder / f".{name}{INDEX}"
+    paths = np.array([str(path) for path in files])
+    with suppress(*UNREADABLE), np.load(index_path, allow_pickle=False) as content:
         if np.array_equal(content["stamps"], stamps):
-            return {**{column: content[column] for column in COLUMNS}, "files": here}
+            return {**{column: content[column] for column in COLUMNS}, "files": paths}
     table = _read(files)
-    partial = kept.with_suffix(f".{os.getpid()}.npz")
+    partial = index_path.with_suffix(f".{os.getpid()}.npz")
     try:
-        np.savez(partial, **{"stamps": stamps, **table})  # type: ignore[arg-type]
-        os.replace(partial, kept)
+        np.savez(partial, stamps=stamps, **table)  # type: ignore[arg-type]
+        os.replace(partial, index_path)
     except OSError:  # not ours to write in, or full: the index is made anew next time
         partial.unlink(missing_ok=True)
-    return {**table, "files": here}
+    return {**table, "files": paths}
 
 
 def _read(files: list[Path]) -> dict[str, np.ndarray]:
@@ -149,8 +151,3 @@ def _key(features: Any, keys: tuple[str, ...], path: Path) -> str:
         if key in features:
             return key
     raise InputError(f"{str(path)!r}: its examples have none of {', '.join(keys)}; they have {', '.join(sorted(features))}")
-
-
-def _some(folder: Path) -> str:
-    names = sorted(path.name for path in folder.glob(PATTERN))
-    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

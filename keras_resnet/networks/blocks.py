@@ -4,7 +4,8 @@ Nothing is built here: see `graph.py`. Which unit stands where in a network is t
 """
 
 import math
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 from keras_resnet.networks import graph
 from keras_resnet.networks.conflicts import NOT_NEGATIVE
@@ -167,12 +168,9 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
     name = join(name, "squeeze" if spec.squeeze else "attention")
     pooled: Node = graph.GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
     if spec.squeeze:
-        reduced = Convolution(
-            inputs=(pooled,), name=join(name, "reduce"), filters=max(1, width // spec.squeeze), size=1, bias=0.0, activation="relu"
-        )
-        weight: Node = Convolution(
-            inputs=(reduced,), name=join(name, "expand"), filters=width, size=1, bias=0.0, activation="sigmoid"
-        )
+        layer = partial(Convolution, size=1, bias=0.0)
+        reduced = layer(inputs=(pooled,), name=join(name, "reduce"), filters=max(1, width // spec.squeeze), activation="relu")
+        weight: Node = layer(inputs=(reduced,), name=join(name, "expand"), filters=width, activation="sigmoid")
     else:
         line = graph.Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
         mixed = Convolution(inputs=(line,), name=join(name, "conv"), filters=1, size=attention_size(width), activation="sigmoid")
@@ -186,28 +184,14 @@ def attention_size(width: int) -> int:
     return max(size if size % 2 else size + 1, 3)
 
 
-def convolution(
-    x: Node,
-    spec: ResNetSpec,
-    *,
-    filters: int,
-    size: int,
-    stride: int = 1,
-    dilation: int = 1,
-    groups: int = 1,
-    zero: bool = False,
-    name: str | None,
-) -> Node:
+def convolution(x: Node, spec: ResNetSpec, *, name: str | None, size: int, stride: int = 1, **fields: Any) -> Node:
     """A convolution, `size` odd, padded by `size // 2` on both sides as the papers and PyTorch do. A bias only without norm.
 
-    Keras's padding="same" would pad a strided one on the far side only.
+    Keras's padding="same" would pad a strided one on the far side only. `fields` are others of `graph.Convolution`.
     """
     if stride > 1 and size > 1:
         x = graph.Pad(inputs=(x,), name=join(name, "pad"), amount=size // 2)
-    bias = None if spec.norm else 0.0
-    return Convolution(
-        inputs=(x,), name=name, filters=filters, size=size, stride=stride, dilation=dilation, groups=groups, bias=bias, zero=zero
-    )
+    return Convolution(inputs=(x,), name=name, size=size, stride=stride, bias=None if spec.norm else 0.0, **fields)
 
 
 def max_pool(x: Node, spec: ResNetSpec, *, name: str) -> Node:

@@ -31,7 +31,7 @@ class Connections:
                 self.consumers[operation_of(tensor)].append(None)
 
     def is_used_once(self, layer: Any) -> bool:
-        """Whether there is a layer, which is not shared by several parts of the network."""
+        """Whether there is a layer that is called once."""
         return layer is not None and len(self.sources[layer]) == 1
 
     def only_source(self, layer: Any) -> Any:
@@ -92,15 +92,9 @@ def gives_probabilities(model: keras.Model) -> bool:
     return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES
 
 
-def is_relu(layer: Any) -> bool:
-    """Whether a layer is a ReLU without bounds, which a positive factor passes."""
+def is_relu(layer: Any, *, largest: int | None = None) -> bool:
+    """Whether a layer is a ReLU without an upper bound, which a positive factor passes, or with `largest=6` a ReLU6."""
     if isinstance(layer, keras.layers.ReLU):
-        return layer.max_value is None and not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu
-
-
-def is_relu6(layer: Any) -> bool:
-    """Whether a layer is a ReLU up to 6."""
-    if isinstance(layer, keras.layers.ReLU):
-        return layer.max_value == 6 and not layer.negative_slope and not layer.threshold
-    return isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.relu6
+        return layer.max_value == largest and not layer.negative_slope and not layer.threshold
+    function = keras.activations.relu6 if largest else keras.activations.relu
+    return isinstance(layer, keras.layers.Activation) and layer.activation is function

@@ -82,12 +82,12 @@ class Cost:
     def parts(self) -> list[dict[str, Any]]:
         """Rows for input, stem, each stage and head, and their total: units, output, parameters, multiply-adds, receptive field."""
         rows: dict[str, dict[str, Any]] = {}
-        seen: set[str] = set()
+        units: set[str] = set()
         for layer in self.layers:
             part = layer.part.partition("_")[0]
             row = rows.setdefault(part, {"part": part, "units": 0, "output": "", "trainable": 0, "multiply_adds": 0})
-            row["units"] += "_" in layer.part and layer.part not in seen
-            seen.add(layer.part)
+            row["units"] += "_" in layer.part and layer.part not in units
+            units.add(layer.part)
             row["output"] = "x".join(map(str, layer.output))
             row["trainable"] += layer.trainable
             row["multiply_adds"] += layer.multiply_adds

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet import lazy as tf
 from keras_resnet.hooks import replace
 from keras_resnet.networks.graph import Merge, Node, in_order
 from keras_resnet.networks.resnet import Part, parts
@@ -21,9 +22,9 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
         model: a functional model of `layers.build`.
         out: the description of what it puts out.
     """
-    wanted = keras.tree.flatten(out)
-    nodes = in_order(wanted)
-    image, rest = nodes[0], parts(nodes[1:], wanted)
+    ends = keras.tree.flatten(out)
+    nodes = in_order(ends)
+    image, rest = nodes[0], parts(nodes[1:], ends)
     layers = {node: model.get_layer(node.name) for node in nodes[1:]}
     plain, shared = model.call, {}  # type: ignore[var-annotated]
     entrance = keras.Model(model.inputs, model.inputs)  # takes images in every form that `model` does
@@ -31,32 +32,32 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         if not training:
             return plain(inputs, training=training, mask=mask)
-        made = {image: keras.tree.flatten(entrance(inputs))[0]}
+        tensors = {image: keras.tree.flatten(entrance(inputs))[0]}
         for part in rest:
             if part.is_unit:
-                results, losses = recomputed(part, layers, made, shared)
-                made.update(zip(part.results, results, strict=True))
+                results, losses = recomputed(part, layers, tensors, shared)
+                tensors.update(zip(part.results, results, strict=True))
                 for loss in losses:
                     layers[part.nodes[-1]].add_loss(loss)
             else:
-                run(part.nodes, layers, made)
-        return keras.tree.map_structure(made.get, out)
+                run(part.nodes, layers, tensors)
+        return keras.tree.map_structure(tensors.get, out)
 
     call.recomputes = True  # type: ignore[attr-defined]
     replace(model, "call", call)
 
 
-def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], made: dict[Node, Any]) -> None:
-    """Put the outputs of `nodes` into `made`, as in training."""
+def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], tensors: dict[Node, Any]) -> None:
+    """Put the outputs of `nodes` into `tensors`, as in training."""
     for node in nodes:
-        tensors = [made[source] for source in node.inputs]
-        made[node] = layers[node](tensors if isinstance(node, Merge) else tensors[0], training=True)
+        sources = [tensors[source] for source in node.inputs]
+        tensors[node] = layers[node](sources if isinstance(node, Merge) else sources[0], training=True)
 
 
 def recomputed(
-    part: Part, layers: dict[Node, keras.Layer], made: dict[Node, Any], shared: dict[Any, Any]
+    part: Part, layers: dict[Node, keras.Layer], tensors: dict[Node, Any], shared: dict[Any, Any]
 ) -> tuple[list[Any], list[Any]]:
-    """The results of a unit, of which the backward pass will find its inputs only, and the losses that its layers add.
+    """The results of a unit, of which only the inputs are stored for the backward pass, and the losses that its layers add.
 
     Units that differ in nothing but their weights are traced once: `shared` keeps their common function.
     """
@@ -68,7 +69,7 @@ def recomputed(
         shared[key] = pure(part, layers, weights, state)
     unit, changed = shared[key]
     results = unit(
-        [made[source] for source in part.sources],
+        [tensors[source] for source in part.sources],
         [variable.value for variable in weights],
         [keras.ops.copy(variable.value) for variable in state],  # TensorFlow passes variables by reference, and these change
     )
@@ -82,8 +83,6 @@ def replicas() -> int:
     """Devices that the model is being called on at the same time."""
     if keras.backend.backend() != "tensorflow":
         return 1
-    import tensorflow as tf
-
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
@@ -100,36 +99,34 @@ def pure(
     def unit(tensors: list[Any], weight_values: list[Any], state_values: list[Any]) -> list[Any]:
         def forward(*values: Any) -> list[Any]:
             count = len(part.sources)
-            made = dict(zip(part.sources, values[:count], strict=True))
-            given = [*zip(weights, values[count:], strict=True), *zip(state, state_values, strict=True)]
-            with keras.StatelessScope(state_mapping=given, collect_losses=True) as scope:
+            outputs = dict(zip(part.sources, values[:count], strict=True))
+            mapping = [*zip(weights, values[count:], strict=True), *zip(state, state_values, strict=True)]
+            with keras.StatelessScope(state_mapping=mapping, collect_losses=True) as scope:
                 before = [scope.get_current_value(variable) for variable in state]
-                run(part.nodes, layers, made)
+                run(part.nodes, layers, outputs)
                 after = [scope.get_current_value(variable) for variable in state]
             changed[:] = [place for place, value in enumerate(after) if value is not before[place]]
-            return [*(made[node] for node in part.results), *scope.losses, *(returned(after[place]) for place in changed)]
+            return [*(outputs[node] for node in part.results), *scope.losses, *(returned(after[place]) for place in changed)]
 
         return keras.remat(forward)(*tensors, *weight_values)
 
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
         return tf.function(unit, autograph=False), changed
     return unit, changed
 
 
 def returned(value: Any) -> Any:
     """`value` in a type that TensorFlow's recomputation can put out: no integer; this one holds the seeds exactly."""
-    whole = "int" in keras.backend.standardize_dtype(value.dtype)
-    return keras.ops.cast(value, "float64") if whole and keras.backend.backend() == "tensorflow" else value
+    is_integer = "int" in keras.backend.standardize_dtype(value.dtype)
+    return keras.ops.cast(value, "float64") if is_integer and keras.backend.backend() == "tensorflow" else value
 
 
 def kind_of(part: Part, layers: dict[Node, keras.Layer]) -> tuple[Any, ...]:
     """All that two units must share to be one function: layers, settings, wiring, and the shapes that come in."""
     number = {node: place for place, node in enumerate((*part.sources, *part.nodes))}
-    described = []
+    kinds = []
     for node in part.nodes:
-        settings = layers[node].get_config()
-        told = {key: value for key, value in settings.items() if key not in ("name", "seed") and "initializer" not in key}
-        described.append((type(layers[node]), repr(told), *(number[source] for source in node.inputs)))
-    return *described, *(source.shape for source in part.sources), *(number[node] for node in part.results)
+        config = layers[node].get_config()
+        settings = {key: value for key, value in config.items() if key not in ("name", "seed") and "initializer" not in key}
+        kinds.append((type(layers[node]), repr(settings), *(number[source] for source in node.inputs)))
+    return *kinds, *(source.shape for source in part.sources), *(number[node] for node in part.results)

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet import lazy as tf
 from keras_resnet.hooks import momentum_of, replace
 from keras_resnet.networks.connections import every_layer, normalizations
 
@@ -35,8 +36,6 @@ def is_pointwise(layer: keras.Layer) -> bool:
 
 def on_processors() -> bool:
     """Whether TensorFlow has processors only."""
-    import tensorflow as tf
-
     return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
 
 
@@ -47,8 +46,6 @@ def product(images: Any, kernel: Any) -> Any:
         images: (batch, height, width, channels).
         kernel: (1, 1, channels, filters).
     """
-    import tensorflow as tf
-
     channels, filters = kernel.shape[2:]
     pixels = tf.matmul(tf.reshape(images, [-1, channels]), tf.reshape(kernel, [channels, filters]))
     outputs = tf.reshape(pixels, tf.concat([tf.shape(images)[:-1], [filters]], 0))
@@ -56,15 +53,13 @@ def product(images: Any, kernel: Any) -> Any:
 
 
 def is_simple(layer: keras.layers.BatchNormalization, rank: int) -> bool:
-    """Whether the kernel can do what the layer does to inputs of that rank."""
-    last = layer.axis in (-1, rank - 1)
-    more = layer.synchronized or getattr(layer, "renorm", False)
-    return last and layer.scale and layer.center and not more and layer.compute_dtype != "float64"
+    """Whether TensorFlow's kernel can do what the layer does to inputs of that rank."""
+    needs_more = layer.synchronized or getattr(layer, "renorm", False) or layer.compute_dtype == "float64"
+    return layer.axis in (-1, rank - 1) and layer.scale and layer.center and not needs_more
 
 
 def fused(layer: keras.layers.BatchNormalization, plain: Callable[..., Any]) -> Callable[..., Any]:
     """The call of a layer, fused where it trains."""
-    import tensorflow as tf
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         rank = len(inputs.shape)
@@ -94,8 +89,6 @@ def fuse_momentum(optimizer: keras.optimizers.SGD) -> None:
     """
     if keras.backend.backend() != "tensorflow" or not optimizer.momentum:
         return
-    import tensorflow as tf
-
     plain = optimizer.update_step
 
     def update_step(gradient: Any, variable: Any, learning_rate: Any) -> None:
@@ -126,8 +119,6 @@ def graphs_as_written() -> Iterator[None]:
     if keras.backend.backend() != "tensorflow":
         yield
         return
-    import tensorflow as tf
-
     before = tf.config.optimizer.get_experimental_options()
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     try:

@@ -170,7 +170,7 @@ PROTOCOLS = {
         HYPERRULE, "arXiv:1912.11370, to fine-tune; `recipes.hyperrule(images)` for other numbers of images", "resnet50v2", 10_000
     ),
 }
-GENTLE = 0.01  # share of the learning rate by which a network came about, to train it further
+GENTLE = 0.01  # share of the learning rate that a network was trained with, to train it further
 RECIPES = {name: protocol.recipe for name, protocol in PROTOCOLS.items()}
 
 
@@ -201,18 +201,11 @@ def hyperrule(images: int) -> Recipe:
 
 
 def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
-    """The recipe to train a network further that `recipe` has trained: a hundredth of its learning rate, falling to zero.
+    """The recipe to go on training a network that `recipe` has trained: a hundredth of its learning rate, falling to zero.
 
     >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
     0.002
     """
-    integers: dict[str, Any] = {"quantization_aware": quantization_aware}
-    if quantization_aware:
-        integers |= {"precision": "float32", "remat": False}
-    gentle: dict[str, Any] = {
-        "learning_rate": recipe.learning_rate * GENTLE,
-        "schedule": "cosine",
-        "warmup": 0.0,
-        "progressive": (),
-    }
-    return replace(recipe, **gentle, **integers)
+    integers: dict[str, Any] = {"precision": "float32", "remat": False} if quantization_aware else {}
+    gentle = replace(recipe, learning_rate=recipe.learning_rate * GENTLE, schedule="cosine", warmup=0.0, progressive=())
+    return replace(gentle, quantization_aware=quantization_aware, **integers)

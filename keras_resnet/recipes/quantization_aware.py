@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet import lazy as tf
 from keras_resnet.errors import InputError
 from keras_resnet.hooks import forget_traces, replace
 from keras_resnet.networks.connections import (
@@ -15,29 +16,13 @@ from keras_resnet.networks.connections import (
     is_functional,
     is_fused_activation,
     is_relu,
-    is_relu6,
 )
 
 MOMENTUM = 0.99  # of the moving averages of ranges
+SPATIAL = ("ZeroPadding", "MaxPooling", "AveragePooling", "SpatialDropout")
 SAME_RANGE = (  # their results are some of the numbers that come in, or between them
-    keras.layers.InputLayer,
-    keras.layers.ZeroPadding1D,
-    keras.layers.ZeroPadding2D,
-    keras.layers.ZeroPadding3D,
-    keras.layers.MaxPooling1D,
-    keras.layers.MaxPooling2D,
-    keras.layers.MaxPooling3D,
-    keras.layers.AveragePooling1D,
-    keras.layers.AveragePooling2D,
-    keras.layers.AveragePooling3D,
-    keras.layers.Dropout,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
-    keras.layers.Flatten,
-    keras.layers.Reshape,
-    keras.layers.Permute,
-    keras.layers.Softmax,
+    *(getattr(keras.layers, f"{kind}{rank}D") for kind in SPATIAL for rank in (1, 2, 3)),
+    *(getattr(keras.layers, kind) for kind in ("InputLayer", "Dropout", "Flatten", "Reshape", "Permute", "Softmax")),
 )
 JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)  # with a ReLU behind them, as convolutions are
 
@@ -65,26 +50,26 @@ def simulate_integers(model: keras.Model) -> None:
         raise InputError(f"quantisation-aware training computes in float32, and this model in {', '.join(sorted(other))}")
     if ranges(model):
         raise InputError("this model simulates integers already")
-    learning, connections = Mode(), Connections(model)
+    mode, connections = Mode(), Connections(model)
     folded = {layer: norm for layer in layers if (norm := folded_norm(layer, connections))}
     for layer in layers:
         if layer in folded.values():
             set_call(layer, lambda inputs, **_: inputs)
         elif is_convolution(layer):
-            set_call(layer, convolved(layer, folded.get(layer), learning))
+            set_call(layer, rounded_convolution(layer, folded.get(layer), mode))
         elif type(layer) is keras.layers.Dense:
-            set_call(layer, mapped(layer, learning))
+            set_call(layer, rounded_dense(layer, mode))
         elif isinstance(layer, keras.layers.BatchNormalization):
-            set_call(layer, normalized(layer, learning))
+            set_call(layer, rounded_normalization(layer, mode))
         if layer not in folded and has_range(layer, connections):
-            set_call(layer, ranged(layer.call, learning))
-    set_call(model, learning.noted(model.call))
+            set_call(layer, rounded_outputs(layer, mode))
+    set_call(model, mode.following(model.call))
     forget_traces(model)
 
 
 def ranges(model: keras.Model) -> list[keras.Variable]:
     """The smallest and largest value of every map of a model that simulates integers, (2,) each, in the order of its layers."""
-    return [found.limits for layer in every_layer(model) for found in getattr(layer.call, "ranges", ())]
+    return [map_range.limits for layer in every_layer(model) for map_range in getattr(layer.call, "ranges", ())]
 
 
 def release(model: keras.Model) -> None:
@@ -108,31 +93,29 @@ class Mode:
 
     training = False
 
-    def noted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The call of the model, which tells."""
+    def following(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The call of the model, which sets this mode."""
 
-        def noting(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        def call_in_mode(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
             self.training = bool(training)
             try:
                 return call(inputs, training=training, mask=mask)
             finally:
                 self.training = False
 
-        return noting
+        return call_in_mode
 
 
 class Range:
     """Rounds a map to 256 values between the ends of its range, zero one of them."""
 
-    def __init__(self, learning: Mode) -> None:
-        self.learning = learning
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
         self.limits = keras.Variable(np.zeros(2, "float32"), trainable=False, aggregation="mean")
 
     def __call__(self, values: Any) -> Any:
         """`values`, rounded, of the same shape. In training, the range learns from them first."""
-        import tensorflow as tf
-
-        if self.learning.training:
+        if self.mode.training:
             now = tf.stop_gradient(tf.stack([tf.reduce_min(values), tf.reduce_max(values)]))
             before = tf.convert_to_tensor(self.limits.value)
             first = tf.reduce_all(tf.equal(before, 0))
@@ -144,8 +127,6 @@ class Range:
 
 def rounded(kernel: Any) -> Any:
     """A kernel (..., filters) on 255 values for each filter, zero in their middle; gradients pass unchanged."""
-    import tensorflow as tf
-
     flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
     largest = tf.reduce_max(tf.abs(flat), axis=0)
     integers = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)
@@ -154,8 +135,6 @@ def rounded(kernel: Any) -> Any:
 
 def rounded_constant(values: Any) -> Any:
     """The factors or summands of all channels, as one tensor of 8 bits."""
-    import tensorflow as tf
-
     low, high = tf.minimum(tf.reduce_min(values), 0), tf.maximum(tf.reduce_max(values), 0)
     return tf.quantization.fake_quant_with_min_max_vars(values, tf.stop_gradient(low), tf.stop_gradient(high))
 
@@ -169,8 +148,8 @@ def factor_and_offset(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
     return factor, offset + norm.beta if norm.center else offset
 
 
-def convolved(layer: Any, norm: keras.layers.BatchNormalization | None, learning: "Mode") -> Callable[..., Any]:
-    """A convolution with `norm` folded into its kernel, and that one rounded."""
+def rounded_convolution(layer: Any, norm: keras.layers.BatchNormalization | None, mode: Mode) -> Callable[..., Any]:
+    """The call of a convolution with `norm` folded into its kernel, which is rounded."""
 
     def linear(inputs: Any) -> Any:
         kernel, bias = keras.ops.convert_to_tensor(layer.kernel), layer.bias
@@ -181,36 +160,33 @@ def convolved(layer: Any, norm: keras.layers.BatchNormalization | None, learning
         outputs = layer.convolution_op(inputs, rounded(kernel))
         return outputs if bias is None else outputs + bias
 
-    return activated(layer, linear, learning)
+    return with_activation(layer, linear, mode)
 
 
-def mapped(layer: keras.layers.Dense, learning: "Mode") -> Callable[..., Any]:
-    """A Dense layer with its kernel rounded."""
+def rounded_dense(layer: keras.layers.Dense, mode: Mode) -> Callable[..., Any]:
+    """The call of a Dense layer with its kernel rounded."""
 
     def linear(inputs: Any) -> Any:
         outputs = keras.ops.matmul(inputs, rounded(keras.ops.convert_to_tensor(layer.kernel)))
         return outputs if layer.bias is None else outputs + layer.bias
 
-    return activated(layer, linear, learning)
+    return with_activation(layer, linear, mode)
 
 
-def activated(layer: Any, linear: Callable[[Any], Any], learning: "Mode") -> Callable[..., Any]:
-    """A layer with its activation, before which there is a map unless a file makes one operation of both."""
-    between = () if is_fused_activation(layer.activation) else (Range(learning),)
+def with_activation(layer: Any, linear: Callable[[Any], Any], mode: Mode) -> Callable[..., Any]:
+    """The call of a layer with its activation, before which there is a map unless a file makes one operation of both."""
+    between = () if is_fused_activation(layer.activation) else (Range(mode),)
 
     def call(inputs: Any, **_: Any) -> Any:
-        outputs = linear(inputs)
-        for limits in between:
-            outputs = limits(outputs)
-        return layer.activation(outputs)
+        return layer.activation(between[0](linear(inputs)) if between else linear(inputs))
 
     call.ranges = between  # type: ignore[attr-defined]
     return call
 
 
-def normalized(norm: keras.layers.BatchNormalization, learning: Mode) -> Callable[..., Any]:
-    """A BatchNormalization on its own: a product and a sum, between which there is a map."""
-    between = Range(learning)
+def rounded_normalization(norm: keras.layers.BatchNormalization, mode: Mode) -> Callable[..., Any]:
+    """The call of a BatchNormalization on its own: a product and a sum, between which there is a map."""
+    between = Range(mode)
 
     def call(inputs: Any, **_: Any) -> Any:
         factor, offset = factor_and_offset(norm)
@@ -220,15 +196,15 @@ def normalized(norm: keras.layers.BatchNormalization, learning: Mode) -> Callabl
     return call
 
 
-def ranged(call: Callable[..., Any], learning: Mode) -> Callable[..., Any]:
-    """A call whose outputs are rounded."""
-    outputs = Range(learning)
+def rounded_outputs(layer: Any, mode: Mode) -> Callable[..., Any]:
+    """The call of a layer, and its outputs rounded."""
+    call, limits = layer.call, Range(mode)
 
-    def rounding(*args: Any, **kwargs: Any) -> Any:
-        return outputs(call(*args, **kwargs))
+    def call_and_round(*args: Any, **kwargs: Any) -> Any:
+        return limits(call(*args, **kwargs))
 
-    rounding.ranges = (outputs,)  # type: ignore[attr-defined]
-    return rounding
+    call_and_round.ranges = (limits,)  # type: ignore[attr-defined]
+    return call_and_round
 
 
 def folded_norm(layer: Any, connections: Connections) -> Any:
@@ -247,4 +223,4 @@ def has_range(layer: Any, connections: Connections) -> bool:
         return False
     following = connections.only_consumer(layer)
     joins = isinstance(layer, JOINED) or is_convolution(layer)
-    return not (joins and connections.is_used_once(following) and (is_relu(following) or is_relu6(following)))
+    return not (joins and connections.is_used_once(following) and (is_relu(following) or is_relu(following, largest=6)))

@@ -17,6 +17,7 @@ AT_LEAST_1 = ("epochs", "batch_size", "accumulate", "repeats", "steps_per_execut
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "crop", "mixup", "cutmix", "magnitude", "randaugment_layers")
 BELOW_1 = ("momentum", "warmup", "label_smoothing", "ema")
 SHARES = ("warmup_start", "erase")
+ABOVE_0_OR_NONE = ("clip_norm", "resized_crop", "learning_rate_batch")
 
 
 @documented
@@ -107,13 +108,11 @@ class Recipe:
             (NOT_NEGATIVE, lambda value: value >= 0, "not be negative"),
             (BELOW_1, lambda value: 0 <= value < 1, "be at least 0 and below 1"),
             (SHARES, lambda value: 0 <= value <= 1, "be at least 0 and at most 1"),
+            (ABOVE_0_OR_NONE, lambda value: value is None or value > 0, "be above 0"),
         ):
             for name in names:
                 if not legal(getattr(self, name)):
                     raise InputError(f"{name}={getattr(self, name)}: must {must}")
-        for name in ("clip_norm", "resized_crop", "learning_rate_batch"):
-            if getattr(self, name) is not None and getattr(self, name) <= 0:
-                raise InputError(f"{name}={getattr(self, name)}: must be above 0")
         if self.resized_crop is not None and self.resized_crop > 1:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
         if self.magnitude > 10:
@@ -131,9 +130,8 @@ class Recipe:
                 f"remat={str(self.remat).lower()}"
             )
         if self.resized_crop and self.crop:
-            raise InputError(
-                f"resized_crop={self.resized_crop} and crop={self.crop} both cut the images: set one of them to none or 0"
-            )
+            cuts = f"resized_crop={self.resized_crop} and crop={self.crop}"
+            raise InputError(f"{cuts} both cut the images: set one of them to none or 0")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -186,22 +184,15 @@ class Recipe:
             self.make_loss(from_logits=from_logits),
             metrics=["accuracy"],
             jit_compile=self.jit_compile,
-            steps_per_execution=whole_executions(self.steps_per_execution, steps_per_epoch),
+            steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
         )
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps."""
         from keras_resnet.recipes.optimizer import make_optimizer
 
-        return make_optimizer(
-            self.optimizer,
-            self.make_schedule(steps),
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-            clip_norm=self.clip_norm,
-            ema=self.ema,
-            accumulate=self.accumulate,
-        )
+        settings = {name: getattr(self, name) for name in ("momentum", "weight_decay", "clip_norm", "ema", "accumulate")}
+        return make_optimizer(self.optimizer, self.make_schedule(steps), **settings)
 
     def make_schedule(self, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":
         """The learning rate at each step of a training of `steps` steps."""
@@ -231,12 +222,12 @@ class Recipe:
         return {"on": True, "off": False}.get(self.jit, "auto") if keras.backend.backend() == "tensorflow" else "auto"
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """What `fit` should have beside it: `Diverged` is raised at the step whose loss is not finite."""
+        """For `fit`: `Diverged` is raised at the step whose loss is not finite."""
         from keras_resnet.recipes.divergence import StopOnNaN
 
         return [StopOnNaN()]
 
 
-def whole_executions(most: int, steps_per_epoch: int) -> int:
-    """Steps of one execution, `most` at most. Keras takes whole executions only: other numbers would lengthen every epoch."""
-    return max(count for count in range(1, most + 1) if steps_per_epoch % count == 0)
+def largest_divisor(steps: int, most: int) -> int:
+    """The largest number up to `most` that divides `steps`: with another number of steps per execution, Keras lengthens epochs."""
+    return max(count for count in range(1, most + 1) if steps % count == 0)

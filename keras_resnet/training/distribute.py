@@ -1,4 +1,4 @@
-"""Where a training runs: one device, all devices of a machine, or several machines. The rest of the package asks this room alone.
+"""Where a training runs: one device, all devices of a machine, or several machines. The rest of the package asks this module alone.
 
 Keras on TensorFlow takes a `tf.distribute.Strategy`, Keras on JAX a `keras.distribution`. What every device computes is the same
 training: one batch, divided among them.
@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet import lazy as tf
 from keras_resnet.errors import InputError, WorkerLost, unknown
 from keras_resnet.hooks import build_symbolically, replace
 
@@ -54,7 +55,7 @@ class Distribution:
         """Where `fit` runs. On TensorFlow it enters the scope of its model itself, and other models must stay out of it."""
         if self.name == "data_parallel":
             return _distribution(self.strategy)
-        return _in_a_group() if self.workers > 1 else nullcontext()
+        return _worker_lost_on_error() if self.workers > 1 else nullcontext()
 
     def alone(self) -> AbstractContextManager[Any]:
         """Where a model of this process alone is built and used, also during `fit`."""
@@ -74,23 +75,21 @@ class Distribution:
             return make(part=0, parts=1)
         if self.name == "data_parallel":
             return make(part=self.worker, parts=self.workers)
-        import tensorflow as tf
-
         local = self.replicas // self.workers
 
-        def of_each_replica(context: Any) -> Any:
+        def batches_of_machine(context: Any) -> Any:
             batches = make(part=context.input_pipeline_id, parts=context.num_input_pipelines)
 
-            def split(whole: Any) -> Any:
-                each = tf.concat([[local, -1], tf.shape(whole)[1:]], 0)
-                return tf.ensure_shape(tf.reshape(whole, each), [local, whole.shape[0] // local, *whole.shape[1:]])
+            def split(tensor: Any) -> Any:
+                shape = tf.concat([[local, -1], tf.shape(tensor)[1:]], 0)
+                return tf.ensure_shape(tf.reshape(tensor, shape), [local, tensor.shape[0] // local, *tensor.shape[1:]])
 
             return batches.map(lambda *batch: tf.nest.map_structure(split, batch)).unbatch() if local > 1 else batches
 
-        return self.strategy.distribute_datasets_from_function(of_each_replica)
+        return self.strategy.distribute_datasets_from_function(batches_of_machine)
 
     def wait(self) -> None:
-        """Until every machine has come so far."""
+        """Wait until every machine calls this."""
         self.mean({"": 0.0})
 
     def mean(self, logs: dict[str, float]) -> dict[str, float]:
@@ -104,8 +103,6 @@ class Distribution:
 
             means = np.asarray(process_allgather(values)).reshape(self.workers, -1).mean(axis=0)
         else:
-            import tensorflow as tf
-
             gathered = self.strategy.run(tf.function(lambda: tf.constant(values)))
             means = self.strategy.reduce("MEAN", gathered, axis=None).numpy()
         return dict(zip(names, map(float, means), strict=True))
@@ -124,14 +121,12 @@ def choose(name: str = "auto") -> Distribution:
     if name == "one":
         return Distribution()
     if backend != {"data_parallel": "jax"}.get(name, "tensorflow"):
-        raise InputError(f"strategy={name!r} is not for Keras on {backend}; there, choose {_for(backend)}")
+        raise InputError(f"strategy={name!r} is not for Keras on {backend}; there, choose {_strategies_of(backend)}")
     return {"mirrored": _mirrored, "multi_worker": _multi_worker, "tpu": _tpu, "data_parallel": _data_parallel}[name]()
 
 
 def _automatic(backend: str) -> str:
     if backend == "tensorflow":
-        import tensorflow as tf
-
         if len(_cluster().get("worker", ())) + len(_cluster().get("chief", ())) > 1:
             return "multi_worker"
         if os.environ.get("TPU_NAME"):
@@ -145,14 +140,11 @@ def _automatic(backend: str) -> str:
     return "one"
 
 
-def _for(backend: str) -> str:
-    fitting = {"tensorflow": ("one", "mirrored", "multi_worker", "tpu"), "jax": ("one", "data_parallel")}.get(backend, ("one",))
-    return ", ".join(fitting)
+def _strategies_of(backend: str) -> str:
+    return {"tensorflow": "one, mirrored, multi_worker, tpu", "jax": "one, data_parallel"}.get(backend, "one")
 
 
 def _mirrored() -> Distribution:
-    import tensorflow as tf
-
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1:
         return _alone("mirrored")
@@ -161,12 +153,9 @@ def _mirrored() -> Distribution:
 
 
 def _multi_worker() -> Distribution:
-    import tensorflow as tf
-
     if not _cluster():
-        raise InputError(
-            'strategy=\'multi_worker\' needs TF_CONFIG, such as {"cluster": {"worker": ["host0:2222", ...]}, "task": ...}'
-        )
+        example = '{"cluster": {"worker": ["host0:2222", ...]}, "task": ...}'
+        raise InputError(f"strategy='multi_worker' needs TF_CONFIG, such as {example}")
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     reduce = strategy.reduce
 
@@ -177,14 +166,10 @@ def _multi_worker() -> Distribution:
 
     replace(strategy, "reduce", reduce_scalars_too)
     resolver = strategy.cluster_resolver
-    workers = [
-        *(("chief", 0) for _ in _cluster().get("chief", ())),
-        *(("worker", i) for i in range(len(_cluster().get("worker", ())))),
-    ]
+    workers = [(kind, number) for kind in ("chief", "worker") for number in range(len(_cluster().get(kind, ())))]
     if (task := (resolver.task_type, resolver.task_id)) not in workers:
         raise InputError(f"TF_CONFIG makes this process {task[0]} {task[1]}: allowed are the chief and the workers of the cluster")
-    worker = workers.index(task)
-    return Distribution("multi_worker", strategy, strategy.num_replicas_in_sync, len(workers), worker)
+    return Distribution("multi_worker", strategy, strategy.num_replicas_in_sync, len(workers), workers.index(task))
 
 
 def _alone(name: str) -> Distribution:
@@ -193,8 +178,6 @@ def _alone(name: str) -> Distribution:
 
 
 def _tpu() -> Distribution:
-    import tensorflow as tf
-
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
     except Exception as error:  # whatever says that there is no TPU
@@ -217,10 +200,8 @@ def _data_parallel() -> Distribution:
 
 
 @contextmanager
-def _in_a_group() -> Iterator[None]:
+def _worker_lost_on_error() -> Iterator[None]:
     """Any error of TensorFlow is taken for the loss of another machine: what fails here alone fails there a moment later."""
-    import tensorflow as tf
-
     try:
         yield
     except tf.errors.OpError as error:
@@ -240,10 +221,10 @@ def _cluster() -> dict[str, list[str]]:
 
 
 @contextmanager
-def _distribution(chosen: Any) -> Iterator[None]:
+def _distribution(distribution: Any) -> Iterator[None]:
     """Keras's global distribution, for a while."""
     before = keras.distribution.distribution()
-    keras.distribution.set_distribution(chosen)
+    keras.distribution.set_distribution(distribution)
     try:
         yield
     finally:

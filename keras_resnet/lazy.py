@@ -1,0 +1,12 @@
+"""TensorFlow, loaded when it is first asked for something: `from keras_resnet import lazy as tf`."""
+
+from typing import Any
+
+Tensor = Any  # tensorflow.Tensor
+Batches = Any  # tensorflow.data.Dataset
+
+
+def __getattr__(name: str) -> Any:
+    import tensorflow
+
+    return getattr(tensorflow, name)
