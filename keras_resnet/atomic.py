@@ -18,14 +18,14 @@ from urllib.parse import quote, unquote
 
 from keras_resnet.errors import InputError, Occupied
 
-REPLACED = "replaced-"  # before the name of what was moved aside into a scratch folder
+REPLACED = "replaced-"  # before the name of a folder that was moved into a scratch folder
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
 
 
 def write_whole(out: Path, fill: Callable[[Path], None], *, may_replace: Callable[[Path], bool] = lambda path: False) -> Path:
-    """Let `fill` write into a temporary folder, then give it the name `out`, all at once. Returns where it is.
+    """Let `fill` write into a temporary folder, then rename it to `out`. Returns its path.
 
-    What is at `out` by then stays, unless `may_replace` says that it need not: the new folder is called `out`-2, or -3, instead.
+    If something is at `out` by then that `may_replace` does not allow to replace, the new folder is called `out`-2, or -3.
     """
     with scratch(out) as folder:
         new = folder / "new"
@@ -45,25 +45,25 @@ def write_whole(out: Path, fill: Callable[[Path], None], *, may_replace: Callabl
 
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A temporary folder beside `target`, on the same disk, removed in the end; first what killed processes left there is.
+    """A temporary folder beside `target`, on the same disk, removed in the end; leftovers of killed processes are removed first.
 
     It is locked as long as this process lives, so that no other one takes it for a leftover.
     """
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     sweep(target)
-    folder, held = _new_locked_folder(target)
+    folder, descriptor = _new_locked_folder(target)
     try:
         yield folder
     finally:
         _clear(folder)
-        os.close(held)
+        os.close(descriptor)
 
 
 def put_in_place(source: Path, target: Path) -> None:
-    """Give a finished file or folder in a `scratch` folder its name, in place of what has it.
+    """Move a finished file or folder out of a `scratch` folder to `target`, and replace what is there.
 
-    A file is replaced at once. Between two folders there is an instant with none; where it ends in it, the old one comes back.
+    A file is replaced at once. Between two folders there is an instant with none; if the process ends then, the old one comes back.
     """
     folder, target = source.parent.absolute(), target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,10 +78,9 @@ def sweep(target: Path) -> None:
     """Clear the `scratch` folders that killed processes left for `target`."""
     target = target.absolute()
     for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
-        held = lock(leftover)
-        if held is not None:
+        if (descriptor := lock(leftover)) is not None:
             _clear(leftover)
-            os.close(held)
+            os.close(descriptor)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -101,15 +100,14 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
-    held = lock(folder)
-    if held is None:
+    if (descriptor := lock(folder)) is None:
         raise Occupied(f"another process is {doing} there: it holds {str(folder)!r}")
     try:
         yield
     finally:
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-        os.close(held)
+        os.close(descriptor)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -143,12 +141,12 @@ def _finite(content: Any) -> Any:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a scratch folder; what was moved aside into it comes back where nothing took its place."""
-    for replaced in folder.glob(f"{REPLACED}*"):
-        home = folder.parent / unquote(replaced.name.removeprefix(REPLACED))
-        if not home.exists():
-            home.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(replaced, home)
+    """Remove a scratch folder; a folder that was moved into it goes back if nothing replaced it."""
+    for old in folder.glob(f"{REPLACED}*"):
+        target = folder.parent / unquote(old.name.removeprefix(REPLACED))
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(old, target)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -171,9 +169,8 @@ def _new_locked_folder(target: Path) -> tuple[Path, int]:
     """A new folder beside `target` and its lock; another one where a sweep took the first before it was locked."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-        held = lock(folder)
-        if held is not None:
-            return folder, held
+        if (descriptor := lock(folder)) is not None:
+            return folder, descriptor
 
 
 def lock(folder: Path) -> int | None:

@@ -35,8 +35,7 @@ def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     allowed = list(allowed)
     nearest = get_close_matches(str(received), allowed, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    shown = allowed
     if len(allowed) > LONGEST_LIST:
         close = get_close_matches(str(received), allowed, n=5, cutoff=0)
-        shown = [*close, f"and {len(allowed) - len(close)} more"]
-    return InputError(f"no {kind} named {received!r}{hint} (allowed: {', '.join(shown)})")
+        allowed = [*close, f"and {len(allowed) - len(close)} more"]
+    return InputError(f"no {kind} named {received!r}{hint} (allowed: {', '.join(allowed)})")

@@ -76,14 +76,14 @@ def coerce(value: Any, annotation: Any) -> Any:
     origin = get_origin(annotation)
     if origin in (Union, types.UnionType):
         return _first_that_fits(value, get_args(annotation))
-    if origin is Literal:
-        return _one_of(value, get_args(annotation))
     if origin is tuple:
         return _tuple(value, get_args(annotation))
+    if origin is Literal:
+        if value not in get_args(annotation):
+            raise ValueError(value)
+        return value
     if annotation is str and isinstance(value, str):
         return value
-    if annotation is types.NoneType:
-        return _exactly(_decoded(value), types.NoneType)
     return _number(_decoded(value), annotation)
 
 
@@ -115,8 +115,8 @@ def documented(kind: type[Fields]) -> type[Fields]:
     lines = []
     for field, below in itertools.pairwise(body.body):  # type: ignore[attr-defined]
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-            told = textwrap.wrap(f"{ast.unparse(field)}: {inspect.cleandoc(str(below.value.value))}", 120, subsequent_indent="    ")
-            lines += told
+            entry = f"{ast.unparse(field)}: {inspect.cleandoc(str(below.value.value))}"
+            lines += textwrap.wrap(entry, 120, subsequent_indent="    ")
     kind.__doc__ = "\n".join([inspect.cleandoc(kind.__doc__ or ""), "", "Fields:", "", *lines])
     return kind
 
@@ -136,23 +136,12 @@ def _decoded(value: Any) -> Any:
 
 
 def _number(value: Any, annotation: type) -> Any:
-    wanted = {int: numbers.Integral, float: numbers.Real}.get(annotation)  # NumPy's numbers are registered as these
-    if wanted and isinstance(value, wanted) and not isinstance(value, bool) and math.isfinite(value):
+    """`value` as a number, or if another type is annotated exactly of that one."""
+    kind = {int: numbers.Integral, float: numbers.Real}.get(annotation)  # NumPy's numbers are registered as these
+    if kind and isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value):
         return annotation(value)
-    if annotation in (int, float):
+    if kind or type(value) is not annotation:
         raise TypeError(value)
-    return _exactly(value, annotation)
-
-
-def _exactly(value: Any, annotation: type) -> Any:
-    if type(value) is not annotation:
-        raise TypeError(value)
-    return value
-
-
-def _one_of(value: Any, allowed: tuple[Any, ...]) -> Any:
-    if value not in allowed:
-        raise ValueError(value)
     return value
 
 
@@ -160,10 +149,8 @@ def _tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(value, str):  # "32,64" and "[32, 64]" alike
         value = json.loads(re.sub(r"\bnone\b", "null", value if value.startswith("[") else f"[{value}]", flags=re.IGNORECASE))
     items = tuple(value)
-    wanted = arguments[:1] * len(items) if arguments[-1] is ... else arguments
-    if len(items) != len(wanted):
-        raise ValueError(value)
-    return tuple(coerce(item, inner) for item, inner in zip(items, wanted, strict=True))
+    annotations = arguments[:1] * len(items) if arguments[-1] is ... else arguments
+    return tuple(coerce(item, annotation) for item, annotation in zip(items, annotations, strict=True))  # ValueError by `strict`
 
 
 def _first_that_fits(value: Any, choices: tuple[Any, ...]) -> Any:

@@ -1,7 +1,7 @@
-"""What this package replaces in objects of Keras and TensorFlow, and what it reads of them and of KerasTuner that is private.
+"""The attributes of Keras and TensorFlow objects that this package replaces, and the private ones, KerasTuner's too, that it reads.
 
-No other module sets one of these attributes or reads a private one of somebody else's object. `setup.py` allows the versions that
-have them all; `tests/test_hooks.py` has a canary for each, which says in a sentence what a new version has changed.
+No other module does so. `setup.py` allows the versions that have them all; `tests/test_hooks.py` has a canary for each, which says
+in a sentence what a new version has changed.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,16 +23,16 @@ ORACLE = {
     "_check_consecutive_failures": "is called when a trial ends, and may raise to end the search",
     "_duplicate": "tells whether values were tried before",
     "_get_next_combination": "gives the next values of a grid",
-    "_get_oracle_fname": "is where the state is kept",
+    "_get_oracle_fname": "is the file of the state",
     "_get_size": "is the number of trials in a round of Hyperband",
-    "_get_trial_dir": "is where a trial is kept",
-    "_max_collisions": "is how many values that were tried before are drawn in a row before there are no others",
+    "_get_trial_dir": "is the folder of a trial",
+    "_max_collisions": "is how many known values in a row end the search for new ones",
     "_nonfixed_space": "has the hyperparameters that the Gaussian process knows",
     "_random_trial": "gives the values of Hyperband's first round",
     "_random_values": "draws values, or gives None where there are no others",
-    "_retry_queue": "has the trials that are to be given out again",
-    "_save_trial": "keeps a trial on the disk",
-    "_set_project_dir": "sets where everything is kept",
+    "_retry_queue": "has the trials to retry",
+    "_save_trial": "writes a trial to the disk",
+    "_set_project_dir": "sets the folder of the search",
 }
 """Private parts of `keras_tuner.Oracle` and its engines that subclasses use or override."""
 

@@ -1,4 +1,4 @@
-"""What a person looks at after a training: its numbers and pictures of it. Matplotlib is loaded when one is drawn."""
+"""History and plots of a training. Matplotlib is loaded when one is drawn."""
 
 import csv
 from pathlib import Path
@@ -24,13 +24,9 @@ def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoc
         for key, label in ((measure, "training"), (f"val_{measure}", "validation")):
             axes.plot(epochs, [row[key] for row in history], label=label, marker="." if len(epochs) < 40 else "")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch ({best_epoch})")
-        axes.set(
-            xlabel="epoch",
-            xlim=(epochs[0] - 0.5, epochs[-1] + 0.5),
-            ylabel=measure,
-            yscale="log" if measure == "loss" else "linear",
-        )
+        axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylabel=measure)
         if measure == "loss":
+            axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter(NullFormatter())

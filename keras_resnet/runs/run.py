@@ -38,7 +38,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """The run in that folder. InputError if the folder is missing or lacks what a run cannot do without."""
+        """The run in that folder. InputError if the folder is missing or lacks an essential file."""
         path = Path(path)
         if not path.is_dir():
             raise InputError(f"no run folder at {str(path)!r}")
@@ -103,7 +103,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
-    """`out` as a path where a run can and may be written. InputError if it cannot, or if something is there that must stay."""
+    """`out` as a path where a run can be written. InputError if it cannot, or if something is there that must stay."""
     out = Path(out)
     if Path.cwd().is_relative_to(os.path.abspath(out)):
         raise InputError(f"{str(out)!r} holds the current folder; choose another")
