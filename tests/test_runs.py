@@ -50,8 +50,8 @@ def test_a_damaged_file_is_named(tmp_path):
             getattr(run, name)
 
 
-def test_labels_are_as_many_as_classes(run, tmp_path):
-    copy = Run.open(shutil.copytree(run.path, tmp_path / "run"))
+def test_labels_are_as_many_as_classes(small_run, tmp_path):
+    copy = Run.open(shutil.copytree(small_run.path, tmp_path / "run"))
     assert copy.class_names == list("0123456789")
     (copy.path / "labels.txt").write_text("\n".join("012345678") + "\n")
     with pytest.raises(InputError, match="9 names for 10 classes"):
