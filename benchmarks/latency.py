@@ -63,7 +63,7 @@ def main() -> None:
                 spec = drawn(generator)
             except kr.InputError:
                 continue
-            predicted, measured = table.predict(spec), table.whole(spec)
+            predicted, measured = table.predict(spec), table.measure(spec)
             named = ("depths", "widths", "block", "shortcut", "activation_order", "squeeze", "input_shape")
             rows.append(
                 {name: getattr(spec, name) for name in named}

@@ -11,14 +11,12 @@ import pytest
 
 import keras_resnet as kr
 
-SMALL = {"input_shape": (16, 16, 3), "classes": 5, "depths": (1, 1, 1), "widths": (16, 16, 32), "stem_width": 16}
+SMALL = {"input_shape": (16, 16, 3), "classes": 5, "depths": (1, 1), "widths": (16, 32), "stem_width": 16}
 NETWORKS = {
     "resnet20": {},
-    "resnet50v2": {"antialias": True},
-    "resnet50d": {"squeeze": 4, "activation": "silu"},
-    "resnet18": {"channel_attention": True, "norm": "group", "norm_groups": 4},
-    "resnet50": {"groups": 2, "shortcut_gate": "exclusive", "output_stride": 8, "activation": "gelu"},
-    "resnetrs50": {"norm": None, "branch_scale": 0.2},
+    "resnet50v2": {"antialias": True, "squeeze": 4, "activation": "silu"},
+    "resnet50d": {"groups": 2, "shortcut_gate": "exclusive", "output_stride": 4, "activation": "gelu", "norm": None},
+    "resnetrs50": {"channel_attention": True, "squeeze": None, "norm": "group", "norm_groups": 4, "branch_scale": 0.2},
 }
 SCRIPT = """
 import keras, numpy as np, keras_resnet as kr
@@ -59,13 +57,17 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_same_file_same_logits(backend, folder):
+def test_same_file_same_logits(backend, folder, monkeypatch):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     script = f"BACKEND, NETWORKS, SMALL = {backend!r}, {NETWORKS!r}, {SMALL!r}\n{SCRIPT}"
-    environment = os.environ | {"KERAS_BACKEND": backend}
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    if backend == keras.backend.backend():
+        monkeypatch.chdir(folder)
+        exec(script, {})
+    else:
+        environment = os.environ | {"KERAS_BACKEND": backend}
+        done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
     for name in NETWORKS:
         expected = np.load(folder / f"{name}.npy")
         assert np.ptp(expected) > 0.01

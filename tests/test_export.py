@@ -14,13 +14,15 @@ import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.atomic import occupied
 from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
-from keras_resnet.export.interface import Source, gives_probabilities
 from keras_resnet.export.operations import operations
-from keras_resnet.export.report import Record
-from keras_resnet.files.model_file import Artefact, size
+from keras_resnet.export.report import Report
+from keras_resnet.export.source import Source
+from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import best, interval
 from keras_resnet.files.runtimes import from_tensor, to_tensor
+from keras_resnet.networks.connections import gives_probabilities
 
+TWO_STAGES = {"depths": (1, 1), "widths": (4, 8), "stem_width": 4}
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 
 
@@ -38,9 +40,9 @@ def test_every_target_is_written_checked_and_recorded(exported):
         assert (run.export_path / name).exists()
         assert row.images == 359
         assert row.bytes == size(run.export_path / name) > 50_000
-        assert row.accuracy > 0.96
-        low, high = row.accuracy_interval
-        assert 0.9 < low < row.accuracy < high < 1
+        assert row.keras_accuracy == pytest.approx(run.metrics["test"]["accuracy"])
+        assert abs(row.accuracy - row.keras_accuracy) <= 1 - row.top1_agreement + 1e-9
+        assert row.accuracy_interval == pytest.approx(interval(row.accuracy, 359))
         assert 0 <= row.mean_difference <= row.max_difference
         assert all(0 < row.latency_ms[threads]["median"] <= row.latency_ms[threads]["p95"] for threads in ("1", "2"))
         assert row.peak_memory > 100_000
@@ -69,19 +71,22 @@ def test_the_check_is_against_the_keras_model(exported, digits):
     images, labels = (np.concatenate(part) for part in zip(*digits.test.as_numpy_iterator(), strict=True))
     logits = keras.saving.load_model(run.model_path).predict(images, verbose=0)
     for name, row in checks.items():
-        outputs = Artefact(run.export_path / name)(images)
+        outputs = ModelFile(run.export_path / name)(images)
         assert row.max_difference == pytest.approx(np.abs(outputs - logits).max(), rel=1e-3, abs=1e-5)
         assert row.top1_agreement == pytest.approx(np.mean(outputs.argmax(1) == logits.argmax(1)))
         assert row.accuracy == pytest.approx(np.mean(outputs.argmax(1) == labels))
         assert row.keras_accuracy == pytest.approx(np.mean(logits.argmax(1) == labels))
 
 
-@pytest.mark.parametrize("batch", [1, 7, 32])
-def test_any_batch_size(exported, digits, batch):
+def test_any_batch_size(exported, digits):
     run, _ = exported
-    images = digits.sample(batch, "test")
+    images = digits.sample(32, "test")
     for name in TARGETS:
-        assert Artefact(run.export_path / name)(images).shape == (batch, 10)
+        with ModelFile(run.export_path / name) as file:
+            outputs = file(images)
+            assert outputs.shape == (32, 10)
+            for batch in (1, 7):
+                np.testing.assert_allclose(file(images[:batch]), outputs[:batch], atol=1e-4)
 
 
 def test_tflite_takes_raw_pixels(exported):
@@ -127,9 +132,9 @@ np.save("outputs.npy", np.stack([saved.numpy(), onnx, lite]))
 
 
 @pytest.fixture
-def copy(run, tmp_path):
-    """The run without its exports."""
-    return kr.Run.open(shutil.copytree(run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+def copy(small_run, tmp_path):
+    """The run of a small network without its exports."""
+    return kr.Run.open(shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
 
 
 def test_a_file_outside_its_tolerance_is_not_put_in_place(copy, monkeypatch):
@@ -240,7 +245,7 @@ def test_grouped_convolutions_become_onnx(tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)).astype("float32")
     expected = model.predict_on_batch(images)
     WRITERS["onnx"](source_of(model, images), tmp_path / "model.onnx", Target("onnx"))
-    np.testing.assert_allclose(Artefact(tmp_path / "model.onnx")(images), expected, atol=1e-5)
+    np.testing.assert_allclose(ModelFile(tmp_path / "model.onnx")(images), expected, atol=1e-5)
     assert not tf.config.functions_run_eagerly()
 
 
@@ -305,28 +310,35 @@ OFFERED = [
 
 
 @pytest.fixture(scope="module")
-def offered(run, digits, tmp_path_factory):
-    """A file of each of `OFFERED`, made of a Keras model, and their checks."""
+def offered(small_run, digits, tmp_path_factory):
+    """A file of each of `OFFERED`, made of a Keras model, their checks, and the outputs of the model for the test images."""
     out = tmp_path_factory.mktemp("offered")
-    checks = export(keras.saving.load_model(run.model_path), targets=OFFERED, data=digits, out=out)
-    return out, {check.file: check for check in checks}
+    model = keras.saving.load_model(small_run.model_path)
+    checks = export(model, targets=OFFERED, data=digits, out=out)
+    images = digits.splits["test"].take(np.arange(359))
+    return out, {check.file: check for check in checks}, images, model.predict_on_batch(images.astype("float32"))
 
 
 @pytest.mark.parametrize("target", OFFERED, ids=lambda target: target.file)
-def test_a_file_offers_what_was_asked_for(target, offered, run, digits):
-    folder, checks = offered
+def test_a_file_offers_what_was_asked_for(target, offered):
+    """Weights of 8 bits cost less than a step of 8 bits over the range of what comes out: on average, and in 99 of 100 numbers
+    four. (More where a number is beyond the range of the calibration.)"""
+    folder, checks, images, logits = offered
     assert checks[target.file].passed, checks[target.file].problem
-    images = digits.sample(7, "test")
-    logits = keras.saving.load_model(run.model_path).predict_on_batch(images.astype("float32"))
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-    outputs = Artefact(folder / target.file)(images)
-    close = 1e-4 if target.quantize is None else 0.15 if target.output != "logits" else 1.5
+    outputs = ModelFile(folder / target.file)(images)
     if target.best:
-        assert outputs.shape == (7, target.best, 2)
-        np.testing.assert_array_equal(outputs[:, 0, 1], logits.argmax(1))
-        np.testing.assert_allclose(outputs[..., 0], -np.sort(-shares, axis=1)[:, : target.best], atol=close)
+        assert outputs.shape == (359, target.best, 2)
+        assert np.mean(outputs[:, 0, 1] == logits.argmax(1)) >= target.min_agreement
+        outputs, expected = outputs[..., 0], -np.sort(-shares, axis=1)[:, : target.best]
     else:
-        np.testing.assert_allclose(outputs, shares if target.output == "softmax" else logits, atol=close)
+        expected = shares if target.output == "softmax" else logits
+    differences, step = np.abs(outputs - expected), (np.ptp(logits) if target.output == "logits" else 1) / 255
+    if target.quantize is None:
+        assert differences.max() < step / 100
+    else:
+        assert differences.mean() < step
+        assert np.quantile(differences, 0.99) < (4 * step if target.output == "logits" else 0.05)
 
 
 def test_boundaries_are_of_the_types_asked_for(offered):
@@ -342,18 +354,16 @@ def test_boundaries_are_of_the_types_asked_for(offered):
 
 
 def test_onnx_is_without_stray_transposes(offered, exported):
-    for found in (
-        exported[1]["model.onnx"].operations,
-        *(row.operations for row in offered[1].values() if ".onnx" in row.file),
-    ):
-        assert found["Conv"] == 7
-        assert "Transpose" not in found  # pixels of one channel need none
+    assert exported[1]["model.onnx"].operations["Conv"] == 7
+    for row in (exported[1]["model.onnx"], *(row for row in offered[1].values() if ".onnx" in row.file)):
+        assert row.operations["Conv"] >= 3
+        assert "Transpose" not in row.operations  # pixels of one channel need none
 
 
 def test_colours_are_turned_once_or_not_at_all(tmp_path):
     import onnx
 
-    model = kr.build("resnet8", input_shape=(16, 16, 3), classes=4)
+    model = kr.build("resnet8", **TWO_STAGES, input_shape=(16, 16, 3), classes=4)
     images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3)).astype("uint8")
     for layout, shape, most in (("NHWC", [16, 16, 3], 1), ("NCHW", [3, 16, 16], 0)):
         path = tmp_path / f"{layout}.onnx"
@@ -362,15 +372,15 @@ def test_colours_are_turned_once_or_not_at_all(tmp_path):
         assert [side.dim_value for side in made.graph.input[0].type.tensor_type.shape.dim][1:] == shape
         assert sum(node.op_type == "Transpose" for node in made.graph.node) == most
         assert {entry.key for entry in made.metadata_props} == {"classes", "layout", "preprocessing"}
-        artefact = Artefact(path)
-        assert artefact.image_shape == (16, 16, 3)
-        np.testing.assert_allclose(artefact(images), model.predict_on_batch(images.astype("float32")), atol=1e-5)
+        file = ModelFile(path)
+        assert file.image_shape == (16, 16, 3)
+        np.testing.assert_allclose(file(images), model.predict_on_batch(images.astype("float32")), atol=1e-5)
 
 
 @pytest.mark.parametrize("quantize", [None, "int8"])
 def test_colours_are_normalised_by_a_convolution(tmp_path, quantize):
     """LiteRT takes several times longer to multiply and to add channel by channel."""
-    model = kr.build("resnet8", input_shape=(16, 16, 3), classes=4)
+    model = kr.build("resnet8", **TWO_STAGES, input_shape=(16, 16, 3), classes=4)
     images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3)).astype("uint8")
     path = tmp_path / "model.tflite"
     WRITERS["tflite"](source_of(model, images), path, Target("tflite", quantize))
@@ -379,13 +389,13 @@ def test_colours_are_normalised_by_a_convolution(tmp_path, quantize):
     assert found["CONV_2D"] == convolutions + 1
     assert "MUL" not in found
     answers = model.predict_on_batch(images.astype("float32"))
-    np.testing.assert_allclose(Artefact(path)(images), answers, atol=0.03 * np.abs(answers).max() if quantize else 1e-5)
+    np.testing.assert_allclose(ModelFile(path)(images), answers, atol=0.03 * np.abs(answers).max() if quantize else 1e-5)
 
 
 def test_a_saved_model_takes_files_and_images_of_any_size(tmp_path, photos):
     from PIL import Image
 
-    model = kr.build("resnet8", input_shape=(24, 24, 3), classes=2)
+    model = kr.build("resnet8", **TWO_STAGES, input_shape=(24, 24, 3), classes=2)
     WRITERS["saved_model"](source_of(model, None), tmp_path / "saved_model", Target("saved_model"))
     loaded = tf.saved_model.load(str(tmp_path / "saved_model" / "1"))
     assert set(loaded.signatures) == {"serving_default", "encoded", "pixels"}
@@ -412,7 +422,7 @@ def test_a_saved_model_whose_signatures_disagree_is_refused(copy, monkeypatch):
 
 def test_signals_and_volumes_are_exported_too(tmp_path):
     for shape in ((64, 2), (8, 8, 8, 1)):
-        model = kr.build("resnet8", input_shape=shape, classes=3)
+        model = kr.build("resnet8", **TWO_STAGES, input_shape=shape, classes=3)
         images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
         for target in (
             Target("saved_model"),
@@ -423,7 +433,7 @@ def test_signals_and_volumes_are_exported_too(tmp_path):
             path = tmp_path / str(len(shape)) / target.file
             path.parent.mkdir(exist_ok=True)
             WRITERS[target.format](source_of(model, images), path, target)
-            np.testing.assert_allclose(Artefact(path)(images), model.predict_on_batch(images), atol=1e-4)
+            np.testing.assert_allclose(ModelFile(path)(images), model.predict_on_batch(images), atol=1e-4)
     with pytest.raises(InputError, match="TFLite has no built-in operation for AvgPool3D"):
         WRITERS["tflite"](source_of(model, images), tmp_path / "model.tflite", Target("tflite"))
 
@@ -472,18 +482,16 @@ def test_the_best_classes_of_any_kind_of_output():
         assert share == pytest.approx(0.7)
 
 
-def test_a_run_on_arrays_needs_its_images_again(digits, tmp_path):
-    images, labels = (np.concatenate(part) for part in zip(*digits.train.as_numpy_iterator(), strict=True))
-    data = kr.data.load((images, labels))
-    run = kr.fit("resnet8", dataclasses.replace(kr.RECIPES["digits"], epochs=8), data, tmp_path / "run", verbose=0)
+def test_a_run_on_arrays_needs_its_images_again(tiny, few, tmp_path):
+    run = kr.fit(tiny, kr.recipes.resolve("digits", epochs=1), few, tmp_path / "run", verbose=0)
     with pytest.raises(InputError, match="trained on arrays"):
         kr.export.onnx(run)
-    assert kr.export.onnx(run, data=data).passed
+    assert kr.export.onnx(run, data=few).passed
 
 
 def test_no_moment_has_a_file_beside_the_digest_of_another(copy, monkeypatch):
     kr.export.tflite(copy)
-    write, enlist = WRITERS["tflite"], Record.enlist
+    write, update_manifest = WRITERS["tflite"], Report.update_manifest
 
     def longer(source, path, target):
         write(source, path, target)
@@ -492,13 +500,13 @@ def test_no_moment_has_a_file_beside_the_digest_of_another(copy, monkeypatch):
     def killed(self, file, entry):
         if entry:
             raise KeyboardInterrupt
-        enlist(self, file, entry)
+        update_manifest(self, file, entry)
 
-    monkeypatch.setattr(Record, "enlist", killed)
+    monkeypatch.setattr(Report, "update_manifest", killed)
     monkeypatch.setitem(WRITERS, "tflite", longer)
     with pytest.raises(KeyboardInterrupt):
         kr.export.tflite(copy)
-    Artefact(copy.export_path / "model_float32.tflite").close()
+    ModelFile(copy.export_path / "model_float32.tflite").close()
 
 
 def test_two_exports_into_one_folder_do_not_meet(copy):
@@ -508,7 +516,7 @@ def test_two_exports_into_one_folder_do_not_meet(copy):
 
 
 def test_the_manifest_says_what_integers_stand_for(copy):
-    kr.export.tflite(copy, "int8")
+    assert kr.export.tflite(copy, "int8").passed
     kr.export.tflite(copy)
     files = json.loads((copy.export_path / "manifest.json").read_text())["files"]
     assert files["model_float32.tflite"]["inputs"] == [{"name": "image", "shape": [-1, 8, 8, 1], "type": "float32"}]
@@ -557,6 +565,23 @@ def test_a_softmax_of_any_kind_gives_probabilities():
     assert not gives_probabilities(keras.Model(image, keras.layers.Dropout(0.1)(logits)))
 
 
+@pytest.mark.measures_latency
+def test_a_latency_is_measured_for_a_second_or_200_runs(copy, monkeypatch):
+    true_seconds, counts = ModelFile.seconds, []
+
+    def seconds(self, images, rounds):
+        counts.append(rounds)
+        return true_seconds(self, images, rounds)
+
+    monkeypatch.setattr(ModelFile, "seconds", seconds)
+    latencies = kr.export.tflite(copy).latency_ms
+    assert len(counts) == 4  # for each number of threads a few runs first
+    for rounds, latency in zip(counts[1::2], latencies.values(), strict=True):
+        assert check.FEWEST <= rounds <= check.MOST
+        assert rounds in (check.FEWEST, check.MOST) or 0.1 < rounds * latency["median"] / 1000 < 10
+
+
+@pytest.mark.measures_latency
 def test_latencies_are_median_and_95th_percentile():
     class Measured:
         def seconds(self, images, rounds):

@@ -11,7 +11,7 @@ from flatbuffers.table import Table
 
 import keras_resnet as kr
 from keras_resnet.export import WRITERS, Target
-from keras_resnet.export.interface import Source
+from keras_resnet.export.source import Source
 
 CLASSES = ["left", "right", "straight on"]
 
@@ -45,7 +45,7 @@ class Reader:
 
 @pytest.fixture(scope="module", params=["logits", "softmax", "top2"])
 def written(request, tmp_path_factory):
-    model = kr.build("resnet8", input_shape=(16, 16, 3), classes=3)
+    model = kr.build("resnet8", depths=(1,), widths=(4,), stem_width=4, input_shape=(16, 16, 3), classes=3)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("uint8")
     source = Source(model=model, name="signs", class_names=CLASSES, calibration=images)
     target = Target("tflite", "int8", output=request.param)

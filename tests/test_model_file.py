@@ -3,7 +3,6 @@
 import json
 import shutil
 import threading
-import time
 from multiprocessing import Pipe
 
 import ai_edge_litert.interpreter as litert
@@ -12,29 +11,28 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError
+from keras_resnet import InputError, timing
 from keras_resnet.files import runtimes
 from keras_resnet.files.benchmark import compare
-from keras_resnet.files.model_file import Artefact
+from keras_resnet.files.model_file import ModelFile
 
 
 @pytest.fixture(scope="module")
-def files(run):
+def files(small_run, tmp_path_factory):
     """One exported file of each kind."""
-    kr.export.saved_model(run)
-    kr.export.tflite(run, "int8")
-    kr.export.tflite(run)
-    kr.export.onnx(run)
-    return run.export_path
+    out = tmp_path_factory.mktemp("files") / "export"
+    for kind in (("saved_model",), ("tflite", "int8"), ("tflite",), ("onnx",)):
+        assert kr.export.export(small_run, *kind, out=out)[0].passed
+    return out
 
 
 @pytest.fixture
-def loose(files, run, tmp_path):
+def loose(files, small_run, tmp_path):
     """The same files without a manifest."""
     for path in files.iterdir():
         if "model" in path.name:
             (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
-    shutil.copy(run.model_path, tmp_path)
+    shutil.copy(small_run.model_path, tmp_path)
     return tmp_path
 
 
@@ -42,14 +40,14 @@ def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
     copy = shutil.copytree(files, tmp_path / "export")
     for name, changed in (("model_int8.tflite", "model_int8.tflite"), ("saved_model", "saved_model/1/variables/variables.index")):
         content = bytearray((copy / changed).read_bytes())
-        Artefact(copy / name).close()
+        ModelFile(copy / name).close()
         content[len(content) // 2] ^= 1
         (copy / changed).write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}' is not what manifest.json lists: {changed} was changed since the export"):
-            Artefact(copy / name)
+            ModelFile(copy / name)
     (copy / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest.json' is damaged; export again"):
-        Artefact(copy / "model.onnx")
+        ModelFile(copy / "model.onnx")
 
 
 def test_the_manifest_says_what_each_file_is(files):
@@ -71,7 +69,7 @@ def test_truncated_and_foreign_files_are_named(name, loose):
     for content in (whole[: len(whole) // 3], b"", b"GIF89a" + bytes(100)):
         inside.write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}' cannot be opened, it may be damaged: ."):
-            Artefact(path)
+            ModelFile(path)
 
 
 def test_random_damage_never_takes_this_process_down(loose):
@@ -85,79 +83,83 @@ def test_random_damage_never_takes_this_process_down(loose):
             content[place] = generator.integers(0, 256)
         path.write_bytes(content)
         try:
-            assert Artefact(path, threads=1)(images).ndim <= 3
+            assert ModelFile(path, threads=1)(images).ndim <= 3
         except InputError:
             refused += 1
     assert refused > 0
 
 
+@pytest.mark.starts_python
 def test_a_crash_is_told_with_its_signal(loose):
-    artefact = Artefact(loose / "model.onnx")
-    artefact.process.kill()
+    file = ModelFile(loose / "model.onnx")
+    file.process.kill()
     with pytest.raises(
         InputError, match=r"model.onnx' cannot take images of shape \(1, 8, 8, 1\): its runtime crashed \(SIGKILL\)"
     ):
-        artefact(np.zeros((1, 8, 8, 1)))
+        file(np.zeros((1, 8, 8, 1)))
 
 
-@pytest.mark.parametrize("name", ["model.keras", "model.onnx", "model_float32.tflite", "saved_model"])
+@pytest.mark.parametrize(
+    "name", ["model.keras", "model.onnx", "model_float32.tflite", pytest.param("saved_model", marks=pytest.mark.starts_python)]
+)
 def test_images_of_another_shape_are_refused_and_the_next_ones_answered(name, loose):
-    artefact = Artefact(loose / name)
-    assert artefact.image_shape == (8, 8, 1)
+    file = ModelFile(loose / name)
+    assert file.image_shape == (8, 8, 1)
     with pytest.raises(InputError, match=rf"{name}' cannot take images of shape \(1, 9, 9, 2\)"):
-        artefact(np.zeros((1, 9, 9, 2)))
-    assert artefact(np.zeros((2, 8, 8, 1))).shape == (2, 10)
+        file(np.zeros((1, 9, 9, 2)))
+    assert file(np.zeros((2, 8, 8, 1))).shape == (2, 10)
 
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "model.txt").touch()
     for path, message in ((tmp_path / "none.tflite", "no model at"), (tmp_path / "model.txt", "is not a"), (tmp_path, "is not a")):
         with pytest.raises(InputError, match=message):
-            Artefact(path)
+            ModelFile(path)
 
 
+@pytest.mark.starts_python
 def test_modules_in_the_current_folder_are_not_loaded(loose, tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "json.py").write_text("raise SystemExit(7)")
     monkeypatch.chdir(tmp_path / "here")
-    assert Artefact(loose / "model.onnx")(np.zeros((1, 8, 8, 1))).shape == (1, 10)
+    assert ModelFile(loose / "model.onnx")(np.zeros((1, 8, 8, 1))).shape == (1, 10)
 
 
 def test_an_interrupted_question_is_not_answered_later(loose, monkeypatch):
-    artefact = Artefact(loose / "model.onnx")
+    file = ModelFile(loose / "model.onnx")
 
     def interrupted():
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(artefact.connection, "recv_bytes", interrupted)
+        patch.setattr(file.connection, "recv_bytes", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            artefact(np.zeros((1, 8, 8, 1)))
+            file(np.zeros((1, 8, 8, 1)))
     with pytest.raises(InputError, match="it was closed"):
-        artefact(np.zeros((2, 8, 8, 1)))
+        file(np.zeros((2, 8, 8, 1)))
     with pytest.raises(InputError, match=r"model.onnx' cannot take images of shape \(1,\)"):
-        Artefact(loose / "model.onnx")(np.array([None]))
+        ModelFile(loose / "model.onnx")(np.array([None]))
 
 
 @pytest.mark.parametrize("content", ['{"files": []}', '{"files": {"a": {}}}', '{"files": {"a": 3}}', "[]", "{"])
 def test_a_damaged_manifest_is_named(content, loose):
     (loose / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=r"manifest.json' is damaged"):
-        Artefact(loose / "model.onnx")
+        ModelFile(loose / "model.onnx")
     (loose / "manifest.json").write_text('{"short_name": "of a page"}')
-    Artefact(loose / "model.onnx")
+    ModelFile(loose / "model.onnx")
 
 
 def test_versions_and_links_are_checked_too(files, tmp_path):
     copy = shutil.copytree(files, tmp_path / "export")
     (tmp_path / "link.onnx").symlink_to(copy / "model.onnx")
-    Artefact(tmp_path / "link.onnx")
-    Artefact(copy / "saved_model" / "1")
+    ModelFile(tmp_path / "link.onnx")
+    ModelFile(copy / "saved_model" / "1")
     for changed in (copy / "model.onnx", copy / "saved_model" / "1" / "saved_model.pb"):
         changed.write_bytes(changed.read_bytes() + b" ")
     for path in (tmp_path / "link.onnx", copy / "saved_model" / "1"):
         with pytest.raises(InputError, match=r"is not what manifest\.json lists"):
-            Artefact(path)
+            ModelFile(path)
 
 
 def test_a_file_that_is_no_classifier_is_refused(tmp_path):
@@ -169,22 +171,24 @@ def test_a_file_that_is_no_classifier_is_refused(tmp_path):
     ):
         keras.Model(image, outputs).save(tmp_path / f"{name}.keras")
         with pytest.raises(InputError, match=message):
-            Artefact(tmp_path / f"{name}.keras")(np.zeros((1, 8, 8, 1)))
+            ModelFile(tmp_path / f"{name}.keras")(np.zeros((1, 8, 8, 1)))
     other = keras.Input((8, 8, 1))
     keras.Model([image, other], keras.layers.Flatten()(image + other)).save(tmp_path / "inputs.keras")
     with pytest.raises(InputError, match="it has 2 inputs, and a classifier of images has one"):
-        Artefact(tmp_path / "inputs.keras")
+        ModelFile(tmp_path / "inputs.keras")
 
 
+@pytest.mark.starts_python
 def test_the_process_ends_with_its_object(loose):
-    artefact = Artefact(loose / "model.onnx")
-    process = artefact.process
-    del artefact
+    file = ModelFile(loose / "model.onnx")
+    process = file.process
+    del file
     assert process.poll() is not None
 
 
-def test_files_are_compared_on_the_same_images(files, run):
-    paths = [run.model_path, files / "model_float32.tflite", files / "model_int8.tflite"]
+@pytest.mark.starts_python
+def test_files_are_compared_on_the_same_images(files, small_run):
+    paths = [small_run.model_path, files / "model_float32.tflite", files / "model_int8.tflite"]
     keras_file, real, integer = compare(paths, batch=2, rounds=2)
     assert (keras_file["time_ratio"], keras_file["size_ratio"], keras_file["max_difference"]) == (1, 1, 0)
     assert real["max_difference"] < 1e-3 < integer["max_difference"]
@@ -197,9 +201,9 @@ def test_files_are_compared_on_the_same_images(files, run):
     assert 0 < integer["peak_memory"] < 1e9
 
 
-def test_logits_and_probabilities_are_not_subtracted(run, tmp_path):
+def test_logits_and_probabilities_are_not_subtracted(small_run, tmp_path):
     for output in ("logits", "softmax", "top3"):
-        kr.export.tflite(run, output=output, out=tmp_path)
+        kr.export.tflite(small_run, output=output, out=tmp_path)
     paths = [tmp_path / name for name in ("model_float32.tflite", "model_float32_softmax.tflite", "model_float32_top3.tflite")]
     logits, shares, best = compare(paths, rounds=1)
     assert (logits["max_difference"], shares["max_difference"], best["max_difference"]) == (0, None, None)
@@ -220,36 +224,45 @@ def test_threads_reach_the_runtime(loose, monkeypatch):
     runtimes.tflite_runner(litert, loose / "model_float32.tflite", 3)
     assert asked == [3]
     orders = []
-    monkeypatch.setattr(Artefact, "_ask", lambda self, problem, order, images=None: orders.append(order) or np.zeros(3))
-    Artefact(loose / "model_float32.tflite", threads=2).close()
+    monkeypatch.setattr(
+        ModelFile,
+        "_ask",
+        lambda self, problem, order, images=None: orders.append(order) or np.array('{"shape": [null, null, 3], "scores": ""}'),
+    )
+    ModelFile(loose / "model_float32.tflite", threads=2).close()
     assert orders[0]["threads"] == 2
 
 
+@pytest.mark.starts_python
 def test_memory_is_that_of_the_file_and_not_of_its_runtime(loose):
-    with Artefact(loose / "model_float32.tflite") as artefact:
-        artefact(np.zeros((1, 8, 8, 1), "uint8"))
-        assert artefact.peak_memory() < 30e6  # its runtime alone takes more
+    with ModelFile(loose / "model_float32.tflite") as file:
+        file(np.zeros((1, 8, 8, 1), "uint8"))
+        assert file.peak_memory() < 30e6  # its runtime alone takes more
 
 
 def test_the_first_runs_do_not_count(monkeypatch):
-    """A runtime that is slow at first."""
+    """A runtime that is slow at first, by a clock of its own."""
     ours, its = Pipe()
-    calls = []
+    calls, clock = [], [0.0]
 
     def slow_at_first(images):
-        calls.append(len(calls))
-        time.sleep(0.05 if len(calls) <= runtimes.WARM_UP else 0)
+        calls.append(images)
+        clock[0] += 9 if len(calls) <= runtimes.WARM_UP else len(calls)
         return images
 
-    monkeypatch.setitem(runtimes.RUNTIMES, ".tflite", ("json", lambda module, path, threads: (slow_at_first, (1,))))
-    server = threading.Thread(target=runtimes.serve, args=(its,), daemon=True)
-    server.start()
-    ours.send_bytes(json.dumps({"path": "x", "kind": ".tflite", "threads": 1}).encode())
-    ours.recv_bytes()
-    ours.send_bytes(json.dumps({"what": "seconds", "rounds": 5}).encode())
-    ours.send_bytes(runtimes.packed(np.zeros((1, 1))))
-    seconds = runtimes.unpacked(ours.recv_bytes()[1:])
+    def ask(*messages):
+        for message in messages:
+            ours.send_bytes(message if isinstance(message, bytes) else json.dumps(message).encode())
+        assert ours.poll(30)
+        answer = ours.recv_bytes()
+        assert answer[:1] == b"="
+        return runtimes.unpacked(answer[1:])
+
+    load = lambda module, path, threads: runtimes.LoadedFile(slow_at_first, (1,), "")  # noqa: E731
+    monkeypatch.setitem(runtimes.RUNTIMES, ".tflite", ("json", load))
+    monkeypatch.setattr(timing, "perf_counter", lambda: clock[0])
+    threading.Thread(target=runtimes.serve, args=(its,), daemon=True).start()
+    ask({"path": "x", "kind": ".tflite", "threads": 1})
+    seconds = ask({"what": "seconds", "rounds": 5}, runtimes.packed(np.zeros((1, 1))))
     ours.close()
-    assert len(calls) == runtimes.WARM_UP + 5
-    assert seconds.shape == (5,)
-    assert seconds.max() < 0.04
+    assert list(seconds) == [runtimes.WARM_UP + number for number in range(1, 6)]

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import keras
+import numpy as np
 import pytest
 
 import keras_resnet as kr
@@ -50,20 +52,20 @@ def test_shapes_that_change_are_not_compiled(rates):
     assert precision.settle(SPEC, recipe, Distribution()).jit == "off"
 
 
-def test_a_run_says_what_was_chosen_and_resume_keeps_it(digits, tmp_path, rates):
+def test_a_run_says_what_was_chosen_and_resume_keeps_it(tiny, few, tmp_path, rates):
     measured, tried = rates
     measured |= {("float32", "default"): 1, ("bfloat16", "default"): 2}
     recipe = dataclasses.replace(RECIPE, precision="auto")
-    run = kr.fit("resnet8", recipe, digits, tmp_path / "run", verbose=0)
+    run = kr.fit(tiny, recipe, few, tmp_path / "run", verbose=0)
     assert json.loads((run.path / "recipe.json").read_text())["precision"] == "bfloat16"
     model = keras.saving.load_model(run.model_path)
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}  # what is saved is plain
     measured |= {("float32", "default"): 3}
-    assert kr.fit("resnet8", recipe, digits, tmp_path / "run", resume=True, verbose=0).recipe == run.recipe
+    assert kr.fit(tiny, recipe, few, tmp_path / "run", resume=True, verbose=0).recipe == run.recipe
     assert len(tried) == 2
 
 
-def test_an_interrupted_training_goes_on_as_it_was_chosen(digits, tmp_path, rates):
+def test_an_interrupted_training_goes_on_as_it_was_chosen(tiny, few, tmp_path, rates):
     measured, tried = rates
     measured |= {("float32", "default"): 1, ("bfloat16", "default"): 2}
     recipe = dataclasses.replace(RECIPE, epochs=2, precision="auto")
@@ -73,9 +75,9 @@ def test_an_interrupted_training_goes_on_as_it_was_chosen(digits, tmp_path, rate
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        kr.fit("resnet8", recipe, digits, tmp_path / "run", callbacks=[Stop()], verbose=0)
+        kr.fit(tiny, recipe, few, tmp_path / "run", callbacks=[Stop()], verbose=0)
     measured |= {("float32", "default"): 3}
-    run = kr.fit("resnet8", recipe, digits, tmp_path / "run", resume=True, verbose=0)
+    run = kr.fit(tiny, recipe, few, tmp_path / "run", resume=True, verbose=0)
     assert run.recipe.precision == "bfloat16"
     assert len(tried) == 2
 
@@ -89,8 +91,61 @@ def test_the_training_model_has_the_precision(name):
     assert keras.config.dtype_policy().name == "float32"
 
 
-def test_throughput_of_pipeline_step_and_both(digits):
-    rows = {row["what"]: row for row in precision.throughput(SPEC, RECIPE, digits)}
-    assert set(rows) == {"pipeline alone", "training step alone", "both"}
-    slower = min(rows["pipeline alone"]["images_per_second"], rows["training step alone"]["images_per_second"])
-    assert 0.2 < rows["both"]["images_per_second"] / slower < 1.5
+@pytest.fixture
+def clock(monkeypatch):
+    """Time passes where it is added."""
+    now = [0.0]
+    monkeypatch.setattr(precision, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_throughput_of_pipeline_step_and_both(few, monkeypatch, clock):
+    """A batch takes a second to read and two to train on, and the first of each a hundred more."""
+
+    def taking(seconds):
+        clock[0] += 100
+        while True:
+            clock[0] += seconds
+            yield "images", "labels"
+
+    def step(*batch):
+        assert batch in ((), ("images", "labels"))
+        next(trained)
+
+    trained = taking(2)
+    monkeypatch.setattr(kr.data.Dataset, "training_batches", lambda data, recipe: taking(1))
+    monkeypatch.setattr(precision, "steps_of", lambda spec, recipe: step)
+    rows = precision.throughput(SPEC, RECIPE, few)
+    assert [(row["what"], row["images_per_second"], row["share_of_the_slower"]) for row in rows] == [
+        ("pipeline alone", RECIPE.batch_size, 2),
+        ("training step alone", RECIPE.batch_size / 2, 1),
+        ("both", round(RECIPE.batch_size / 3), 0.67),
+    ]
+
+
+def test_a_rate_is_the_median_of_runs_that_are_long_enough(clock):
+    """One of them is disturbed."""
+    calls = []
+
+    def action():
+        calls.append(clock[0])
+        clock[0] += 50 if len(calls) in (1, 70) else 0.01
+
+    assert precision.rate(action, 8) == pytest.approx(800)
+    assert len(calls) > 70
+    assert clock[0] - 100 > precision.TIMED * 0.9 * precision.SECONDS
+
+
+@pytest.mark.parametrize("fields", [{}, {"mixup": 0.2}], ids=str)
+def test_a_step_trains_on_images_at_hand_and_on_a_batch(fields, tiny, few, monkeypatch):
+    models, make = [], precision.training_model
+    monkeypatch.setattr(precision, "training_model", lambda *arguments: models.append(make(*arguments)) or models[0])
+    recipe = dataclasses.replace(RECIPE, **fields)
+    step = precision.steps_of(dataclasses.replace(tiny, input_shape=few.image_shape), recipe)
+    weights = [models[0].get_weights()]
+    for batch in ((), next(iter(few.training_batches(recipe)))):
+        step(*batch)
+        weights.append(models[0].get_weights())
+    assert models[0].optimizer.iterations == 2
+    for before, after in pairwise(weights):
+        assert all(np.any(one != other) for one, other in zip(before, after, strict=True))

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import shutil
 import subprocess
 import sys
 
@@ -11,8 +12,8 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.export import Target, export, opened
-from keras_resnet.files.model_file import Artefact
+from keras_resnet.export import Target, export
+from keras_resnet.files.model_file import ModelFile
 from keras_resnet.recipes.named import fine_tuning
 from keras_resnet.recipes.quantization_aware import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
 from keras_resnet.training import checkpoint_files
@@ -108,25 +109,53 @@ def test_computes_what_numpy_does():
     assert np.abs(plain - trained).max() > 3 * step
 
 
-@pytest.mark.parametrize("network", ["resnet8", "resnet20"])
-def test_loses_what_its_file_does(network, digits, tmp_path):
-    """The ranges of the calibration images are almost those that the converter finds: errors are as large, and alike."""
-    model = kr.build(network, input_shape=digits.image_shape)
+def beside_its_file(spec, data, folder):
+    """A network with statistics of `data`, its int8 file, images, and what both of them give for those."""
+    keras.utils.set_random_seed(0)
+    model = kr.build(spec, input_shape=data.image_shape, classes=10)
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.5
     for _ in range(10):  # statistics
-        model(digits.sample(256, "train").astype("float32"), training=True)
-    calibration, images = opened(model, digits, tmp_path)[0].calibration, digits.sample(200, "test").astype("float32")
+        model(data.sample(256, "train").astype("float32"), training=True)
+    images = data.sample(200, "test").astype("float32")
     target = Target("tflite", "int8", pixels="float32")
-    [check] = export(model, targets=[target], data=digits, out=tmp_path, min_agreement=0, max_difference=1e9)
-    plain = model(images).numpy()
-    error_of_file = Artefact(tmp_path / check.file)(images) - plain
+    [check] = export(model, targets=[target], data=data, out=folder, min_agreement=0, max_difference=1e9)
+    plain, of_file = model(images).numpy(), ModelFile(folder / check.file)(images)
     simulate_integers(model)
-    model(calibration.astype("float32"), training=True)
-    error = model(images).numpy() - plain
+    model(data.sample(300).astype("float32"), training=True)  # the images that the ranges of the file come from
+    return model, folder / check.file, images, plain, of_file
+
+
+@pytest.mark.parametrize(("network", "least"), [("resnet8", 0.9), pytest.param("resnet20", 0.8, marks=pytest.mark.slow)])
+def test_loses_what_its_file_does(network, least, digits, tmp_path):
+    """Errors are as large, and what rounding of kernels moves, the mean of each class, moves alike.
+
+    Single errors differ, as the ranges of the calibration images are almost those that the converter finds, and not quite.
+    """
+    model, _, images, plain, of_file = beside_its_file(network, digits, tmp_path)
+    error, error_of_file = model(images).numpy() - plain, of_file - plain
     assert np.abs(error).mean() == pytest.approx(np.abs(error_of_file).mean(), rel=0.2)
-    assert np.corrcoef(error.ravel(), error_of_file.ravel())[0, 1] > 0.25
+    assert np.corrcoef(error.mean(0), error_of_file.mean(0))[0, 1] > least
+
+
+def test_gives_the_numbers_of_its_file_in_the_ranges_of_its_file(tiny, digits, tmp_path):
+    """All but those that a float32 rounds to the other side."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model, file, images, plain, of_file = beside_its_file(tiny, digits, tmp_path)
+    grids = [
+        (np.array([-128, 127]) - details["quantization_parameters"]["zero_points"]) * details["quantization_parameters"]["scales"]
+        for details in Interpreter(str(file)).get_tensor_details()
+        if len(details["quantization_parameters"]["scales"]) == 1 and details["dtype"] == np.int8
+    ]
+    for limits in ranges(model):
+        low, high = limits.numpy()
+        limits.assign(min(grids, key=lambda grid: np.abs(grid - (min(low, 0), max(high, 0))).max()))
+    steps = np.abs(model(images).numpy() - of_file) / (np.ptp(ranges(model)[-1].numpy()) / 255)
+    assert steps.max() < 1.01
+    assert (steps < 0.01).mean() > 0.75
+    assert np.abs(plain - of_file).mean() > 1.5 * np.abs(model(images).numpy() - of_file).mean()
 
 
 def test_ranges_are_moving_averages():
@@ -307,65 +336,65 @@ def test_a_model_of_ones_own_learns_and_saves_plainly(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def aware(run, digits, tmp_path_factory):
-    return kr.fit(run.spec, AWARE, digits, tmp_path_factory.mktemp("aware") / "run", init=run, checkpoint_every=7, verbose=0)
+def aware(small_run, digits, tmp_path_factory):
+    """A training without interruption, and beside it what was on the disk before the checkpoint of step 49."""
+    folder, write = tmp_path_factory.mktemp("aware"), checkpoint_files.write
+
+    def copy_and_write(training, checkpoint):
+        if checkpoint.step == 49:
+            shutil.copytree(training, folder / "before-49")
+        write(training, checkpoint)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint_files, "write", copy_and_write)
+        return kr.fit(small_run.spec, AWARE, digits, folder / "run", init=small_run, checkpoint_every=7, verbose=0)
 
 
 def history_of(run):
     return list(csv.DictReader((run.path / "history.csv").read_text().splitlines()))
 
 
-def test_begins_where_the_run_ended_and_leaves_a_plain_one(run, aware, digits):
+def test_begins_where_the_run_ended_and_leaves_a_plain_one(small_run, aware, digits):
     assert aware.metrics["init"]
-    assert aware.metrics["test"]["accuracy"] >= run.metrics["test"]["accuracy"] - 0.02
-    mine, theirs = (kr.load(folder.model_path, compile=False) for folder in (aware, run))
+    assert aware.metrics["test"]["accuracy"] >= small_run.metrics["test"]["accuracy"] - 0.05
+    mine, theirs = (kr.load(folder.model_path, compile=False) for folder in (aware, small_run))
     assert [layer.name for layer in mine.layers] == [layer.name for layer in theirs.layers]
     for layer in mine.layers:
         if isinstance(layer, keras.layers.BatchNormalization):  # as they were
             np.testing.assert_array_equal(layer.get_weights()[2:], theirs.get_layer(layer.name).get_weights()[2:])
     mine.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     for split in ("validation", "test"):  # the metrics are those of the plain network, the history is that of the integers
-        found = mine.evaluate(digits.batches(split), verbose=0, return_dict=True)
-        assert aware.metrics[split] == pytest.approx(found, rel=1e-5)
+        metrics = mine.evaluate(digits.batches(split), verbose=0, return_dict=True)
+        assert aware.metrics[split] == pytest.approx(metrics, rel=1e-5)
     best = history_of(aware)[aware.metrics["best_epoch"] - 1]
-    assert float(best["val_accuracy"]) > 0.9
+    assert float(best["val_accuracy"]) > small_run.metrics["validation"]["accuracy"] - 0.05
     assert float(best["val_loss"]) != pytest.approx(aware.metrics["validation"]["loss"], rel=1e-5)
 
 
-def test_goes_on_bit_for_bit(run, aware, digits, tmp_path, monkeypatch):
-    write = checkpoint_files.write
-
-    def stop_at_49(folder, checkpoint):
-        if checkpoint.step >= 49:
-            raise KeyboardInterrupt
-        write(folder, checkpoint)
-
-    settings = {"init": run, "checkpoint_every": 7, "verbose": 0, "resume": True}
-    monkeypatch.setattr(checkpoint_files, "write", stop_at_49)
-    with pytest.raises(KeyboardInterrupt):
-        kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
-    monkeypatch.setattr(checkpoint_files, "write", write)
-    again = kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings)
-    last = [kr.build(run.spec), kr.build(run.spec)]
+def test_goes_on_bit_for_bit(small_run, aware, digits, tmp_path):
+    settings = {"init": small_run, "checkpoint_every": 7, "verbose": 0, "resume": True}
+    shutil.copytree(aware.path.with_name("before-49"), checkpoint_files.folder_of(tmp_path / "run"))
+    again = kr.fit(small_run.spec, AWARE, digits, tmp_path / "run", **settings)
+    last = [kr.build(small_run.spec), kr.build(small_run.spec)]
     for model, folder in zip(last, (again, aware), strict=True):
         model.load_weights(folder.path / "last.weights.h5")
     for mine, theirs in zip(*(model.get_weights() for model in last), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     mine, theirs = (history_of(folder) for folder in (again, aware))
     assert [row["val_loss"] for row in mine] == [row["val_loss"] for row in theirs]
-    assert kr.fit(run.spec, AWARE, digits, tmp_path / "run", **settings).path == again.path
+    assert kr.fit(small_run.spec, AWARE, digits, tmp_path / "run", **settings).path == again.path
     with pytest.raises(InputError, match="has another first weights: init="):
-        kr.fit(run.spec, AWARE, digits, tmp_path / "run", **{**settings, "init": aware})
+        kr.fit(small_run.spec, AWARE, digits, tmp_path / "run", **{**settings, "init": aware})
 
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
 @pytest.mark.parametrize("names", [["a", "b", "c"], list("abcdefghij")])
-def test_transfer_to_other_classes(run, caplog, names, activation):
-    model = kr.build(run.spec, classes=len(names), classifier_activation=activation)
+def test_transfer_to_other_classes(small_run, caplog, names, activation):
+    model = kr.build(small_run.spec, classes=len(names), classifier_activation=activation)
     fresh = model.get_layer("logits").get_weights()
-    take_weights(model, run, names)
+    take_weights(model, small_run, names)
     assert "its classifier 'logits' is left out" in caplog.text
-    trained = kr.load(run.model_path)
+    trained = kr.load(small_run.model_path)
     for layer in model.layers:
         if layer.weights and layer.name != "logits":
             for mine, theirs in zip(layer.get_weights(), trained.get_layer(layer.name).get_weights(), strict=True):
@@ -378,14 +407,14 @@ def test_transfer_to_other_classes(run, caplog, names, activation):
     [
         ("resnet20", r"layer 'stage1_block2_conv1' is not there"),
         (
-            dataclasses.replace(kr.SPECS["resnet8"], stem_width=8),
+            dataclasses.replace(kr.SPECS["resnet8"], depths=(1,), widths=(16,), stem_width=8),
             r"layer 'stem_conv' is \[\(3, 3, 1, 16\)\] there and \[\(3, 3, 1, 8\)\]",
         ),
     ],
 )
-def test_a_run_of_another_network_is_refused(run, digits, tmp_path, spec, reason):
+def test_a_run_of_another_network_is_refused(small_run, digits, tmp_path, spec, reason):
     with pytest.raises(InputError, match=rf"does not fit this network: {reason}"):
-        kr.fit(spec, AWARE, digits, tmp_path / "run", init=run)
+        kr.fit(spec, AWARE, digits, tmp_path / "run", init=small_run)
     assert not (tmp_path / "run").exists()
 
 
@@ -435,7 +464,7 @@ def test_refusals(digits, tmp_path):
 )
 def test_other_networks(fields):
     """Whatever is in them: integers move the outputs a little, and not much."""
-    model = kr.build("resnet20", classes=10, input_shape=(16, 16, 3), **fields)
+    model = kr.build("resnet20", depths=(1, 1, 1), classes=10, input_shape=(16, 16, 3), **fields)
     images = pixels(16, (16, 16, 3))
     model(images, training=True)  # statistics
     plain = model(images).numpy()

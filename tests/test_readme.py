@@ -30,14 +30,16 @@ def test_python(block, tmp_path, monkeypatch, capfd):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, digits):
-    """Where the shell lines run one after the other; it has the picture and, with shorter trials, the study that they name."""
+    """Where the shell lines run one after the other; it has the picture and, with less to train, the study that they name."""
     folder = tmp_path_factory.mktemp("readme")
     index = np.flatnonzero(digits.splits["test"].labels == 7)[:1]
     Image.fromarray(digits.splits["test"].take(index)[0, :, :, 0]).save(folder / "seven.png")
     study = (Path(__file__).parents[1] / "tuning" / "digits_depth_width.py").read_text()
-    assert "epochs=10" in study
     (folder / "tuning").mkdir()
-    (folder / "tuning" / "digits_depth_width.py").write_text(study.replace("epochs=10", "epochs=1"))
+    for long, short in (("epochs=10", "epochs=1"), ("1, 4)", "1, 2)")):
+        assert long in study
+        study = study.replace(long, short)
+    (folder / "tuning" / "digits_depth_width.py").write_text(study)
     return folder
 
 

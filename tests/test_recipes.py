@@ -293,10 +293,21 @@ def test_a_recipe_compiles_any_model():
 
 @pytest.mark.parametrize("name", ["sgd", "adamw", "lamb"])
 def test_gradients_are_clipped_together(name):
-    recipe = Recipe(clip_norm=0.5, optimizer=name, weight_decay=0, momentum=0, schedule="constant", warmup=0, learning_rate=1)
-    weights = [keras.Variable([0.0]), keras.Variable([0.0])]
-    chosen = recipe.make_optimizer(1)
-    assert chosen.global_clipnorm == 0.5
-    chosen.apply([keras.ops.array([3.0]), keras.ops.array([4.0])], weights)
+    """A step on a gradient of norm 5 is that on a tenth of it, norm 0.5; and what AdamW and LAMB remember is that tenth."""
+
+    def after(gradients, **fields):
+        recipe = Recipe(optimizer=name, weight_decay=0, momentum=0, schedule="constant", warmup=0, learning_rate=1, **fields)
+        weights = [keras.Variable([1.0]), keras.Variable([2.0])]
+        optimizer = recipe.make_optimizer(1)
+        optimizer.apply([keras.ops.array([value]) for value in gradients], weights)
+        return [float(value[0]) for value in weights], [np.asarray(value) for value in optimizer.variables]
+
+    (clipped, state), (tenth, expected) = after((3.0, 4.0), clip_norm=0.5), after((0.3, 0.4))
+    assert clipped == pytest.approx(tenth, rel=1e-5)
+    for one, other in zip(state, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)
     if name == "sgd":
-        assert [float(weight[0]) for weight in weights] == pytest.approx([-0.3, -0.4])
+        assert clipped == pytest.approx([0.7, 1.6])
+    else:  # a step of theirs hardly depends on the norm, what they remember does
+        moments = [float(np.ravel(value)[0]) for value in state[2:]]
+        assert moments == pytest.approx([0.03, 0.04, 0.09e-3, 0.16e-3], rel=1e-4)

@@ -3,11 +3,10 @@
 import csv
 import dataclasses
 import math
+import multiprocessing
 import os
-import signal
-import subprocess
-import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import keras_tuner
@@ -37,7 +36,7 @@ def space(hp):
 
 
 study = kr.search.Study(
-    space=space, trials=12, recipe=replace(kr.RECIPES["digits"], epochs=1), finalists=2, seeds=2, final={"epochs": 2}
+    space=space, trials=8, recipe=replace(kr.RECIPES["digits"], epochs=1), finalists=2, seeds=2, final={"epochs": 2}
 )
 '''
 
@@ -46,6 +45,11 @@ def space(hp):
     depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
     width = hp.Choice("width", [4, 8, 16, 32])
     return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
+
+
+def one_stage(hp):
+    width = hp.Choice("width", [4, 8, 16, 32])
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth1", 1, 4),), widths=(width,), stem_width=width)
 
 
 @pytest.mark.parametrize("engine", ["random", "bayesian", "grid", "hyperband"])
@@ -278,11 +282,6 @@ def test_the_front_is_what_none_beats():
     assert [row["trial"] for row in pareto(rows, ["val_accuracy"])] == ["a", "d"]
 
 
-def start(role, path, out, address, name, seconds=1.0):
-    arguments = [sys.executable, str(PROCESS), *map(str, (path, out, role, address, name, seconds))]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -290,7 +289,7 @@ def until(condition, seconds=120):
         time.sleep(0.05)
 
 
-def test_many_machines_lose_nothing(free_port, tmp_path):
+def test_many_machines_lose_nothing(forked, free_port, tmp_path):
     """A chief and two workers; one worker is killed in a trial, and the chief in another one and in a final training."""
     path, out = tmp_path / "study.py", tmp_path / "out"
     path.write_text(STUDY)
@@ -299,38 +298,35 @@ def test_many_machines_lose_nothing(free_port, tmp_path):
     def trained(kind="trials"):
         return [line for file in out.glob(f"{kind}/*/trained") for line in file.read_text().split()]
 
-    started = []
+    stack = ExitStack()
 
     def begin(role, name):
-        started.append(start(role, path, out, address, name))
-        return started[-1]
+        said = stack.enter_context((tmp_path / f"{name}.log").open("ab"))
+        command = ["-c", PROCESS.read_text(), path, out, role, address, name, 0.5]
+        return stack.enter_context(forked(list(map(str, command)), stdout=said, stderr=said))
 
-    chief = begin("chief", "chief")
-    first, second = (begin("worker", name) for name in ("first", "second"))
-    try:
+    with stack:
+        chief = begin("chief", "chief")
+        first, second = (begin("worker", name) for name in ("first", "second"))
         until(lambda: "first" in trained() and len(trained()) >= 3)
-        first.send_signal(signal.SIGKILL)
+        first.kill()
         until(lambda: len(trained()) >= 5)
-        chief.send_signal(signal.SIGKILL)
+        chief.kill()
         chief.wait()
         chief = begin("chief", "chief")
         third = begin("worker", "third")
         until(lambda: trained("finals"))
-        chief.send_signal(signal.SIGKILL)
+        chief.kill()
         chief.wait()
         chief = begin("chief", "chief")
-        for process in (chief, second, third):
-            told, _ = process.communicate(timeout=180)
-            assert process.returncode == 0, told
-    finally:
-        for process in started:
-            process.kill()
+        for process, name in ((chief, "chief"), (second, "second"), (third, "third")):
+            assert process.wait(timeout=180) == 0, (tmp_path / f"{name}.log").read_text()
     with (out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["trial"] for row in rows] == [f"{number:04}" for number in range(12)]
+    assert [row["trial"] for row in rows] == [f"{number:04}" for number in range(8)]
     assert {row["status"] for row in rows} == {"completed"}
-    assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == 12
-    assert 12 <= len(trained()) <= 16  # what the killed ones had under way, or a slow one, may have been trained twice
+    assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == 8
+    assert 8 <= len(trained()) <= 12  # what the killed ones had under way, or a slow one, may have been trained twice
     with (out / "finals.csv").open(newline="") as file:
         finals = list(csv.DictReader(file))
     best = sorted(rows, key=lambda row: (-float(row["val_accuracy"]), int(row["multiply_adds"])))[:2]
@@ -341,44 +337,51 @@ def test_many_machines_lose_nothing(free_port, tmp_path):
     assert Run.open(out / "winner").recipe.epochs == 2
 
 
+ONE_UNIT = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(8, 8, 1), depths=(1,), widths=(4,), stem_width=4)
+
+
+@pytest.mark.starts_python
 def test_a_trial_in_its_own_process(tmp_path):
-    """Really trained; one that raises, and one that is killed, are told."""
+    """Really trained."""
     study = Study(space=space, recipe=kr.recipes.resolve("digits", epochs=1))
-    spec = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(8, 8, 1), widths=(4, 4, 4), stem_width=4)
-    run = search.worker.train_in_process(study, spec, study.trained_by({}), tmp_path / "trial", 3)
-    assert run.spec == spec
+    run = search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "trial", 3)
+    assert run.spec == ONE_UNIT
     assert run.metrics["seed"] == 3
     assert not list(tmp_path.glob("*.log"))
-    still = study.trained_by({"epochs": 9, "learning_rate": 1e-9, "warmup": 0.0, "schedule": "constant"})
-    impatient = dataclasses.replace(study, patience=1)
-    assert search.worker.train_in_process(impatient, spec, still, tmp_path / "still", 0).metrics["epochs"] < 9
+
+
+def test_a_trial_that_learns_nothing_ends_early(tmp_path):
+    still = {"epochs": 9, "learning_rate": 1e-9, "warmup": 0.0, "schedule": "constant"}
+    study = Study(space=space, recipe=kr.recipes.resolve("digits", **still), patience=1)
+    run = search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "still", 0)
+    assert run.metrics["epochs"] < 9
+
+
+def test_trials_that_raise_or_are_killed_are_told(tmp_path):
+    study = Study(space=space, recipe=kr.recipes.resolve("digits", epochs=500))
     with pytest.raises(TrialFailed, match=r"loss became (nan|inf) at step"):
-        search.worker.train_in_process(study, spec, study.trained_by({"learning_rate": 1e30}), tmp_path / "diverged", 0)
-    beaten = time.monotonic()
+        search.worker.train_in_process(study, ONE_UNIT, study.trained_by({"learning_rate": 1e30}), tmp_path / "diverged", 0)
 
     def kill():
-        if time.monotonic() - beaten > 3:
-            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-            for child in children:
-                if b"search.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
-                    os.kill(int(child), signal.SIGKILL)
+        if (tmp_path / ".killed.training").exists():
+            for child in multiprocessing.active_children():
+                child.kill()
 
     with pytest.raises(TrialFailed, match="killed by SIGKILL, perhaps for want of memory"):
-        search.worker.train_in_process(study, spec, study.trained_by({"epochs": 500}), tmp_path / "killed", 0, kill)
+        search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "killed", 0, kill)
 
 
-def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, digits):
+def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
     """As anybody would use it, with Keras's own fit."""
-    hypermodel = HyperResNet(space, input_shape=(8, 8, 1), classes=10, recipe="digits", steps_per_epoch=11)
+    fields = {"input_shape": (8, 8, 1), "classes": 10, "recipe": "digits", "steps_per_epoch": 3}
+    hypermodel = HyperResNet(one_stage, **fields)
     tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=2, directory=tmp_path, project_name="digits", seed=0)
-    tuner.search(digits.train, validation_data=digits.validation, epochs=1, verbose=0)
+    tuner.search(few.train, validation_data=few.validation, epochs=1, verbose=0)
     best = tuner.get_best_hyperparameters()[0]
     assert hypermodel.build(best).count_params() > 0
-    wrong = HyperResNet(
-        lambda hp: (space(hp), {"learning_rate": 1e30}), input_shape=(8, 8, 1), classes=10, recipe="digits", steps_per_epoch=11
-    )
+    wrong = HyperResNet(lambda hp: (one_stage(hp), {"learning_rate": 1e30}), **fields)
     with pytest.raises(RuntimeError, match=r"loss became (nan|inf)"):
-        wrong.fit(best, wrong.build(best), digits.train, epochs=2, verbose=0)
+        wrong.fit(best, wrong.build(best), few.train, epochs=5, verbose=0)
 
 
 def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
@@ -391,7 +394,7 @@ def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
 
     built = []
     limit = 9_000
-    hypermodel = HyperResNet(space, input_shape=(8, 8, 1), classes=10, recipe="digits", budget=Budget(parameters=limit))
+    hypermodel = HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, recipe="digits", budget=Budget(parameters=limit))
     objective = keras_tuner.Objective("val_accuracy", "max")
     tuner = Trained(hypermodel, objective, max_trials=4, directory=tmp_path, project_name="digits", seed=0)
     tuner.search(verbose=0)
@@ -400,19 +403,19 @@ def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
         assert count <= 1.1 * limit  # statistics of normalisations are not trained
         assert trial.hyperparameters.values == values
         assert costs(hypermodel.spec(trial.hyperparameters)[0])["parameters"] <= limit
-    bounded = HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=10))
+    bounded = HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=10))
     drawn = []
     for width in (16, 32, 32):
         hyperparameters = keras_tuner.HyperParameters()
         hypermodel.spec(hyperparameters)
         hyperparameters.values |= {"depth1": 4, "width": width}
-        HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=limit)).build(hyperparameters)
+        HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=limit)).build(hyperparameters)
         drawn.append(dict(hyperparameters.values))
     assert drawn[0] != drawn[1] == drawn[2]  # another network in place of each, the same one everywhere
     with pytest.raises(keras_tuner.errors.FailedTrialError, match="nothing in the space is within the budget; the last: "):
         bounded.build(keras_tuner.HyperParameters())
     with pytest.raises(InputError, match="HyperResNet measures none"):
-        HyperResNet(space, input_shape=(8, 8, 1), classes=10, budget=Budget(latency=1.0))
+        HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, budget=Budget(latency=1.0))
 
 
 def test_the_usual_space_is_legal_everywhere():
@@ -435,7 +438,11 @@ def test_a_limit_is_a_number_above_0(limit):
 
 def test_a_batch_of_more_than_all_images(tmp_path):
     """Really trained; `fit` takes a smaller one, and the trial is the final training nevertheless."""
-    study = Study(space=space, trials=1, recipe=kr.recipes.resolve("digits", epochs=1, batch_size=5000), engine="grid")
+
+    def only(hp):
+        return hp.Fixed("one", 1) and ONE_UNIT
+
+    study = Study(space=only, trials=1, recipe=kr.recipes.resolve("digits", epochs=1, batch_size=5000), engine="grid")
     found = search.run(study, tmp_path / "out")
     assert Run.open(tmp_path / "out" / "winner").recipe.batch_size < 5000
     assert [path.name for path in (tmp_path / "out").glob("*/*-seed*")] == []
@@ -463,7 +470,7 @@ def test_a_study_that_is_none_is_refused(fields, message):
     [
         ("x = 1", "has no study: expected a line `study = Study"),
         ("import nothing_of_the_kind", "cannot be run: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
-        (STUDY.replace("trials=12", "trials=-1"), "trials=-1: must be a whole number"),
+        (STUDY.replace("trials=8", "trials=-1"), "trials=-1: must be a whole number"),
     ],
 )
 def test_a_file_without_a_study_is_refused(content, message, tmp_path):
@@ -493,7 +500,7 @@ def test_studies_of_the_project_have_legal_networks(path):
     study = search.load_study(path)
     assert study.question.endswith("?")
     hyperparameters = space_of(study)
-    spec, _ = study.drawn(hyperparameters)
+    spec, _ = study.draw(hyperparameters)
     assert isinstance(spec, kr.ResNetSpec)
 
 
@@ -501,7 +508,7 @@ def test_a_chief_that_does_not_come_back(free_port, monkeypatch, tmp_path):
     monkeypatch.setattr(search.server, "PATIENCE", 2.0)
     monkeypatch.setenv("KERASTUNER_TUNER_ID", "mine")
     environment = dict(os.environ)
-    place = search.server.connected(f"127.0.0.1:{free_port}", "alone", tmp_path / "over")
+    oracle = search.server.connect(f"127.0.0.1:{free_port}", "alone", tmp_path / "over")
     with pytest.raises(WorkerLost, match="the chief has not answered for 2 seconds"):
-        place.oracle.create_trial("alone")
+        oracle.create_trial("alone")
     assert dict(os.environ) == environment  # other tuners of this process do not become workers

@@ -14,7 +14,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.search import Budget, Study, residual_space
 from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
-from keras_resnet.search.server import Chief, connected
+from keras_resnet.search.server import Chief, connect
 from keras_resnet.search.worker import TrialFailed
 
 ENGINES = ["random", "bayesian", "hyperband", "grid"]
@@ -241,13 +241,13 @@ def test_a_search_that_had_ended_is_over_when_it_is_opened_again(tmp_path):
         if not oracle.end_order:
             for _ in range(2):
                 end(oracle, oracle.create_trial("one"))
-    assert oracle.over()
-    assert not opened(dataclasses.replace(study, trials=3), tmp_path).over()
+    assert oracle.is_over()
+    assert not opened(dataclasses.replace(study, trials=3), tmp_path).is_over()
     small = Study(space=lambda hp: hp.Fixed("only", 1) and kr.SPECS["resnet8"], engine="grid")
     oracle = opened(small, tmp_path / "small")
     end(oracle, oracle.create_trial("one"))
     assert oracle.create_trial("one").status == TrialStatus.STOPPED
-    assert opened(small, tmp_path / "small").over()
+    assert opened(small, tmp_path / "small").is_over()
 
 
 def test_an_engine_without_more_trials_is_not_asked_again(monkeypatch, tmp_path):
@@ -294,7 +294,7 @@ def test_what_breaks_the_state_ends_the_search_and_hangs_nobody(tmp_path):
     with pytest.raises(OSError, match="No space left"):
         end(oracle, oracle.create_trial("one"))
     with ThreadPoolExecutor() as pool, pytest.raises(OSError, match="No space left"):
-        pool.submit(oracle.over).result(timeout=10)
+        pool.submit(oracle.is_over).result(timeout=10)
 
 
 def test_a_list_is_given_out_in_its_order(tmp_path):
@@ -311,7 +311,7 @@ def test_a_list_is_given_out_in_its_order(tmp_path):
         trial.status, trial.message = TrialStatus.FAILED, "no memory"
         oracle.end_trial(trial)
     assert oracle.create_trial("one").status == TrialStatus.STOPPED
-    assert oracle.over()
+    assert oracle.is_over()
     assert not oracle_of_list(listed, space_of(Study(space=space)), tmp_path / "state", 60.0).end_order  # it begins anew
 
 
@@ -320,9 +320,9 @@ def test_a_worker_that_is_late_ends_no_trial_of_what_follows(tmp_path):
     first = opened(study, tmp_path)
     late = first.create_trial("late")
     end(first, late)
-    first.followed = True
+    first.has_successor = True
     assert first.create_trial("other").status == TrialStatus.IDLE  # it waits for what follows
-    assert first.over()
+    assert first.is_over()
     following = oracle_of_list([{"depth1": 1}], space_of(study), tmp_path / "finals", 60.0)
     given = following.create_trial("other")
     following.get_trial(late.trial_id)
@@ -403,9 +403,9 @@ def test_a_chief_that_fails_is_told(free_port, tmp_path):
     address = f"127.0.0.1:{free_port}"
     oracle = opened(Study(space=space), tmp_path, refuse=lambda values: 1 / 0)
     with Chief(oracle, address, print) as serving:
-        place = connected(address, "one", tmp_path / "over")
+        worker_oracle = connect(address, "one", tmp_path / "over")
         with pytest.raises(search.server.WorkerLost, match=r"the chief failed: .*division by zero"):
-            place.oracle.create_trial("one")
+            worker_oracle.create_trial("one")
         with pytest.raises(ZeroDivisionError):
             serving.serve(oracle)
 

@@ -21,11 +21,11 @@ from keras_resnet.training.trackers import trackers
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
 
 
-def test_tensorboard_has_curves_and_pictures(digits, tmp_path):
+def test_tensorboard_has_curves_and_pictures(tiny, few, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     out = tmp_path / "run"
-    kr.fit("resnet8", RECIPE, digits, out, callbacks=trackers(["tensorboard"], out=out, recipe=RECIPE, data=digits), verbose=0)
+    kr.fit(tiny, RECIPE, few, out, callbacks=trackers(["tensorboard"], out=out, recipe=RECIPE, data=few), verbose=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "run-tensorboard"]
     events = EventAccumulator(str(tmp_path / "run-tensorboard" / "train"), size_guidance={"tensors": 0}).Reload()
     history = list(csv.DictReader((out / "history.csv").read_text().splitlines()))
@@ -38,7 +38,7 @@ def test_tensorboard_has_curves_and_pictures(digits, tmp_path):
         assert written == pytest.approx([float(row[column]) for row in history], rel=1e-5), name
     [pictures] = events.Tensors("training images")
     first = tf.image.decode_png(tf.make_ndarray(pictures.tensor_proto)[2])
-    images, _ = next(iter(digits.training_batches(RECIPE)))
+    images, _ = next(iter(few.training_batches(RECIPE)))
     np.testing.assert_allclose(first, images[0], atol=1)
 
 
@@ -77,21 +77,17 @@ def test_other_places_get_their_own_callbacks(digits, tmp_path, monkeypatch):
     assert started["parameters"]["source"] == "digits"
 
 
-def test_history_can_be_read_during_the_training(digits, tmp_path):
-    seen = []
+def test_progress_and_history_during_the_training(tiny, few, tmp_path, capsys):
+    epochs = []
 
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             path = checkpoint_files.folder_of(tmp_path / "run") / "history.csv"
-            seen.append([row["epoch"] for row in csv.DictReader(path.read_text().splitlines())])
+            epochs.append([row["epoch"] for row in csv.DictReader(path.read_text().splitlines())])
 
-    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", callbacks=[Look()], verbose=0)
-    assert seen == [["1"], ["1", "2"]]
+    kr.fit(tiny, RECIPE, few, tmp_path / "run", callbacks=[Look()], verbose=2)
+    assert epochs == [["1"], ["1", "2"]]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
-
-
-def test_progress_shows_speed_and_time_left(digits, tmp_path, capsys):
-    kr.fit("resnet8", RECIPE, digits, tmp_path / "run", verbose=2)
     lines = capsys.readouterr().out.splitlines()
     form = (
         r"epoch {}/2  loss \d\.\d{{4}}, accuracy 0\.\d{{4}}  [\d,]+ images/s  0:00:\d\d left  validation \d+\.\d{{4}}, 0\.\d{{4}}"
@@ -132,7 +128,7 @@ def test_progress_fits_into_a_terminal(capsys, monkeypatch, columns):
     assert " ".join(ended.split()) == " ".join(f"{one.format(1)} {one.format(2)}".split())
 
 
-def test_progress_is_live_in_a_terminal_and_leaves_it_in_order(digits, tmp_path, capsys, monkeypatch):
+def test_progress_is_live_in_a_terminal_and_leaves_it_in_order(tiny, few, tmp_path, capsys, monkeypatch):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             if epoch == 1:
@@ -142,7 +138,7 @@ def test_progress_is_live_in_a_terminal_and_leaves_it_in_order(digits, tmp_path,
     stream = sys.stdout
     monkeypatch.setattr(stream, "isatty", lambda: True)
     with pytest.raises(KeyboardInterrupt):
-        kr.fit("resnet8", RECIPE, digits, tmp_path / "run", callbacks=[Stop()])
+        kr.fit(tiny, RECIPE, few, tmp_path / "run", callbacks=[Stop()])
     assert sys.stdout is stream
     out = capsys.readouterr().out
     assert out.rindex("\x1b[?25h") > out.rindex("\x1b[?25l")  # the cursor is there again

@@ -10,7 +10,7 @@ from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_
 from keras_resnet.cli.training import ImageSize, Jit, Named, Precision, plan
 from keras_resnet.console import show_table
 
-SHOWN = ("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "peak_memory", "max_difference", "top1_agreement")
+COLUMNS = ("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "peak_memory", "max_difference", "top1_agreement")
 
 
 @app.command(epilog="Example: keras-resnet benchmark saved_models/digits-resnet8/export/*.tflite")
@@ -37,11 +37,11 @@ def benchmark(
         from keras_resnet.files.benchmark import compare
 
         rows = compare(paths, batch=batch, threads=threads, rounds=rounds)
-        show_table(rows if as_json else [{column: row[column] for column in SHOWN} for row in rows], as_json=as_json)
+        show_table(rows if as_json else [{column: row[column] for column in COLUMNS} for row in rows], as_json=as_json)
         return
-    spec, chosen = plan(network, recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
+    spec, training_recipe = plan(network, recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
     load_backend()
     from keras_resnet.data import load
     from keras_resnet.training.precision import throughput
 
-    show_table(throughput(spec, chosen, load(data, data_dir=data_dir, image_size=image_size)), as_json=as_json)
+    show_table(throughput(spec, training_recipe, load(data, data_dir=data_dir, image_size=image_size)), as_json=as_json)

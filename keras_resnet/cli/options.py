@@ -1,4 +1,4 @@
-"""The program itself, and what several of its commands share."""
+"""The program itself, and options that several of its commands share."""
 
 import logging
 from pathlib import Path
@@ -42,7 +42,7 @@ def program(version: Annotated[bool, typer.Option("--version", help="Show the ve
 
 def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, Any]]:
     """`FIELD=VALUE` texts as changes to each of the dataclasses. InputError for a field that none of them has."""
-    found: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
+    changes_of: dict[type, dict[str, Any]] = {kind: {} for kind in kinds}
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
@@ -50,8 +50,8 @@ def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, An
         kind = next((kind for kind in kinds if name in fields.names(kind)), None)
         if kind is None:
             raise unknown("field", name, [field for kind in kinds for field in fields.names(kind)])
-        found[kind][name] = value
-    return found
+        changes_of[kind][name] = value
+    return changes_of
 
 
 def load_backend() -> None:
@@ -61,4 +61,4 @@ def load_backend() -> None:
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # what it has to say would go where it was silenced
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its messages would go to the stream that was silenced

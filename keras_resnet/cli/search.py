@@ -28,9 +28,11 @@ def search(
 ) -> None:
     """Search for the best network of a study; started again, go on where it was."""
     load_backend()
+    import tensorflow as tf
+
     from keras_resnet.search import run
 
-    leave_accelerators()
+    tf.config.set_visible_devices([], "GPU")  # they are for the processes of the trials; this one measures latencies on the CPU
     results = run(
         *(study, out),
         data_dir=data_dir,
@@ -46,15 +48,8 @@ def search(
     if worker:
         return
     if as_json:
-        show_json(
-            {
-                "trials": results.rows,
-                "front": results.front,
-                "finals": results.final_rows,
-                "winner": results.chosen,
-                "refused": results.refused,
-            }
-        )
+        tables = {"trials": results.rows, "front": results.front, "finals": results.final_rows}
+        show_json({**tables, "winner": results.chosen, "refused": results.refused})
         return
     print()
     show_table(results.table)
@@ -64,13 +59,6 @@ def search(
         show_table(results.final_rows)
     print("Pareto front:", ", ".join(row["trial"] for row in results.front))
     row = results.chosen
-    drawn = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)
-    print(f"best: trial {row['trial']}, {drawn}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds")
+    values = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)
+    print(f"best: trial {row['trial']}, {values}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds")
     print(f"run: {results.out / 'winner'}\npage: {results.out / 'results.html'}")
-
-
-def leave_accelerators() -> None:
-    """Leave every GPU to the processes of the trials: this one only measures latencies, on the processor."""
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")

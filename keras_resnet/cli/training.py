@@ -64,8 +64,7 @@ def train(
 ) -> None:
     """Train a network on images and leave a run folder."""
     start = Run.open(init) if init else None
-    wanted = network or (start and start.spec)
-    if not wanted:
+    if not (network or start):
         raise InputError("name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN")
     if data is None and start is None:
         data = "digits"
@@ -76,8 +75,8 @@ def train(
         basis = recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)
     else:
         basis = start.recipe
-    spec, chosen = plan(wanted, basis, set_, **fields)
-    if chosen.quantization_aware and not start:
+    spec, training_recipe = plan(network or start.spec, basis, set_, **fields)  # type: ignore[union-attr]
+    if training_recipe.quantization_aware and not start:
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     out = out or default_out(network, data, start, quantization_aware)
     load_backend()
@@ -100,14 +99,11 @@ def train(
     else:
         size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None
         images = load(data, data_dir=data_dir, image_size=image_size or size)
-    places = [name for name, wanted in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if wanted]
-    callbacks = trackers(places, out=out, recipe=chosen, data=images, seed=seed) if devices.chief else []
+    names = [name for name, is_on in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if is_on]
+    callbacks = trackers(names, out=out, recipe=training_recipe, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
     run = fit(
-        spec,
-        chosen,
-        images,
-        out,
+        *(spec, training_recipe, images, out),
         init=start,
         seed=seed,
         strategy=devices,
@@ -125,7 +121,7 @@ def train(
 
 
 def default_out(network: str | None, data: str | None, start: Run | None, quantization_aware: bool) -> Path:
-    """The run folder where none is named: beside the run that the training begins with, if there is one."""
+    """The run folder without --out: beside the run of --init, if there is one."""
     if start is None:
         return Path("saved_models") / f"{Path(str(data)).name}-{network}"
     path = start.path.resolve()
@@ -135,7 +131,7 @@ def default_out(network: str | None, data: str | None, start: Run | None, quanti
 def plan(network: str | ResNetSpec, recipe: str | Recipe, settings: list[str] | None, **options: Any) -> tuple[ResNetSpec, Recipe]:
     """The network and the recipe that the options ask for; `options` are fields of the recipe, None where not given."""
     changed = changes(settings, ResNetSpec, Recipe)
-    if taken := [name for name in ("input_shape", "classes") if name in changed[ResNetSpec]]:
-        raise InputError(f"{' and '.join(taken)} cannot be set: the images decide (--image-size changes their size)")
+    if names := [name for name in ("input_shape", "classes") if name in changed[ResNetSpec]]:
+        raise InputError(f"{' and '.join(names)} cannot be set: the images decide (--image-size changes their size)")
     changed[Recipe] |= {name: value for name, value in options.items() if value is not None}
     return resolve(network, **changed[ResNetSpec]), recipes.resolve(recipe, **changed[Recipe])

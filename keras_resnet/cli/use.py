@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +15,7 @@ from keras_resnet.runs.run import Run
 
 @app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
 def evaluate(
-    run: RunFolder,
+    folder: RunFolder,
     model: Model = None,
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test; all of other DATA]")] = None,
     data: Data = None,
@@ -23,14 +23,14 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of a run, or of one of its exported files."""
-    opened = Run.open(run)
-    path = model_file(opened, model)
+    run = Run.open(folder)
+    path = model_file(run, model)
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import accuracy
 
-    images = of_run(opened, data, data_dir)
+    images = of_run(run, data, data_dir)
     split = split or ("all" if data else "test")
     count = len(images.examples(split))
     score = accuracy(ModelFile(path), images, split)
@@ -39,33 +39,33 @@ def evaluate(
 
 @app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
 def predict(
-    run: RunFolder,
+    folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
     model: Model = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
     as_json: Json = False,
 ) -> None:
     """Name the most likely classes of image files."""
-    opened = Run.open(run)
-    path = model_file(opened, model)
+    run = Run.open(folder)
+    path = model_file(run, model)
     from keras_resnet.data import read_image
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
-    shape, pixels, problems = opened.spec.require_sizes("what a picture is brought to"), {}, []
+    shape, pixels, problems = run.spec.require_sizes("what a picture is brought to"), {}, []
     for image in images:
         try:
             pixels[image] = read_image(image, shape)
         except InputError as error:
             problems.append(str(error))
-    runner, names = ModelFile(path), opened.class_names
-    outputs = {image: runner(taken[None])[0] for image, taken in pixels.items()}
-    if any(len(found) != len(names) for found in outputs.values() if found.ndim == 1):
-        raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(run)!r}")
+    runner, names = ModelFile(path), run.class_names
+    outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
+    if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
+        raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(folder)!r}")
     rows = [
-        {"image": str(image), "class": names[number], "probability": share}
-        for image, found in outputs.items()
-        for number, share in best(found, top, runner.scores)
+        {"image": str(image), "class": names[number], "probability": probability}
+        for image, output in outputs.items()
+        for number, probability in best(output, top, runner.scores)
     ]
     show_table(rows, as_json=as_json)
     if problems:
@@ -80,7 +80,7 @@ DIFFERENCE_HELP = (
 
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
 def export(
-    run: RunFolder,
+    folder: RunFolder,
     format: Annotated[str, typer.Option(help="all, saved_model, tflite, onnx or keras.")] = "all",
     quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic, int8 or int16.")] = None,
     pixels: Annotated[str | None, typer.Option(help="Type of the pixels: float32, uint8, int8 or int16, as the file can.")] = None,
@@ -104,7 +104,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export a run, and prove each file against the Keras model on the test images."""
-    opened = Run.open(run)
+    run = Run.open(folder)
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.export import debug_quantization as debug
@@ -113,23 +113,15 @@ def export(
 
     fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
     targets = select(format, quantize, **fields, equalize=equalize or None)
-    images = of_run(opened, data, data_dir)
+    images = of_run(run, data, data_dir)
     if debug_quantization:
         if len(targets) == 1:
             raise InputError("--debug-quantization tries int8 files of its own: no format and no option of a file goes with it")
-        show_quantization(debug(opened, data=images, out=out, on_check=progress), as_json)
+        show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
     with bars(len(images.splits["test"])) as on_images:
-        checks = export_run(
-            opened,
-            targets=targets,
-            data=images,
-            out=out,
-            min_agreement=min_agreement,
-            max_difference=max_difference,
-            on_check=progress,
-            on_images=on_images,
-        )
+        tolerances: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}
+        checks = export_run(run, targets=targets, data=images, out=out, on_check=progress, on_images=on_images, **tolerances)
     if as_json:
         show_json([asdict(check) for check in checks])
     else:
@@ -138,11 +130,11 @@ def export(
 
 
 def model_file(run: Run, model: Path | None) -> Path:
-    """The file that `--model` means: a path, or a name in the run's `export/`; model.keras if none is given."""
+    """The file of `--model`: a path, or a name in the run or its `export/`; model.keras by default."""
     if model is None:
         return run.model_path
     for path in (model, run.export_path / model, run.path / model):
         if path.exists():
             return path
-    exported = sorted(path.name for path in run.export_path.glob("*model*"))
-    raise unknown("model file", str(model), exported or ["none is exported yet"])
+    names = sorted(path.name for path in run.export_path.glob("*model*"))
+    raise unknown("model file", str(model), names or ["none is exported yet"])

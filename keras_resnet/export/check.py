@@ -1,4 +1,4 @@
-"""The proof of an exported file: run over the images in its own runtime, and held against the Keras model."""
+"""The proof of an exported file: run over the images in its own runtime, and compared with the Keras model."""
 
 import io
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from PIL import Image
 
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
-from keras_resnet.export.interface import Source
 from keras_resnet.export.operations import boundaries, operations
+from keras_resnet.export.source import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import interval, outputs_of, probabilities, top1, top1_accuracy
@@ -55,7 +55,7 @@ class Check:
 
 
 def expected(reference: np.ndarray, target: Target, are_probabilities: bool) -> np.ndarray:
-    """What a file should put out where the Keras model puts out `reference` (images, classes)."""
+    """The outputs that a file should have where the Keras model has `reference` (images, classes)."""
     if target.output == "logits":
         return reference
     shares = reference if are_probabilities else probabilities(reference)
@@ -67,7 +67,7 @@ def expected(reference: np.ndarray, target: Target, are_probabilities: bool) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """What files are held against: the images, and the outputs of the Keras model for them."""
+    """What files are compared with: the images, and the outputs of the Keras model for them."""
 
     data: Dataset
     outputs: np.ndarray
@@ -75,32 +75,23 @@ class Reference:
 
     @classmethod
     def of(cls, source: Source, data: Dataset) -> "Reference":
-        """The outputs of the model of `source` for the test images of `data`."""
         with keras.device("cpu"):  # a GPU rounds otherwise, and files are run on processors
             outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data)
         return cls(data=data, outputs=outputs, are_probabilities=gives_probabilities(source.model))
 
-    def differences(self, outputs: np.ndarray, wanted: np.ndarray, target: Target) -> np.ndarray:
-        """How far outputs are from those wanted; of the best classes also how far from the scores of those that are named, since
-        two may be as good."""
+    def differences(self, outputs: np.ndarray, expected: np.ndarray, target: Target) -> np.ndarray:
+        """How far outputs are from the expected ones; of the best classes also how far from the model's scores of those classes,
+        since two may be as good."""
         if not target.best:
-            return np.abs(outputs - wanted)
-        named = np.take_along_axis(self.shares, outputs[..., 1].astype(int), 1)
-        return np.maximum(np.abs(outputs[..., 0] - wanted[..., 0]), np.abs(outputs[..., 0] - named))
-
-    @property
-    def shares(self) -> np.ndarray:
-        """The outputs of the model as probabilities."""
-        return self.outputs if self.are_probabilities else probabilities(self.outputs)
+            return np.abs(outputs - expected)
+        shares = self.outputs if self.are_probabilities else probabilities(self.outputs)
+        scores = np.take_along_axis(shares, outputs[..., 1].astype(int), 1)
+        return np.maximum(np.abs(outputs[..., 0] - expected[..., 0]), np.abs(outputs[..., 0] - scores))
 
     def compare(
-        self,
-        target: Target,
-        path: Path,
-        tolerances: dict[str, float | None],
-        on_images: Callable[[int], None] = lambda count: None,
+        self, target: Target, path: Path, tolerances: dict[str, float | None], on_images: Callable[[int], None] = lambda count: None
     ) -> Check:
-        """Run the file at `path` over the test images, hold its outputs against the model's, and measure it."""
+        """Run the file at `path` over the test images, compare its outputs with the model's, and measure it."""
         labels = self.data.splits["test"].labels
         facts: dict[str, Any] = {
             "file": target.file,
@@ -109,25 +100,27 @@ class Reference:
             "keras_accuracy": top1_accuracy(self.outputs, labels),
         }
         try:
-            facts |= self.measured(path, on_images)
+            facts |= self.measure(path, on_images)
             facts["operations"] = operations(path)
-            check_boundary(path, target)
+            for image in boundaries(path).get("inputs", ()):
+                if image["type"] != target.pixels:
+                    raise InputError(f"it takes {image['type']} pixels, and not {target.pixels}")
         except InputError as error:
             facts.pop("outputs", None)
             return Check(**facts, passed=False, problem=str(error))
-        outputs, wanted = facts.pop("outputs"), expected(self.outputs, target, self.are_probabilities)
-        differences = self.differences(outputs, wanted, target)
+        outputs, reference = facts.pop("outputs"), expected(self.outputs, target, self.are_probabilities)
+        differences = self.differences(outputs, reference, target)
         facts |= {
             "max_difference": float(np.max(differences)),
             "mean_difference": float(np.mean(differences)),
-            "top1_agreement": float(np.mean(top1(outputs) == top1(wanted))),
+            "top1_agreement": float(np.mean(top1(outputs) == top1(reference))),
             "accuracy": top1_accuracy(outputs, labels),
         }
         facts["accuracy_interval"] = interval(facts["accuracy"], len(labels))
-        problem = missed(target, facts["top1_agreement"], facts["max_difference"], wanted, tolerances)
+        problem = missed(target, facts["top1_agreement"], facts["max_difference"], reference, tolerances)
         return Check(**facts, passed=not problem, problem=problem)
 
-    def measured(self, path: Path, on_images: Callable[[int], None]) -> dict[str, Any]:
+    def measure(self, path: Path, on_images: Callable[[int], None]) -> dict[str, Any]:
         """The outputs of a file, its latency with each number of threads, and its memory with one."""
         facts: dict[str, Any] = {"latency_ms": {}}
         image = self.data.splits["test"].take(np.arange(1))
@@ -143,26 +136,18 @@ class Reference:
         return facts
 
     def check_signatures(self, file: ModelFile, outputs: np.ndarray) -> None:
-        """InputError if a SavedModel answers float pixels or image files otherwise than it did whole pixels."""
+        """InputError if a SavedModel answers float pixels or image files otherwise than it did integer pixels."""
         images = self.data.splits["test"].take(np.arange(min(FEW, len(outputs))))
-        given = {"float pixels": images.astype("float32")}
+        inputs = {"float pixels": images.astype("float32")}
         if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3):
-            given["image files"] = np.array([png(image) for image in images])
-        for what, content in given.items():
-            apart = float(np.max(np.abs(file(content) - outputs[: len(images)])))
-            if apart > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
-                raise InputError(f"for {what} its outputs differ by {apart:.2e} from those for whole pixels")
-
-
-def check_boundary(path: Path, target: Target) -> None:
-    """InputError if a TFLite file takes pixels of another type than it should."""
-    for image in boundaries(path).get("inputs", ()):
-        if image["type"] != target.pixels:
-            raise InputError(f"it takes {image['type']} pixels, and not {target.pixels}")
+            inputs["image files"] = np.array([png(image) for image in images])
+        for kind, content in inputs.items():
+            difference = float(np.max(np.abs(file(content) - outputs[: len(images)])))
+            if difference > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
+                raise InputError(f"for {kind} its outputs differ by {difference:.2e} from those for whole pixels")
 
 
 def png(image: np.ndarray) -> bytes:
-    """An image (height, width, 1 or 3) as the content of a PNG file."""
     stream = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
     return stream.getvalue()
@@ -170,24 +155,23 @@ def png(image: np.ndarray) -> bytes:
 
 def latency(file: ModelFile, image: np.ndarray) -> dict[str, float]:
     """Milliseconds for one image, median and 95th percentile."""
-    first = float(np.median(file.seconds(image, 3)))
-    rounds = int(np.clip(SECONDS / max(first, 1e-6), FEWEST, MOST))
+    estimate = float(np.median(file.seconds(image, 3)))
+    rounds = int(np.clip(SECONDS / max(estimate, 1e-6), FEWEST, MOST))
     milliseconds = 1000 * file.seconds(image, rounds)
     return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}
 
 
-def missed(target: Target, agreement: float, difference: float, wanted: np.ndarray, tolerances: dict[str, float | None]) -> str:
+def missed(target: Target, agreement: float, difference: float, reference: np.ndarray, tolerances: dict[str, float | None]) -> str:
     """Which tolerance a file misses and by how much, or nothing; `tolerances` replace those of the target where not None."""
-    chosen = {name: value for name, value in tolerances.items() if value is not None}
-    least = chosen.get("min_agreement", target.min_agreement)
-    most = chosen.get("max_difference", target.max_difference)
+    min_agreement, max_difference = tolerances.get("min_agreement"), tolerances.get("max_difference")
+    if min_agreement is None:
+        min_agreement = target.min_agreement
+    if max_difference is None and target.max_difference is not None:
+        max_difference = target.max_difference * max(1.0, float(np.max(np.abs(reference))))
     if not np.isfinite(difference):
         return "outputs are not finite"
-    if agreement < least:
-        return f"top-1 agreement {agreement:.4f} is below {least:g} by {least - agreement:.4f}"
-    if most is not None:
-        if "max_difference" not in chosen:
-            most *= max(1.0, float(np.max(np.abs(wanted))))
-        if difference > most:
-            return f"largest difference {difference:.2e} is above {most:.2e} by {difference - most:.2e}"
+    if agreement < min_agreement:
+        return f"top-1 agreement {agreement:.4f} is below {min_agreement:g} by {min_agreement - agreement:.4f}"
+    if max_difference is not None and difference > max_difference:
+        return f"largest difference {difference:.2e} is above {max_difference:.2e} by {difference - max_difference:.2e}"
     return ""

@@ -1,9 +1,10 @@
 """TensorFlow's converter of a Keras model to a TFLite file, set up for the numbers that the file is to compute with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 OPERATIONS = {  # that a file may be made of
     "int8": "TFLITE_BUILTINS_INT8",
@@ -12,13 +13,7 @@ OPERATIONS = {  # that a file may be made of
 
 
 def make_converter(model: keras.Model, quantize: str | None, examples: Callable[[], Iterable[Any]]) -> Any:
-    """A converter to built-in operations only.
-
-    Args:
-        model: with the inputs and outputs of the file.
-        quantize: None, "float16", "dynamic", "int8" or "int16", see `Target.quantize`.
-        examples: gives the inputs that the ranges of integers are found with.
-    """
+    """A converter to built-in operations only; `examples` gives the inputs that the ranges of integers are found with."""
     import tensorflow as tf
 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
@@ -30,3 +25,9 @@ def make_converter(model: keras.Model, quantize: str | None, examples: Callable[
     if quantize in OPERATIONS:
         converter.representative_dataset = examples
     return converter
+
+
+def calibration_batches(images: np.ndarray, batch: int | None = None) -> Iterator[list[np.ndarray]]:
+    """Images one by one, each `batch` times, as the converter takes them."""
+    for image in images:
+        yield [np.repeat(image[None], batch or 1, axis=0).astype(np.float32)]

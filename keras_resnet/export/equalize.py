@@ -13,8 +13,8 @@ def equalized(model: keras.Model) -> keras.Model:
     """A copy of a model in which channels between two convolutions have ranges alike; its outputs are the same but for rounding.
 
     Where a BatchNormalization feeds one convolution through a ReLU alone, a channel can be divided before and multiplied behind
-    by any positive number. It is chosen so that the largest of its weights and its offset before, with the normalisation folded in,
-    is the largest of its weights behind. Other layers stay.
+    by any positive number. This one makes the largest of its weights and its offset before, with the normalisation folded in,
+    equal to the largest of its weights behind. Other layers stay.
     """
     with deep_recursion():
         copy = keras.models.clone_model(model)
@@ -22,11 +22,11 @@ def equalized(model: keras.Model) -> keras.Model:
     for convolution, norm, following in pairs(copy):
         gamma, beta, _, variance = (np.array(weight) for weight in norm.get_weights())
         kernel, *bias = (np.array(weight) for weight in following.get_weights())
-        before = largest(convolution.get_weights()[0], -1) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
-        before = np.maximum(before, np.abs(beta))  # a channel without weights would get a huge offset
-        behind = largest(kernel, -2)
-        usable = (before > 0) & (behind > 0)
-        ratio = np.sqrt(np.where(usable, before, 1) / np.where(usable, behind, 1))
+        output_range = largest(convolution.get_weights()[0], -1) * np.abs(gamma) / np.sqrt(variance + norm.epsilon)
+        output_range = np.maximum(output_range, np.abs(beta))  # a channel without weights would get a huge offset
+        input_range = largest(kernel, -2)
+        is_usable = (output_range > 0) & (input_range > 0)
+        ratio = np.sqrt(np.where(is_usable, output_range, 1) / np.where(is_usable, input_range, 1))
         norm.set_weights([gamma / ratio, beta / ratio, *norm.get_weights()[2:]])
         following.set_weights([kernel * ratio[:, None], *bias])
     return copy
@@ -39,7 +39,7 @@ def largest(kernel: np.ndarray, axis: int) -> np.ndarray:
 
 def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
     """Every convolution, its BatchNormalization, and the one convolution that this feeds through a ReLU alone, perhaps padded."""
-    found, connections = [], Connections(model)
+    triples, connections = [], Connections(model)
     for norm in model.layers:
         if isinstance(norm, keras.layers.BatchNormalization) and norm.scale and norm.center:
             convolution, relu = connections.only_source(norm), connections.only_consumer(norm)
@@ -47,8 +47,7 @@ def pairs(model: keras.Model) -> list[tuple[Any, Any, Any]]:
             if isinstance(following, (keras.layers.ZeroPadding1D, keras.layers.ZeroPadding2D, keras.layers.ZeroPadding3D)):
                 following = connections.only_consumer(following)
             chain = (convolution, norm, relu, following)
-            if not all(connections.is_used_once(layer) for layer in chain):
-                continue
-            if is_convolution(convolution) and is_relu(relu) and is_convolution(following) and following.groups == 1:
-                found.append((convolution, norm, following))
-    return found
+            is_simple = all(map(connections.is_used_once, chain)) and is_relu(relu)
+            if is_simple and is_convolution(convolution) and is_convolution(following) and following.groups == 1:
+                triples.append((convolution, norm, following))
+    return triples

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.interface import Source, offered
+from keras_resnet.export.interface import with_interface
+from keras_resnet.export.source import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.hooks import replace
 
@@ -19,14 +20,14 @@ def write_onnx(source: Source, path: Path, target: Target) -> None:
     import onnx
     import tensorflow as tf
 
-    model = offered(source.model, target)
-    plain = model.call
+    model = with_interface(source.model, target)
+    original = model.call
 
     def call(*inputs: Any, **settings: Any) -> Any:
-        # Keras has XLA compile grouped convolutions on its own, for which ONNX has no word: here they stand in line.
+        # Keras has XLA compile grouped convolutions on its own, which ONNX cannot call: here they are run in line.
         tf.config.run_functions_eagerly(True)
         try:
-            return plain(*inputs, **settings)
+            return original(*inputs, **settings)
         finally:
             tf.config.run_functions_eagerly(False)
 
@@ -34,18 +35,10 @@ def write_onnx(source: Source, path: Path, target: Target) -> None:
     image = model.inputs[0]
     signature = [keras.InputSpec(shape=image.shape, dtype=image.dtype, name="image")]
     model.export(str(path), format="onnx", verbose=False, opset_version=target.opset, input_signature=signature)
-    made = onnx.load(path)
-    others = sorted({node.op_type for node in made.graph.node if not is_standard(node, target.opset)})
-    if others:
-        raise InputError(f"ONNX {target.opset} has no operation for {', '.join(others)}")
-    onnx.helper.set_model_props(
-        made, {"preprocessing": source.preprocessing, "classes": json.dumps(source.class_names), "layout": target.layout}
-    )
-    onnx.save(made, path)
-
-
-def is_standard(node: Any, opset: int) -> bool:
-    """Whether ONNX itself defines the operation of a node in that version."""
-    import onnx
-
-    return node.domain in STANDARD and onnx.defs.has(node.op_type, opset)
+    proto = onnx.load(path)
+    nodes = [node for node in proto.graph.node if node.domain not in STANDARD or not onnx.defs.has(node.op_type, target.opset)]
+    if nodes:
+        raise InputError(f"ONNX {target.opset} has no operation for {', '.join(sorted({node.op_type for node in nodes}))}")
+    properties = {"preprocessing": source.preprocessing, "classes": json.dumps(source.class_names), "layout": target.layout}
+    onnx.helper.set_model_props(proto, properties)
+    onnx.save(proto, path)

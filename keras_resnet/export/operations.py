@@ -12,8 +12,8 @@ CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 def operations(path: Path) -> dict[str, int]:
     """How many of each operation a file has, by name; those of a SavedModel's default signature. Empty for a Keras file."""
-    read = {"saved_model": of_saved_model, ".tflite": of_tflite, ".onnx": of_onnx}.get(kind_of(path) or "")
-    return dict(sorted(Counter(read(path)).items())) if read else {}
+    reader = {"saved_model": of_saved_model, ".tflite": of_tflite, ".onnx": of_onnx}.get(kind_of(path) or "")
+    return dict(sorted(Counter(reader(path)).items())) if reader else {}
 
 
 def of_tflite(path: Path) -> Iterable[str]:
@@ -30,38 +30,30 @@ def of_tflite(path: Path) -> Iterable[str]:
 
 
 def boundaries(path: Path) -> dict[str, list[dict[str, Any]]]:
-    """What a TFLite file takes and gives, as "inputs" and "outputs": name, shape, type, and for integers how they stand for
-    numbers, value = scale * (integer - zero point). Nothing for other files."""
+    """The "inputs" and "outputs" of a TFLite file: name, shape, type, and for integers the scale and zero point, value = scale *
+    (integer - zero point). Empty for other files."""
     if kind_of(path) != ".tflite":
         return {}
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     graph, types = model.subgraphs[0], {value: name.lower() for name, value in vars(schema.TensorType).items() if name.isupper()}
-    names = {
-        entry.tensorIndex: entry.name.decode()
-        for signature in model.signatureDefs or ()
-        for entry in (*signature.inputs, *signature.outputs)
-    }
+    entries = [entry for signature in model.signatureDefs or () for entry in (*signature.inputs, *signature.outputs)]
+    names = {entry.tensorIndex: entry.name.decode() for entry in entries}
 
-    def told(number: int) -> dict[str, Any]:
+    def facts(number: int) -> dict[str, Any]:
         tensor = graph.tensors[number]
-        shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
-        found = {
-            "name": names.get(number, tensor.name.decode()),
-            "shape": [int(side) for side in shape],
-            "type": types[tensor.type],
-        }
+        shape = [int(side) for side in (tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature)]
+        row = {"name": names.get(number, tensor.name.decode()), "shape": shape, "type": types[tensor.type]}
         integers = tensor.quantization
         if integers is not None and integers.scale is not None and len(integers.scale):
-            found |= {"scale": float(integers.scale[0]), "zero_point": int(integers.zeroPoint[0])}
-        return found
+            row |= {"scale": float(integers.scale[0]), "zero_point": int(integers.zeroPoint[0])}
+        return row
 
-    return {"inputs": [told(number) for number in graph.inputs], "outputs": [told(number) for number in graph.outputs]}
+    return {"inputs": [facts(number) for number in graph.inputs], "outputs": [facts(number) for number in graph.outputs]}
 
 
 def of_onnx(path: Path) -> Iterable[str]:
-    """The operations of an ONNX file."""
     import onnx
 
     return [node.op_type for node in onnx.load(path).graph.node]

@@ -9,41 +9,38 @@ from typing import Any
 from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
 from keras_resnet.export.check import Check
-from keras_resnet.export.interface import Source
 from keras_resnet.export.operations import boundaries
+from keras_resnet.export.source import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.model_file import MANIFEST, digests
 
 REPORT, READABLE = "report.json", "REPORT.md"
 
 
-class Record:
-    """The records of a folder of exported files, read again whenever one is entered."""
+class Report:
+    """The three files of a folder of exports, read again whenever a check is added."""
 
     def __init__(self, folder: Path, scratch: Path, source: Source) -> None:
         self.folder, self.scratch, self.source = folder, scratch, source
 
-    def enter(self, check: Check, target: Target, made: Path) -> None:
-        """Put a file that passed in its place, and enter what is known of it. A failed one stays out, and its check is
-        entered unless an older file of that name is in place."""
-        place = self.folder / target.file
+    def add(self, check: Check, target: Target, path: Path) -> None:
+        """Put the file at `path` in its place if it passed, and add its check; that of a failed one only if there is no older
+        file of that name."""
+        final_path = self.folder / target.file
         if check.passed:
-            self.enlist(target.file, None)  # so that no moment has a file beside the digest of another
-            entry = {**target.told, "bytes": check.bytes, **boundaries(made), "sha256": digests(made)}
-            put_in_place(made, place)
-            self.enlist(target.file, entry)
-        if check.passed or not place.exists():
-            rows = [
-                row
-                for row in read(self.folder / REPORT, list)
-                if isinstance(row, dict) and set(row) == set(asdict(check)) and row["file"] != check.file
-            ]
-            rows.append(asdict(check))
+            self.update_manifest(target.file, None)  # so that no moment has a file beside the digest of another
+            entry = {**target.relevant_fields, "bytes": check.bytes, **boundaries(path), "sha256": digests(path)}
+            put_in_place(path, final_path)
+            self.update_manifest(target.file, entry)
+        if check.passed or not final_path.exists():
+            row = asdict(check)
+            rows = [entry for entry in read(self.folder / REPORT, list) if isinstance(entry, dict) and entry.keys() == row.keys()]
+            rows = [*(entry for entry in rows if entry["file"] != check.file), row]
             self.write(REPORT, as_json(rows) + "\n")
-            self.write(READABLE, readable(rows, self.source))
+            self.write(READABLE, as_markdown(rows, self.source))
 
-    def enlist(self, file: str, entry: dict[str, Any] | None) -> None:
-        """Enter a file into the manifest, or take it out."""
+    def update_manifest(self, file: str, entry: dict[str, Any] | None) -> None:
+        """Set the entry of a file, or remove it."""
         files = read(self.folder / MANIFEST, dict).get("files", {})
         files = {name: files[name] for name in files if name != file and (self.folder / name).exists()}
         content = {
@@ -56,13 +53,12 @@ class Record:
         self.write(MANIFEST, as_json(content) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
         (self.scratch / name).write_text(text, encoding="utf-8")
         put_in_place(self.scratch / name, self.folder / name)
 
 
 def read(path: Path, kind: type) -> Any:
-    """The JSON of a file; an empty list or dictionary if there is none of that kind, or a damaged one."""
+    """The list or dictionary in a JSON file; an empty one if the file is missing, damaged or of another kind."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
@@ -70,8 +66,7 @@ def read(path: Path, kind: type) -> Any:
     return content if isinstance(content, kind) else kind()
 
 
-def readable(rows: list[dict[str, Any]], source: Source) -> str:
-    """The report for a person, in Markdown."""
+def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "file": lambda row: f"`{row['file']}`",
         "passed": lambda row: "yes" if row["passed"] else f"**no**: {row['problem']}",
@@ -85,36 +80,30 @@ def readable(rows: list[dict[str, Any]], source: Source) -> str:
         "memory, MB": lambda row: "-" if row["peak_memory"] is None else f"{row['peak_memory'] / 1e6:.1f}",
     }
     table = [columns, ["---"] * len(columns), *([show(row) for show in columns.values()] for row in rows)]
-    lines = ["| " + " | ".join(line) + " |" for line in table]
+    lines = "\n".join("| " + " | ".join(line) + " |" for line in table)
     images = ", ".join(f"{count:,}" for count in sorted({row["images"] for row in rows}))
-    kept = sorted({row["keras_accuracy"] for row in rows})
-    return "\n".join(
-        [
-            "# Exported files",
-            "",
-            f"Each file was run in its own runtime over {images} test images and compared with the Keras model, whose accuracy",
-            f"there is {', '.join(f'{share:.2%}' for share in kept)}. Latency is for one image: median, and 95th percentile in",
-            "brackets.",
-            "",
-            *lines,
-            "",
-            "## Input",
-            "",
-            f"{source.preprocessing} Classes, in the order of the outputs: {', '.join(source.class_names)}.",
-            "",
-            "## Operations",
-            "",
-            *(f"- `{row['file']}`: {listed(row['operations'])}" for row in rows if row["operations"]),
-            "",
-        ]
-    )
+    accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in sorted({row["keras_accuracy"] for row in rows}))
+    operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])
+    return f"""# Exported files
+
+Each file was run in its own runtime over {images} test images and compared with the Keras model, whose accuracy
+there is {accuracies}. Latency is for one image: median, and 95th percentile in
+brackets.
+
+{lines}
+
+## Input
+
+{source.preprocessing} Classes, in the order of the outputs: {", ".join(source.class_names)}.
+
+## Operations
+
+{operations}"""
 
 
-def milliseconds(of: dict[str, float] | None) -> str:
-    """A latency as text."""
-    return f"{of['median']:.3g} ({of['p95']:.3g})" if of else "-"
+def milliseconds(latency: dict[str, float] | None) -> str:
+    return f"{latency['median']:.3g} ({latency['p95']:.3g})" if latency else "-"
 
 
-def listed(operations: dict[str, int]) -> str:
-    """Counts as text, the most frequent first."""
+def operation_counts(operations: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(operations.items(), key=lambda item: (-item[1], item[0])))

@@ -15,12 +15,12 @@ MOST_CHANNELS = 8  # that a convolution scales faster: at 32 its products are to
 
 @contextmanager
 def scaled_by_convolution(model: keras.Model) -> Iterator[None]:
-    """Let layers of `model` that scale the channels of images each by numbers of its own do so by a 1x1 convolution.
+    """Let layers of `model` that scale each channel of images do so by a 1x1 convolution, while the context lasts.
 
-    LiteRT takes several times longer to multiply and to add by channel, where there are few. The numbers are the same but for
-    rounding. Afterwards the model is as it was.
+    LiteRT takes several times longer to multiply and to add by channel, where there are few. The outputs are the same but for
+    rounding.
     """
-    with replaced({layer: by_convolution(layer, layer.call) for layer in every_layer(model) if is_by_channel(layer)}, "call"):
+    with replaced({layer: convolution_call(layer, layer.call) for layer in every_layer(model) if is_by_channel(layer)}, "call"):
         yield
 
 
@@ -35,16 +35,15 @@ def is_by_channel(layer: keras.layers.Layer) -> bool:
 
 
 def channels(layer: keras.layers.Rescaling) -> int:
-    """How many numbers a layer scales by."""
     return max(np.size(layer.scale), np.size(layer.offset))
 
 
-def by_convolution(layer: keras.layers.Rescaling, plain: Callable[..., Any]) -> Callable[..., Any]:
-    """The call of a layer, as a convolution where images with so many channels come in."""
+def convolution_call(layer: keras.layers.Rescaling, original: Callable[..., Any]) -> Callable[..., Any]:
+    """The call of a layer, as a convolution where its inputs are images with so many channels."""
 
     def call(inputs: Any) -> Any:
         if len(inputs.shape) != 4 or inputs.shape[-1] != channels(layer):
-            return plain(inputs)
+            return original(inputs)
         kernel = np.diag(np.broadcast_to(layer.scale, channels(layer))).astype("float32")[None, None]
         images = keras.ops.cast(inputs, layer.compute_dtype)
         outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")

@@ -1,4 +1,4 @@
-"""What can be exported: the formats, what each may offer, and how far a file may be from the Keras model."""
+"""The kinds of files that can be exported: formats, their options, and how far a file may be from the Keras model."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,7 +7,7 @@ from keras_resnet.errors import InputError, unknown
 
 FORMATS = ("saved_model", "tflite", "onnx", "keras")
 REAL = ("float32", "uint8")
-PIXELS = {  # the types of pixels that a file can take, by its format and quantisation; the first unless one is asked for
+PIXELS = {  # the types of pixels that a file can take, by its format and quantisation; the first is the default
     ("saved_model", None): ("uint8",),
     ("keras", None): ("float32",),
     ("onnx", None): REAL,
@@ -35,7 +35,7 @@ class Target:
     pixels: str | None = None
     """The type that the file takes raw pixels as, see `PIXELS`. None: float32, or uint8 for int8 and SavedModel."""
     output: str = "logits"
-    """logits (what the network puts out), softmax, or the best classes of that: top1, top3, top5, ..."""
+    """logits (the outputs of the network), softmax, or the best classes of that: top1, top3, top5, ..."""
     batch: int | None = None
     """Images at once; None: any number."""
     layout: str = "NHWC"
@@ -85,11 +85,10 @@ class Target:
         return self.quantize in ("int8", "int16")
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The fields that mean something for this format."""
+    def relevant_fields(self) -> dict[str, Any]:
         others = {"onnx": ("quantize", "equalize", "float_layers"), "tflite": ("layout", "opset")}
-        left_out = others.get(self.format, (*others["onnx"], *others["tflite"]))
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
+        irrelevant = others.get(self.format, (*others["onnx"], *others["tflite"]))
+        return {name: value for name, value in asdict(self).items() if name not in irrelevant}
 
     @property
     def best(self) -> int:
@@ -98,13 +97,12 @@ class Target:
 
     @property
     def name(self) -> str:
-        """The format and quantisation."""
         return f"{self.format} {self.quantize or ''}".strip()
 
     @property
     def file(self) -> str:
-        """Its name in an `export/` folder: what differs from the usual is in it."""
-        said = (
+        """Its name in an `export/` folder, with all that differs from the defaults."""
+        parts = (
             (self.quantize or "float32", self.format == "tflite"),
             (self.pixels, self.pixels != PIXELS[self.format, self.quantize][0]),
             (self.output, self.output != "logits"),
@@ -115,7 +113,7 @@ class Target:
             (f"opset{self.opset}", self.opset != OPSET),
         )
         is_folder = self.format == "saved_model"
-        name = "_".join(["saved_model" if is_folder else "model", *(str(part) for part, is_said in said if is_said)])
+        name = "_".join(["saved_model" if is_folder else "model", *(str(part) for part, is_named in parts if is_named)])
         return name if is_folder else f"{name}.{self.format}"
 
     @property
@@ -142,9 +140,9 @@ TARGETS = {
 
 def select(format: str = "all", quantize: str | None = None, **fields: Any) -> list[Target]:
     """The target of a format, with that quantisation and those other fields of `Target`; "all" for every row of `TARGETS`."""
-    chosen = {name: value for name, value in {"quantize": quantize, **fields}.items() if value is not None}
+    changes = {name: value for name, value in {"quantize": quantize, **fields}.items() if value is not None}
     if format != "all":
-        return [Target(format, **chosen)]
-    for name, value in chosen.items():
+        return [Target(format, **changes)]
+    for name, value in changes.items():
         raise InputError(f"{name}={value!r} goes with one format, not with 'all'")
     return list(TARGETS.values())

@@ -2,16 +2,17 @@
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.calibration import examples
-from keras_resnet.export.converter import make_converter
+from keras_resnet.export.converter import calibration_batches, make_converter
 from keras_resnet.export.debug import Debugger
 from keras_resnet.export.equalize import equalized
-from keras_resnet.export.interface import Source, offered
+from keras_resnet.export.interface import with_interface
 from keras_resnet.export.metadata import describe
 from keras_resnet.export.rescaling import scaled_by_convolution
+from keras_resnet.export.source import Source
 from keras_resnet.export.targets import Target
 
 
@@ -20,24 +21,25 @@ def write_tflite(source: Source, path: Path, target: Target) -> None:
     if target.equalize:
         source = replace(source, model=equalized(source.model))
     with scaled_by_convolution(source.model):
-        path.write_bytes(mixed(source, target) if target.float_layers else converted(source, target))
+        path.write_bytes(convert_mixed(source, target) if target.float_layers else convert(source, target))
     describe(path, target, source)
 
 
-def mixed(source: Source, target: Target) -> bytes:
-    """A file of integers but for the layers that lose the most by them. InputError if there are fewer than are to be left out."""
+def convert_mixed(source: Source, target: Target) -> bytes:
+    """A file of integers but for the layers that lose the most by them. InputError if there are fewer layers."""
     debugger = Debugger(source, target)
     errors = debugger.errors()
     if target.float_layers > len(errors):
         raise InputError(f"float_layers={target.float_layers}: there are {len(errors)} layers with weights")
-    return debugger.without([error.tensor for error in errors[: target.float_layers]])
+    return debugger.convert([error.tensor for error in errors[: target.float_layers]])
 
 
-def converted(source: Source, target: Target) -> bytes:
+def convert(source: Source, target: Target) -> bytes:
     """A file with the numbers of `target`. InputError where TFLite has no operation for one of the network's."""
     import tensorflow as tf
 
-    converter = make_converter(offered(source.model, target), target.quantize, lambda: examples(source.calibration, target.batch))
+    examples = partial(calibration_batches, source.calibration, target.batch)
+    converter = make_converter(with_interface(source.model, target), target.quantize, examples)
     if target.is_integer and target.pixels != "float32":
         converter.inference_input_type = getattr(tf, str(target.pixels))
         if not target.best:

@@ -12,7 +12,7 @@ from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import are_probabilities, top1
 
 OPEN_SIDE = 224  # of images for a file that takes any size
-EACH = 5  # runs of a file in its turn
+RUNS = 5  # of a file in its turn
 
 
 def compare(
@@ -41,7 +41,7 @@ def compare(
         seconds: list[list[float]] = [[] for _ in files]
         for _ in range(rounds):
             for file, times in zip(files, seconds, strict=True):
-                times.extend(file.seconds(pixels, EACH))
+                times.extend(file.seconds(pixels, RUNS))
         memory = [file.peak_memory() for file in files]
     rows: list[dict[str, Any]] = []
     for file, times, answers, peak in zip(files, seconds, outputs, memory, strict=True):
@@ -54,24 +54,24 @@ def compare(
             "bytes": size(file.path),
             "peak_memory": peak,
         }
-        first = rows[0] if rows else row
-        row |= {"time_ratio": row["milliseconds"] / first["milliseconds"], "size_ratio": row["bytes"] / first["bytes"]}
-        alike = are_probabilities(answers, file.scores) == are_probabilities(outputs[0], files[0].scores)
-        rows.append({**row, **differences(answers, outputs[0], alike)})
+        reference = rows[0] if rows else row
+        row |= {"time_ratio": row["milliseconds"] / reference["milliseconds"], "size_ratio": row["bytes"] / reference["bytes"]}
+        is_comparable = are_probabilities(answers, file.scores) == are_probabilities(outputs[0], files[0].scores)
+        rows.append({**row, **differences(answers, outputs[0], is_comparable)})
     return rows
 
 
-def differences(outputs: np.ndarray, first: np.ndarray, alike: bool) -> dict[str, float | None]:
-    """How far outputs are from those of the first file; `alike` says whether both are probabilities, or neither."""
-    agreement = float(np.mean(top1(outputs) == top1(first)))
-    if outputs.shape != first.shape or not alike:
+def differences(outputs: np.ndarray, reference: np.ndarray, is_comparable: bool) -> dict[str, float | None]:
+    """How far outputs are from those of the first file, which are comparable where both are probabilities, or neither."""
+    agreement = float(np.mean(top1(outputs) == top1(reference)))
+    if outputs.shape != reference.shape or not is_comparable:
         return {"max_difference": None, "top1_agreement": agreement}
-    apart = np.abs(outputs - first)
-    return {"max_difference": float(np.max(apart if apart.ndim == 2 else apart[..., 0])), "top1_agreement": agreement}
+    error = np.abs(outputs - reference)
+    return {"max_difference": float(np.max(error if error.ndim == 2 else error[..., 0])), "top1_agreement": agreement}
 
 
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:
-    """Random pixels (count, *shape), the same ones each time. InputError if even the channels are open."""
+    """Random pixels (count, *shape), the same each time. InputError if even the number of channels is open."""
     if not shape or shape[-1] is None:
         raise InputError(f"images of shape {shape} cannot be made up; pass some")
     sides = [OPEN_SIDE if side is None else side for side in shape]

@@ -36,22 +36,17 @@ class ModelFile:
         if kind is None:
             raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
         verify(self.path)
-        ours, its = Pipe()
-        self.connection = ours
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", START, str(its.fileno()), str(Path(__file__).parents[2])],
-            pass_fds=[its.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        its.close()
-        self.close = weakref.finalize(self, end, self.process, ours)
+        self.connection, other_end = Pipe()
+        command = [sys.executable, "-P", "-c", START, str(other_end.fileno()), str(Path(__file__).parents[2])]
+        silent = subprocess.DEVNULL
+        self.process = subprocess.Popen(command, pass_fds=[other_end.fileno()], stdin=silent, stdout=silent, stderr=silent)
+        other_end.close()
+        self.close = weakref.finalize(self, end, self.process, self.connection)
         order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
-        opened = json.loads(str(self._ask("cannot be opened, it may be damaged", order)))
-        self.image_shape: tuple[int | None, ...] = tuple(opened["shape"])
+        facts = json.loads(str(self._ask("cannot be opened, it may be damaged", order)))
+        self.image_shape: tuple[int | None, ...] = tuple(facts["shape"])
         """Of the pixels that it takes, channels last; None for a side of any length."""
-        self.scores: str = opened["scores"]
+        self.scores: str = facts["scores"]
         """What it puts out: "logits", "probabilities", or "scores" of the best classes; empty where the file does not say."""
 
     def __enter__(self) -> "ModelFile":
@@ -67,7 +62,7 @@ class ModelFile:
         return outputs
 
     def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
-        """How long each of so many runs takes, after a few that do not count: (rounds,)."""
+        """Seconds of each of so many runs, after a few that do not count: (rounds,)."""
         return self._ask(f"cannot take images of shape {images.shape}", {"what": "seconds", "rounds": rounds}, images)
 
     def peak_memory(self) -> int:
@@ -87,7 +82,7 @@ class ModelFile:
                 self.connection.send_bytes(content)
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
-            raise InputError(f"{str(self.path)!r} {problem}: {how_it_ended(self.process)}") from None
+            raise InputError(f"{str(self.path)!r} {problem}: {exit_reason(self.process)}") from None
         except BaseException:  # an answer that comes later would be taken for that to the next question
             self.close()
             raise
@@ -97,14 +92,12 @@ class ModelFile:
 
 
 def end(process: subprocess.Popen, connection: Any) -> None:
-    """End the process of a file."""
     connection.close()
     process.kill()
     process.wait()
 
 
-def how_it_ended(process: subprocess.Popen) -> str:
-    """Why a process does not answer any more."""
+def exit_reason(process: subprocess.Popen) -> str:
     code = process.wait()
     return f"its runtime crashed ({signal.Signals(-code).name})" if code < 0 else f"its runtime ended with exit code {code}"
 
@@ -123,30 +116,18 @@ def size(path: Path) -> int:
 def verify(path: Path) -> None:
     """InputError if a manifest beside `path` lists it with another content than it has. What no manifest lists is not checked."""
     for place in {path.absolute(), path.resolve()}:
-        verify_at(place.parent if place.name.isdecimal() else place)
-
-
-def verify_at(path: Path) -> None:
-    """`verify` by the manifest in the folder of that path alone."""
-    manifest = path.parent / MANIFEST
-    try:
-        content = json.loads(manifest.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and "files" not in content:  # that of something else
-            return
-        listed = sha256_by_file(content["files"])
-    except FileNotFoundError:
-        return
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
-    expected = {name: digest for name, digest in listed.items() if name.split("/")[0] == path.name}
-    if not expected:
-        return
-    found = digests(path)
-    wrong = [name for name in sorted(expected | found) if expected.get(name) != found.get(name)]
-    if wrong:
-        raise InputError(f"{str(path)!r} is not what {MANIFEST} lists: {wrong[0]} was changed since the export, or is damaged")
-
-
-def sha256_by_file(listed: dict[str, Any]) -> dict[str, str]:
-    """The digests of all files of a manifest."""
-    return {name: digest for entry in listed.values() for name, digest in entry["sha256"].items()}
+        entry = place.parent if place.name.isdecimal() else place
+        manifest = entry.parent / MANIFEST
+        try:
+            content = json.loads(manifest.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "files" not in content:  # that of something else
+                continue
+            digests_listed = {name: digest for row in content["files"].values() for name, digest in row["sha256"].items()}
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
+        expected = {name: digest for name, digest in digests_listed.items() if name.split("/")[0] == entry.name}
+        actual = digests(entry) if expected else {}
+        if wrong := [name for name in sorted(expected | actual) if expected.get(name) != actual.get(name)]:
+            raise InputError(f"{str(entry)!r} is not what {MANIFEST} lists: {wrong[0]} was changed since the export, or is damaged")

@@ -1,4 +1,4 @@
-"""What a model answers to images, and how good that is: accuracy with its interval, best classes, probabilities."""
+"""The outputs of a model for images, and what they say: accuracy with its interval, best classes, probabilities."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from keras_resnet.files.runtimes import Runner
 def outputs_of(
     runner: Runner, data: Dataset, split: str = "test", on_images: Callable[[int], None] = lambda count: None
 ) -> np.ndarray:
-    """The outputs of `runner` on all images of a split; `on_images` hears how many more are done."""
+    """The outputs of `runner` on all images of a split; `on_images` is called with how many more are done."""
     examples, outputs = data.examples(split), []
     for start in range(0, len(examples), data.batch_size):
         images = examples.take(np.arange(start, min(start + data.batch_size, len(examples))))
@@ -43,17 +43,11 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 
 
 def are_probabilities(outputs: np.ndarray, scores: str = "") -> bool:
-    """Whether outputs are probabilities: as their file says (`ModelFile.scores`), or by their values where it says nothing: between
-    0 and 1, and of all classes together 1 but for the rounding of integers.
-
-    Args:
-        outputs: (images, classes), or the best k (images, k, 2).
-        scores: what the file says.
-    """
+    """Whether outputs (images, classes), or the best k (images, k, 2), are probabilities: as their file says in `scores`, or by
+    their values where it says nothing: between 0 and 1, and of all classes together 1 but for the rounding of integers."""
     if scores or outputs.ndim == 3:
         return scores != "logits"
-    between = np.all((outputs >= 0) & (outputs <= 1))
-    return bool(between and np.allclose(outputs.sum(axis=1), 1, atol=0.05))
+    return bool(np.all((outputs >= 0) & (outputs <= 1)) and np.allclose(outputs.sum(axis=1), 1, atol=0.05))
 
 
 def best(outputs: np.ndarray, count: int, scores: str = "") -> list[tuple[int, float]]:
@@ -71,5 +65,5 @@ def interval(share: float, count: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share that was seen in `count` trials (doi:10.1080/01621459.1927.10502953)."""
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    reach = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    margin = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return max(0.0, middle - margin), min(1.0, middle + margin)

@@ -9,6 +9,7 @@ import io
 import json
 import resource
 from collections.abc import Callable, Iterable
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
@@ -19,7 +20,6 @@ import numpy as np
 from keras_resnet import startup
 from keras_resnet.timing import seconds_of
 
-Shape = tuple[int | None, ...]
 Runner = Callable[[np.ndarray], np.ndarray]
 """Raw pixels (batch, *image_shape), channels last, to outputs: (batch, classes), or (batch, k, 2), the score and number of the
 best k classes, of a file that gives those. SavedModels may also take the contents of JPEG and PNG files, (batch,) of type "S"."""
@@ -28,14 +28,12 @@ SCORES = ("logits", "probabilities", "scores")
 """Names that exported files give to their outputs; "scores" are those of the best classes, beside "classes"."""
 
 
-class Opened(NamedTuple):
-    """A file in its runtime."""
+class LoadedFile(NamedTuple):
+    """A file loaded by its runtime."""
 
     run: Runner
-    shape: Shape
-    """Of the pixels that it takes, channels last."""
-    scores: str
-    """Which of `SCORES` it puts out; empty where it does not say."""
+    shape: tuple[int | None, ...]  # of the pixels that it takes, channels last
+    scores: str  # which of `SCORES` it puts out; empty where it does not say
 
 
 PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
@@ -43,16 +41,16 @@ WARM_UP = 3
 CHANNELS = (1, 3, 4)  # of pictures: an axis of so many is that of the colours
 
 
-def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> Opened:
-    """TensorFlow: one signature for whole pixels, one for real ones, one for images in files, where it has them."""
+def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> LoadedFile:
+    """TensorFlow: a signature for integer pixels, one for float pixels, one for image files, where it has them."""
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     loaded = tf.saved_model.load(str(served_version(path)))  # its signatures work only as long as this object lives
     signatures = loaded.signatures
     if "serving_default" not in signatures:
         raise ValueError(f"it has no signature 'serving_default', but {', '.join(sorted(signatures)) or 'none at all'}")
-    usual = signatures[PIXELS if PIXELS in signatures else "serving_default"]
-    _, pixels = only(list(usual.structured_input_signature[1].items()))
+    default = signatures[PIXELS if PIXELS in signatures else "serving_default"]
+    _, pixels = only(list(default.structured_input_signature[1].items()))
 
     def run(images: np.ndarray) -> np.ndarray:
         assert loaded
@@ -61,10 +59,10 @@ def saved_model_runner(tf: ModuleType, path: Path, threads: int) -> Opened:
         name, spec = only(list(signature.structured_input_signature[1].items()))
         if not spec.shape.is_compatible_with(images.shape):  # TensorFlow would take two channels as two groups of one
             raise ValueError(f"it takes {spec.shape}")
-        given = images if spec.dtype == tf.string else as_type(images, spec.dtype.as_numpy_dtype)
-        return best_or_all([output.numpy() for output in signature(**{name: tf.constant(given)}).values()])
+        content = images if spec.dtype == tf.string else as_type(images, spec.dtype.as_numpy_dtype)
+        return as_one_array([output.numpy() for output in signature(**{name: tf.constant(content)}).values()])
 
-    return Opened(in_pieces(run, pixels.shape[0]), tuple(pixels.shape[1:]), named_scores(usual.structured_outputs))
+    return LoadedFile(in_batches(run, pixels.shape[0]), tuple(pixels.shape[1:]), named_scores(default.structured_outputs))
 
 
 def served_version(path: Path) -> Path:
@@ -74,7 +72,7 @@ def served_version(path: Path) -> Path:
     return max((entry.parent for entry in path.glob("[0-9]*/saved_model.pb")), key=lambda entry: int(entry.name))
 
 
-def tflite_runner(litert: ModuleType, path: Path, threads: int) -> Opened:
+def tflite_runner(litert: ModuleType, path: Path, threads: int) -> LoadedFile:
     """LiteRT. Integer inputs and outputs are scaled as the file says."""
     interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
     image = only(interpreter.get_input_details())
@@ -85,41 +83,37 @@ def tflite_runner(litert: ModuleType, path: Path, threads: int) -> Opened:
             interpreter.allocate_tensors()
         interpreter.set_tensor(image["index"], to_tensor(images, image))
         interpreter.invoke()
-        outputs = [from_tensor(interpreter.get_tensor(output["index"]), output) for output in interpreter.get_output_details()]
-        return best_or_all(outputs)
+        details = interpreter.get_output_details()
+        return as_one_array([from_tensor(interpreter.get_tensor(output["index"]), output) for output in details])
 
     interpreter.allocate_tensors()
     size, *shape = [int(side) if side > 0 else None for side in image["shape_signature"]]
     outputs = [name for signature in interpreter.get_signature_list().values() for name in signature["outputs"]]
-    return Opened(in_pieces(run, size), tuple(shape), named_scores(outputs))
+    return LoadedFile(in_batches(run, size), tuple(shape), named_scores(outputs))
 
 
-def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> Opened:
+def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile:
     """ONNX Runtime on the CPU. Images are turned to channels first for a file that wants them so."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     image = only(session.get_inputs())
     dtype = {"tensor(uint8)": "uint8"}.get(image.type, "float32")
-
     size, *shape = [side if isinstance(side, int) else None for side in image.shape]
     layout = session.get_modelmeta().custom_metadata_map.get("layout")
-    likely = len(shape) > 1 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
-    channels_first = layout == "NCHW" if layout else likely
+    has_colours_first = len(shape) > 1 and shape[0] in CHANNELS and shape[-1] not in CHANNELS
+    channels_first = layout == "NCHW" if layout else has_colours_first
 
     def run(images: np.ndarray) -> np.ndarray:
         if channels_first:
             images = np.moveaxis(images, -1, 1)
-        return best_or_all(session.run(None, {image.name: np.ascontiguousarray(as_type(images, dtype))}))
+        return as_one_array(session.run(None, {image.name: np.ascontiguousarray(as_type(images, dtype))}))
 
-    return Opened(
-        in_pieces(run, size),
-        tuple([*shape[1:], shape[0]] if channels_first else shape),
-        named_scores(output.name for output in session.get_outputs()),
-    )
+    sides = (*shape[1:], shape[0]) if channels_first else tuple(shape)
+    return LoadedFile(in_batches(run, size), sides, named_scores(output.name for output in session.get_outputs()))
 
 
-def keras_runner(keras: ModuleType, path: Path, threads: int) -> Opened:
+def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.networks.connections import gives_probabilities
     from keras_resnet.networks.loading import load
@@ -131,12 +125,12 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> Opened:
     image = only(keras.tree.flatten(model.inputs))
 
     def run(images: np.ndarray) -> np.ndarray:
-        return best_or_all([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
+        return as_one_array([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 
-    return Opened(run, tuple(image.shape[1:]), "probabilities" if gives_probabilities(model) else "logits")
+    return LoadedFile(run, tuple(image.shape[1:]), "probabilities" if gives_probabilities(model) else "logits")
 
 
-RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], Opened]]] = {
+RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], LoadedFile]]] = {
     "saved_model": ("tensorflow", saved_model_runner),
     ".tflite": ("ai_edge_litert.interpreter", tflite_runner),
     ".onnx": ("onnxruntime", onnx_runner),
@@ -165,21 +159,21 @@ def only(inputs: list[Any]) -> Any:
     return inputs[0]
 
 
-def in_pieces(run: Runner, size: int | None) -> Runner:
-    """`run` for batches of any size, of a file that takes so many images at once, or any number where `size` is not one."""
+def in_batches(run: Runner, size: int | None) -> Runner:
+    """`run` for any number of images, where the file takes batches of `size`; None: of any size."""
     if size is None:
         return run
 
-    def pieces(images: np.ndarray) -> np.ndarray:
+    def run_batches(images: np.ndarray) -> np.ndarray:
         missing = -len(images) % size
         padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
         outputs = [run(padded[start : start + size]) for start in range(0, len(padded), size)]
         return np.concatenate(outputs)[: len(images)]
 
-    return pieces
+    return run_batches
 
 
-def best_or_all(outputs: list[np.ndarray]) -> np.ndarray:
+def as_one_array(outputs: list[np.ndarray]) -> np.ndarray:
     """The outputs of a file as one array, see `Runner`."""
     if len(outputs) == 1:
         return outputs[0]
@@ -203,33 +197,30 @@ def as_type(images: np.ndarray, dtype: Any) -> np.ndarray:
 def to_tensor(values: np.ndarray, details: dict) -> np.ndarray:
     """Real values as a tensor of LiteRT's type: value = scale * (integer - zero point)."""
     scale, zero_point = details["quantization"]
-    as_they_are = not scale or (scale == 1 and zero_point == 0)  # raw pixels: a phone need not touch them, nor does its clock run
-    return as_type(values if as_they_are else values / scale + zero_point, details["dtype"])
+    is_raw = not scale or (scale == 1 and zero_point == 0)  # pixels that a phone need not touch, nor does its clock run
+    return as_type(values if is_raw else values / scale + zero_point, details["dtype"])
 
 
 def from_tensor(tensor: np.ndarray, details: dict) -> np.ndarray:
-    """A tensor of LiteRT as real values."""
     scale, zero_point = details["quantization"]
     return scale * (tensor.astype(np.float32) - zero_point) if scale else tensor
 
 
 def packed(array: np.ndarray) -> bytes:
-    """An array as bytes, to be sent."""
     stream = io.BytesIO()
     np.save(stream, array, allow_pickle=False)
     return stream.getvalue()
 
 
 def unpacked(content: bytes) -> np.ndarray:
-    """The array that was `packed`."""
     return np.load(io.BytesIO(content), allow_pickle=False)
 
 
-def memory(of: str) -> int:
+def memory(name: str) -> int:
     """Bytes of memory that this process has (VmRSS), or had at most (VmHWM)."""
     try:
         with open("/proc/self/status") as status:
-            return next(1024 * int(line.split()[1]) for line in status if line.startswith(of))
+            return next(1024 * int(line.split()[1]) for line in status if line.startswith(name))
     except (OSError, StopIteration):  # not Linux: the largest so far, in bytes on macOS
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -237,7 +228,7 @@ def memory(of: str) -> int:
 def serve(connection: Connection) -> None:
     """Open the file that the first message names, and answer each further one: b"=" and an array, or b"!" and what is wrong."""
     order = json.loads(connection.recv_bytes())
-    module, opened = RUNTIMES[order["kind"]]
+    module, load = RUNTIMES[order["kind"]]
 
     def answer(action: Callable[[], np.ndarray]) -> bool:
         try:
@@ -250,34 +241,32 @@ def serve(connection: Connection) -> None:
         return True
 
     run: Any = None
-    before = 0
+    runtime_memory = 0
 
-    def begin() -> np.ndarray:
-        nonlocal run, before
+    def open_file() -> np.ndarray:
+        nonlocal run, runtime_memory
         runtime = importlib.import_module(module)
-        before = memory("VmRSS")
-        run, shape, scores = opened(runtime, Path(order["path"]), order["threads"])
+        runtime_memory = memory("VmRSS")
+        run, shape, scores = load(runtime, Path(order["path"]), order["threads"])
         return np.array(json.dumps({"shape": shape, "scores": scores}))
 
-    def timed(images: np.ndarray, rounds: int) -> np.ndarray:
-        return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP))
+    def run_or_time(images: np.ndarray, rounds: int | None) -> np.ndarray:
+        return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP)) if rounds else run(images)
 
-    if not answer(begin):
+    if not answer(open_file):
         return
     while True:
         try:
-            wanted = json.loads(connection.recv_bytes())
-        except EOFError:  # whom this serves is gone
+            request = json.loads(connection.recv_bytes())
+        except EOFError:  # the client is gone
             return
-        if wanted["what"] == "memory":
-            answer(lambda: np.array(max(0, memory("VmHWM") - before)))
+        if request["what"] == "memory":
+            answer(lambda: np.array(max(0, memory("VmHWM") - runtime_memory)))
         else:
-            images = unpacked(connection.recv_bytes())
-            rounds = wanted.get("rounds")
-            answer(lambda images=images, rounds=rounds: timed(images, rounds) if rounds else run(images))  # type: ignore[misc]
+            answer(partial(run_or_time, unpacked(connection.recv_bytes()), request.get("rounds")))
 
 
 def main(descriptor: int) -> None:
-    """The program of the process of one file, which is told what to do through a pipe."""
+    """The program of the process of one file, which answers through a pipe."""
     startup.prepare()
     serve(Connection(descriptor))

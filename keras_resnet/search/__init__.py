@@ -1,7 +1,8 @@
 """A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
 
-`study` is the question, `budget` what may be spent, `latency` how long a file will take, `oracle` draws, `kept` keeps account,
-`worker` trains, `server` brings many machines together, `results` and `page` tell; `under_way` is the course of it all.
+`study` is the question, `budget` the limits, `latency` predicts the time of a file, `oracle` draws the values of trials, `leases`
+decides which worker has which trial, `worker` trains one, `server` serves workers on other machines, `runner` carries out the
+study, and `results` and `page` write what it found.
 """
 
 import os
@@ -17,12 +18,12 @@ from keras_resnet.search.budget import Budget, widest
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
 from keras_resnet.search.results import STATE, Results
 from keras_resnet.search.runner import OVER, Search
-from keras_resnet.search.server import Chief, ChiefIsDone, connected
+from keras_resnet.search.server import Chief, ChiefIsDone, connect
 from keras_resnet.search.study import ENGINES, Study, load_study
 
 __all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run", "widest"]
 
-LEASE, SHORTEST = 60.0, 5.0  # seconds of silence after which a worker is taken for lost, and the fewest that may be
+LEASE, SHORTEST = 60.0, 5.0  # seconds of silence after which a worker is taken for lost, and the least of them
 HERE = "here"  # the name of the worker where there is but one
 
 
@@ -43,57 +44,54 @@ def run(
     """Carry out a study, or go on with it, and leave its results.
 
     Args:
-        study: a `Study`, or the path of a file that has one.
+        study: a `Study`, or the path of a file with one.
         out: the folder to write: `results.csv`, `results.html`, `trials/` with a run each, `winner/` with that of the best network.
             None for a folder beside the study's file, with its name.
         data_dir: where the images are, in place of what the study says.
         trials: how many, in place of the study's own number.
-        measure_latency: measure the latency of each network whole, as the study may say itself.
+        measure_latency: measure the latency of each whole network, as the study may say itself.
         chief: "host:port" to serve workers there, in place of training here.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
         name: of this worker; None for one of its own. One that comes back under its name gets its trial again.
-        lease: seconds after which a worker that was not heard of is taken for lost, and its trial given to another one.
+        lease: seconds without a word from a worker after which it is taken for lost, and another one gets its trial.
         tensorboard: write `tensorboard/` too, for its HParams.
         tell: called with a line for each thing that happens.
 
-    Returns: the `Results`; those of a worker are empty. InputError for a study that is none, an `out` that another process holds or
+    Returns: the `Results`; those of a worker are empty. InputError for a study that is none, an `out` that another process uses or
     that has the results of another study, and where three trials in a row fail, with the reason of the last.
     """
-    path = None if isinstance(study, Study) else Path(study)
-    found = study if isinstance(study, Study) else load_study(study)
-    if out is None and path is None:
+    if isinstance(study, Study) and not out:
         raise InputError("a study that is not a file needs out=, the folder to write")
+    folder = Path(out or Path(study).with_suffix(""))  # type: ignore[arg-type]
+    question = study if isinstance(study, Study) else load_study(study)
     if lease < SHORTEST:
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     if chief and worker:
         raise InputError("a process is the chief or a worker, not both")
-    changes: dict[str, Any] = {"data_dir": str(data_dir)} if data_dir else {}
-    if trials is not None:
-        changes["trials"] = trials
-    if measure_latency:
-        changes["measure_latency"] = True
-    found = replace(found, **changes)
-    search = Search(found, Path(out or path.with_suffix("")), lease, tell)  # type: ignore[union-attr]
+    options = {"data_dir": str(data_dir) if data_dir else None, "trials": trials, "measure_latency": measure_latency or None}
+    changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
+    search = Search(replace(question, **changes), folder, lease, tell)
     if worker:
-        chosen = connected(worker, name or f"{os.uname().nodename}-{os.getpid()}", search.out / STATE / OVER, tell)
+        name = name or f"{os.uname().nodename}-{os.getpid()}"
+        oracle = connect(worker, name, folder / STATE / OVER, tell)
         with suppress(ChiefIsDone):
-            search.work(chosen.oracle, chosen.name)
+            search.work(oracle, name)
         tell("the search is over")
         return search.results
-    with occupied(search.out / STATE, "searching"):
+    with occupied(folder / STATE, "searching"):
         search.begin()
         if chief:
-            search.oracle.followed = True
-            with Chief(search.oracle, chief, search.tell_of) as serving:
+            search.oracle.has_successor = True
+            with Chief(search.oracle, chief, lambda trial, news: tell(f"{search.title(trial)}: {news}")) as server:
                 tell(f"waiting for workers at {chief}")
                 try:
-                    search.carry_out(serving.serve)
+                    search.carry_out(server.serve)
                 except InputError:
-                    replace_text(search.out / STATE / OVER, "")
+                    replace_text(folder / STATE / OVER, "")
                     raise
-                replace_text(search.out / STATE / OVER, "")
+                replace_text(folder / STATE / OVER, "")
         else:
             search.carry_out(lambda oracle: search.work(oracle, HERE))
         if tensorboard:
-            search.results.write_tensorboard(search.out / "tensorboard")
+            search.results.write_tensorboard(folder / "tensorboard")
     return search.results

@@ -1,4 +1,4 @@
-"""What a network may cost, checked in milliseconds and before anything is built."""
+"""The limits of what a network may cost, checked before anything is built."""
 
 import math
 from bisect import bisect_left
@@ -9,19 +9,12 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.fields import documented
-from keras_resnet.networks.cost import Cost, cost_of
+from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
 
 LATENCY = "latency"
-DRAWS = 2_000  # refused one after the other, after which nothing fits a budget
-COSTS: dict[str, Callable[[Cost], int]] = {
-    "parameters": lambda cost: cost.trainable,
-    "multiply_adds": lambda cost: cost.multiply_adds,
-    "tflite_float32": lambda cost: cost.tflite_float32,
-    "tflite_int8": lambda cost: cost.tflite_int8,
-    "inference_memory": lambda cost: cost.inference_memory,
-    "training_memory": lambda cost: cost.training_memory,
-}
+DRAWS = 2_000  # refused in a row, after which nothing fits a budget
+COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "inference_memory", "training_memory")
 
 
 @documented
@@ -56,18 +49,16 @@ class Budget:
                 or_spec = " or the ResNetSpec of a network" if limit.name == LATENCY else ""
                 raise InputError(f"{limit.name}={value!r}: must be a number above 0{or_spec}")
 
-    def excess(self, found: Mapping[str, float]) -> str:
+    def excess(self, amounts: Mapping[str, float]) -> str:
         """Which limits those costs are above, and by how much; empty if none."""
-        above = [
-            f"{name} {cost:,} above {limit:,}" for name, cost in found.items() if (limit := getattr(self, name)) and cost > limit
-        ]
-        return ", ".join(above)
+        limits = {name: getattr(self, name) or math.inf for name in amounts}
+        return ", ".join(f"{name} {cost:,} above {limits[name]:,}" for name, cost in amounts.items() if cost > limits[name])
 
 
 def costs(spec: ResNetSpec) -> dict[str, int]:
     """Everything that a network costs, by the names of `COSTS`."""
     cost = cost_of(spec)
-    return {name: of(cost) for name, of in COSTS.items()}
+    return {name: getattr(cost, "trainable" if name == "parameters" else name) for name in COSTS}
 
 
 def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence[int] = range(1, 513)) -> ResNetSpec:

@@ -23,15 +23,11 @@ def residual_space(hp: Any, basis: ResNetSpec = SPECS["resnet20"]) -> tuple[ResN
         hp: `keras_tuner.HyperParameters`.
         basis: the network whose other fields stay, and whose number of stages.
     """
-    stages = range(1, len(basis.depths) + 1)
-    bottleneck = hp.Choice("block", ["basic", "bottleneck"]) == "bottleneck"
     spec = replace(
         basis,
-        depths=tuple(hp.Int(f"depth{stage}", 1, 6) for stage in stages),
-        widths=tuple(
-            hp.Choice(f"width{stage}", [width // 2, width, 2 * width]) for stage, width in zip(stages, basis.widths, strict=True)
-        ),
-        block="bottleneck" if bottleneck else "basic",
+        block=hp.Choice("block", ["basic", "bottleneck"]),
+        depths=tuple(hp.Int(f"depth{stage}", 1, 6) for stage in range(1, len(basis.depths) + 1)),
+        widths=tuple(hp.Choice(f"width{stage}", [width // 2, width, 2 * width]) for stage, width in enumerate(basis.widths, 1)),
         shortcut=hp.Choice("shortcut", ["projection", "avg_projection"]),
         activation_order=hp.Choice("activation_order", ["original", "full_preactivation"]),
         squeeze=hp.Choice("squeeze", [0, 4]) or None,
@@ -54,7 +50,7 @@ class HyperResNet(keras_tuner.HyperModel):
         recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`.
         steps_per_epoch: batches in an epoch, over which the schedule is laid.
         budget: a network above it is not built: the trial's values are drawn again at random until they are within it, and the
-            trial fails if that does not come about. Latencies take a `Study`; so does a grid, whose values are not random.
+            trial fails if none are. Latencies take a `Study`; so does a grid, whose values are not random.
 
     >>> tuner = keras_tuner.RandomSearch(HyperResNet(input_shape=(32, 32, 3), classes=10), "val_accuracy", max_trials=20)
     """
@@ -77,15 +73,14 @@ class HyperResNet(keras_tuner.HyperModel):
 
     def spec(self, hp: keras_tuner.HyperParameters) -> tuple[ResNetSpec, Recipe]:
         """The network and the recipe of those hyperparameters."""
-        spec, recipe = self.study.drawn(hp)
+        spec, recipe = self.study.draw(hp)
         return replace(spec, input_shape=self.shape, classes=self.classes), recipe
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The network, compiled. Values in `hp` that are beyond the budget are drawn again: the same ones lead to the same."""
+        """The network, compiled. Values in `hp` that are beyond the budget are drawn again, always with the same result."""
         generator = Random(repr(sorted(hp.values.items())))
         for _ in range(DRAWS):
-            refusal = self.refusal(hp)
-            if not refusal:
+            if not (refusal := self.refusal(hp)):
                 break
             for entry in hp.space:
                 hp.values[entry.name] = entry.random_sample(generator.randrange(2**31))

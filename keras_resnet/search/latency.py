@@ -21,16 +21,7 @@ from keras_resnet.export.converter import make_converter
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.fields import to_json
 from keras_resnet.networks.fusion import is_folded, is_fused
-from keras_resnet.networks.graph import (
-    Convolution,
-    Dropout,
-    Input,
-    Node,
-    Pad,
-    Rescale,
-    Shape,
-    in_order,
-)
+from keras_resnet.networks.graph import Convolution, Dropout, Input, Node, Pad, Rescale, in_order
 from keras_resnet.networks.layers import build, realize
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
@@ -41,41 +32,31 @@ KINDS = (None, "int8")
 SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
 EXAMPLES = 4  # random inputs that the ranges of integers are found with
 PIXELS, NUMBERS = (0.0, 255.0), (-2.0, 2.0)  # ranges of those of a network, and of an operation inside it
+IRRELEVANT = ("inputs", "name", "shape", "zero", "momentum", "epsilon")  # fields of a node that no time depends on
+OVERHEAD = "overhead"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """What a file does as one operation: nodes of a network in a row, and the shapes that come in."""
+    """One operation of a file: nodes of a network in a row."""
 
     nodes: tuple[Node, ...]
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
-        """Of the inputs, without the batch."""
-        return tuple(source.shape for source in self.nodes[0].inputs)
-
-    @property
     def key(self) -> str:
         """All that its time depends on, as text."""
-        told = [
-            {"kind": type(node).__name__}
-            | {field.name: getattr(node, field.name) for field in dataclasses.fields(node) if field.name not in LEFT_OUT}
-            for node in self.nodes
-        ]
-        return json.dumps([told, self.shapes], sort_keys=True, default=str)
-
-
-LEFT_OUT = ("inputs", "name", "shape", "zero", "momentum", "epsilon")  # of a node: no time depends on it
-
-
-OVERHEAD = "overhead"
+        rows = []
+        for node in self.nodes:
+            names = [field.name for field in dataclasses.fields(node) if field.name not in IRRELEVANT]
+            rows.append({"kind": type(node).__name__} | {name: getattr(node, name) for name in names})
+        return json.dumps([rows, [source.shape for source in self.nodes[0].inputs]], sort_keys=True, default=str)
 
 
 class LatencyTable:
-    """Milliseconds of operations on this machine, by LiteRT with one thread, kept in a file, apart for each kind of processor.
+    """Milliseconds of operations on this machine, by LiteRT with one thread, in a file, separately for each kind of processor.
 
     Args:
-        path: a JSON file, which is read, and added to as operations are measured.
+        path: a JSON file, which is read, and extended as operations are measured.
         quantize: None for float32, or "int8".
     """
 
@@ -83,99 +64,92 @@ class LatencyTable:
         if quantize not in KINDS:
             raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
         self.path, self.quantize = Path(path), quantize
-        self.known: dict[str, dict[str, float]] = {}
+        self.tables: dict[str, dict[str, float]] = {}
         if self.path.exists():
             try:
-                self.known = {
-                    str(where): {str(key): float(value) for key, value in found.items()}
-                    for where, found in json.loads(self.path.read_text()).items()
+                self.tables = {
+                    str(machine): {str(key): float(value) for key, value in table.items()}
+                    for machine, table in json.loads(self.path.read_text()).items()
                 }
             except (ValueError, AttributeError, TypeError):
                 raise InputError(f"{str(self.path)!r} is damaged: remove it, and operations are measured again") from None
-        self.milliseconds = self.known.setdefault(f"{processor()}, {quantize or 'float32'}", {})
+        self.milliseconds = self.tables.setdefault(f"{processor()}, {quantize or 'float32'}", {})
 
     def predict(self, spec: ResNetSpec) -> float:
         """Milliseconds for one image: the sum over the operations of the network. New ones are measured."""
         spec.require_sizes("a latency")
         image, out = outputs(spec)
-        counts: Counter[str] = Counter()
-        examples = {}
-        for piece in pieces(image, keras.tree.flatten(out)):
-            examples[piece.key] = piece
-            counts[piece.key] += 1
-        alone = self.kept(OVERHEAD, nothing)  # what every run takes, and is in the time of every operation
-        return alone + sum(
-            count * max(0.0, self.kept(key, partial(model_of, examples[key])) - alone) for key, count in counts.items()
-        )
+        operations = pieces(image, keras.tree.flatten(out))
+        examples = {piece.key: piece for piece in operations}
+        counts = Counter(piece.key for piece in operations)
+        overhead = self.time_of(OVERHEAD, identity)  # of every run, and so in the time of every operation
+        times = {key: self.time_of(key, partial(model_of, piece)) for key, piece in examples.items()}
+        return overhead + sum(count * max(0.0, times[key] - overhead) for key, count in counts.items())
 
-    def whole(self, spec: ResNetSpec) -> float:
+    def measure(self, spec: ResNetSpec) -> float:
         """Milliseconds for one image of the whole network, measured."""
         spec.require_sizes("a latency")
-        return self.kept(f"whole: {to_json(spec)}", lambda: build(spec), PIXELS)
+        return self.time_of(f"whole: {to_json(spec)}", lambda: build(spec), PIXELS)
 
-    def kept(self, key: str, model: Callable[[], keras.Model], inputs: tuple[float, float] = NUMBERS) -> float:
-        """The time of that name; it is measured if it was not before, with inputs from that range."""
+    def time_of(self, key: str, model: Callable[[], keras.Model], inputs: tuple[float, float] = NUMBERS) -> float:
+        """The time in the table; a new one is measured, with inputs from that range."""
         if key not in self.milliseconds:
-            self.milliseconds[key] = measured(as_trained(model(), inputs), self.quantize, inputs)
-            replace_text(self.path, json.dumps(self.known, indent=1, sort_keys=True) + "\n")
+            self.milliseconds[key] = measure_model(as_trained(model(), inputs), self.quantize, inputs)
+            replace_text(self.path, json.dumps(self.tables, indent=1, sort_keys=True) + "\n")
         return self.milliseconds[key]
 
 
-def pieces(image: Node, wanted: Iterable[Node]) -> list[Piece]:
+def pieces(image: Node, outputs: Iterable[Node]) -> list[Piece]:
     """The operations of a file of that network, in order."""
-    nodes = [node for node in in_order(wanted) if node is not image and not isinstance(node, Dropout)]
-    consumers = Counter(passed(source) for node in nodes for source in node.inputs)
-    found: list[list[Node]] = []
-    ends: dict[Node, list[Node]] = {}
+    nodes = [node for node in in_order(outputs) if node is not image and not isinstance(node, Dropout)]
+    consumers = Counter(skip_dropout(source) for node in nodes for source in node.inputs)
+    groups: list[list[Node]] = []
+    group_of: dict[Node, list[Node]] = {}
     for node in nodes:
-        source = passed(node.inputs[0])
-        before = ends.get(source)
-        if before is not None and consumers[source] == 1 and is_joined(before, node):
-            before.append(node)
-            ends[node] = before
-        else:
-            found.append([node])
-            ends[node] = found[-1]
-    return [Piece(tuple(part)) for part in found]
+        source = skip_dropout(node.inputs[0])
+        group = group_of.get(source)
+        if group is None or consumers[source] != 1 or not is_joined(group, node):
+            group = []
+            groups.append(group)
+        group.append(node)
+        group_of[node] = group
+    return [Piece(tuple(group)) for group in groups]
 
 
-def passed(node: Node) -> Node:
-    """What a dropout passes on, in a file: its input."""
+def skip_dropout(node: Node) -> Node:
     while isinstance(node, Dropout):
         (node,) = node.inputs
     return node
 
 
-def is_joined(before: list[Node], node: Node) -> bool:
-    """Whether a file does `node` together with what is before it, or in another time than apart."""
-    last = before[-1]
+def is_joined(group: list[Node], node: Node) -> bool:
+    """Whether a file computes `node` together with the nodes before it, or in another time than separately."""
+    last = group[-1]
     if isinstance(node, Convolution):
-        return isinstance(last, (Rescale, Pad)) and before == [last]
+        return isinstance(last, (Rescale, Pad)) and group == [last]
     return is_folded(node, last) or is_fused(node, last)
 
 
 def model_of(piece: Piece) -> keras.Model:
-    """A network of that operation alone, with weights that are not those of the start."""
+    """A network of that operation only."""
     starts = {source: Input(inputs=(), name=None, given=source.shape) for source in dict.fromkeys(piece.nodes[0].inputs)}
-    made: dict[Node, Any] = {start: keras.Input(start.shape) for start in starts.values()}
-    replaced: dict[Node, Node] = dict(starts)
+    tensors: dict[Node, Any] = {start: keras.Input(start.shape) for start in starts.values()}
+    copies: dict[Node, Node] = dict(starts)
     for node in piece.nodes:
-        replaced[node] = dataclasses.replace(node, inputs=tuple(replaced[source] for source in node.inputs), name=None)
-    last = replaced[piece.nodes[-1]]
-    tensors = [made[start] for start in starts.values()]
-    return keras.Model(tensors, realize(made, [last])[last])
+        copies[node] = dataclasses.replace(node, inputs=tuple(copies[source] for source in node.inputs), name=None)
+    last = copies[piece.nodes[-1]]
+    return keras.Model(list(tensors.values()), realize(tensors, [last])[last])
 
 
-def nothing() -> keras.Model:
+def identity() -> keras.Model:
     """A network that does next to nothing."""
     number = keras.Input((1,))
     return keras.Model(number, keras.layers.ReLU()(number))
 
 
 def as_trained(model: keras.Model, inputs: tuple[float, float]) -> keras.Model:
-    """A model whose normalisations are those of random inputs, and do something: a converter leaves out what does nothing.
-
-    Where maps grew with depth, integers would have no place for them, and slower code would be taken.
+    """A model with other weights than at the start, and the normalisations of random inputs: a converter leaves out operations that
+    change nothing, and where maps grew with depth, integers could not hold them, and slower code would run.
     """
     generator = np.random.default_rng(0)
     weights = model.get_weights()
@@ -188,7 +162,7 @@ def as_trained(model: keras.Model, inputs: tuple[float, float]) -> keras.Model:
     return model
 
 
-def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, float] = NUMBERS) -> float:
+def measure_model(model: keras.Model, quantize: str | None, inputs: tuple[float, float] = NUMBERS) -> float:
     """Milliseconds of one run of a model by LiteRT with one thread, for one example: the fastest of several turns' medians.
 
     InputError if LiteRT cannot run it.
@@ -220,7 +194,6 @@ def measured(model: keras.Model, quantize: str | None, inputs: tuple[float, floa
 
 
 def fastest(action: Any) -> float:
-    """Seconds that an action takes: medians of several turns, and of these the smallest, since others only add to it."""
-
+    """Seconds that an action takes: medians of several turns, and of these the smallest, since other processes only add to it."""
     count = max(FEWEST, round(SECONDS / max(min(seconds_of(action, FEWEST)), 1e-7)))
     return min(median(seconds_of(action, count)) for _ in range(TURNS))

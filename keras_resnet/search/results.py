@@ -1,4 +1,4 @@
-"""What a search found: a row for each trial, the Pareto front, the winner; as CSV and as a page."""
+"""The results of a search: a row for each trial, the Pareto front, the winner; as CSV and for TensorBoard."""
 
 import csv
 import dataclasses
@@ -22,11 +22,10 @@ from keras_resnet.search.study import SCORE, Study
 
 STATE, TRIALS = "state", "trials"  # folders of a search
 TABLE, FINALS_TABLE, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
-OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, "latency.json", STATE, TRIALS)  # what a search may have left before its first trial
+OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, "latency.json", STATE, TRIALS)  # files of a search before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 UNITS = {LATENCY: f"{LATENCY}, ms"}  # names of columns for a person
-
 COLUMNS = (*BEFORE, *COSTS, LATENCY, "epochs", "seconds", "seed", "reason")  # beside hyperparameters and fields of the spec
 
 Row = dict[str, Any]
@@ -34,7 +33,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Final:
-    """A training in full of a trial's network with one seed; it has a run, or a reason why there is none."""
+    """A full training of a trial's network with one seed; it has a run, or a reason why there is none."""
 
     trial: str
     seed: int
@@ -43,7 +42,6 @@ class Final:
 
     @property
     def row(self) -> Row:
-        """What is shown of it."""
         metrics = self.run.metrics if self.run else {}
         return {
             "trial": self.trial,
@@ -62,20 +60,16 @@ class Results:
     def __init__(self, study: Study, out: Path) -> None:
         self.study, self.out = study, out
         self.rows: list[Row] = []
-        self.refused: dict[str, int] = {}
-        """How many draws were beyond each limit of the budget, or illegal."""
+        self.refused: dict[str, int] = {}  # draws beyond each limit of the budget, or illegal
         self.last_refusal = ""
-        """Why the last of them was refused."""
         self.hyperparameters: list[str] = []
-        """Names of what was drawn."""
-        self.finals: list[Final] = []
-        """The trainings of the finalists in full."""
+        self.finals: list[Final] = []  # the full trainings of the finalists
 
     def check_same(self, hyperparameters: Any) -> None:
-        """Note what is searched. InputError if the folder has the results of something else, or a name is a column's already."""
-        if taken := [entry.name for entry in hyperparameters.space if entry.name in COLUMNS]:
-            raise InputError(f"a hyperparameter cannot be called {taken[0]!r}: results have a column of that name")
-        plan = {
+        """Write the plan of the search. InputError if the folder has the results of another one, or a name is that of a column."""
+        if names := [entry.name for entry in hyperparameters.space if entry.name in COLUMNS]:
+            raise InputError(f"a hyperparameter cannot be called {names[0]!r}: results have a column of that name")
+        fields = {
             "space": hyperparameters.get_config()["space"],
             "data": [self.study.data, self.study.image_size],
             "recipe": json.loads(to_json(self.study.trained_by({}))),
@@ -84,7 +78,7 @@ class Results:
             "patience": self.study.patience,
             "seed": self.study.seed,
         }
-        plan = json.loads(json.dumps(plan))
+        plan = json.loads(json.dumps(fields))
         if not any(self.out.glob("*/trial_*")):  # nothing was begun under another plan
             others = [path.name for path in self.out.iterdir() if path.name not in OWN and not path.name.startswith(f".{PLAN}")]
             if others:
@@ -93,11 +87,11 @@ class Results:
             replace_text(self.out / PLAN, as_json(plan))
             return
         try:
-            found = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
+            old_plan = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             raise InputError(f"{str(self.out / PLAN)!r} is missing or damaged") from None
-        if other := [name for name in plan if plan[name] != found.get(name)]:
-            raise InputError(f"{str(self.out)!r} has the results of a study with another {other[0]}; choose another folder")
+        if names := [name for name in plan if plan[name] != old_plan.get(name)]:
+            raise InputError(f"{str(self.out)!r} has the results of a study with another {names[0]}; choose another folder")
 
     def gather(
         self,
@@ -106,7 +100,7 @@ class Results:
         costs: Callable[[ResNetSpec], dict[str, float]],
         trials: Path,
     ) -> None:
-        """Make the rows anew from what the engine knows, and from the runs. A space that is wrong has no network."""
+        """Make the rows anew from the engine and the runs. Where the space is wrong there is no network."""
         self.rows, self.hyperparameters = [], []
         self.refused, self.last_refusal = dict(oracle.refused), oracle.last_refusal
         for trial_id in oracle.start_order:
@@ -118,6 +112,7 @@ class Results:
             metrics = run.metrics if is_run(run.path) else {}
             if metrics and run.spec != spec:
                 raise InputError(f"{str(run.path)!r} is another network than the space gives now: choose another folder")
+            fields = dataclasses.asdict(spec) if spec else {}
             self.rows.append(
                 {
                     "trial": trial_id,
@@ -129,23 +124,19 @@ class Results:
                     "seconds": metrics.get("train_seconds"),
                     "seed": self.study.seed,
                     "reason": " ".join((trial.message or "").split()),
-                    **{
-                        f"spec.{name}": value
-                        for name, value in (dataclasses.asdict(spec) if spec else {}).items()
-                        if name not in FIXED
-                    },
+                    **{f"spec.{name}": value for name, value in fields.items() if name not in FIXED},
                 }
             )
 
     def write(self) -> None:
-        """`results.csv`, whole or not at all; none while there is no trial."""
+        """`results.csv`; none while there is no trial."""
         if self.rows:
             replace_text(self.out / TABLE, as_csv(self.rows))
         else:
             (self.out / TABLE).unlink(missing_ok=True)
 
-    def enter_finals(self, finals: list[Final]) -> None:
-        """Note the final trainings, and write `finals.csv`."""
+    def write_finals(self, finals: list[Final]) -> None:
+        """`finals.csv`."""
         self.finals = finals
         replace_text(self.out / FINALS_TABLE, as_csv(self.final_rows))
 
@@ -166,27 +157,27 @@ class Results:
 
     @property
     def scored(self) -> list[Row]:
-        """The trials that came to a score."""
+        """The trials with a score."""
         return [row for row in self.rows if row[SCORE] is not None and row["status"] == "completed"]
 
     @property
     def best(self) -> list[Row]:
-        """Trials that came to a score, the best first; of two equal ones, that of fewer multiply-adds."""
+        """The trials with a score, the best first; of two equal ones, that of fewer multiply-adds."""
         return sorted(self.scored, key=lambda row: (-row[SCORE], row["multiply_adds"]))
 
     @property
     def front(self) -> list[Row]:
         """The trials that no other one beats in one objective without losing in another, the cheapest first."""
         names = [SCORE, *(name for name in self.study.objectives if name != SCORE)]
-        chosen = pareto(self.scored, names)
-        return sorted(chosen, key=lambda row: [row[name] for name in names[1:]] or [-row[SCORE]])
+        return sorted(pareto(self.scored, names), key=lambda row: [row[name] for name in names[1:]] or [-row[SCORE]])
 
     @property
     def table(self) -> list[Row]:
-        """Rows to be shown: what was drawn, what it costs and scores, and why a trial has no score."""
+        """Rows for a person: hyperparameters, costs and score, and why a trial has no score."""
         columns = [*BEFORE, *self.hyperparameters, *(name for name in BEHIND if any(name in row for row in self.rows))]
-        failed = {"reason"} if any(row["reason"] for row in self.rows) else set()
-        return [{UNITS.get(name, name): row.get(name) for name in [*columns, *failed]} for row in self.rows]
+        if any(row["reason"] for row in self.rows):
+            columns.append("reason")
+        return [{UNITS.get(name, name): row.get(name) for name in columns} for row in self.rows]
 
     @property
     def refusals(self) -> str:
@@ -202,28 +193,26 @@ class Results:
 
     @property
     def final_rows(self) -> list[Row]:
-        """A row for each final training."""
         return [final.row for final in self.finals]
 
     @property
     def averages(self) -> dict[str, float]:
-        """The mean validation accuracy of every finalist whose trainings all came to a score."""
+        """The mean validation accuracy of every finalist whose trainings all have a score."""
         failed = {final.trial for final in self.finals if not final.run}
         scores: dict[str, list[float]] = {}
         for row in self.final_rows:
             if row["trial"] not in failed:
                 scores.setdefault(row["trial"], []).append(row[SCORE])
-        return {trial: mean(found) for trial, found in scores.items()}
+        return {trial: mean(values) for trial, values in scores.items()}
 
     def winner(self) -> str:
-        """The trial whose final trainings are best on average. InputError if no finalist came through all of them."""
+        """The trial whose final trainings are best on average. InputError if each finalist had a failure."""
         if not self.averages:
             raise InputError(f"no finalist could be trained in full, the last one by: {self.finals[-1].reason}")
         return max(self.averages, key=self.averages.__getitem__)
 
 
 def as_csv(rows: Sequence[Row]) -> str:
-    """Rows as text, with a line of names first."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
@@ -232,18 +221,18 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """The rows that no other one is as good as in all of `names` and better in one. Accuracy is to be high, costs low."""
+    """The rows for which no other one is as good in all of `names` and better in one. Accuracy is to be high, costs low."""
     signs = [-1 if name == SCORE else 1 for name in names]
     points = [[sign * row[name] for sign, name in zip(signs, names, strict=True)] for row in rows]
 
-    def beaten(point: list[float]) -> bool:
+    def is_beaten(point: list[float]) -> bool:
         return any(other != point and all(mine <= its for mine, its in zip(other, point, strict=True)) for other in points)
 
-    return [row for row, point in zip(rows, points, strict=True) if not beaten(point)]
+    return [row for row, point in zip(rows, points, strict=True) if not is_beaten(point)]
 
 
-def place(run: Run, target: Path) -> None:
-    """Copy a run to `target`, whole or not at all. Where the same training is there already, it stays, with its exports."""
+def copy_run(run: Run, target: Path) -> None:
+    """Copy a run to `target`, whole or not at all. The same training stays there, with its exports."""
     names = [path.name for path in run.path.iterdir() if path.is_file()]
     if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
         return

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from concurrent import futures
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +21,19 @@ COMING = 60.0  # seconds that a chief may need to start: so long a mark that it 
 
 
 class Chief:
-    """Serves oracles to workers, one after the other, while the context lasts. `tell` is called with each trial and what became
-    of it."""
+    """Serves oracles to workers, one after the other; `tell` is called with each trial and its news."""
 
     def __init__(self, oracle: Any, address: str, tell: Callable[[Any, str], None]) -> None:
-        self.servicer, self.address, self.tell = OracleServicer(oracle), checked(address), tell
+        check_address(address)
+        self.servicer, self.address, self.tell = OracleServicer(oracle), address, tell
 
     def __enter__(self) -> "Chief":
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
         protos.get_service_grpc().add_OracleServicer_to_server(self.servicer, self.server)
-        bound = 0
+        port = 0
         with quiet(), suppress(RuntimeError):
-            bound = self.server.add_insecure_port(self.address)
-        if not bound:
+            port = self.server.add_insecure_port(self.address)
+        if not port:
             raise InputError(
                 f"cannot serve at {self.address!r}: another process has that port, or it is no address of this machine"
             )
@@ -45,80 +44,73 @@ class Chief:
         self.server.stop(grace=1).wait()
 
     def serve(self, oracle: Any) -> None:
-        """Give out the trials of an oracle until all have ended, and every worker knows or waits for the oracle that follows."""
+        """Lease the trials of an oracle until all have ended, and every worker knows or waits for the next oracle."""
         self.servicer.oracle = oracle
         while True:
-            over = oracle.over()
+            is_over = oracle.is_over()
             while oracle.news:
                 self.tell(*oracle.news.popleft())
-            if over:
+            if is_over:
                 return
             time.sleep(POLL)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where trials come from, and the name under which they are asked for."""
-
-    oracle: Any
-    name: str
 
 
 class ChiefIsDone(Exception):
     """There is no chief any more, and it left a mark that all is done."""
 
 
-def connected(address: str, name: str, done: Path, tell: Callable[[str], None] = lambda line: None) -> Place:
-    """The chief at that address, as a worker of that name sees it. Questions to a chief that is gone wait for its return, or for
-    the mark that it leaves when it is done."""
-    host, _, port = checked(address).rpartition(":")
-    given = {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
-    before = {variable: os.environ[variable] for variable in given if variable in os.environ}
-    os.environ |= given
+def connect(address: str, name: str, done: Path, tell: Callable[[str], None] = lambda line: None) -> OracleClient:
+    """The oracle of the chief at that address, for a worker of that name. Calls to a chief that is gone wait for its return, or
+    for the mark that it leaves when it is done."""
+    host, port = check_address(address)
+    variables = {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
+    original = {variable: os.environ[variable] for variable in variables if variable in os.environ}
+    os.environ |= variables
     client = OracleClient(None)
-    for variable in given:  # with them every tuner of this process would look for that chief
+    for variable in variables:  # with them every tuner of this process would look for that chief
         del os.environ[variable]
-    os.environ |= before
+    os.environ |= original
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
-    client.stub = Patient(protos.get_service_grpc().OracleStub(channel), done, lambda: tell(f"waiting for a chief at {address}"))
-    return Place(client, name)
+    stub = protos.get_service_grpc().OracleStub(channel)
+    client.stub = RetryingStub(stub, done, lambda: tell(f"waiting for a chief at {address}"))
+    return client
 
 
-class Patient:
+class RetryingStub:
     """A stub whose calls are made again where the chief was killed while it answered: each of them may be made twice.
 
     `ChiefIsDone` where there is a file `done`; `WorkerLost` where the chief does not come back, or something broke in it.
     """
 
-    def __init__(self, stub: Any, done: Path, waiting: Callable[[], None]) -> None:
-        self.stub, self.done, self.waiting = stub, done, waiting
-        self.old = done.exists()  # the mark may be of a search that somebody goes on with just now
+    def __init__(self, stub: Any, done: Path, on_wait: Callable[[], None]) -> None:
+        self.stub, self.done, self.on_wait = stub, done, on_wait
+        self.is_mark_old = done.exists()  # it may be of a search that somebody goes on with just now
 
     def __getattr__(self, method: str) -> Any:
         def call(request: Any, **options: Any) -> Any:
-            start, told = time.monotonic(), False
-            while (waited := time.monotonic() - start) < PATIENCE:
+            start, is_waiting = time.monotonic(), False
+            while (seconds := time.monotonic() - start) < PATIENCE:
                 try:
                     answer = getattr(self.stub, method)(request, **{**options, "timeout": PATIENCE, "wait_for_ready": False})
-                    self.old = False
+                    self.is_mark_old = False
                     return answer
                 except grpc.RpcError as error:
                     if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                         raise WorkerLost(f"the chief failed: {error.details()}") from None
-                    if self.done.exists() and (waited > COMING or not self.old):
+                    if self.done.exists() and (seconds > COMING or not self.is_mark_old):
                         raise ChiefIsDone from None
-                    if not told:
-                        self.waiting()
-                        told = True
+                    if not is_waiting:
+                        self.on_wait()
+                        is_waiting = True
                     time.sleep(POLL)
             raise WorkerLost(f"the chief has not answered for {PATIENCE:g} seconds: start it again, and then this worker")
 
         return call
 
 
-def checked(address: str) -> str:
-    """`address`, if it is one. InputError otherwise."""
+def check_address(address: str) -> tuple[str, str]:
+    """Host and port of an address. InputError if it is none."""
     host, colon, port = address.rpartition(":")
     if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"{address!r} is no address: expected HOST:PORT, such as 10.0.0.1:8000")
-    return address
+    return host, port

@@ -52,7 +52,7 @@ class Study:
     quantize: str | None = "int8"
     """Of the file whose latency counts: None for float32, or "int8"."""
     measure_latency: bool = False
-    """Measure the latency of each network whole, before it is trained, and not as the sum of its operations."""
+    """Measure the latency of each whole network, before it is trained, in place of the sum of its operations."""
     engine: str = "random"
     """"random", "bayesian", "hyperband" or "grid", see `ENGINES`."""
     trials: int | None = None
@@ -74,12 +74,12 @@ class Study:
             raise InputError(f"space={self.space!r}: expected a function of hyperparameters that returns a ResNetSpec")
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
-        for name, least in (("trials", 1), ("finalists", 1), ("seeds", 1), ("patience", 1), ("seed", 0)):
+        for name, minimum in (("trials", 1), ("finalists", 1), ("seeds", 1), ("patience", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is None and name in ("trials", "patience"):
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InputError(f"{name}={value!r}: must be a whole number of at least {least}")
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                raise InputError(f"{name}={value!r}: must be a whole number of at least {minimum}")
         for name, kind in (("budget", Budget), ("final", dict), ("data", str), ("objectives", tuple)):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name}={getattr(self, name)!r}: expected a {kind.__name__}")
@@ -98,29 +98,25 @@ class Study:
 
     @property
     def wants_latency(self) -> bool:
-        """Whether the latency of networks is asked for."""
         return self.measure_latency or self.budget.latency is not None or LATENCY in self.objectives
 
     def trained_by(self, changes: dict[str, Any]) -> Recipe:
-        """The recipe with those changes."""
         return change(recipes.resolve(self.recipe or recipes.default_for(self.data)), changes)
 
-    def drawn(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
+    def draw(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
         """The network and the recipe of those hyperparameters. InputError for an illegal spec, SpaceError for anything else."""
         try:
-            given = self.space(hyperparameters)
+            answer = self.space(hyperparameters)
         except InputError:
             raise
         except Exception as error:  # whatever is wrong in somebody's function
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            raise SpaceError(
-                f"the space raised {type(error).__name__}: {error} (line {where.lineno} of {where.filename})"
-            ) from error
-        spec, changes = given if isinstance(given, tuple) else (given, {})
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            place = f"line {frame.lineno} of {frame.filename}"
+            raise SpaceError(f"the space raised {type(error).__name__}: {error} ({place})") from error
+        spec, changes = answer if isinstance(answer, tuple) else (answer, {})
         if not isinstance(spec, ResNetSpec) or not isinstance(changes, dict):
-            raise SpaceError(
-                f"the space returned {type(given).__name__}: expected a ResNetSpec, or one and a dictionary of recipe fields"
-            )
+            kind = type(answer).__name__
+            raise SpaceError(f"the space returned {kind}: expected a ResNetSpec, or one and a dictionary of recipe fields")
         try:
             return spec, self.trained_by(changes)
         except InputError as error:
@@ -133,7 +129,7 @@ def load_study(path: str | Path) -> Study:
     if not path.is_file():
         raise InputError(f"no study at {str(path)!r}")
     try:
-        with warnings.catch_warnings():  # what the file sets for warnings is its own affair
+        with warnings.catch_warnings():  # the file may set filters of its own
             content = runpy.run_path(str(path))
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from None

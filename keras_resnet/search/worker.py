@@ -1,6 +1,6 @@
-"""One trial in a process of its own: memory returns, and what crashes is a failed trial with its reason.
+"""One trial in a process of its own: its memory is freed, and a crash is a failed trial with its reason.
 
-This module is also the program of that process. It trains by `train.fit`, so that a trial that was interrupted goes on.
+This module is also the program of that process. It trains by `training.fit`, so that an interrupted trial goes on.
 """
 
 import json
@@ -28,19 +28,19 @@ from keras_resnet.search.study import Study
 PROGRAM = "import sys; from keras_resnet.search.worker import main; main()"
 POLL = 0.5  # seconds
 BUSY = 75  # exit code where another process trains in the folder: a worker that was taken for lost, and is not
-TELLING = ("out of memory", "OOM when")  # what is in the line of an error that says most
+OUT_OF_MEMORY = ("out of memory", "OOM when")  # in the line of an error that says most
 
 
 class TrialFailed(Exception):
-    """A trial came to no score; the message says why."""
+    """A trial has no score; the message says why."""
 
 
 def train_in_process(
-    study: Study, spec: ResNetSpec, recipe: Recipe, out: Path, seed: int, alive: Callable[[], None] = lambda: None
+    study: Study, spec: ResNetSpec, recipe: Recipe, out: Path, seed: int, renew_lease: Callable[[], None] = lambda: None
 ) -> Run:
     """The run of that network and recipe at `out`, trained in a process of its own.
 
-    `alive` is called about twice a second; what it raises ends the process. `TrialFailed` with the last line of what went wrong.
+    `renew_lease` is called about twice a second; an error in it ends the process. `TrialFailed` with the last line of the output.
     """
     order = {
         "spec": asdict(spec),
@@ -51,23 +51,23 @@ def train_in_process(
         "patience": study.patience,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
-    while (ended := attempt(json.dumps(order), alive))[0] == BUSY:
+    while (result := run_process(json.dumps(order), renew_lease))[0] == BUSY:
         time.sleep(POLL)
-    code, said = ended
+    code, output = result
     log = out.parent / f"{out.name}.log"
     log.unlink(missing_ok=True)
     if code == 0 and is_run(out):
         return Run.open(out)
-    replace_text(log, said)
+    replace_text(log, output)
     if code < 0:
         name = signal.Signals(-code).name
         raise TrialFailed(f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else ""))
-    lines = [line for line in said.splitlines() if line.strip()]
+    lines = [line for line in output.splitlines() if line.strip()]
     raise TrialFailed(lines[-1] if lines else f"exit code {code}")
 
 
-def attempt(order: str, alive: Callable[[], None]) -> tuple[int, str]:
-    """The exit code of a process that trains as ordered, and what it printed."""
+def run_process(order: str, renew_lease: Callable[[], None]) -> tuple[int, str]:
+    """The exit code and the output of a process that trains as ordered."""
     with TemporaryFile() as stream:
         process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=stream, stderr=stream)
         try:
@@ -75,7 +75,7 @@ def attempt(order: str, alive: Callable[[], None]) -> tuple[int, str]:
             process.stdin.write(order.encode() + b"\n")  # it stays open: its end tells the process to end
             process.stdin.flush()
             while process.poll() is None:
-                alive()
+                renew_lease()
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)
         finally:
@@ -88,7 +88,6 @@ def attempt(order: str, alive: Callable[[], None]) -> tuple[int, str]:
 
 
 def main() -> None:
-    """The program of the process of one trial."""
     startup.prepare()
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -104,19 +103,18 @@ def main() -> None:
         sys.exit(BUSY)
     except Exception as error:  # the last line is the reason of a failed trial
         traceback.print_exc()
-        print(f"\n{in_a_line(error)}", file=sys.stderr)
+        print(f"\n{one_line(error)}", file=sys.stderr)
         sys.exit(1)
 
 
-def in_a_line(error: Exception) -> str:
-    """What an error says, in one line: of many, the one that tells most."""
+def one_line(error: Exception) -> str:
+    """The message of an error in one line: that about memory, or else the first."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if any(words in line for words in TELLING)]
-    said = (telling or lines or [""])[0]
-    return said if isinstance(error, InputError | Diverged) else f"{type(error).__name__}: {said}".rstrip(": ")
+    memory_lines = [line for line in lines if any(words in line for words in OUT_OF_MEMORY)]
+    message = (memory_lines or lines or [""])[0]
+    return message if isinstance(error, InputError | Diverged) else f"{type(error).__name__}: {message}".rstrip(": ")
 
 
 def end_with_parent() -> None:
-    """End this process when the one that started it is gone."""
     sys.stdin.read()
     os._exit(1)

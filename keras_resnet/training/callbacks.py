@@ -16,9 +16,9 @@ from keras_resnet.training.distribute import Distribution
 
 
 class BestAndLast(keras.callbacks.Callback):
-    """Validates after each epoch, and keeps the weights of the last and of the best one.
+    """Validates after each epoch, and holds the weights of the last and of the best one.
 
-    What is validated and kept is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
+    The validated model is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
     that trains or their moving average; in quantisation-aware training it computes with integers as that one does. The best epoch
     has the highest validation accuracy; of two equal ones, the lower loss.
     """
@@ -42,8 +42,8 @@ class BestAndLast(keras.callbacks.Callback):
             if averages := moving_averages(self.model.optimizer):
                 for variable, average in zip(self.plain.trainable_variables, averages, strict=True):
                     variable.assign(np.array(keras.ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
-            found = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
-        logs.update({f"val_{name}": value for name, value in found.items()})
+            results = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
+        logs.update({f"val_{name}": value for name, value in results.items()})
         check_finite(logs["val_loss"], f"after epoch {epoch + 1}", "validation loss")
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         self.last = self.plain.get_weights()
@@ -73,24 +73,24 @@ class Throughput(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.images, self.seconds = 0, 0.0
         self.compiled = False
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
 
     @property
-    def whole(self) -> float:
+    def total_seconds(self) -> float:
         """Seconds up to now, validation and compiling included."""
-        return time.perf_counter() - self.began
+        return time.perf_counter() - self.start
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.first = self.latest = time.perf_counter()
-        self.seen = self.steps = 0
+        self.batch = self.steps = 0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.latest = time.perf_counter()
         if not self.compiled:
             self.compiled, self.first = True, self.latest
         else:
-            self.steps += batch + 1 - self.seen
-        self.seen = batch + 1
+            self.steps += batch + 1 - self.batch
+        self.batch = batch + 1
         logs["images_per_second"] = self.rate()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -105,7 +105,7 @@ class Throughput(keras.callbacks.Callback):
     def facts(self) -> dict[str, float]:
         """Of all finished epochs: seconds with validation, and training images per second."""
         return {
-            "train_seconds": round(self.whole, 1),
+            "train_seconds": round(self.total_seconds, 1),
             "images_per_second": round(self.images / self.seconds) if self.seconds else 0,
         }
 

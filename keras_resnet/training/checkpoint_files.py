@@ -1,6 +1,6 @@
-"""A training under way, on the disk: whatever ends the process, no more is lost than the steps since the last checkpoint.
+"""Checkpoints on the disk: whatever ends the process, no more is lost than the steps since the last one.
 
-A checkpoint is one file that appears whole, and the one before it stays. What goes into it is said in `checkpoints.py`.
+A checkpoint is one file that appears whole, and the one before it stays. `checkpoints.py` says what goes into it.
 """
 
 import json
@@ -18,7 +18,7 @@ from keras_resnet import atomic
 from keras_resnet.atomic import UNREADABLE, flush
 
 LOG = logging.getLogger("keras_resnet")
-KEPT = 2
+CHECKPOINTS = 2  # that stay on the disk
 HISTORY = "history.csv"  # of the epochs so far, to look at
 
 
@@ -32,7 +32,7 @@ class Checkpoint:
 
 
 def folder_of(out: Path) -> Path:
-    """Where the checkpoints of a training are that will leave its run at `out`."""
+    """The folder for checkpoints of a training whose run will be at `out`."""
     return out.absolute().with_name(f".{out.name}.training")
 
 
@@ -59,21 +59,23 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         where = f"the checkpoint of step {checkpoint.step} cannot be written to {str(folder)!r}"
         raise OSError(error.errno, f"{where} ({error.strerror}); --resume goes on from the one before it") from error
     flush(folder, inside=False)
-    for old in files(folder)[:-KEPT]:
+    for old in files(folder)[:-CHECKPOINTS]:
         old.unlink()
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """The last checkpoint that can be read, or None. A damaged one is named, and the one before it taken."""
-    for path in reversed(found := files(folder)):
-        then = "there is none before it, and the training begins anew" if path == found[0] else "the checkpoint before it is used"
+    """The last checkpoint that can be read, or None. A warning names a damaged one."""
+    for path in reversed(paths := files(folder)):
+        next_step = (
+            "there is none before it, and the training begins anew" if path == paths[0] else "the checkpoint before it is used"
+        )
         try:
             with np.load(path, allow_pickle=False) as content:  # reading checks the sums that the file carries
                 facts = json.loads(str(content["facts"]))
                 arrays = [content[f"arr_{number}"] for number in range(len(content.files) - 1)]
             return Checkpoint(int(path.stem.removeprefix("step-")), arrays, facts)
         except UNREADABLE as error:
-            LOG.warning(f"{str(path)!r} is damaged ({error}): {then}")
+            LOG.warning(f"{str(path)!r} is damaged ({error}): {next_step}")
     return None
 
 
@@ -90,6 +92,6 @@ def forget(folder: Path) -> None:
 
 
 def clear(folder: Path) -> None:
-    """Forget a training."""
+    """Remove the checkpoints in a folder."""
     for path in [*files(folder), folder / HISTORY]:
         path.unlink(missing_ok=True)

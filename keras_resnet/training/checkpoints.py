@@ -18,7 +18,7 @@ from keras_resnet.training.session import Training
 
 
 class Checkpoints(keras.callbacks.Callback):
-    """Writes all that a training needs to go on, every so many steps and after every epoch; puts it back at the start."""
+    """Writes a checkpoint every so many steps and after every epoch; restores one at the start."""
 
     def __init__(self, training: Training, folder: Path, plan: dict[str, Any], every: int) -> None:
         super().__init__()
@@ -26,25 +26,25 @@ class Checkpoints(keras.callbacks.Callback):
         self.step = 0
         self.steps_per_epoch = training.steps_per_epoch
         self.sums: list[np.ndarray] = []
-        """Of the metrics, over the steps of this epoch that were made before."""
+        """Of the metrics, over the steps of this epoch before the checkpoint."""
 
-    def restore(self, begun: Checkpoint | None) -> None:
-        """Put everything back, if there is something, into the compiled model and what watches it."""
-        model, watched, weights = self.training.model, self.training.throughput, self.training.weights
+    def restore(self, checkpoint: Checkpoint | None) -> None:
+        """Put everything back into the compiled model and its callbacks, if there is a checkpoint."""
+        model, throughput, weights = self.training.model, self.training.throughput, self.training.weights
         with self.training.distribution.scope():
             model.optimizer.build(model.trainable_variables)
-        if begun is None:
+        if checkpoint is None:
             return
-        facts, arrays = begun.facts, iter(begun.arrays)
+        facts, arrays = checkpoint.facts, iter(checkpoint.arrays)
         weights.best = list(islice(arrays, facts["best_arrays"]))
         weights.last = list(islice(arrays, facts["best_arrays"]))
         for variable in self.variables():
             variable.assign(next(arrays))
-        self.sums = list(arrays) if begun.step % self.steps_per_epoch else []
+        self.sums = list(arrays) if checkpoint.step % self.steps_per_epoch else []
         weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
-        watched.images, watched.seconds = facts["images"], facts["seconds"]
-        watched.began -= facts["whole"]
-        self.step = begun.step
+        throughput.images, throughput.seconds = facts["images"], facts["seconds"]
+        throughput.start -= facts["whole"]
+        self.step = checkpoint.step
 
     def variables(self) -> list[keras.Variable]:
         """Weights, seeds, ranges of integers and the state of the optimiser."""
@@ -56,7 +56,7 @@ class Checkpoints(keras.callbacks.Callback):
         self.begin = self.step
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        # Metrics come into being with the first step; they are sums, to which the earlier ones are added.
+        # Metrics exist after the first step; they are sums, to which the earlier ones are added.
         for variable, value in zip(self.model.metrics_variables if self.sums else [], self.sums, strict=True):
             variable.assign(variable + value)
         self.sums = []
@@ -71,12 +71,12 @@ class Checkpoints(keras.callbacks.Callback):
 
     def write(self) -> None:
         """Write a checkpoint. Of several machines the chief does, but all of them must read the variables."""
-        watched, weights = self.training.throughput, self.training.weights
+        throughput, weights = self.training.throughput, self.training.weights
         facts = {
             "plan": self.plan,
-            "images": watched.images,
-            "seconds": watched.seconds,
-            "whole": watched.whole,
+            "images": throughput.images,
+            "seconds": throughput.seconds,
+            "whole": throughput.total_seconds,
             "history": weights.history,
             "best_epoch": weights.epoch,
             "score": weights.score,

@@ -35,17 +35,17 @@ from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.checkpoints import Checkpoints
 from keras_resnet.training.distribute import Distribution, choose
 from keras_resnet.training.precision import settle
-from keras_resnet.training.resume import checkpoint_to_use, complete, planned
+from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
 from keras_resnet.training.session import Training, example, prepare
 from keras_resnet.training.transfer import origin
 
 LOG = logging.getLogger("keras_resnet")
-ALONE = {  # what Keras on TensorFlow does on one device only
+ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
     "accumulate": "it cannot accumulate there",
     "clip_norm": "it would clip the gradient of each device by itself",
     "steps_per_execution": "it cannot take several steps at a time there",
 }
-MOSTLY = 0.5  # share of the first weights in a moving average above which a warning is due
+LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
 def fit(
@@ -79,7 +79,7 @@ def fit(
         overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
         resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
             return at once if it is complete. The weights in the end are those of a training without interruption.
-        checkpoint_every: steps after which all that it takes to go on is written beside `out`, as it is after every epoch.
+        checkpoint_every: steps between checkpoints, which are written beside `out`, after every epoch too.
         patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
             None to train all epochs.
         callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
@@ -101,25 +101,26 @@ def fit(
     if recipe.quantization_aware and init is None:
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     data = replace(data, batch_size=recipe.batch_size)
-    plan = planned(spec, recipe, data, seed, init)
+    plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
-        run = complete(Run.open(out), plan)
+        run = Run.open(out)
+        check_finished(run, plan)
         if devices.chief:
             checkpoint_files.forget(checkpoint_files.folder_of(Path(out)))  # of a training that was killed when all was done
         return run
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoint_files.folder_of(out)
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
-        begun = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
-        if begun:
-            recipe = Recipe(**begun.facts["plan"]["recipe"])
+        checkpoint = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
+        if checkpoint:
+            recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         with graphs_as_written():
             recipe = settle(spec, recipe, devices)
             training = prepare(spec, recipe, data, seed, devices, init)
-            saver = Checkpoints(training, folder, planned(spec, recipe, data, seed, init), checkpoint_every)
+            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, init), checkpoint_every)
             try:
                 stopping = [Patience(training.weights, patience)] if patience else []
-                run_epochs(training, saver, begun, [*callbacks, *stopping], verbose)
+                run_epochs(training, saver, checkpoint, [*callbacks, *stopping], verbose)
             except Diverged as error:
                 if not devices.chief:
                     raise
@@ -143,29 +144,29 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
         )
     if spec.classifier_activation == "softmax" and recipe.loss == "binary":
         raise InputError("loss='binary' takes each class by itself: train it with classifier_activation=none, not 'softmax'")
-    usual = Recipe()
-    for field, why in ALONE.items():
+    default = Recipe()
+    for field, why in ONE_DEVICE_ONLY.items():
         value = getattr(recipe, field)
-        if value != getattr(usual, field) and devices.replicas > 1 and devices.name != "data_parallel":
+        if value != getattr(default, field) and devices.replicas > 1 and devices.name != "data_parallel":
             raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
     if recipe.accumulate > steps:
         raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
     if recipe.sync_norm and spec.norm != "batch":
         raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
-    if recipe.ema and recipe.ema**steps > MOSTLY:
+    if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
         LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
 
 
 def run_epochs(
     training: Training,
     saver: Checkpoints,
-    begun: Checkpoint | None,
+    checkpoint: Checkpoint | None,
     callbacks: Sequence[keras.callbacks.Callback],
     verbose: int | str,
 ) -> None:
-    """Train the model, from `begun` on if it is given. `Diverged` if the loss becomes NaN."""
+    """Train the model, from the checkpoint on if there is one. `Diverged` if the loss becomes NaN."""
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
-    saver.restore(begun)
+    saver.restore(checkpoint)
     shows = bool(verbose) and devices.chief
     live = shows and (sys.stdout.isatty() if verbose == "auto" else verbose == 1)
     progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
@@ -200,11 +201,11 @@ def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: s
 
 
 def keep_diverged(training: Training, out: Path, why: str) -> str:
-    """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns what to tell about them."""
+    """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns the sentence for the error."""
     if not training.weights.epoch:
         return "nothing was learned before that: try a lower learning_rate"
-    kept = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
-    return f"the weights up to then are kept in {str(kept.path)!r}; the same training would end so again: lower learning_rate"
+    run = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
+    return f"the weights up to then are kept in {str(run.path)!r}; the same training would end so again: lower learning_rate"
 
 
 def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
+from keras_resnet.data import Dataset
 from keras_resnet.fields import change
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
@@ -17,9 +18,6 @@ from keras_resnet.recipes.fused import graphs_as_written
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.timing import seconds_of
 from keras_resnet.training.distribute import Distribution
-
-if TYPE_CHECKING:
-    from keras_resnet.data import Dataset
 
 LOG = logging.getLogger("keras_resnet")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -49,13 +47,12 @@ def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> ke
 
 
 def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Recipe:
-    """`recipe` with what is fastest here in place of "auto"; the choice and its reason are logged."""
+    """`recipe` with the fastest choice in place of "auto"; it is logged with its reason."""
     for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
         if getattr(recipe, name) == "auto":
-            others = {"jit": "off"} if recipe.jit == "auto" else {}
-            share = {**others, "batch_size": recipe.batch_size // distribution.replicas}
-            rates = {choice: images_per_second(spec, change(recipe, {**share, name: choice})) for choice in choices}
-            rates = distribution.mean(rates)
+            trial = change(recipe, {"batch_size": recipe.batch_size // distribution.replicas})
+            trial = change(trial, {"jit": "off"}) if recipe.jit == "auto" else trial
+            rates = distribution.mean({choice: images_per_second(spec, change(trial, {name: choice})) for choice in choices})
             fastest = max(rates, key=rates.__getitem__)
             LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
             recipe = change(recipe, {name: fastest})
@@ -68,12 +65,12 @@ def jit_choices(recipe: Recipe) -> tuple[str, ...]:
 
 
 def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
-    """The training speed on random images that are at hand, on one device."""
+    """The training speed on random images in memory, on one device."""
     return rate(steps_of(spec, recipe), recipe.batch_size)
 
 
 def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
-    """A function that trains one step, on the batch that it is given or on random images."""
+    """A function that trains one step, on a batch or on random images."""
     model = training_model(spec, recipe, 1)
     images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("a trial"))).astype("uint8")
     labels = np.arange(recipe.batch_size) % spec.classes
@@ -96,14 +93,14 @@ def rate(action: Callable[[], Any], images: int) -> float:
 
     seconds(1)
     runs = 1
-    while (duration := seconds(runs)) < SECONDS / 4:  # what is at hand already goes fast: one alone tells nothing
+    while (duration := seconds(runs)) < SECONDS / 4:  # a batch may be ready already, and one run tells nothing
         runs *= 2
     runs = max(1, round(runs * SECONDS / duration))
     return images * runs / median(seconds(runs) for _ in range(TIMED))
 
 
-def throughput(spec: ResNetSpec, recipe: Recipe, data: "Dataset") -> list[dict[str, Any]]:
-    """Images per second of the pipeline of `data` alone, of training steps on images at hand, and of both, as rows of a table."""
+def throughput(spec: ResNetSpec, recipe: Recipe, data: Dataset) -> list[dict[str, Any]]:
+    """Images per second of the pipeline of `data`, of training steps on images in memory, and of both, as rows of a table."""
     spec = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = settle(spec, data.check(replace(recipe, batch_size=min(recipe.batch_size, len(data.splits["train"])))), Distribution())
     batches = iter(data.training_batches(recipe))
@@ -116,5 +113,6 @@ def throughput(spec: ResNetSpec, recipe: Recipe, data: "Dataset") -> list[dict[s
         }
     slower = min(rates["pipeline alone"], rates["training step alone"])
     return [
-        {"what": what, "images_per_second": round(of), "share_of_the_slower": round(of / slower, 2)} for what, of in rates.items()
+        {"what": name, "images_per_second": round(value), "share_of_the_slower": round(value / slower, 2)}
+        for name, value in rates.items()
     ]

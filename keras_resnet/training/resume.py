@@ -17,43 +17,42 @@ from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.transfer import origin
 
 
-def planned(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: Run | None) -> dict[str, Any]:
-    """The identity of the training that is asked for."""
+def plan_of(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: Run | None) -> dict[str, Any]:
+    """The identity of the training that `fit` was called for."""
     counts = {split: len(examples) for split, examples in data.splits.items()}
     return identity(spec, recipe, seed, origin(init), {**data.origin, **counts})
 
 
 def identity(spec: ResNetSpec, recipe: Recipe, seed: int, first_weights: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
     """What must be equal for a training to go on, as JSON gives it back."""
-    described = {
+    parts = {
         "network": asdict(spec),
         "recipe": asdict(recipe),
         "seed": {"seed": seed},
         "first weights": first_weights,
         "images": images,
     }
-    return json.loads(json.dumps(described))
+    return json.loads(json.dumps(parts))
 
 
-def complete(run: Run, plan: dict[str, Any]) -> Run:
-    """`run`, if it is the one that was planned. InputError otherwise."""
+def check_finished(run: Run, plan: dict[str, Any]) -> None:
+    """InputError if `run` came out of another training than the planned one."""
     first_weights, images = {"init": run.metrics.get("init")}, {**run.data, **run.metrics["images"]}
     trained = identity(run.spec, run.recipe, run.metrics["seed"], first_weights, images)
-    refuse_other(trained, plan, f"the run at {str(run.path)!r}")
-    return run
+    check_same(trained, plan, f"the run at {str(run.path)!r}")
 
 
 def checkpoint_to_use(
     folder: Path, plan: dict[str, Any], out: Path, *, resume: bool, overwrite: bool, chief: bool = True
 ) -> Checkpoint | None:
-    """Where to go on, or None to begin. InputError if an interrupted training would be lost, or is not the one that is planned."""
+    """The checkpoint to go on from, or None. InputError if it would be lost, or is of another training than the planned one."""
     if resume:
-        begun = checkpoint_files.newest(folder)
-        if begun:
-            refuse_other(begun.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
-            if begun.facts["backend"] != (backend := keras.backend.backend()):
-                raise InputError(f"the interrupted training of {str(out)!r} ran on {begun.facts['backend']}, not on {backend}")
-        return begun
+        checkpoint = checkpoint_files.newest(folder)
+        if checkpoint:
+            check_same(checkpoint.facts["plan"], plan, f"the interrupted training of {str(out)!r}")
+            if (before := checkpoint.facts["backend"]) != (backend := keras.backend.backend()):
+                raise InputError(f"the interrupted training of {str(out)!r} ran on {before}, not on {backend}")
+        return checkpoint
     if overwrite and chief:
         checkpoint_files.clear(folder)
     if checkpoint_files.files(folder) and not overwrite:
@@ -64,9 +63,10 @@ def checkpoint_to_use(
     return None
 
 
-def refuse_other(found: dict[str, Any], plan: dict[str, Any], what: str) -> None:
-    """InputError that names the first difference between what there is and what is asked for."""
+def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None:
+    """InputError that names the first difference between two trainings; "auto" in the plan agrees with everything."""
     for part, values in plan.items():
-        for name in {**values, **found[part]}:
-            if (there := found[part].get(name)) != (asked := values.get(name)) and asked != "auto":
-                raise InputError(f"{what} has another {part}: {name}={there!r}, not {asked!r}; it can only go on as it began")
+        for name in {**values, **trained[part]}:
+            before, now = trained[part].get(name), values.get(name)
+            if before != now and now != "auto":
+                raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only go on as it began")

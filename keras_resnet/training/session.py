@@ -21,7 +21,7 @@ from keras_resnet.training.transfer import take_weights
 
 @dataclass(frozen=True)
 class Training:
-    """A training under way or done: what goes in, and what watches it."""
+    """A training: what goes in, and the callbacks that follow it."""
 
     spec: ResNetSpec
     recipe: Recipe
@@ -53,12 +53,12 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices:
         plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy"])
         if recipe.quantization_aware:
             simulate_integers(plain)
-    watched = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
-    return Training(spec, recipe, data, seed, init, devices, environment(), model, *watched)
+    callbacks = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
+    return Training(spec, recipe, data, seed, init, devices, environment(), model, *callbacks)
 
 
 def example(data: Dataset, recipe: Recipe, replicas: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images and labels as one of so many devices gets them, without content."""
+    """A batch of zeros in the shape that one of so many devices gets."""
     count = recipe.batch_size // replicas
     labels = np.zeros((count, len(data.class_names)), "float32") if recipe.one_hot else np.zeros(count, "int32")
     return np.zeros((count, *data.image_shape), data.dtype), labels

@@ -28,13 +28,13 @@ def take_weights(model: keras.Model, run: Run, class_names: list[str]) -> None:
             continue
         there = [weight.shape for weight in trained.get(layer.name, ())]
         if there != shapes:
-            found = f"is {there} there and {shapes} here" if there else "is not there"
-            raise InputError(f"{str(run.path)!r} does not fit this network: layer {layer.name!r} {found}")
+            difference = f"is {there} there and {shapes} here" if there else "is not there"
+            raise InputError(f"{str(run.path)!r} does not fit this network: layer {layer.name!r} {difference}")
         layer.set_weights(trained[layer.name])
     if head:
         LOG.warning(f"the classes are not those of {str(run.path)!r}: its classifier {head!r} is left out, and learned anew")
 
 
 def origin(run: Run | None) -> dict[str, Any]:
-    """What makes the first weights those of this run: its network file, as a digest; None where they are random."""
+    """The digest of the network file that the first weights are from, under "init"; None for random weights."""
     return {"init": hashlib.sha256(run.model_path.read_bytes()).hexdigest() if run else None}

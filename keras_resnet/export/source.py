@@ -1,0 +1,77 @@
+"""What is exported: a network with the names of its classes and images to check it on; and which networks `export` refuses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_resnet.data import Dataset, of_run
+from keras_resnet.errors import InputError
+from keras_resnet.networks.loading import load
+from keras_resnet.recipes.quantization_aware import ranges
+from keras_resnet.runs.run import Run
+
+CALIBRATION_IMAGES = 300
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The network of an export."""
+
+    model: keras.Model
+    name: str
+    class_names: list[str]
+    calibration: np.ndarray  # training images (count, *image_shape), to find the ranges of integers with
+
+    @property
+    def image_shape(self) -> tuple[int | None, ...]:
+        """Of the pixels that the model takes, channels last."""
+        return tuple(self.model.input_shape[1:])
+
+    @property
+    def preprocessing(self) -> str:
+        """The pixels that the model takes, for a person."""
+        *sides, channels = self.image_shape
+        colours = {1: "grey", 3: "RGB"} if len(sides) == 2 else {}
+        kind = colours.get(channels or 0, f"{channels} channels")
+        size = " x ".join("any" if side is None else str(side) for side in sides)
+        return f"Raw pixels, 0 to 255, {kind}, {size}: the network normalises them itself."
+
+
+def open_source(
+    source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None
+) -> tuple[Source, Dataset, Path]:
+    """The network, the images that its files are checked on, and the folder that they go to. InputError, see `export`."""
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise InputError(f"export needs Keras on TensorFlow, and KERAS_BACKEND is {backend!r}; run folders serve both")
+    if isinstance(source, keras.Model):
+        if data is None or out is None:
+            raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
+        model, name = source, source.name
+    else:
+        run = source if isinstance(source, Run) else Run.open(source)
+        data = of_run(run, data)
+        model, name = load(run.model_path, compile=False, safe_mode=True), run.path.resolve().name
+        out = run.export_path if out is None else out
+    check_classifies(model)
+    if ranges(model):
+        raise InputError(f"{model.name!r} simulates integers: call keras_resnet.quantization.release on it before it is exported")
+    if not isinstance(model.outputs, list) or isinstance(model, keras.Sequential):  # one tensor in, one out
+        model = keras.Model(model.inputs, keras.tree.flatten(model.outputs)[0], name=model.name)
+    if tuple(model.input_shape[1:]) != data.image_shape and None not in model.input_shape[1:]:
+        raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
+    if model.output_shape[-1] != len(data.class_names):
+        raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
+    calibration = data.sample(CALIBRATION_IMAGES)
+    return Source(model=model, name=name, class_names=list(data.class_names), calibration=calibration), data, Path(out)
+
+
+def check_classifies(model: keras.Model) -> None:
+    """InputError for a model that is not one of one image in and one row of class scores out."""
+    if not getattr(model, "inputs", None):
+        raise InputError(f"{model.name!r} is not built: give it an Input, or call it on images once")
+    inputs, outputs = keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
+    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None:
+        shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs)]
+        raise InputError(f"a classifier takes one image and gives (batch, classes); this model has {shapes}")
