@@ -17,7 +17,7 @@ import numpy as np
 
 import keras_resnet as kr
 from keras_resnet.export import WRITERS, Target
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 
 SMALL = {"input_shape": (64, 64, 3), "classes": 10}
 NETWORKS = [

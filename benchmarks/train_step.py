@@ -84,7 +84,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import tensorflow as tf
 
     from keras_resnet.data.dataset import prompt
-    from keras_resnet.recipes.fused import graphs_as_written
+    from keras_resnet.recipes.fast_kernels import graphs_as_written
 
     if precision == "bfloat16":
         keras.config.set_dtype_policy("mixed_bfloat16")

@@ -1,4 +1,4 @@
-"""The program `keras-resnet`: the commands of `cli.py`, with every expected failure told in one line.
+"""The program `keras-resnet`: the commands of `cli`, with every expected failure told in one line.
 
 Exit codes: 0; 2 for the caller's mistake; 130 after Ctrl-C; 1 for everything else that fails.
 """

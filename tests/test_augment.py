@@ -9,8 +9,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 import keras_resnet as kr
 from keras_resnet.data import augment, randaugment
-from keras_resnet.data.draws import Draws
 from keras_resnet.data.randaugment import CHANGES, RANGES
+from keras_resnet.data.random_numbers import Draws
 
 COUNT = 64
 

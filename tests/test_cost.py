@@ -233,7 +233,7 @@ def test_memory_of_training_has_parameters_gradients_and_momentum():
 @pytest.mark.parametrize("quantize", [None, "int8"])
 def test_tflite_sizes_are_within_five_per_cent(name, fields, quantize, tmp_path):
     from keras_resnet.export import WRITERS, Target
-    from keras_resnet.export.source import Source
+    from keras_resnet.export.supported import Source
 
     model = kr.build(name, **fields)
     generator = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from keras_resnet.atomic import occupied
 from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
 from keras_resnet.export.operations import operations
 from keras_resnet.export.report import Report
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import best, interval
 from keras_resnet.files.runtimes import from_tensor, to_tensor

@@ -11,7 +11,7 @@ from flatbuffers.table import Table
 
 import keras_resnet as kr
 from keras_resnet.export import WRITERS, Target
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 
 CLASSES = ["left", "right", "straight on"]
 

@@ -95,7 +95,7 @@ def test_the_training_model_has_the_precision(name):
 def clock(monkeypatch):
     """Time passes where it is added."""
     now = [0.0]
-    monkeypatch.setattr(precision, "perf_counter", lambda: now[0])
+    monkeypatch.setattr("keras_resnet.timing.perf_counter", lambda: now[0])
     return now
 
 

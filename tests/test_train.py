@@ -12,7 +12,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import Diverged, InputError
 from keras_resnet.networks import layers
-from keras_resnet.recipes.divergence import StopOnNaN
+from keras_resnet.recipes.stop_on_nan import StopOnNaN
 from keras_resnet.runs.run import CONTENTS
 from keras_resnet.training import fit as train
 from keras_resnet.training.callbacks import BestAndLast, Throughput
@@ -121,7 +121,7 @@ def explode_after(steps):
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_weights(tiny, few, tmp_path, monkeypatch):
-    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(3 + 1))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(3))
     with pytest.raises(
         Diverged, match=r"loss became (nan|inf) at step \d+ of epoch 2; the weights up to then are kept in .*run-diverged"
     ):
@@ -136,7 +136,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_weights(tiny, few, tmp_path, 
 def test_an_earlier_diverged_run_stays(tiny, few, tmp_path, monkeypatch):
     (tmp_path / "run-diverged").mkdir()
     (tmp_path / "run-diverged" / "notes").touch()
-    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(3 + 1))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(3))
     with pytest.raises(Diverged, match="run-diverged-2"):
         kr.fit(tiny, SHORT, few, tmp_path / "run", verbose=0)
     assert (tmp_path / "run-diverged" / "notes").exists()
@@ -297,7 +297,7 @@ def test_the_run_is_the_plain_network_whatever_trained_it(tiny, few, tmp_path):
 
 
 def test_nan_in_the_first_epoch_leaves_nothing(tiny, few, tmp_path, monkeypatch):
-    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(1))
+    monkeypatch.setattr(kr.Recipe, "make_schedule", explode_after(0))
     with pytest.raises(Diverged, match="epoch 1; nothing was learned before that: try a lower learning_rate"):
         kr.fit(tiny, SHORT, few, tmp_path / "run", verbose=0)
     assert not list(tmp_path.iterdir())

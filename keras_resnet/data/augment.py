@@ -7,10 +7,10 @@ the step. Only MixUp and CutMix pair images of one device.
 import math
 from typing import Any
 
-from keras_resnet import lazy as tf
-from keras_resnet.data.draws import Draws
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data.randaugment import RANGES, change, rounded
-from keras_resnet.lazy import Tensor
+from keras_resnet.data.random_numbers import Draws
+from keras_resnet.lazy_tensorflow import Tensor
 from keras_resnet.recipes.recipe import Recipe
 
 

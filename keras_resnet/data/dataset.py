@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
-from keras_resnet.data.draws import Draws
+from keras_resnet.data.random_numbers import Draws
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.lazy import Batches, Tensor
+from keras_resnet.lazy_tensorflow import Batches, Tensor
 from keras_resnet.recipes.recipe import Recipe
 
 BATCH_SIZE = 128

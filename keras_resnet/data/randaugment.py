@@ -7,9 +7,9 @@ sharpness one blend: what an image does not take is the identity.
 import math
 from typing import Any, NamedTuple
 
-from keras_resnet import lazy as tf
-from keras_resnet.data.draws import Draws
-from keras_resnet.lazy import Tensor
+from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.data.random_numbers import Draws
+from keras_resnet.lazy_tensorflow import Tensor
 
 GREY = (0.299, 0.587, 0.114)  # luma of ITU-R BT.601
 FILL = 128  # where a turned or shifted image leaves a corner empty

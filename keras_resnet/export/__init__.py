@@ -1,7 +1,7 @@
 """From a run, or any Keras classifier, to files for other runtimes, each proved against the Keras model before it is put in place.
 
-`targets` lists the kinds of files, `source` checks the network, `saved_model`, `tflite` and `onnx` write it, `check` compares each
-file with it, and `report` keeps the evidence.
+`targets` lists the kinds of files, `supported` says which networks are taken; `saved_model`, `tflite` and `onnx` write files,
+`calibration` finds their integers, `check` compares them with the network, `report` writes down the evidence.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.data import Dataset
 from keras_resnet.export.check import Check, Reference
-from keras_resnet.export.debug import Debugger
 from keras_resnet.export.onnx import write_onnx
+from keras_resnet.export.quantization_debug import Debugger
 from keras_resnet.export.report import Report
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
-from keras_resnet.export.source import Source, open_source
+from keras_resnet.export.supported import Source, open_source
 from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
 from keras_resnet.files.model_file import ModelFile

@@ -13,7 +13,7 @@ from PIL import Image
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.export.operations import boundaries, operations
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import interval, outputs_of, probabilities, top1, top1_accuracy

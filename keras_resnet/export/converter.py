@@ -1,10 +1,9 @@
 """TensorFlow's converter of a Keras model to a TFLite file, set up for the numbers that the file is to compute with."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
-import numpy as np
 
 OPERATIONS = {  # that a file may be made of
     "int8": "TFLITE_BUILTINS_INT8",
@@ -25,9 +24,3 @@ def make_converter(model: keras.Model, quantize: str | None, examples: Callable[
     if quantize in OPERATIONS:
         converter.representative_dataset = examples
     return converter
-
-
-def calibration_batches(images: np.ndarray, batch: int | None = None) -> Iterator[list[np.ndarray]]:
-    """Images one by one, each `batch` times, as the converter takes them."""
-    for image in images:
-        yield [np.repeat(image[None], batch or 1, axis=0).astype(np.float32)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import flatbuffers
 
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 
 NAME, IDENTIFIER, MODEL_IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", b"TFL3", "1.0.0"

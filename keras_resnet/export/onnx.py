@@ -7,8 +7,8 @@ from typing import Any
 import keras
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.interface import with_interface
-from keras_resnet.export.source import Source
+from keras_resnet.export.signature import with_interface
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.hooks import replace
 

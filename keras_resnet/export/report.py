@@ -10,7 +10,7 @@ from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
 from keras_resnet.export.check import Check
 from keras_resnet.export.operations import boundaries
-from keras_resnet.export.source import Source
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.model_file import MANIFEST, digests
 

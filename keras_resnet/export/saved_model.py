@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_resnet.export.interface import named_outputs
-from keras_resnet.export.source import Source
+from keras_resnet.export.signature import named_outputs
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import ENCODED, PIXELS
 from keras_resnet.networks.connections import gives_probabilities

@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.converter import calibration_batches, make_converter
-from keras_resnet.export.debug import Debugger
+from keras_resnet.export.calibration import calibration_batches
+from keras_resnet.export.converter import make_converter
 from keras_resnet.export.equalize import equalized
-from keras_resnet.export.interface import with_interface
 from keras_resnet.export.metadata import describe
+from keras_resnet.export.quantization_debug import Debugger
 from keras_resnet.export.rescaling import scaled_by_convolution
-from keras_resnet.export.source import Source
+from keras_resnet.export.signature import with_interface
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 
 

@@ -1,11 +1,11 @@
-"""Training in less memory: the inside of every residual unit is computed again for the backward pass (arXiv:1604.06174)."""
+"""Gradient checkpointing: the inside of every residual unit is computed again for the backward pass (arXiv:1604.06174)."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.hooks import replace
 from keras_resnet.networks.graph import Merge, Node, in_order
 from keras_resnet.networks.resnet import Part, parts

@@ -1,7 +1,7 @@
 """How any Keras classifier is trained, as data, and what that makes of a model.
 
 `recipe` has the fields, `named` the recipes of the literature; `learning_rate`, `optimizer` and `losses` make what a recipe asks
-for; `fused` speeds up the steps, `quantization_aware` simulates int8, `divergence` stops on NaN.
+for; `fast_kernels` speeds up the steps, `quantization_aware` simulates int8, `stop_on_nan` ends what diverges.
 """
 
 from keras_resnet.recipes.named import PROTOCOLS, RECIPES, Protocol, default_for, fine_tuning, hyperrule, resolve

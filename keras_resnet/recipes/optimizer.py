@@ -3,7 +3,7 @@
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
-from keras_resnet.recipes.fused import fuse_momentum
+from keras_resnet.recipes.fast_kernels import fuse_momentum
 
 NO_WEIGHT_DECAY = ["gamma", "beta", "bias"]
 

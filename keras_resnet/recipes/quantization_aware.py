@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.errors import InputError
 from keras_resnet.hooks import forget_traces, replace
 from keras_resnet.networks.connections import (

@@ -170,7 +170,7 @@ class Recipe:
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
-        from keras_resnet.recipes.fused import fuse, synchronize_normalization
+        from keras_resnet.recipes.fast_kernels import fuse, synchronize_normalization
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
         if self.sync_norm:
@@ -223,7 +223,7 @@ class Recipe:
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
         """For `fit`: `Diverged` is raised at the step whose loss is not finite."""
-        from keras_resnet.recipes.divergence import StopOnNaN
+        from keras_resnet.recipes.stop_on_nan import StopOnNaN
 
         return [StopOnNaN()]
 

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from keras_resnet.hooks import moving_averages, replace
-from keras_resnet.recipes.divergence import check_finite
 from keras_resnet.recipes.quantization_aware import ranges
+from keras_resnet.recipes.stop_on_nan import check_finite
 from keras_resnet.training.distribute import Distribution
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.errors import InputError, WorkerLost, unknown
 from keras_resnet.hooks import build_symbolically, replace
 

@@ -23,10 +23,10 @@ from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
-from keras_resnet.recipes.divergence import StopOnNaN
-from keras_resnet.recipes.fused import graphs_as_written
+from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.recipes.stop_on_nan import StopOnNaN
 from keras_resnet.runs.history import plot_history, write_history
 from keras_resnet.runs.run import Run, check_free, is_run
 from keras_resnet.training import checkpoint_files

@@ -14,7 +14,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.fields import change
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.recipes.fused import graphs_as_written
+from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.timing import seconds_of
 from keras_resnet.training.distribute import Distribution

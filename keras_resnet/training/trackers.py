@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.recipes.recipe import Recipe

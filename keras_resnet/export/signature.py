@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.source import check_classifies
+from keras_resnet.export.supported import check_classifies
 from keras_resnet.export.targets import Target
 from keras_resnet.networks.connections import gives_probabilities
 

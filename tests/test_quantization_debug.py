@@ -9,9 +9,9 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.export import Target, advice, debug_quantization, export
-from keras_resnet.export.debug import Debugger, ratio_in_decibels
 from keras_resnet.export.equalize import equalized, pairs
-from keras_resnet.export.source import Source
+from keras_resnet.export.quantization_debug import Debugger, ratio_in_decibels
+from keras_resnet.export.supported import Source
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_resnet import lazy as tf
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.hooks import momentum_of, replace
 from keras_resnet.networks.connections import every_layer, normalizations
 

@@ -8,11 +8,10 @@ import numpy as np
 
 from keras_resnet.data import Dataset, of_run
 from keras_resnet.errors import InputError
+from keras_resnet.export.calibration import calibration_images
 from keras_resnet.networks.loading import load
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.runs.run import Run
-
-CALIBRATION_IMAGES = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +62,8 @@ def open_source(
         raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
     if model.output_shape[-1] != len(data.class_names):
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
-    calibration = data.sample(CALIBRATION_IMAGES)
-    return Source(model=model, name=name, class_names=list(data.class_names), calibration=calibration), data, Path(out)
+    class_names, calibration = list(data.class_names), calibration_images(data)
+    return Source(model=model, name=name, class_names=class_names, calibration=calibration), data, Path(out)
 
 
 def check_classifies(model: keras.Model) -> None:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet.export.rescaling import scaled_by_convolution
-from keras_resnet.recipes.fused import fuse, fuse_momentum, graphs_as_written
+from keras_resnet.recipes.fast_kernels import fuse, fuse_momentum, graphs_as_written
 
 SMALL = {"depths": (1, 1), "widths": (8, 16), "stem_width": 8, "classes": 3, "activation": "tanh"}
 LABELS = np.arange(6) % 3

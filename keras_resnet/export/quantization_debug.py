@@ -16,10 +16,11 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.converter import calibration_batches, make_converter
-from keras_resnet.export.interface import with_interface
+from keras_resnet.export.calibration import calibration_batches
+from keras_resnet.export.converter import make_converter
 from keras_resnet.export.rescaling import is_by_channel
-from keras_resnet.export.source import Source
+from keras_resnet.export.signature import with_interface
+from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.hooks import count_uses
 from keras_resnet.networks.connections import is_fused_activation

@@ -1,7 +1,7 @@
 """Random numbers for the images of a step, the same ones however many devices the step is divided among."""
 
-from keras_resnet import lazy as tf
-from keras_resnet.lazy import Tensor
+from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.lazy_tensorflow import Tensor
 
 
 class Draws:

@@ -1,4 +1,4 @@
-"""`evaluate`, `predict` and `export`: what is done with a finished run."""
+"""`export`: files of a finished run for other runtimes."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,71 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
+from keras_resnet.cli.options import Data, DataDir, Json, RunFolder, app, load_backend
 from keras_resnet.cli.output import bars, fail_unless_passed, progress, show_checks, show_quantization
-from keras_resnet.console import show_json, show_table
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.console import show_json
+from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
-
-
-@app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
-def evaluate(
-    folder: RunFolder,
-    model: Model = None,
-    split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test; all of other DATA]")] = None,
-    data: Data = None,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> None:
-    """Measure the accuracy of a run, or of one of its exported files."""
-    run = Run.open(folder)
-    path = model_file(run, model)
-    load_backend()
-    from keras_resnet.data import of_run
-    from keras_resnet.files.model_file import ModelFile
-    from keras_resnet.files.predictions import accuracy
-
-    images = of_run(run, data, data_dir)
-    split = split or ("all" if data else "test")
-    count = len(images.examples(split))
-    score = accuracy(ModelFile(path), images, split)
-    show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
-
-
-@app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
-def predict(
-    folder: RunFolder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
-    model: Model = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
-    as_json: Json = False,
-) -> None:
-    """Name the most likely classes of image files."""
-    run = Run.open(folder)
-    path = model_file(run, model)
-    from keras_resnet.data import read_image
-    from keras_resnet.files.model_file import ModelFile
-    from keras_resnet.files.predictions import best
-
-    shape, pixels, problems = run.spec.require_sizes("what a picture is brought to"), {}, []
-    for image in images:
-        try:
-            pixels[image] = read_image(image, shape)
-        except InputError as error:
-            problems.append(str(error))
-    runner, names = ModelFile(path), run.class_names
-    outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
-    if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
-        raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(folder)!r}")
-    rows = [
-        {"image": str(image), "class": names[number], "probability": probability}
-        for image, output in outputs.items()
-        for number, probability in best(output, top, runner.scores)
-    ]
-    show_table(rows, as_json=as_json)
-    if problems:
-        raise InputError("; ".join(problems))
-
 
 AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: 0.999; float16 and int16 0.99; int8 and dynamic 0.98]"
 DIFFERENCE_HELP = (
@@ -127,14 +67,3 @@ def export(
     else:
         show_checks(checks)
     fail_unless_passed(checks)
-
-
-def model_file(run: Run, model: Path | None) -> Path:
-    """The file of `--model`: a path, or a name in the run or its `export/`; model.keras by default."""
-    if model is None:
-        return run.model_path
-    for path in (model, run.export_path / model, run.path / model):
-        if path.exists():
-            return path
-    names = sorted(path.name for path in run.export_path.glob("*model*"))
-    raise unknown("model file", str(model), names or ["none is exported yet"])
