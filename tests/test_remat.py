@@ -86,7 +86,7 @@ import keras, numpy as np, keras_resnet as kr
 def peak():  # getrusage would begin with the peak of the parent
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-model = kr.build("resnet20", depths=(9,), widths=(16,), remat=sys.argv[1] == "True")
+model = kr.build("resnet20", depths=(27,), widths=(16,), remat=sys.argv[1] == "True")
 model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 images = np.zeros((128, 32, 32, 3), "float32")
 before = peak()
