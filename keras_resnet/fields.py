@@ -13,6 +13,7 @@ import numbers
 import re
 import textwrap
 import types
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from keras_resnet.errors import InputError, unknown
@@ -59,9 +60,12 @@ def from_json(kind: type[Fields], text: str) -> Fields:
     return kind(**values)
 
 
+types_of_fields = cache(get_type_hints)
+
+
 def coerce_all(instance: Any) -> None:
     """Turn every field of a frozen dataclass into its annotated type, in place; for use in `__post_init__`."""
-    for name, annotation in get_type_hints(type(instance)).items():
+    for name, annotation in types_of_fields(type(instance)).items():  # type: ignore[arg-type]
         value = getattr(instance, name)
         try:
             object.__setattr__(instance, name, coerce(value, annotation))

@@ -7,8 +7,9 @@ import socket
 import subprocess
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")  # as the command line does: the same seed gives the same weights
+from keras_resnet import startup
+
+startup.prepare()  # as the command line does: the same seed gives the same weights
 
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -156,7 +157,8 @@ def _short_latencies(request, monkeypatch):
 @pytest.fixture(scope="session")
 def run(digits, tmp_path_factory):
     """A resnet8 trained on the digits for a few seconds."""
-    return kr.fit("resnet8", "digits", digits, tmp_path_factory.mktemp("runs") / "digits-resnet8", verbose=0)
+    recipe = kr.recipes.resolve("digits", epochs=15)
+    return kr.fit("resnet8", recipe, digits, tmp_path_factory.mktemp("runs") / "digits-resnet8", verbose=0)
 
 
 @pytest.fixture(scope="session")

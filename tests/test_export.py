@@ -18,7 +18,7 @@ from keras_resnet.export.operations import operations
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import best, interval
+from keras_resnet.files.predictions import are_probabilities, best, interval
 from keras_resnet.files.runtimes import from_tensor, to_tensor
 from keras_resnet.networks.connections import gives_probabilities
 
@@ -475,11 +475,24 @@ def test_intervals_are_those_of_wilson():
 
 def test_the_best_classes_of_any_kind_of_output():
     logits = np.log([0.2, 0.7, 0.1])
-    integers = np.array([0.2, 0.7] + [0] * 50)  # small shares are rounded to 0
-    for outputs in (logits, np.exp(logits), integers, np.array([[0.7, 1], [0.2, 0]])):
-        (first, share), (second, _) = best(outputs, 2)
+    integers = np.array([0.2, 0.7] + [0] * 50)  # small probabilities are rounded to 0
+    for outputs, scores in (
+        (logits, ""),
+        (logits, "logits"),
+        (np.exp(logits), ""),
+        (integers, "probabilities"),
+        (np.array([[0.7, 1], [0.2, 0]]), "scores"),
+    ):
+        (first, probability), (second, _) = best(outputs, 2, scores)
         assert (first, second) == (1, 0)
-        assert share == pytest.approx(0.7)
+        assert probability == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("scores", ["", "logits"])
+def test_logits_between_0_and_1_are_no_probabilities(scores):
+    (_, first), (_, second) = best(np.array([0.2, 0.5]), 2, scores)
+    assert (first, second) == pytest.approx((0.5744, 0.4256), abs=1e-4)
+    assert not are_probabilities(np.array([[0.0, 1.0]]), "logits")
 
 
 def test_a_run_on_arrays_needs_its_images_again(tiny, few, tmp_path):

@@ -266,3 +266,21 @@ def test_the_first_runs_do_not_count(monkeypatch):
     seconds = ask({"what": "seconds", "rounds": 5}, runtimes.packed(np.zeros((1, 1))))
     ours.close()
     assert list(seconds) == [runtimes.WARM_UP + number for number in range(1, 6)]
+
+
+@pytest.mark.parametrize(("activation", "scores"), [("softmax", "probabilities"), (None, "")])
+def test_a_foreign_file_of_integers_says_whether_it_gives_probabilities(activation, scores, tmp_path):
+    """The names of its outputs say nothing, and rounded probabilities of many classes do not sum to 1."""
+    import tensorflow as tf
+
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(300, activation=activation)])
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    images = np.random.default_rng(0).uniform(0, 1, (20, 4, 4, 1)).astype("float32")
+    converter.representative_dataset = lambda: ([image[None]] for image in images)
+    (tmp_path / "foreign.tflite").write_bytes(converter.convert())
+    with ModelFile(tmp_path / "foreign.tflite") as file:
+        assert file.scores == scores
+        assert (abs(file(images).sum(axis=1) - 1) > 0.05).all()

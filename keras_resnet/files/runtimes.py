@@ -89,7 +89,9 @@ def tflite_runner(litert: ModuleType, path: Path, threads: int) -> LoadedFile:
     interpreter.allocate_tensors()
     size, *shape = [int(side) if side > 0 else None for side in image["shape_signature"]]
     outputs = [name for signature in interpreter.get_signature_list().values() for name in signature["outputs"]]
-    return LoadedFile(in_batches(run, size), tuple(shape), named_scores(outputs))
+    # TFLite's specification of integers: those of a softmax are always 256ths.
+    is_softmax = any(output["quantization"] in ((1 / 256, 0), (1 / 256, -128)) for output in interpreter.get_output_details())
+    return LoadedFile(in_batches(run, size), tuple(shape), named_scores(outputs) or ("probabilities" if is_softmax else ""))
 
 
 def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile:

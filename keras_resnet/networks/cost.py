@@ -129,7 +129,7 @@ def cost_of(
     >>> cost_of("resnet50").multiply_adds
     4089184256
     """
-    levels = None if features is None else tuple(features)
+    levels = tuple(features) if isinstance(features, Iterable) else features
     return _cost_of(resolve(spec, **fields), levels, include_top, pooling)
 
 
