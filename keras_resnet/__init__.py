@@ -1,6 +1,6 @@
-"""Residual networks for Keras 3, from a spec to a phone.
+"""Residual networks for Keras 3: build, train, search, export.
 
-Names are loaded when they are first used: `import keras_resnet` imports neither Keras nor TensorFlow.
+Names are imported when they are first used: `import keras_resnet` alone imports neither Keras nor TensorFlow.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
-"""The program `keras-resnet`: the commands of `cli`, with every expected failure told in one line.
+"""The program `keras-resnet`: runs the commands of `cli`, and prints every expected failure as one line.
 
-Exit codes: 0; 2 for the caller's mistake; 130 after Ctrl-C; 1 for everything else that fails.
+Exit codes: 0 for success; 2 for a mistake of the caller; 130 after Ctrl-C; 1 for every other failure.
 """
 
 import sys

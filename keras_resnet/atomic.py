@@ -1,4 +1,7 @@
-"""Files and folders that appear whole or not at all, whatever ends the process. Linux and macOS: it takes file locks."""
+"""Files and folders that are written whole or not at all, even if the process is killed, and locks on folders.
+
+Linux and macOS only: it uses file locks.
+"""
 
 import errno
 import fcntl

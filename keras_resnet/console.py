@@ -1,4 +1,4 @@
-"""What a person sees in a terminal: tables, and silence from native libraries."""
+"""Output in a terminal: tables and JSON; and `quiet`, which hides what native libraries print."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Errors that end a command with one line. An `InputError` says what was received, what is allowed and the nearest name."""
+"""Errors that end a command with one line. `InputError` says what was received, what is allowed, and the nearest name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

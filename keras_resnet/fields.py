@@ -1,6 +1,6 @@
-"""Dataclass fields from text and JSON: `--set` on the command line, `spec.json` and `recipe.json` all pass through here.
+"""Dataclass fields from text and JSON: `--set` on the command line, `spec.json` and `recipe.json` are all read here.
 
-The annotation of a field is its schema. What a value means (a depth above zero, a known block) is the dataclass's own check.
+The annotation of a field is its schema. Whether a value makes sense (a depth above zero, a known block) the dataclass checks.
 """
 
 import ast

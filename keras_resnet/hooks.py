@@ -1,7 +1,7 @@
-"""The attributes of Keras and TensorFlow objects that this package replaces, and the private ones, KerasTuner's too, that it reads.
+"""What this package replaces in Keras and TensorFlow objects, and which private attributes of them and of KerasTuner it reads.
 
-No other module does so. `setup.py` allows the versions that have them all; `tests/test_hooks.py` has a canary for each, which says
-in a sentence what a new version has changed.
+No other module does either. `setup.py` allows only versions that have these attributes; `tests/test_hooks.py` has a test for each,
+which says in a sentence what a new version has changed.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""TensorFlow, loaded when it is first asked for something: `from keras_resnet import lazy_tensorflow as tf`."""
+"""TensorFlow, imported when it is first used: `from keras_resnet import lazy_tensorflow as tf`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What must be in the environment before TensorFlow starts."""
+"""The environment variables that must be set before TensorFlow starts."""
 
 import os
 from pathlib import Path

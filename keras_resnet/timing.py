@@ -1,4 +1,4 @@
-"""How long something takes: every measurement of this package is made of these runs."""
+"""Measures how long an action takes. Every timing in this package uses it."""
 
 from collections.abc import Callable
 from time import perf_counter

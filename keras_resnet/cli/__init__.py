@@ -1,4 +1,4 @@
-"""The command line: each command is a few lines that call one function of the package, and loads it only then."""
+"""The command line. Each command calls one function of the package, and imports it only when it runs."""
 
 # isort: off
 from keras_resnet.cli.options import app

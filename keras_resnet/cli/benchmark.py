@@ -1,4 +1,4 @@
-"""`benchmark`: how fast files are, or a training."""
+"""`benchmark`: the speed of model files, or of training."""
 
 from pathlib import Path
 from typing import Annotated

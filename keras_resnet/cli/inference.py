@@ -1,4 +1,4 @@
-"""`evaluate` and `predict`: what a finished run answers to images."""
+"""`evaluate` and `predict`: the model of a finished run, applied to images."""
 
 from pathlib import Path
 from typing import Annotated

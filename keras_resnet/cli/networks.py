@@ -1,4 +1,4 @@
-"""`list` and `show`: the named networks and recipes, without a framework."""
+"""`list` and `show`: the named networks and recipes. They load no framework."""
 
 import shutil
 import textwrap

@@ -1,4 +1,4 @@
-"""The program itself, and options that several of its commands share."""
+"""The program `app`, to which the commands are added, and the options that several of them share."""
 
 import logging
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a training reached, and how its exports compare."""
+"""What commands print: the metrics of a training, and the checks of exported files."""
 
 import sys
 from collections.abc import Callable, Iterator

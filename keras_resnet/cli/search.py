@@ -1,4 +1,4 @@
-"""`search`: a study carried out, on one machine or many."""
+"""`search`: run a study, on one machine or many."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`train`: a network trained on images."""
+"""`train`: train a network on images."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Image sets for training and checking: raw pixels 0..255 and integer labels, from a name, a folder or arrays.
+"""Image sets for training and checking: raw pixels, 0 to 255, and integer labels, from a name, a folder or arrays.
 
-`load` finds the source, `Dataset` holds the splits and batches them. TensorFlow is loaded when batches are made.
+`load` finds the source; `Dataset` holds the splits and batches them. TensorFlow is loaded only when batches are made.
 """
 
 from numbers import Integral

@@ -1,4 +1,4 @@
-"""Image sets from NumPy arrays, with the checks that catch pixels or labels in the wrong form."""
+"""Image sets from NumPy arrays, and the checks that find pixels or labels in the wrong form."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,7 @@
-"""What a recipe does to the training images of a step: whole batches at a time, and a function of (seed, step) alone.
+"""Augmentation of training images, a whole batch at a time. It depends on nothing but (seed, step).
 
-Random numbers are drawn for all images of the step, so that each image is changed in the same way however many devices share
-the step. Only MixUp and CutMix pair images of one device.
+Random numbers are drawn for all images of the step, so an image is changed in the same way on any number of devices. The
+exceptions are MixUp and CutMix: they pair images of the same device.
 """
 
 import math

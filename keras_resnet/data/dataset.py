@@ -1,7 +1,7 @@
 """`Dataset`: three splits of raw pixels and integer labels, batched by tf.data.
 
-The order of training images and their augmentation are functions of (seed, epoch) and (seed, step) alone, so that a run can be
-repeated, and continued, exactly. Sources of images are the business of the modules beside this one.
+The order of training images depends only on (seed, epoch) and their augmentation only on (seed, step), so a run can be repeated
+and resumed exactly. The other modules of this folder read the images.
 """
 
 import math

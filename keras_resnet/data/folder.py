@@ -1,4 +1,4 @@
-"""Images in class sub-folders: what is there, what cannot be read, and the splits."""
+"""Image sets from folders with a sub-folder for each class: finds the files, leaves out unreadable ones, makes the splits."""
 
 import logging
 from collections.abc import Callable

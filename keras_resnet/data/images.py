@@ -1,4 +1,4 @@
-"""One image file to one array, for training, evaluation and prediction alike."""
+"""Reads an image file into an array, in the same way for training, evaluation and prediction."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Image sets with a name: scikit-learn's digits, and everything in TensorFlow Datasets."""
+"""Image sets with a name: scikit-learn's digits, and the image-classification sets of TensorFlow Datasets."""
 
 from pathlib import Path
 from typing import Any

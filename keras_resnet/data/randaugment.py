@@ -1,7 +1,7 @@
-"""RandAugment (arXiv:1909.13719) and TrivialAugment (arXiv:2103.10158): each image its own change, all of a batch at once.
+"""RandAugment (arXiv:1909.13719) and TrivialAugment (arXiv:2103.10158): a different change for each image, a whole batch at once.
 
-Changes of shape are one projective transform per image, those that map values one table of 256 per image and channel, colour and
-sharpness one blend: what an image does not take is the identity.
+All geometric changes of an image are one projective transform, all changes of its values one table of 256 entries per channel,
+colour and sharpness one blend. An image that is not to be changed gets the identity.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Random numbers for the images of a step, the same ones however many devices the step is divided among."""
+"""Random numbers for the images of a step, the same on any number of devices."""
 
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.lazy_tensorflow import Tensor

@@ -1,6 +1,6 @@
-"""Image sets in TFRecord files: an index of where each record is, so that any of them can be read at any time.
+"""Image sets in TFRecord files: an index of the position of each record, so that any of them can be read at any time.
 
-Records are read one by one and in the order of the training, as files of a folder would be; none is kept decoded.
+Records are read one by one in the order of training, like the files of a folder; none is kept decoded.
 """
 
 import io

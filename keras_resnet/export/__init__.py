@@ -1,7 +1,7 @@
-"""From a run, or any Keras classifier, to files for other runtimes, each proved against the Keras model before it is put in place.
+"""Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
-`targets` lists the kinds of files, `supported` says which networks are taken; `saved_model`, `tflite` and `onnx` write files,
-`calibration` finds their integers, `check` compares them with the network, `report` writes down the evidence.
+`targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
+`calibration` picks the images for int8, `check` compares a file with the Keras model, `report` writes down the results.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The int8 calibration: the images that the ranges of integers are found with."""
+"""The calibration images of an int8 file: the ranges of its integers are measured on them."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""The proof of an exported file: run over the images in its own runtime, and compared with the Keras model."""
+"""The check of an exported file: it is run on the test images in its own runtime and compared with the Keras model."""
 
 import io
 from collections.abc import Callable

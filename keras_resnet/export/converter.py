@@ -1,4 +1,4 @@
-"""TensorFlow's converter of a Keras model to a TFLite file, set up for the numbers that the file is to compute with."""
+"""TensorFlow's converter from a Keras model to a TFLite file, set up for float32 or one of the quantised types."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Cross-layer equalisation (arXiv:1906.04721): the same network with weights that suffer less from integers."""
+"""Cross-layer equalisation (arXiv:1906.04721): the same network, with weights that lose less in int8."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
-"""The metadata inside a TFLite file: name, description, which pixels it takes, and its labels.
+"""The metadata inside a TFLite file: name, description, the type of its pixels, and labels.
 
-The form is that of TensorFlow Lite Metadata, which task libraries read: a flat buffer "TFLITE_METADATA" in the model, by the
-schema `metadata_schema.fbs`, and `labels.txt` in a zip archive behind it.
+The format is TensorFlow Lite Metadata, which task libraries read: a flat buffer "TFLITE_METADATA" in the model, with the
+schema `metadata_schema.fbs`, and `labels.txt` in a zip archive appended to the file.
 """
 
 import zipfile

@@ -1,4 +1,4 @@
-"""ONNX files, by tf2onnx."""
+"""Writes ONNX files, with tf2onnx."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which operations a model file is made of, read from the file without running it."""
+"""The operations of a model file, read from the file without running it."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -1,6 +1,6 @@
-"""The error of every layer of an int8 file, and files with the worst layers in float.
+"""The error of every layer of an int8 file, and int8 files with the worst layers in float.
 
-TensorFlow's QuantizationDebugger computes each layer both ways from the same inputs.
+TensorFlow's QuantizationDebugger computes each layer in float and in int8, from the same inputs.
 """
 
 import csv

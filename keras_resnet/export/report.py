@@ -1,4 +1,7 @@
-"""What stands beside exported files: `report.json` and `REPORT.md`, the evidence, and `manifest.json`, what each file is."""
+"""The files beside exported ones.
+
+`report.json` and `REPORT.md` have the results of the checks, `manifest.json` what each file takes and its digest.
+"""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The normalisation of colours in a TFLite file: a 1x1 convolution, LiteRT's fastest way to scale channels."""
+"""The normalisation of colours in a TFLite file, as a 1x1 convolution: LiteRT's fastest way to scale channels."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""SavedModels, as TensorFlow Serving takes them: a folder of numbered versions."""
+"""Writes SavedModels as TensorFlow Serving takes them: a folder with numbered versions."""
 
 from pathlib import Path
 from typing import Any

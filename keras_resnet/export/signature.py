@@ -1,4 +1,4 @@
-"""The inputs and outputs of a file: the type and layout of its pixels, and which scores it gives."""
+"""The inputs and outputs of an exported file: the type and layout of its pixels, and the kind of its scores."""
 
 from typing import Any
 

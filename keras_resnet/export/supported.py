@@ -1,4 +1,4 @@
-"""What is exported: a network with the names of its classes and images to check it on; and which networks `export` refuses."""
+"""What can be exported: a network with its class names and the images to check it on. Refuses other networks, with the reason."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The kinds of files that can be exported: formats, their options, and how far a file may be from the Keras model."""
+"""The kinds of files that can be exported: formats, options, and how much a file may differ from the Keras model."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""TFLite files, for LiteRT on phones and elsewhere."""
+"""Writes TFLite files, for LiteRT on phones and elsewhere."""
 
 import re
 from dataclasses import replace

@@ -1,3 +1,5 @@
-"""Model files of any runtime: `runtimes` runs them, `model_file` opens one in a process of its own, `predictions` reads what they
-put out, `benchmark` compares their speed.
+"""Model files of any runtime, whoever wrote them. Nothing is exported here.
+
+`runtimes` runs a file, `model_file` runs it in a process of its own, `predictions` turns its outputs into classes and accuracy,
+`benchmark` compares the speed of files.
 """

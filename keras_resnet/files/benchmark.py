@@ -1,4 +1,4 @@
-"""Model files measured side by side: the same images, in turns, each in a process of its own."""
+"""Model files compared: on the same images, in turns, each in a process of its own."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

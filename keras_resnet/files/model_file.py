@@ -1,4 +1,4 @@
-"""A model file that is run in a process of its own, so that a bad one cannot take this process down."""
+"""`ModelFile`: a model file that runs in a process of its own, so that a bad file cannot crash this one."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The outputs of a model for images, and what they say: accuracy with its interval, best classes, probabilities."""
+"""The outputs of a model for images, and what follows from them: accuracy with its interval, best classes, probabilities."""
 
 import math
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Model files run in their own runtimes: TensorFlow, LiteRT, ONNX Runtime, Keras.
+"""Runs model files in their own runtimes: TensorFlow, LiteRT, ONNX Runtime, Keras.
 
-Native runtimes can crash on a bad file, so this module is also the program of a process that opens one: see `model_file`, which
-starts it and speaks to it.
+A native runtime can crash on a bad file, so this module is also the program of the process that opens the file; `model_file`
+starts it and talks to it.
 """
 
 import importlib

@@ -1,6 +1,6 @@
-"""From a spec to a model and to numbers.
+"""From a spec to a Keras model, and to what it costs.
 
-`spec`, `conflicts` and `variants` say which networks there are; `graph`, `blocks` and `resnet` describe one before it is built;
-`layers` builds it, `cost` counts it, `loading` opens its files; `remat` trains it in less memory, `connections` reads the graph of
-any model.
+`spec`, `conflicts` and `variants` say which networks there are; `blocks` and `resnet` describe one in the nodes of `graph`;
+`layers` builds it, `cost` counts it, `loading` opens its files, `remat` trains it in less memory; `connections` and `fusion` read
+models.
 """

@@ -1,6 +1,6 @@
-"""The residual unit, a[l+2] = g(z[l+2] + a[l]), described: branch, shortcut, and the orders in which their parts may stand.
+"""The residual unit, a[l+2] = g(z[l+2] + a[l]), as a description: branch, shortcut, and the orders of their parts.
 
-Nothing is built here: see `graph.py`. Which unit stands where in a network is the business of `resnet.py`.
+Nothing is built here, see `graph.py`. Where each unit stands in a network is decided in `resnet.py`.
 """
 
 import math

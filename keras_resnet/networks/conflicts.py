@@ -1,6 +1,6 @@
-"""Fields of a spec that disagree: every pair with what it says, as a table that `ResNetSpec` goes through.
+"""Fields of a spec that exclude each other: a table of pairs, each with its error message, which `ResNetSpec` checks.
 
-The specs here are untyped: `spec.py` imports this module.
+Specs have no type here, because `spec.py` imports this module.
 """
 
 from collections.abc import Callable

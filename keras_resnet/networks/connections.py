@@ -1,4 +1,4 @@
-"""How the layers of a functional Keras model are connected."""
+"""How the layers of a functional Keras model are connected, and what kind of layer each is."""
 
 from collections import defaultdict
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a network costs, from its spec alone: parameters, multiply-adds, activation memory, receptive field, `.tflite` sizes.
+"""The cost of a network, from its spec alone: parameters, multiply-adds, activation memory, receptive field, `.tflite` sizes.
 
 Nothing is built and no framework is loaded. Counts are exact; file sizes are estimates to a few per cent.
 """

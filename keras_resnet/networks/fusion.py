@@ -1,4 +1,4 @@
-"""Which layers a TFLite file makes one operation of: what follows a convolution is folded into it or fused with it."""
+"""Which layers a TFLite file folds into the convolution before them, or fuses with it, as one operation."""
 
 from keras_resnet.networks.graph import Activate, Convolution, Dense, Merge, Node, Norm
 

@@ -1,6 +1,6 @@
-"""The vocabulary of a network before anything is built: a `Node` is one layer with its inputs and the shape of its output.
+"""The description of a network before it is built: a `Node` is one layer, with its inputs and the shape of its output.
 
-`layers.py` turns nodes into Keras layers and `cost.py` into numbers, so that the two cannot disagree. Standard library only.
+`layers.py` makes Keras layers of nodes and `cost.py` counts them, so the two cannot disagree. Standard library only.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Keras files of networks of any depth, opened or refused in one line."""
+"""Opens Keras files of networks of any depth; refuses other files with one line."""
 
 import sys
 import zipfile

@@ -1,4 +1,8 @@
-"""Gradient checkpointing: the inside of every residual unit is computed again for the backward pass (arXiv:1604.06174)."""
+"""Rematerialisation, or gradient checkpointing (arXiv:1604.06174): training in less memory and more time.
+
+Only the inputs of each residual unit are kept for the backward pass, which computes the inside of the unit again. The result is
+the same.
+"""
 
 from collections.abc import Callable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A whole network described: stem, stages, head. The units inside are in `blocks.py`, Keras layers are made in `layers.py`."""
+"""A whole network as a description: stem, stages, head. The units are in `blocks.py`; `layers.py` makes Keras layers of it all."""
 
 from collections.abc import Collection, Iterable, Iterator
 from numbers import Integral

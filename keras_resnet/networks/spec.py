@@ -1,6 +1,6 @@
-"""What a residual network is, as data: `ResNetSpec` and what its fields may be.
+"""`ResNetSpec`: a residual network as data, and the allowed values of its fields.
 
-Nothing here builds anything: `layers.build` turns a spec into a `keras.Model`. The named ones are in `variants.py`.
+Nothing is built here: `layers.build` makes a `keras.Model` of a spec. The named networks are in `variants.py`.
 """
 
 from dataclasses import dataclass

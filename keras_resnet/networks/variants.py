@@ -1,6 +1,6 @@
-"""The named networks: `VARIANTS`, each a spec with what has been published about it, and `SPECS`, the specs alone.
+"""The named networks: `VARIANTS`, each a spec with its published numbers and its source, and `SPECS`, the specs alone.
 
-A new network is a new row: the parts that its name is made of, what is published, and where.
+A new network is a new row.
 """
 
 from dataclasses import replace

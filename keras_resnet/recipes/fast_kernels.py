@@ -1,4 +1,4 @@
-"""Fewer and larger operations while a model trains, on TensorFlow: what is computed stays Keras's."""
+"""Faster training steps on TensorFlow, with fewer and larger operations. The results are those of Keras, to rounding."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Learning rates over a training: warm-up, then half a cosine, a line, steps or no change; Keras's own where it has them."""
+"""Learning rate schedules: warm-up, then cosine, linear, steps or constant; Keras's own where it has them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The loss of a classifier: cross-entropy of one distribution over the classes, or of each class by itself."""
+"""The loss of a classifier: cross-entropy over all classes (softmax), or binary cross-entropy of each class."""
 
 from typing import Any
 

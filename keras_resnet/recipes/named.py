@@ -1,7 +1,7 @@
-"""The named recipes: each with where it comes from, and what it costs and reaches.
+"""The named recipes, each with its source, its cost and its accuracy.
 
-`evidence` is what this package measured, `published` what the source reports on the original images: top-1 accuracy on the
-validation images of ImageNet, or test error on CIFAR-10. Published schedules are those for the number of images of their source.
+`evidence` is what this package measured. `published` is what the source reports on the original images: top-1 accuracy on the
+validation images of ImageNet, or test error on CIFAR-10. Published schedules suit the number of images of their source.
 """
 
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The optimiser that a recipe asks for, made of Keras's own."""
+"""The optimiser of a recipe, made from Keras's own."""
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule

@@ -1,4 +1,4 @@
-"""Quantisation-aware training (arXiv:1712.05877): a network that trains with the rounding of its int8 file, on TensorFlow."""
+"""Quantisation-aware training (arXiv:1712.05877), on TensorFlow: the network trains with the rounding of its int8 file."""
 
 from collections.abc import Callable
 from typing import Any

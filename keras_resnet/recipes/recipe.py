@@ -1,7 +1,7 @@
-"""How a network is trained, as data: `Recipe`. The named ones are in `named.py`.
+"""`Recipe`: how a network is trained, as data. The named ones are in `named.py`.
 
-Nothing here trains anything: `training.fit` carries a recipe out. Lengths of a schedule are shares of the whole training,
-so that a recipe keeps its shape when `epochs` changes, and learning rates may be given for a batch of another size.
+Nothing is trained here: `training.fit` does that. The parts of a schedule are shares of the whole training, so a recipe keeps its
+shape when `epochs` changes; a learning rate may be given for another batch size.
 """
 
 from dataclasses import dataclass, replace

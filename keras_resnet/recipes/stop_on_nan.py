@@ -1,4 +1,4 @@
-"""A training whose loss becomes NaN or infinite is stopped at that step."""
+"""Stops a training at the step where its loss becomes NaN or infinite."""
 
 import math
 from typing import Any

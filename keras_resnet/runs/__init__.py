@@ -1,1 +1,1 @@
-"""The folder that a training leaves: `run` opens it, `history` has its curves, `environment` where it was made."""
+"""The folder that a training leaves: `run` opens it, `history` writes its curves, `environment` records versions and hardware."""

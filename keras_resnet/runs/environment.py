@@ -1,4 +1,4 @@
-"""Where a number was measured: versions and hardware of this process."""
+"""The versions and the hardware behind a measured number."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""History and plots of a training. Matplotlib is loaded when one is drawn."""
+"""The history of a training as a table and as plots. Matplotlib is loaded only for a plot."""
 
 import csv
 from pathlib import Path

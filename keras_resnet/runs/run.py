@@ -1,4 +1,4 @@
-"""The folder that a training leaves: what is in it, how it is opened, and where one may be written."""
+"""The folder that a training leaves: what is in it, how to open it, and where a new one may be written."""
 
 import json
 import os

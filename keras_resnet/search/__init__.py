@@ -1,8 +1,8 @@
 """A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
 
-`study` is the question, `budget` the limits, `latency` predicts the time of a file, `oracle` draws the values of trials, `leases`
-decides which worker has which trial, `worker` trains one, `server` serves workers on other machines, `runner` carries out the
-study, and `results` and `page` write what it found.
+`study` says what is searched, `budget` sets limits, `latency` predicts the time of a file, `oracle` draws the values of trials,
+`leases` gives trials to workers, `worker` trains one, `server` connects workers on other machines, `runner` runs the study, and
+`results` and `page` write the results. `hypermodel` is for scripts that use KerasTuner themselves.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The limits of what a network may cost, checked before anything is built."""
+"""Limits on the cost of a network, checked before anything is built."""
 
 import math
 from bisect import bisect_left

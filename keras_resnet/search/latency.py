@@ -1,4 +1,4 @@
-"""Latency before training: each distinct operation of a network is measured once, by LiteRT, and the times are added up."""
+"""Latency before training: LiteRT measures each distinct operation of a network once, and the times are added up."""
 
 import dataclasses
 import json

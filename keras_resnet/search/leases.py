@@ -1,7 +1,7 @@
-"""Which worker has which trial: leases, a budget and a state that a kill cannot damage, for every engine of KerasTuner.
+"""Which worker has which trial: leases, a limit on trials, and a state that survives a kill, for every engine of KerasTuner.
 
-A worker leases a trial from `create_trial` to `end_trial`, and each call for that trial renews the lease. `take_back_lapsed` ends
-the leases of workers that were silent for too long; `create_trial` gives their trials to other workers, `get_trial` back to them.
+A worker leases a trial from `create_trial` to `end_trial`; each call for that trial renews the lease. `take_back_lapsed` ends the
+leases of silent workers; `create_trial` then gives their trials to other workers, or `get_trial` gives them back.
 """
 
 import functools

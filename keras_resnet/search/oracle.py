@@ -1,4 +1,4 @@
-"""KerasTuner's engines as a search needs them, and one for a list of values."""
+"""KerasTuner's engines, adapted to a search, and one that goes through a list of values."""
 
 import math
 import shutil

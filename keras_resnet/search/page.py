@@ -1,4 +1,4 @@
-"""The page of a search: Pareto front, parallel coordinates, importance of each hyperparameter, learning curves."""
+"""The HTML page of a search: Pareto front, parallel coordinates, importance of each hyperparameter, learning curves."""
 
 import base64
 import io

@@ -1,4 +1,4 @@
-"""The results of a search: a row for each trial, the Pareto front, the winner; as CSV and for TensorBoard."""
+"""The results of a search: a row for each trial, the Pareto front, the winner; written as CSV and for TensorBoard."""
 
 import csv
 import dataclasses

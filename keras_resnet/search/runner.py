@@ -1,4 +1,4 @@
-"""Carries out a study: trials are drawn and trained, then the finalists in full, and the results are written."""
+"""Runs a study: draws and trains the trials, then trains the finalists in full, and writes the results."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A search on many machines: KerasTuner's own protocol, its chief and its client, without its waits."""
+"""A search on many machines: the chief and the client of KerasTuner's own protocol, without its waiting times."""
 
 import os
 import time

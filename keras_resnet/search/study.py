@@ -1,4 +1,4 @@
-"""A search as data: what may be drawn, what it may cost, and how each trial is trained. `tuning/` has one file for each."""
+"""`Study`: a search as data, that is the space, the budget, and how each trial is trained. `tuning/` has examples."""
 
 import runpy
 import traceback

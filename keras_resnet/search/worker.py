@@ -1,6 +1,6 @@
-"""One trial in a process of its own: its memory is freed, and a crash is a failed trial with its reason.
+"""Trains one trial in a process of its own: its memory is freed, and a crash is only a failed trial with its reason.
 
-This module is also the program of that process. It trains by `training.fit`, so that an interrupted trial goes on.
+This module is also the program of that process. It calls `training.fit`, so an interrupted trial is resumed.
 """
 
 import json

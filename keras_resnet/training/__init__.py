@@ -1,6 +1,6 @@
-"""A recipe carried out on a network and an image set.
+"""Trains a network on an image set, as a recipe says.
 
-`fit` is the way in, `session` what a training consists of; `checkpoints` has the contents of a checkpoint, `checkpoint_files` its
-file, `resume` the checks before a training goes on from it; `callbacks` and `trackers` follow the epochs; `precision` chooses
-the fastest arithmetic, `distribute` the devices, `transfer` the first weights.
+`fit` is the function to call, `session` holds all that one training needs; `checkpoints` has the contents of a checkpoint,
+`checkpoint_files` its file, `resume` the checks before a training is resumed; `callbacks` and `trackers` follow the epochs;
+`precision` picks the fastest precision, `distribute` the devices, `transfer` loads the first weights.
 """

@@ -1,4 +1,4 @@
-"""What follows a training from epoch to epoch: weights in memory, early stopping, images per second, progress."""
+"""Callbacks of a training: the best and the last weights, early stopping, images per second, progress."""
 
 import math
 import time

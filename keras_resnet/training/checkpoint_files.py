@@ -1,6 +1,6 @@
-"""Checkpoints on the disk: whatever ends the process, no more is lost than the steps since the last one.
+"""Checkpoints on disk: whatever ends the process, only the steps since the last checkpoint are lost.
 
-A checkpoint is one file that appears whole, and the one before it stays. `checkpoints.py` says what goes into it.
+A checkpoint is one file, written whole or not at all, and the one before it is kept. `checkpoints.py` says what is inside.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""What a checkpoint holds: weights, optimiser state, seeds, the best epoch and the history, so that a training goes on exactly.
+"""What a checkpoint holds, so that a training is resumed exactly: weights, optimiser state, seeds, best epoch, history.
 
-`checkpoint_files` puts it on the disk.
+`checkpoint_files` writes it to disk.
 """
 
 from itertools import islice

@@ -1,7 +1,7 @@
-"""Where a training runs: one device, all devices of a machine, or several machines. The rest of the package asks this module alone.
+"""Where a training runs: one device, all devices of a machine, or several machines. Other modules leave that to this one.
 
-Keras on TensorFlow takes a `tf.distribute.Strategy`, Keras on JAX a `keras.distribution`. What every device computes is the same
-training: one batch, divided among them.
+Keras on TensorFlow takes a `tf.distribute.Strategy`, Keras on JAX a `keras.distribution`. Either way the training is the same: each
+batch is divided among the devices.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""`fit`: carry out a recipe on a network and an image set, and leave a run folder.
+"""`fit`: train a network on an image set as a recipe says, and leave a run folder.
 
-The images come as an argument and the model is plain Keras, so this also runs on Keras's JAX and PyTorch backends.
+The images are an argument and the model is plain Keras, so this also runs on Keras's JAX and PyTorch backends.
 """
 
 import logging

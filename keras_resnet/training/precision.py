@@ -1,4 +1,4 @@
-"""The model whose steps train a network, and the short measured trial that chooses its precision and whether XLA compiles it."""
+"""The model that is trained, and the short measurement that chooses its precision and whether XLA compiles it."""
 
 import logging
 from collections.abc import Callable, Iterator

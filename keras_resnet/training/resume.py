@@ -1,4 +1,4 @@
-"""Whether a training may go on from what is on the disk: only the same network, recipe, seed, first weights and images."""
+"""Whether a training can be resumed: only with the same network, recipe, seed, first weights and images."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""What a training consists of: `Training`, made by `prepare` before the first step."""
+"""`Training`: all that one training needs, made by `prepare` before the first step."""
 
 from dataclasses import dataclass
 from typing import Any

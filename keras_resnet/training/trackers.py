@@ -1,4 +1,4 @@
-"""Experiment trackers that follow a training: TensorBoard, Weights & Biases and MLflow, each by its own callback."""
+"""Experiment trackers: TensorBoard, Weights & Biases and MLflow, each through its own callback."""
 
 from dataclasses import asdict
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""A training that begins with the weights of a finished run: to fine-tune, for other classes, or for integers."""
+"""Starts a training from the weights of a finished run: for fine-tuning, other classes, or quantisation-aware training."""
 
 import hashlib
 import logging
