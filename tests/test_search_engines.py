@@ -187,7 +187,7 @@ def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
     end(oracle, late, 0.25)
     assert [what for trial, what in oracle.news if trial.trial_id == late.trial_id] == [
         "given to late",
-        "late was not heard of for 0.1 seconds",
+        "late was silent for 0.1 seconds: the trial is retried",
         "late is back",
         "val_accuracy 0.2500",
     ]

@@ -18,11 +18,11 @@ def benchmark(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Of files: images in a run.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Of files: threads of each.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="Of files: turns of each, of five runs.")] = 20,
+    batch: Annotated[int, typer.Option(min=1, help="For files: batch size.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="For files: number of threads.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="For files: rounds of five runs of each file.")] = 20,
     data: Annotated[str, typer.Option(help=IMAGES_HELP)] = "digits",
-    network: Annotated[str, typer.Option(help="Of training: name of a network.")] = "resnet20",
+    network: Annotated[str, typer.Option(help="For training: name of a network.")] = "resnet20",
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     recipe: Named = None,
@@ -31,8 +31,8 @@ def benchmark(
     jit: Jit = None,
     as_json: Json = False,
 ) -> None:
-    """Compare model files on the same random images, in turns; without files, measure training: images per second of the
-    images' pipeline alone, of training steps alone, and of both together."""
+    """Compare model files on the same random images, in turns. Without files, measure the speed of training: images per second
+    of the input pipeline alone, of training steps alone, and of both together."""
     if paths:
         from keras_resnet.files.benchmark import compare
 

@@ -23,18 +23,22 @@ def export(
     folder: RunFolder,
     format: Annotated[str, typer.Option(help="all, saved_model, tflite, onnx or keras.")] = "all",
     quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic, int8 or int16.")] = None,
-    pixels: Annotated[str | None, typer.Option(help="Type of the pixels: float32, uint8, int8 or int16, as the file can.")] = None,
+    pixels: Annotated[
+        str | None, typer.Option(help="Type of the input pixels: float32, uint8, int8 or int16; the format limits the choice.")
+    ] = None,
     output: Annotated[
         str | None, typer.Option(help="logits, softmax, or the best classes: top1, top3, top5. [default: logits]")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Images at once. [default: any number]")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Fixed batch size. [default: any]")] = None,
     layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
-    opset: Annotated[int | None, typer.Option(min=1, help="For onnx: version of the operations.")] = None,
-    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: make the ranges of channels alike first.")] = False,
-    float_layers: Annotated[int | None, typer.Option(min=0, help="For int8: layers to keep in float, the worst first.")] = None,
+    opset: Annotated[int | None, typer.Option(min=1, help="For onnx: opset version.")] = None,
+    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: equalise the ranges of channels first.")] = False,
+    float_layers: Annotated[
+        int | None, typer.Option(min=0, help="For int8: number of layers to keep in float, the worst first.")
+    ] = None,
     debug_quantization: Annotated[
         bool,
-        typer.Option("--debug-quantization", help="List the layers by what int8 costs them, and try remedies; write no int8 file."),
+        typer.Option("--debug-quantization", help="List the layers by their error in int8, and try remedies; write no int8 file."),
     ] = False,
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help=AGREEMENT_HELP)] = None,
     max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,
@@ -43,7 +47,7 @@ def export(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Export a run, and prove each file against the Keras model on the test images."""
+    """Export a run, and compare each file with the Keras model on the test images."""
     run = Run.open(folder)
     load_backend()
     from keras_resnet.data import of_run
@@ -56,7 +60,7 @@ def export(
     images = of_run(run, data, data_dir)
     if debug_quantization:
         if len(targets) == 1:
-            raise InputError("--debug-quantization tries int8 files of its own: no format and no option of a file goes with it")
+            raise InputError("--debug-quantization makes its own int8 files: leave out --format and the options of a file")
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
     with bars(len(images.splits["test"])) as on_images:

@@ -15,7 +15,7 @@ from keras_resnet.runs.run import Run
 def evaluate(
     folder: RunFolder,
     model: Model = None,
-    split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test; all of other DATA]")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test, or all with --data]")] = None,
     data: Data = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -43,14 +43,14 @@ def predict(
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Name the most likely classes of image files."""
+    """Print the most likely classes of image files."""
     run = Run.open(folder)
     path = model_file(run, model)
     from keras_resnet.data import read_image
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
-    shape, pixels, problems = run.spec.require_sizes("what a picture is brought to"), {}, []
+    shape, pixels, problems = run.spec.require_sizes("resizing a picture"), {}, []
     for image in images:
         try:
             pixels[image] = read_image(image, shape)
@@ -59,7 +59,7 @@ def predict(
     runner, names = ModelFile(path), run.class_names
     outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
     if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
-        raise InputError(f"{str(path)!r} gives other classes than the {len(names)} of {str(folder)!r}")
+        raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
         for image, output in outputs.items()

@@ -54,8 +54,10 @@ def list_(
 def show(
     network: Annotated[str, typer.Argument(help="Name of a network.")],
     set_: Set = None,
-    train_memory: Annotated[bool, typer.Option("--train-memory", help="Memory of training, and what remat=True saves.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Images in a batch, for --train-memory.")] = 32,
+    train_memory: Annotated[
+        bool, typer.Option("--train-memory", help="Estimate the memory of training, without and with remat=True.")
+    ] = False,
+    batch: Annotated[int, typer.Option(min=1, help="For --train-memory: batch size.")] = 32,
     as_json: Json = False,
 ) -> None:
     """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
@@ -70,15 +72,15 @@ def show(
         return
     usual = asdict(ResNetSpec())
     chosen = [{"field": name, "value": fields.text(value)} for name, value in asdict(spec).items() if value != usual[name]]
-    show_table([*chosen, {"field": "all others", "value": "as in ResNetSpec(), see `show --json`"}])
+    show_table([*chosen, {"field": "all others", "value": "default, see `show --json`"}])
     print()
     if sizes != spec.input_shape:
         print(f"input_shape has open sizes: outputs, multiply-adds and memory are those of {sizes}\n")
     show_table(counted.parts)
     print()
     memories = {
-        "activations alive at a time, inference, one image": counted.inference_memory,
-        "activations kept, training, one image": counted.training_memory,
+        "peak memory of activations, inference, one image": counted.inference_memory,
+        "activations kept for the backward pass, one image": counted.training_memory,
         "float32 .tflite file (estimate)": counted.tflite_float32,
         "int8 .tflite file (estimate)": counted.tflite_int8,
     }
@@ -99,7 +101,7 @@ def text_of(name: str, row: Protocol) -> str:
     usual, own = asdict(Recipe()), asdict(row.recipe)
     shown = {field: value for field, value in own.items() if value != usual[field] or field in ALWAYS}
     lines = [f"{name}: {row.source}", ", ".join(f"{field}={short(value)}" for field, value in shown.items())]
-    lines += [f"{row.network} takes {row.flops:.1e} floating-point operations in all"]
+    lines += [f"cost with {row.network}: {row.flops:.1e} floating-point operations"]
     lines += [f"published: {row.published}"] if row.published else []
     text, width = "\n    ".join([*lines, f"measured: {row.evidence}"]), shutil.get_terminal_size((116, 24)).columns
     return "\n".join(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) for line in text.splitlines())

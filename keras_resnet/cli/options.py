@@ -17,24 +17,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SIZE_HELP = "Height and width to bring images to. [default: theirs, if all have one of at most 256; else 224]"
+SIZE_HELP = "Height and width to resize images to. [default: no change, if all have the same size of at most 256; else 224]"
 IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the network or the recipe; may be repeated."),
+    typer.Option("--set", metavar="FIELD=VALUE", help="Change a field of the network or of the recipe; may be repeated."),
 ]
 Data = Annotated[str | None, typer.Option(help=f"{IMAGES_HELP} [default: those of the run]")]
 DataDir = Annotated[Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 Model = Annotated[
-    Path | None, typer.Option(help="A file to use instead of model.keras: a path, also one inside RUN or RUN/export.")
+    Path | None, typer.Option(help="Model file to use instead of model.keras: a path, or a name inside RUN or RUN/export.")
 ]
 
 
 @app.callback(invoke_without_command=True)
 def program(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
-    """Residual networks for Keras 3: train, evaluate, predict, export."""
+    """Residual networks for Keras 3: train, evaluate, predict, export, search."""
     if version:
         print(f"keras-resnet {__version__}")
         raise typer.Exit

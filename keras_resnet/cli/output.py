@@ -47,7 +47,7 @@ def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
 
 def progress(check: Any) -> None:
     """One line on standard error for each exported file as it is done."""
-    print(f"{'checked' if check.passed else 'REFUSED'} {check.file}", file=sys.stderr)
+    print(f"{'passed' if check.passed else 'FAILED'} {check.file}", file=sys.stderr)
 
 
 def show_checks(checks: list[Any]) -> None:

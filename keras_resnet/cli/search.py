@@ -15,18 +15,22 @@ def search(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: the name of STUDY without .py]")] = None,
     data_dir: DataDir = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="How many. [default: the study's own number]")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the study's]")] = None,
     measure_latency: Annotated[
-        bool, typer.Option("--measure-latency", help="Measure the latency of each network whole, not as the sum of its operations.")
+        bool, typer.Option("--measure-latency", help="Measure the latency of each whole network, not operation by operation.")
     ] = False,
-    chief: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Serve workers there, in place of training here.")] = None,
-    worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Train for the chief there.")] = None,
-    name: Annotated[str | None, typer.Option(help="Of this worker. [default: one of its own]")] = None,
-    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which a worker is taken for lost.")] = 60,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for its HParams.")] = False,
+    chief: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Be the chief at this address: workers train, this process does not.")
+    ] = None,
+    worker: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Be a worker: train for the chief at this address.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this worker. [default: host name and process id]")] = None,
+    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which a worker loses its trial.")] = 60,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for the HParams page.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Search for the best network of a study; started again, go on where it was."""
+    """Search for the best network of a study. The same command resumes an interrupted search."""
     load_backend()
     import tensorflow as tf
 
@@ -53,7 +57,7 @@ def search(
         return
     print()
     show_table(results.table)
-    print(f"\ndraws refused: {results.refusals}")
+    print(f"\nnetworks refused before training: {results.refusals}")
     if len(results.finals) > 1:
         print("\nfinalists, trained in full:")
         show_table(results.final_rows)

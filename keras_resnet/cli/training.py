@@ -17,12 +17,12 @@ from keras_resnet.runs.run import Run, check_free, is_run
 
 RECIPE_HELP = "Name of a recipe. [default: digits for digits, else cifar-30]"
 INIT_HELP = (
-    "Begin with the weights of a finished run. Without --recipe: by the run's own, at a hundredth of its learning rate if the "
-    "images are its own too."
+    "Start from the weights of a finished run. Without --recipe, the recipe of that run is used, on the same images at a "
+    "hundredth of its learning rate."
 )
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
-AUTO_HELP = "or auto: whichever is measured to be faster here. [default: the recipe's]"
+AUTO_HELP = "or auto, which measures and takes the fastest. [default: the recipe's]"
 Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16, {AUTO_HELP}")]
 Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HELP}")]
 
@@ -36,7 +36,7 @@ def train(
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N. [default: the recipe's]")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs, as --set epochs=N. [default: the recipe's]")] = None,
     data: Annotated[
         str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
     ] = None,
@@ -49,17 +49,17 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK; beside RUN with --init]")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     strategy: Annotated[
         str, typer.Option(help="Devices: auto, one, mirrored, multi_worker or tpu; on JAX data_parallel.")
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where this training was interrupted, or begin it.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps from checkpoint to checkpoint.")] = 1000,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, or start if there is none.")] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT-tensorboard/ too.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too.")] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log to MLflow too.")] = False,
-    export: Annotated[str | None, typer.Option(help="Then export: all, saved_model, tflite, onnx or keras.")] = None,
+    export: Annotated[str | None, typer.Option(help="Export afterwards: all, saved_model, tflite, onnx or keras.")] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
@@ -94,7 +94,7 @@ def train(
     targets = select(export) if export and devices.chief else []
     if start and data is None:
         if image_size:
-            raise InputError("image_size is for images of your own: name them by --data")
+            raise InputError("--image-size needs --data: the images of the run have their size already")
         images = of_run(start, data_dir=data_dir)
     else:
         size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None

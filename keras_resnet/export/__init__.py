@@ -156,13 +156,13 @@ def advice(rows: list[dict[str, Any]], keras_accuracy: float) -> str:
     """What to do, from the rows of `debug_quantization`: the smallest file that is good enough."""
     good = [row for row in rows if row["accuracy"] >= keras_accuracy - GOOD_ENOUGH]
     if not good:
-        return "no remedy is within half a point of the network in float: fine-tune it, or export int16 or float16"
+        return "no remedy is within half a point of the float network: fine-tune it, or export int16 or float16"
     row = min(good, key=lambda row: (row["bytes"], row["equalize"]))
     if row["equalize"]:
         return "equalise: equalize=True (--equalize)"
     if count := row["float_layers"]:
         return f"keep the worst {count} in float: float_layers={count} (--float-layers {count})"
-    return "plain int8 is within half a point of the network in float"
+    return "plain int8 is within half a point of the float network"
 
 
 def saved_model(source: Run | str | Path | keras.Model, **options: Any) -> Check:

@@ -144,7 +144,7 @@ class Reference:
         for kind, content in inputs.items():
             difference = float(np.max(np.abs(file(content) - outputs[: len(images)])))
             if difference > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
-                raise InputError(f"for {kind} its outputs differ by {difference:.2e} from those for whole pixels")
+                raise InputError(f"for {kind} its outputs differ by {difference:.2e} from those for integer pixels")
 
 
 def png(image: np.ndarray) -> bytes:

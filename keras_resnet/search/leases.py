@@ -147,7 +147,7 @@ class LeasedOracle(Oracle):
                 self.ongoing_trials.pop(tuner_id)
                 self.lapsed[trial.trial_id] = tuner_id
                 self._retry_queue.append(trial.trial_id)
-                self.news.append((trial, f"{tuner_id} was not heard of for {self.lease:g} seconds"))
+                self.news.append((trial, f"{tuner_id} was silent for {self.lease:g} seconds: the trial is retried"))
         idle = self.tuner_ids - set(self.ongoing_trials)
         self.tuner_ids -= {name for name in idle if now - self.last_heard.get(name, 0) > self.lease}
 

@@ -58,7 +58,7 @@ def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
             axis.xaxis.set_major_formatter("{x:,.0f}")
         axis.grid(alpha=0.3)
         axis.legend(**ABOVE)
-    return "Accuracy and cost", "Up and to the left is better.", encoded(figure)
+    return "Accuracy and cost", "The best trials are at the top left: accurate and cheap.", encoded(figure)
 
 
 def points(rows: list[Row], name: str) -> tuple[list[float], list[float]]:
@@ -94,7 +94,7 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
             axis.annotate(value, (number, place), **left)
     for height, score in enumerate((scores.min(), scores.max())):
         axis.annotate(f"{100 * score:.1f} %", (len(names), height), fontsize=8, xytext=(4, 0), textcoords="offset points")
-    explanation = "Each line is a trial; the darker, the better. Each axis shows the values that were tried."
+    explanation = "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried."
     return "Parallel coordinates", explanation, encoded(figure)
 
 
@@ -113,8 +113,12 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
     order = np.argsort(loss.importances_mean)
     figure, axis = drawn(1)
     axis.barh([names[number] for number in order], loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
-    axis.set(xlabel="points of accuracy by which a random forest is worse without it")
-    return "Importance", f"Estimated from {len(scores)} trials: a hint, not a proof.", encoded(figure)
+    axis.set(xlabel="added error, points of accuracy")
+    explanation = (
+        "A random forest predicts the accuracy from the hyperparameters. Each bar is the error that is added when the values of "
+        f"one hyperparameter are shuffled. It is estimated from {len(scores)} trials: a hint, not a proof."
+    )
+    return "Importance", explanation, encoded(figure)
 
 
 def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:

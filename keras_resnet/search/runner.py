@@ -64,7 +64,7 @@ class Search:
         self.write_results()
         if self.oracle.end_order:
             limit = self.study.most_trials
-            self.tell(f"trials done before: {len(self.oracle.end_order)}" + (f", {limit} are asked for" if limit else ""))
+            self.tell(f"resuming: {len(self.oracle.end_order)}" + (f" of {limit}" if limit else "") + " trials are done")
 
     def write_results(self) -> None:
         space = self.oracle.get_space()
@@ -187,7 +187,7 @@ class Search:
         if not self.results.rows:
             return f"nothing in the space is legal and within the budget; draws refused: {self.results.refusals}"
         if not self.results.scored:
-            return f"no trial came to a score, the last one failed by: {self.results.rows[-1]['reason']}"
+            return f"no trial has a score, the last one failed: {self.results.rows[-1]['reason']}"
         return ""
 
     def finalists(self) -> list[Trial]:
@@ -217,7 +217,7 @@ class Search:
             reasons = {}
             for trial in (oracle.trials[number] for number in oracle.end_order):
                 values = trial.hyperparameters.values
-                reasons[values[FINAL_OF], values[FINAL_SEED]] = trial.message or "it was trained for another study"
+                reasons[values[FINAL_OF], values[FINAL_SEED]] = trial.message or "its run is of another study"
             runs = {(trial.trial_id, seed): self.final_run(trial, seed) for trial, seed in pairs}
             return [Final(*key, run, "" if run else reasons[key]) for key, run in runs.items() if run or key in reasons]
 

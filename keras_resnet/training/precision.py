@@ -21,7 +21,7 @@ from keras_resnet.training.distribute import Distribution
 
 LOG = logging.getLogger("keras_resnet")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
-TIMED = 4  # runs of a trial, of which the median counts
+TIMED = 4  # runs of a measurement, of which the median counts
 SECONDS = 0.5  # that each of them should take
 
 
@@ -50,9 +50,9 @@ def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Reci
     """`recipe` with the fastest choice in place of "auto"; it is logged with its reason."""
     for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
         if getattr(recipe, name) == "auto":
-            trial = change(recipe, {"batch_size": recipe.batch_size // distribution.replicas})
-            trial = change(trial, {"jit": "off"}) if recipe.jit == "auto" else trial
-            rates = distribution.mean({choice: images_per_second(spec, change(trial, {name: choice})) for choice in choices})
+            measured = change(recipe, {"batch_size": recipe.batch_size // distribution.replicas})
+            measured = change(measured, {"jit": "off"}) if recipe.jit == "auto" else measured
+            rates = distribution.mean({choice: images_per_second(spec, change(measured, {name: choice})) for choice in choices})
             fastest = max(rates, key=rates.__getitem__)
             LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
             recipe = change(recipe, {name: fastest})
@@ -72,7 +72,7 @@ def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
 def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
     """A function that trains one step, on a batch or on random images."""
     model = training_model(spec, recipe, 1)
-    images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("a trial"))).astype("uint8")
+    images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("the speed"))).astype("uint8")
     labels = np.arange(recipe.batch_size) % spec.classes
     if recipe.one_hot:
         labels = np.eye(spec.classes, dtype="float32")[labels]
