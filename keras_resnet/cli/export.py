@@ -47,7 +47,7 @@ def export(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Export a run, and compare each file with the Keras model on the test images."""
+    """Export a run, and check each file. It is compared with the Keras model on the test images."""
     run = Run.open(folder)
     load_backend()
     from keras_resnet.data import of_run

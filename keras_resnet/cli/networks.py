@@ -60,7 +60,7 @@ def show(
     batch: Annotated[int, typer.Option(min=1, help="For --train-memory: batch size.")] = 32,
     as_json: Json = False,
 ) -> None:
-    """Show a network: its fields, and the output, parameters, multiply-adds and receptive field of each stage."""
+    """Show the fields and the cost of a network. Each stage has its output, parameters, multiply-adds and receptive field."""
     spec = resolve(network, **changes(set_, ResNetSpec)[ResNetSpec])
     sizes = tuple(size or OPEN_SIZE for size in spec.input_shape)
     counted = cost_of(spec, input_shape=sizes)

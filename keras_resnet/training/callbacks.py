@@ -113,7 +113,7 @@ class Throughput(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Prints a line an epoch: loss, accuracy, images per second, the time left, and what validation gives.
 
-    Inside `with progress.bar:`, and in a terminal (`live`), a line below it shows the epoch under way. `step` says how many of all
+    Inside `with progress.bar:`, and in a terminal (`live`), a line below it shows the current epoch. `step` says how many of all
     `steps` of `epochs` epochs are done, those before an interruption too.
     """
 
