@@ -83,7 +83,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import keras
     import tensorflow as tf
 
-    from keras_resnet.data.dataset import prompt
+    from keras_resnet.data.dataset import without_autotune
     from keras_resnet.recipes.fast_kernels import graphs_as_written
 
     if precision == "bfloat16":
@@ -98,7 +98,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(keras.optimizers.SGD(0.01, 0.9, nesterov=True), loss, metrics=["accuracy"], jit_compile=False)
     images = tf.random.stateless_uniform((batch, *shape), (0, 0), 0, 255)
-    batches = prompt(tf.data.Dataset.from_tensors((images, tf.range(batch) % classes)).repeat())
+    batches = without_autotune(tf.data.Dataset.from_tensors((images, tf.range(batch) % classes)).repeat())
     return lambda steps: model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
 
 

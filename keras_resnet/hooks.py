@@ -47,16 +47,16 @@ def replace(subject: Any, name: str, substitute: Any) -> None:
 def replaced(substitutes: Mapping[Any, Any], name: str) -> Iterator[None]:
     """`replace` in several objects, each by its own substitute, for a while."""
     before = {subject: vars(subject)[name] for subject in substitutes if name in vars(subject)}
-    for subject, substitute in substitutes.items():
-        replace(subject, name, substitute)
     try:
+        for subject, substitute in substitutes.items():
+            replace(subject, name, substitute)
         yield
     finally:
         for subject in substitutes:
             if subject in before:
                 replace(subject, name, before[subject])
             else:
-                delattr(subject, name)
+                vars(subject).pop(name, None)
 
 
 def forget_traces(model: Any) -> None:

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_resnet as kr
@@ -93,10 +94,6 @@ class Forked:
 FORKED = SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "starts_python: processes of files and trials are new ones, and not forked")
-
-
 @pytest.fixture(autouse=True, scope="module")
 def _forks():
     """Files and trials are run in processes that are forked; `starts_python` of a test or a parameter: in new ones."""
@@ -167,6 +164,14 @@ def small_run(digits, tiny, tmp_path_factory):
     spec = replace(tiny, widths=(16,), stem_width=16)
     recipe = kr.recipes.resolve("digits", epochs=15)
     return kr.fit(spec, recipe, digits, tmp_path_factory.mktemp("runs") / "digits-small", verbose=0)
+
+
+@pytest.fixture
+def eagerly(request):
+    """Steps are not traced, which takes longer than a few steps of a tiny network; but those of a test with the mark `traced`."""
+    tf.config.run_functions_eagerly("traced" not in request.keywords)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")

@@ -147,11 +147,12 @@ def test_without_synchronisation_each_device_normalises_for_itself(backend, two_
     assert abs(two_devices["losses"][0] / apart["losses"][0] - 1) > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
 def test_a_worker_that_dies_ends_the_job_and_a_restart_goes_on(backend, two_processes, tmp_path):
     fields = {"fit": {"checkpoint_every": 5, "resume": True}}
-    chief, other = (Started(tmp_path, environment, **fields) for environment in workers_of(backend))
+    chief, other = (Started(tmp_path, environment, **fields, wait_at=15) for environment in workers_of(backend))
     while other.process.exitcode is None and "step 15\n" not in other.errors.read_text():
         time.sleep(0.01)
     other.process.kill()

@@ -122,7 +122,7 @@ def test_a_real_prediction_is_near(monkeypatch, tmp_path):
     assert len(runs) == len(table.milliseconds)
     turns = [[timeit.timeit(run, number=1) for run in runs] for _ in range(300)]
     table.milliseconds.update(zip(table.milliseconds, 1000 * np.min(turns, axis=0), strict=True))
-    assert table.predict(spec) == pytest.approx(table.measure(spec), rel=0.1)
+    assert table.predict(spec) == pytest.approx(table.measure(spec), rel=0.3)
 
 
 def test_the_fastest_turn_counts(monkeypatch):

@@ -8,10 +8,18 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.export import Target, advice, debug_quantization, export
+from keras_resnet.export import Target, advice, debug_quantization, export, quantization_debug
 from keras_resnet.export.equalize import equalized, pairs
 from keras_resnet.export.quantization_debug import Debugger, ratio_in_decibels
 from keras_resnet.export.supported import Source
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fewer_examples():
+    """A fifth of the images that errors are measured on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantization_debug, "EXAMPLES", 20)
+        yield
 
 
 @pytest.fixture(scope="module")

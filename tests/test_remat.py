@@ -75,6 +75,7 @@ def counted(function, calls, key):
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of memory is read from /proc")
 def test_takes_less_memory(forked, tmp_path):
     script = """

@@ -19,6 +19,7 @@ from keras_resnet.training.callbacks import BestAndLast, Throughput
 from keras_resnet.training.distribute import Distribution
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,7 @@ def test_best_and_last_weights(small_run):
     assert same(last.get_weights(), weights_of(run)) == (run.metrics["best_epoch"] == len(history))
 
 
+@pytest.mark.traced
 def test_the_seed_decides_everything(tiny, few, short, tmp_path):
     again, other = (kr.fit(tiny, SHORT, few, tmp_path / str(seed), seed=seed, verbose=0) for seed in (1, 2))
     assert same(weights_of(short), weights_of(again))

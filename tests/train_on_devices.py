@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 
 out, settings = sys.argv[1], json.loads(sys.argv[2])
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={settings.get('devices', 1)}"
@@ -33,6 +34,8 @@ class Losses(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.losses.append(float(logs["loss"]))
         print("step", len(self.losses), file=sys.stderr, flush=True)
+        if len(self.losses) == settings.get("wait_at"):
+            time.sleep(60)  # to be killed
 
 
 auto = choose("auto").replicas if "strategy" in settings else None

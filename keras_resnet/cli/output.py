@@ -30,9 +30,12 @@ def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
+    if not sys.stderr.isatty():
+        yield lambda target, count: None
+        return
     columns = TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn()
     # It is drawn when images are done and not by a thread, which would write while native libraries are silenced.
-    how: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "transient": True, "disable": not sys.stderr.isatty()}
+    how: dict[str, Any] = {"auto_refresh": False, "redirect_stdout": False, "transient": True}
     bar = Progress(*columns, console=Console(stderr=True), **how)
     task = bar.add_task("", total=images, visible=False)
 

@@ -31,6 +31,7 @@ from keras_resnet.runs.run import Run
 
 __all__ = [
     "TARGETS",
+    "Artefact",
     "Check",
     "ModelFile",
     "Target",
@@ -44,6 +45,7 @@ __all__ = [
     "tflite",
 ]
 
+Artefact = ModelFile  # its first name
 GOOD_ENOUGH = 0.005  # of accuracy
 WRITERS: dict[str, Callable[[Source, Path, Target], None]] = {
     "saved_model": write_saved_model,

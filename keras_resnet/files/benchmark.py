@@ -44,10 +44,10 @@ def compare(
                 times.extend(file.seconds(pixels, RUNS))
         memory = [file.peak_memory() for file in files]
     rows: list[dict[str, Any]] = []
-    for file, times, answers, peak in zip(files, seconds, outputs, memory, strict=True):
+    for path, file, times, answers, peak in zip(paths, files, seconds, outputs, memory, strict=True):
         median = float(np.median(times))
         row: dict[str, Any] = {
-            "file": str(file.path),
+            "file": str(path),
             "milliseconds": 1000 * median,
             "p95": 1000 * float(np.percentile(times, 95)),
             "images_per_second": batch / median,

@@ -117,7 +117,7 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile
 
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
-    from keras_resnet.networks.connections import gives_probabilities
+    from keras_resnet.networks.connections import scores_of
     from keras_resnet.networks.loading import load
 
     if keras.backend.backend() == "tensorflow":
@@ -129,7 +129,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     def run(images: np.ndarray) -> np.ndarray:
         return as_one_array([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 
-    return LoadedFile(run, tuple(image.shape[1:]), "probabilities" if gives_probabilities(model) else "logits")
+    return LoadedFile(run, tuple(image.shape[1:]), scores_of(model))
 
 
 RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], LoadedFile]]] = {

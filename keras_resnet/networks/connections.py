@@ -84,6 +84,16 @@ def is_fused_activation(function: Any) -> bool:
     return any(function is getattr(keras.activations, name) for name in ("linear", *FUSED_ACTIVATIONS))
 
 
+def scores_of(model: keras.Model) -> str:
+    """Whether a model gives "probabilities" or "logits"; empty where its last layer does not say."""
+    if gives_probabilities(model):
+        return "probabilities"
+    last = operation_of(keras.tree.flatten(model.outputs)[0])
+    if isinstance(last, keras.Model):
+        return scores_of(last)
+    return "logits" if getattr(last, "activation", None) is keras.activations.linear else ""
+
+
 def gives_probabilities(model: keras.Model) -> bool:
     """Whether the outputs of a model are probabilities already, not logits."""
     last = operation_of(keras.tree.flatten(model.outputs)[0])  # a layer, or a bare operation

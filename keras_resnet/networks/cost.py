@@ -129,12 +129,20 @@ def cost_of(
     >>> cost_of("resnet50").multiply_adds
     4089184256
     """
-    levels = tuple(features) if isinstance(features, Iterable) else features
-    return _cost_of(resolve(spec, **fields), levels, include_top, pooling)
+    spec = resolve(spec, **fields)
+    if features is None and include_top and pooling is None:
+        return cost_of_classifier(spec)
+    return count_cost(spec, features, include_top, pooling)
 
 
-@lru_cache(maxsize=4096)
-def _cost_of(spec: ResNetSpec, features: tuple[int, ...] | None, include_top: bool, pooling: Pooling | None) -> Cost:
+@lru_cache(maxsize=1024)
+def cost_of_classifier(spec: ResNetSpec) -> Cost:
+    """The cost of a whole network; a search asks for those of its trials again and again."""
+    return count_cost(spec, None, True, None)
+
+
+def count_cost(spec: ResNetSpec, features: Iterable[int] | None, include_top: bool, pooling: Pooling | None) -> Cost:
+    """`cost_of`, counted anew."""
     spec.require_sizes("the cost")
     _, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
     ends = list(out.values()) if isinstance(out, dict) else [out]

@@ -62,8 +62,8 @@ def run(
     """
     if isinstance(study, Study) and not out:
         raise InputError("a study that is not a file needs out=, the folder to write")
-    folder = Path(out or Path(study).with_suffix(""))  # type: ignore[arg-type]
     question = study if isinstance(study, Study) else load_study(study)
+    folder = Path(out or Path(study).with_suffix(""))  # type: ignore[arg-type]
     if lease < SHORTEST:
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     if chief and worker:

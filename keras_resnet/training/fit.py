@@ -168,14 +168,14 @@ def run_epochs(
     recipe, data, devices, each = training.recipe, training.data, training.distribution, training.steps_per_epoch
     saver.restore(checkpoint)
     shows = bool(verbose) and devices.chief
-    live = shows and (sys.stdout.isatty() if verbose == "auto" else verbose == 1)
+    live = shows and verbose != 2 and sys.stdout.isatty()
     progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each and not training.model.stop_training:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
-        with devices.fitting(), progress.bar:
+        with devices.fitting(), progress.bar if live else nullcontext():
             training.model.fit(
                 batches,
                 steps_per_epoch=each - done,
