@@ -87,6 +87,7 @@ def test_every_command_has_help_with_an_example(call, command):
     assert f"Example: keras-resnet {command}" in out
 
 
+@pytest.mark.slow  # the README's first screen is the same on a larger network
 def test_train_evaluate_predict_export(call, tmp_path, digits):
     out = tmp_path / "run"
     settings = ("--set", "epochs=15", "--set", "widths=16", "--set", "stem_width=16", "--set", "norm_momentum=0.8")

@@ -195,7 +195,9 @@ def assert_builds_trains_saves_and_loads(spec, tmp_path):
     keras.backend.clear_session()
 
 
-@pytest.mark.parametrize("number", RECOMPUTED)
+@pytest.mark.parametrize(
+    "number", [number if place % 2 else pytest.param(number, marks=pytest.mark.slow) for place, number in enumerate(RECOMPUTED)]
+)
 def test_trains_alike_with_units_recomputed(number, monkeypatch):
     """Step by step, without graphs: those are traced in test_remat."""
     spec = ResNetSpec(**ROWS[number])

@@ -131,7 +131,8 @@ def test_two_devices_train_as_one(backend, alone, two_devices):
 
 
 @pytest.mark.timeout(600)
-def test_two_processes_train_as_one(alone, two_processes):
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)], indirect=True)
+def test_two_processes_train_as_one(backend, alone, two_processes):
     chief, other = two_processes
     assert chief["workers"] == chief["replicas"] == 2
     assert chief["weights"] == other["weights"]

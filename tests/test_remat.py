@@ -153,6 +153,7 @@ def test_losses_of_layers_count():
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_several_devices(forked, tmp_path):
     """Equal units must not share a function here: gradients of one replica would be lost."""
     script = """
@@ -189,6 +190,7 @@ def test_mixed_precision():
     np.testing.assert_allclose(losses, expected, rtol=2e-2)
 
 
+@pytest.mark.slow
 def test_compiled_with_xla():
     _, expected = trained(depths=(1, 1), stochastic_depth=0.5, jit_compile=True)
     _, losses = trained(depths=(1, 1), stochastic_depth=0.5, jit_compile=True, remat=True)

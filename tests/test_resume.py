@@ -210,10 +210,11 @@ def test_one_process_at_a_time(tiny, few, tmp_path):
 
 
 PROGRAM = """
-import pickle, sys, keras_resnet as kr
+import pickle, sys, time, keras, keras_resnet as kr
 spec, recipe, splits, names, settings = pickle.loads(open(sys.argv[1], "rb").read())
 data = kr.data.from_arrays(splits, class_names=names)
-kr.fit(spec, recipe, data, sys.argv[2], **settings | {"resume": True, "checkpoint_every": 1})
+pause = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: time.sleep(0.02))  # so that a kill comes in time
+kr.fit(spec, recipe, data, sys.argv[2], **settings | {"resume": True, "checkpoint_every": 1, "callbacks": [pause]})
 """
 
 
