@@ -135,3 +135,16 @@ def test_a_text_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         replace_text(path, "second")
     assert path.read_text() == "first"
     assert [entry.name for entry in path.parent.iterdir()] == ["text"]
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    from keras_resnet import atomic
+
+    steps = []
+    rename = atomic.os.replace
+    monkeypatch.setattr(atomic, "flush", lambda path, inside=True: steps.append(path.name))
+    monkeypatch.setattr(atomic.os, "replace", lambda source, target: steps.append("rename") or rename(source, target))
+    with atomic.scratch(tmp_path / "file") as folder:
+        (folder / "new").write_text("content")
+        atomic.put_in_place(folder / "new", tmp_path / "file")
+    assert steps == ["new", "rename", tmp_path.name]

@@ -247,3 +247,9 @@ def test_tflite_sizes_are_within_five_per_cent(name, fields, quantize, tmp_path)
         WRITERS["tflite"](source, tmp_path / "model.tflite", Target("tflite", quantize))
     estimate = getattr(cost_of(name, **fields), f"tflite_{quantize or 'float32'}")
     assert estimate == pytest.approx((tmp_path / "model.tflite").stat().st_size, rel=0.05)
+
+
+def test_only_batch_normalisation_is_folded_in_a_file():
+    batch, group = kr.cost_of("resnet8"), kr.cost_of("resnet8", norm="group", norm_groups=4)
+    assert batch.trainable == group.trainable
+    assert batch.tflite_float32 < group.tflite_float32
