@@ -31,10 +31,14 @@ from keras_resnet.console import quiet
 from keras_resnet.export import check
 from keras_resnet.fields import to_json
 from keras_resnet.files import model_file
+from keras_resnet.runs.history import plot_history
 from keras_resnet.runs.run import Run
 from keras_resnet.search import runner, worker
+from keras_resnet.training import fit
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
+
+LATENCIES = {name: getattr(check, name) for name in ("SECONDS", "FEWEST")}
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -144,19 +148,36 @@ def _memory_returns():
     gc.collect()
 
 
-@pytest.fixture(autouse=True)
-def _short_latencies(request, monkeypatch):
+@pytest.fixture(autouse=True, scope="session")
+def _short_latencies():
     """The gate of an export measures latencies for a moment only, but where a test is about them."""
-    if "measures_latency" not in request.keywords:
-        monkeypatch.setattr(check, "SECONDS", 0.0)
-        monkeypatch.setattr(check, "FEWEST", 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "SECONDS", 0.0)
+        patch.setattr(check, "FEWEST", 2)
+        yield
 
 
-@pytest.fixture(scope="session")
-def run(digits, tmp_path_factory):
-    """A resnet8 trained on the digits for a few seconds."""
-    recipe = kr.recipes.resolve("digits", epochs=15)
-    return kr.fit("resnet8", recipe, digits, tmp_path_factory.mktemp("runs") / "digits-resnet8", verbose=0)
+@pytest.fixture(autouse=True)
+def _whole_latencies(request, monkeypatch):
+    if "measures_latency" in request.keywords:
+        for name, value in LATENCIES.items():
+            monkeypatch.setattr(check, name, value)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_pictures():
+    """That of the history takes a sixth of a training of a few steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "plot_history", lambda history, path, **options: path.touch())
+        yield
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """The picture of a history is drawn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "plot_history", plot_history)
+        yield
 
 
 @pytest.fixture(scope="session")

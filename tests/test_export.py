@@ -1,8 +1,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -13,122 +11,17 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.atomic import occupied
-from keras_resnet.export import TARGETS, WRITERS, Target, check, export, select
+from keras_resnet.export import WRITERS, Target, check, export, select
 from keras_resnet.export.operations import operations
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
-from keras_resnet.files.model_file import ModelFile, size
+from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import are_probabilities, best, interval
 from keras_resnet.files.runtimes import from_tensor, to_tensor
 from keras_resnet.networks.connections import gives_probabilities
 
 TWO_STAGES = {"depths": (1, 1), "widths": (4, 8), "stem_width": 4}
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
-
-
-@pytest.fixture(scope="module")
-def exported(run):
-    """The six files of a run, and their checks."""
-    return run, {check.file: check for check in export(run)}
-
-
-def test_every_target_is_written_checked_and_recorded(exported):
-    run, checks = exported
-    assert set(checks) == set(TARGETS)
-    for name, row in checks.items():
-        assert row.passed, row.problem
-        assert (run.export_path / name).exists()
-        assert row.images == 359
-        assert row.bytes == size(run.export_path / name) > 50_000
-        assert row.keras_accuracy == pytest.approx(run.metrics["test"]["accuracy"])
-        assert abs(row.accuracy - row.keras_accuracy) <= 1 - row.top1_agreement + 1e-9
-        assert row.accuracy_interval == pytest.approx(interval(row.accuracy, 359))
-        assert 0 <= row.mean_difference <= row.max_difference
-        assert all(0 < row.latency_ms[threads]["median"] <= row.latency_ms[threads]["p95"] for threads in ("1", "2"))
-        assert row.peak_memory > 100_000
-    assert {row["file"] for row in json.loads((run.export_path / "report.json").read_text())} == set(TARGETS)
-    assert {path.name for path in run.export_path.iterdir()} == {*TARGETS, *RECORDS}
-    assert not list(run.path.glob(".*"))
-
-
-def test_files_are_as_close_and_as_small_as_they_should_be(exported):
-    _, checks = exported
-    for name in ("saved_model", "model_float32.tflite", "model.onnx"):
-        assert checks[name].max_difference < 1e-4
-        assert checks[name].top1_agreement == 1
-    assert checks["model_int8.tflite"].top1_agreement >= 0.98
-    size = {name: checks[name].bytes / checks["model_float32.tflite"].bytes for name in checks}
-    assert size["model_float16.tflite"] < 0.6
-    assert size["model_dynamic.tflite"] < 0.4
-    assert size["model_int8.tflite"] < 0.4
-    assert 0.9 < size["model.onnx"] < 1.1
-    assert size["saved_model"] < 2  # weights once, not twice
-
-
-def test_the_check_is_against_the_keras_model(exported, digits):
-    """The numbers of the report, computed again from the files, another way."""
-    run, checks = exported
-    images, labels = (np.concatenate(part) for part in zip(*digits.test.as_numpy_iterator(), strict=True))
-    logits = keras.saving.load_model(run.model_path).predict(images, verbose=0)
-    for name, row in checks.items():
-        outputs = ModelFile(run.export_path / name)(images)
-        assert row.max_difference == pytest.approx(np.abs(outputs - logits).max(), rel=1e-3, abs=1e-5)
-        assert row.top1_agreement == pytest.approx(np.mean(outputs.argmax(1) == logits.argmax(1)))
-        assert row.accuracy == pytest.approx(np.mean(outputs.argmax(1) == labels))
-        assert row.keras_accuracy == pytest.approx(np.mean(logits.argmax(1) == labels))
-
-
-def test_any_batch_size(exported, digits):
-    run, _ = exported
-    images = digits.sample(32, "test")
-    for name in TARGETS:
-        with ModelFile(run.export_path / name) as file:
-            outputs = file(images)
-            assert outputs.shape == (32, 10)
-            for batch in (1, 7):
-                np.testing.assert_allclose(file(images[:batch]), outputs[:batch], atol=1e-4)
-
-
-def test_tflite_takes_raw_pixels(exported):
-    from ai_edge_litert.interpreter import Interpreter
-
-    run, _ = exported
-    for name, dtype in (("model_float32.tflite", np.float32), ("model_int8.tflite", np.uint8)):
-        interpreter = Interpreter(model_path=str(run.export_path / name))
-        (image,) = interpreter.get_input_details()
-        assert image["dtype"] == dtype
-        assert "image" in image["name"]
-        if dtype == np.uint8:
-            assert image["quantization"] == (1.0, 0)  # a pixel is its own number
-            tensors = [detail["dtype"] for detail in interpreter.get_tensor_details()]
-            assert np.float32 not in tensors  # integers from end to end
-
-
-def test_files_run_where_this_package_is_not_installed(exported, digits, tmp_path):
-    run, _ = exported
-    images = digits.sample(5, "test").astype("float32")
-    np.save(tmp_path / "images.npy", images)
-    script = f"""
-import sys; sys.modules["keras_resnet"] = None
-import numpy as np, onnxruntime, tensorflow as tf
-from ai_edge_litert.interpreter import Interpreter
-images = np.load("images.npy")
-folder = {str(run.export_path)!r}
-loaded = tf.saved_model.load(folder + "/saved_model/1")
-(saved,) = loaded.signatures["serving_default"](image=tf.constant(images, tf.uint8)).values()
-session = onnxruntime.InferenceSession(folder + "/model.onnx")
-(onnx,) = session.run(None, {{"image": images}})
-interpreter = Interpreter(model_path=folder + "/model_float32.tflite")
-index = interpreter.get_input_details()[0]["index"]
-interpreter.resize_tensor_input(index, images.shape)
-interpreter.allocate_tensors(); interpreter.set_tensor(index, images); interpreter.invoke()
-lite = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-np.save("outputs.npy", np.stack([saved.numpy(), onnx, lite]))
-"""
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
-    expected = keras.saving.load_model(run.model_path).predict_on_batch(images)
-    for outputs in np.load(tmp_path / "outputs.npy"):
-        np.testing.assert_allclose(outputs, expected, atol=1e-4)
 
 
 @pytest.fixture
@@ -190,15 +83,15 @@ def test_the_largest_difference_is_held_to_its_tolerance():
     assert check.missed(integer, 0.97, 1.0, outputs, {"min_agreement": 0.9}) == ""
 
 
-def test_calibration_images_are_training_images(run, digits, monkeypatch):
+def test_calibration_images_are_training_images(small_run, digits, monkeypatch):
     received = []
     monkeypatch.setitem(WRITERS, "onnx", lambda source, path, target: received.append(source.calibration) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        export(run, "onnx")
+        export(small_run, "onnx")
     images = {image.tobytes() for image in digits.splits["train"].take(np.arange(1295))}
     assert len(received[0]) == 300
     assert {image.tobytes() for image in received[0]} <= images
-    assert export(run, targets=[]) == []
+    assert export(small_run, targets=[]) == []
 
 
 def test_each_check_is_recorded_as_it_is_made(copy, monkeypatch):
@@ -353,10 +246,9 @@ def test_boundaries_are_of_the_types_asked_for(offered):
             assert list(interpreter.get_signature_list()["serving_default"]["inputs"]) == ["image"]
 
 
-def test_onnx_is_without_stray_transposes(offered, exported):
-    assert exported[1]["model.onnx"].operations["Conv"] == 7
-    for row in (exported[1]["model.onnx"], *(row for row in offered[1].values() if ".onnx" in row.file)):
-        assert row.operations["Conv"] >= 3
+def test_onnx_is_without_stray_transposes(offered):
+    for row in (row for row in offered[1].values() if ".onnx" in row.file):
+        assert row.operations["Conv"] == 3
         assert "Transpose" not in row.operations  # pixels of one channel need none
 
 
@@ -456,8 +348,8 @@ def test_operations_outside_the_built_in_set_are_refused(tmp_path):
         WRITERS["tflite"](source_of(model, np.zeros((1, 8, 8, 1))), tmp_path / "model.tflite", Target("tflite"))
 
 
-def test_the_gate_sees_wrong_classes_behind_the_first(run, digits):
-    logits = kr.load(run.model_path).predict_on_batch(digits.sample(20, "test").astype("float32"))
+def test_the_gate_sees_wrong_classes_behind_the_first(small_run, digits):
+    logits = kr.load(small_run.model_path).predict_on_batch(digits.sample(20, "test").astype("float32"))
     reference = check.Reference(data=digits, outputs=logits, are_probabilities=False)
     wanted = check.expected(logits, Target("onnx", output="top3"), False)
     assert reference.differences(wanted, wanted, Target("onnx", output="top3")).max() < 1e-6

@@ -52,12 +52,6 @@ def undisturbed(tiny, few, tmp_path_factory):
     return fit_with_copies(tiny, SHORT, few, tmp_path_factory.mktemp("whole"))
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch):
-    """That of the history takes a sixth of such a short training."""
-    monkeypatch.setattr(train, "plot_history", lambda history, path, **options: path.touch())
-
-
 def last_weights(run):
     model = kr.build(run.spec)
     model.load_weights(run.path / "last.weights.h5")

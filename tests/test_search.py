@@ -289,6 +289,7 @@ def until(condition, seconds=120):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_many_machines_lose_nothing(forked, free_port, tmp_path):
     """A chief and two workers; one worker is killed in a trial, and the chief in another one and in a final training."""
     path, out = tmp_path / "study.py", tmp_path / "out"

@@ -22,12 +22,6 @@ SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 
-@pytest.fixture(autouse=True)
-def _no_picture(monkeypatch):
-    """That of the history takes a sixth of such a short training."""
-    monkeypatch.setattr(train, "plot_history", lambda history, path, **options: path.touch())
-
-
 def weights_of(run):
     return keras.saving.load_model(run.model_path).get_weights()
 
@@ -49,7 +43,6 @@ def short(tiny, few, tmp_path_factory):
 def test_a_run_holds_what_it_says(small_run, digits):
     run = small_run
     assert {path.name for path in run.path.iterdir()} >= set(CONTENTS)
-    assert (run.path / "history.png").read_bytes().startswith(b"\x89PNG")
     fields = {"depths": (1,), "widths": (16,), "stem_width": 16, "input_shape": (8, 8, 1), "classes": 10}
     assert run.spec == kr.ResNetSpec(**{**dataclasses.asdict(kr.SPECS["resnet8"]), **fields})
     assert run.recipe == kr.recipes.resolve("digits", epochs=15)

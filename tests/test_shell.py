@@ -1,0 +1,172 @@
+"""The README's shell lines run one after the other as they stand, and the six files of the first one are what they should be."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+import keras_resnet as kr
+from keras_resnet.__main__ import main
+from keras_resnet.export import TARGETS
+from keras_resnet.files.model_file import ModelFile, size
+from keras_resnet.files.predictions import interval
+from keras_resnet.training import precision
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+MAIN_JOB, *COMMANDS = [re.sub(r"pip install \S+ && ", "", line) for block in BLOCKS for line in block.splitlines()]
+COMMANDS.remove("pytest")
+RECORDS = {"report.json", "REPORT.md", "manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, digits):
+    """Where the lines run; it has the picture and the studies that they name."""
+    folder = tmp_path_factory.mktemp("readme")
+    index = np.flatnonzero(digits.splits["test"].labels == 7)[:1]
+    Image.fromarray(digits.splits["test"].take(index)[0, :, :, 0]).save(folder / "seven.png")
+    shutil.copytree(ROOT / "tuning", folder / "tuning")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def main_job(folder, drawn):
+    """The first line: what it printed, its run, and the checks of its six files by name."""
+    with pytest.MonkeyPatch.context() as patch, (folder / "printed").open("w+") as printed:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", shlex.split(MAIN_JOB))
+        patch.setattr(sys, "stdout", printed)
+        assert sys.argv[0] == "keras-resnet"
+        assert main() == 0
+    run = kr.Run.open(folder / "saved_models" / "digits-resnet8")
+    rows = json.loads((run.export_path / "report.json").read_text())
+    checks = {row["file"]: SimpleNamespace(**row) for row in rows}
+    return SimpleNamespace(printed=(folder / "printed").read_text(), run=run, checks=checks)
+
+
+def test_the_main_job(main_job):
+    accuracy = main_job.run.metrics["test"]["accuracy"]
+    assert accuracy > 0.95  # 98.8 +- 0.5 % over seeds
+    assert f"{accuracy:.4f}" in main_job.printed
+    assert main_job.printed.count("yes") == 6
+    assert (main_job.run.path / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_other_lines(command, main_job, folder, call, monkeypatch, request):
+    program, *arguments = shlex.split(command)
+    assert program == "keras-resnet"
+    if arguments[0] == "search":
+        request.getfixturevalue("pretended")
+    monkeypatch.setattr(precision, "SECONDS", 0.02)  # of each measurement of `benchmark`
+    monkeypatch.chdir(folder)
+    code, out, err = call(*arguments)
+    assert code == 0, err
+    if "predict" in command:
+        assert out.splitlines()[1].split()[1] == "7"
+
+
+def test_every_target_is_written_checked_and_recorded(main_job):
+    run, checks = main_job.run, main_job.checks
+    assert set(checks) == set(TARGETS)
+    for name, row in checks.items():
+        assert row.passed, row.problem
+        assert (run.export_path / name).exists()
+        assert row.images == 359
+        assert row.bytes == size(run.export_path / name) > 50_000
+        assert row.keras_accuracy == pytest.approx(run.metrics["test"]["accuracy"])
+        assert abs(row.accuracy - row.keras_accuracy) <= 1 - row.top1_agreement + 1e-9
+        assert row.accuracy_interval == pytest.approx(interval(row.accuracy, 359))
+        assert 0 <= row.mean_difference <= row.max_difference
+        assert all(0 < row.latency_ms[threads]["median"] <= row.latency_ms[threads]["p95"] for threads in ("1", "2"))
+        assert row.peak_memory > 100_000
+    assert {path.name for path in run.export_path.iterdir()} == {*TARGETS, *RECORDS}
+    assert not list(run.path.glob(".*"))
+
+
+def test_files_are_as_close_and_as_small_as_they_should_be(main_job):
+    checks = main_job.checks
+    for name in ("saved_model", "model_float32.tflite", "model.onnx"):
+        assert checks[name].max_difference < 1e-4
+        assert checks[name].top1_agreement == 1
+    assert checks["model_int8.tflite"].top1_agreement >= 0.98
+    size = {name: checks[name].bytes / checks["model_float32.tflite"].bytes for name in checks}
+    assert size["model_float16.tflite"] < 0.6
+    assert size["model_dynamic.tflite"] < 0.4
+    assert size["model_int8.tflite"] < 0.4
+    assert 0.9 < size["model.onnx"] < 1.1
+    assert size["saved_model"] < 2  # weights once, not twice
+
+
+def test_the_check_is_against_the_keras_model(main_job, digits):
+    """The numbers of the report, computed again from the files, another way."""
+    run, checks = main_job.run, main_job.checks
+    images, labels = (np.concatenate(part) for part in zip(*digits.test.as_numpy_iterator(), strict=True))
+    logits = keras.saving.load_model(run.model_path).predict(images, verbose=0)
+    for name, row in checks.items():
+        outputs = ModelFile(run.export_path / name)(images)
+        assert row.max_difference == pytest.approx(np.abs(outputs - logits).max(), rel=1e-3, abs=1e-5)
+        assert row.top1_agreement == pytest.approx(np.mean(outputs.argmax(1) == logits.argmax(1)))
+        assert row.accuracy == pytest.approx(np.mean(outputs.argmax(1) == labels))
+        assert row.keras_accuracy == pytest.approx(np.mean(logits.argmax(1) == labels))
+
+
+def test_any_batch_size(main_job, digits):
+    run = main_job.run
+    images = digits.sample(32, "test")
+    for name in TARGETS:
+        with ModelFile(run.export_path / name) as file:
+            outputs = file(images)
+            assert outputs.shape == (32, 10)
+            for batch in (1, 7):
+                np.testing.assert_allclose(file(images[:batch]), outputs[:batch], atol=1e-4)
+
+
+def test_tflite_takes_raw_pixels(main_job):
+    run = main_job.run
+    for name, dtype in (("model_float32.tflite", np.float32), ("model_int8.tflite", np.uint8)):
+        interpreter = Interpreter(model_path=str(run.export_path / name))
+        (image,) = interpreter.get_input_details()
+        assert image["dtype"] == dtype
+        assert "image" in image["name"]
+        if dtype == np.uint8:
+            assert image["quantization"] == (1.0, 0)  # a pixel is its own number
+            tensors = [detail["dtype"] for detail in interpreter.get_tensor_details()]
+            assert np.float32 not in tensors  # integers from end to end
+
+
+def test_files_run_where_this_package_is_not_installed(main_job, digits, tmp_path):
+    run = main_job.run
+    images = digits.sample(5, "test").astype("float32")
+    np.save(tmp_path / "images.npy", images)
+    script = f"""
+import sys; sys.modules["keras_resnet"] = None
+import numpy as np, onnxruntime, tensorflow as tf
+from ai_edge_litert.interpreter import Interpreter
+images = np.load("images.npy")
+folder = {str(run.export_path)!r}
+loaded = tf.saved_model.load(folder + "/saved_model/1")
+(saved,) = loaded.signatures["serving_default"](image=tf.constant(images, tf.uint8)).values()
+session = onnxruntime.InferenceSession(folder + "/model.onnx")
+(onnx,) = session.run(None, {{"image": images}})
+interpreter = Interpreter(model_path=folder + "/model_float32.tflite")
+index = interpreter.get_input_details()[0]["index"]
+interpreter.resize_tensor_input(index, images.shape)
+interpreter.allocate_tensors(); interpreter.set_tensor(index, images); interpreter.invoke()
+lite = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+np.save("outputs.npy", np.stack([saved.numpy(), onnx, lite]))
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    expected = keras.saving.load_model(run.model_path).predict_on_batch(images)
+    for outputs in np.load(tmp_path / "outputs.npy"):
+        np.testing.assert_allclose(outputs, expected, atol=1e-4)
