@@ -12,6 +12,7 @@ import pytest
 import keras_resnet as kr
 
 SMALL = {"input_shape": (16, 16, 3), "classes": 5, "depths": (1, 1), "widths": (16, 32), "stem_width": 16}
+QUICK = "--xla_backend_optimization_level=0"  # XLA compiles longer than these networks run
 NETWORKS = {
     "resnet20": {},
     "resnet50v2": {"antialias": True, "squeeze": 4, "activation": "silu"},
@@ -65,7 +66,7 @@ def test_same_file_same_logits(backend, folder, monkeypatch):
         monkeypatch.chdir(folder)
         exec(script, {})
     else:
-        environment = os.environ | {"KERAS_BACKEND": backend}
+        environment = os.environ | {"KERAS_BACKEND": backend, "XLA_FLAGS": QUICK}
         done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
     for name in NETWORKS:

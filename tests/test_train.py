@@ -347,6 +347,7 @@ def test_probabilities_can_be_trained(tiny, few, short, tmp_path):
     np.testing.assert_allclose(model(np.full((2, 8, 8, 1), 100.0)).numpy().sum(1), 1, rtol=1e-5)
 
 
+@pytest.mark.traced
 def test_a_folder_with_damaged_files_trains(tiny, photos, tmp_path):
     (photos / "bright_above" / "00.jpg").write_bytes((photos / "bright_above" / "00.jpg").read_bytes()[:400])
     (photos / "dark_above" / "07.jpg").write_text("not an image")

@@ -10,7 +10,8 @@ import sys
 import time
 
 out, settings = sys.argv[1], json.loads(sys.argv[2])
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={settings.get('devices', 1)}"
+count = settings.get("devices", 1)
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={count} --xla_backend_optimization_level=0"
 os.environ["TF_NUM_INTEROP_THREADS"] = "2"  # as many as devices: they wait for one another
 
 import keras
