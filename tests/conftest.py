@@ -256,7 +256,8 @@ def pretended(monkeypatch):
         score = wrong.get(out.name, sum(spec.depths) / 12)
         if isinstance(score, BaseException):
             raise score
-        metrics = {"validation": {"accuracy": score}, "best_epoch": 1, "epochs": 1, "train_seconds": 1.0, "seed": seed}
+        metrics = {"validation": {"accuracy": score}, "kept_epoch": 1, "epochs": 1, "train_seconds": 1.0, "seed": seed}
+        metrics["images"] = {"validation": 287}
         out.mkdir(parents=True, exist_ok=True)
         for name in ("model.keras", "labels.txt"):
             (out / name).touch()

@@ -11,12 +11,13 @@ from ai_edge_litert.interpreter import Interpreter
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.atomic import occupied
+from keras_resnet.confidence import interval
 from keras_resnet.export import WRITERS, Target, check, export, select
 from keras_resnet.export.operations import operations
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
 from keras_resnet.files.model_file import ModelFile
-from keras_resnet.files.predictions import are_probabilities, best, interval
+from keras_resnet.files.predictions import are_probabilities, best
 from keras_resnet.files.runtimes import from_tensor, to_tensor
 from keras_resnet.networks.connections import gives_probabilities
 

@@ -157,6 +157,18 @@ def test_graphs_are_as_written_for_a_while():
 COLOURS = {"scale": [0.1, 0.2, 0.4], "offset": [-1.0, 0.0, 3.0]}
 
 
+def test_steps_of_a_recipe_run_as_written(monkeypatch):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    recipe, options = kr.Recipe(epochs=1), []
+    recipe.compile(model, 1)
+    watch = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: options.append(tf.config.optimizer.get_experimental_options())
+    )
+    model.fit(np.zeros((2, 2)), np.zeros(2), callbacks=[*recipe.callbacks(), watch], verbose=0)
+    assert options[0]["disable_meta_optimizer"]
+    assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+
+
 def operations_of(model):
     graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]))).graph
     return {operation.type for operation in graph.get_operations()} & {"Conv2D", "Mul"}

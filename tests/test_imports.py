@@ -12,7 +12,7 @@ import keras_resnet
 PACKAGE = Path(keras_resnet.__file__).parent
 # Wings of one line do not import each other; each may import those of the lines above it.
 FLOORS = (
-    ("errors", "fields", "atomic", "console", "hooks", "lazy_tensorflow", "startup", "timing"),
+    ("errors", "fields", "atomic", "confidence", "console", "hooks", "lazy_tensorflow", "startup", "timing"),
     ("networks",),
     ("recipes",),
     ("runs",),

@@ -7,8 +7,11 @@ import multiprocessing
 import os
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import keras_tuner
 import numpy as np
 import pytest
@@ -20,8 +23,9 @@ from keras_resnet.errors import WorkerLost
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space
 from keras_resnet.search.budget import costs
+from keras_resnet.search.hypermodel import count_steps
 from keras_resnet.search.oracle import space_of
-from keras_resnet.search.results import pareto
+from keras_resnet.search.results import Final, Results, pareto
 from keras_resnet.search.worker import TrialFailed
 
 PROCESS = Path(__file__).with_name("search_process.py")
@@ -125,14 +129,14 @@ def test_finalists_are_trained_again_and_the_best_on_average_wins(pretended, tmp
 
 
 def test_a_trial_that_was_trained_in_full_is_not_trained_again(pretended, tmp_path):
-    found = search.run(Study(space=space, trials=2, seeds=3), tmp_path / "out")
+    found = search.run(Study(space=space, trials=2, finalists=1, seeds=3), tmp_path / "out")
     best = found.best[0]["trial"]
     assert [(name, seed) for name, _, _, seed, _ in pretended[1][2:]] == [(f"{best}-seed1", 1), (f"{best}-seed2", 2)]
     assert [row["seed"] for row in found.final_rows] == [0, 1, 2]
 
 
 def test_final_trainings_are_those_of_the_study_as_it_is(pretended, tmp_path):
-    study = Study(space=space, trials=2, seeds=2, final={"epochs": 2})
+    study = Study(space=space, trials=2, finalists=1, seeds=2, final={"epochs": 2})
     search.run(study, tmp_path / "out")
     known = len(pretended[1])
     exported = tmp_path / "out" / "winner" / "export"
@@ -155,7 +159,7 @@ def test_a_finalist_that_fails_is_left_out(pretended, tmp_path):
     assert found.winner() == second
     assert [(row["trial"], row["reason"]) for row in found.final_rows if row["reason"]] == [(best, "no memory")]
     with pytest.raises(InputError, match="no finalist could be trained in full, the last one by: no memory"):
-        search.run(Study(space=space, trials=3, seeds=2), tmp_path / "out")
+        search.run(Study(space=space, trials=3, finalists=1, seeds=2), tmp_path / "out")
 
 
 def test_the_same_network_is_a_finalist_once(pretended, tmp_path):
@@ -225,7 +229,7 @@ def test_the_page_shows_everything(pretended, tmp_path):
         "Parallel coordinates",
         "Importance",
     ]
-    rows = page.split("<tr")[2:]  # without the names
+    rows = page.rpartition("<table")[2].split("<tr")[2:]  # without the names
     assert len(rows) == 7
     assert "&lt;no memory&gt;" in rows[-1]  # below those that have a score
 
@@ -374,7 +378,7 @@ def test_trials_that_raise_or_are_killed_are_told(tmp_path):
 
 def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
     """As anybody would use it, with Keras's own fit."""
-    fields = {"input_shape": (8, 8, 1), "classes": 10, "recipe": "digits", "steps_per_epoch": 3}
+    fields = {"input_shape": (8, 8, 1), "classes": 10, "recipe": "digits"}
     hypermodel = HyperResNet(one_stage, **fields)
     tuner = keras_tuner.RandomSearch(hypermodel, "val_accuracy", max_trials=2, directory=tmp_path, project_name="digits", seed=0)
     tuner.search(few.train, validation_data=few.validation, epochs=1, verbose=0)
@@ -383,6 +387,59 @@ def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
     wrong = HyperResNet(lambda hp: (one_stage(hp), {"learning_rate": 1e30}), **fields)
     with pytest.raises(RuntimeError, match=r"loss became (nan|inf)"):
         wrong.fit(best, wrong.build(best), few.train, epochs=5, verbose=0)
+
+
+def test_hyper_resnet_learns_for_as_long_as_it_is_fitted(digits):
+    digits, rates, hp = replace(digits, batch_size=32), [], keras_tuner.HyperParameters()
+    hypermodel = HyperResNet(lambda hp: replace(ONE_UNIT, widths=(16,)), input_shape=(8, 8, 1), classes=10, recipe="digits")
+    watch = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: rates.append(float(model_of_trial.optimizer.learning_rate))
+    )
+    model_of_trial = hypermodel.build(hp)
+    history = hypermodel.fit(
+        hp, model_of_trial, digits.train, validation_data=digits.validation, epochs=8, verbose=0, callbacks=[watch]
+    )
+    assert history.history["val_accuracy"][-1] > 0.85
+    assert max(rates) == rates[1] > 10 * rates[6] > rates[7] == 0
+    model = hypermodel.build(hp)
+    hypermodel.fit(hp, model, digits.train, epochs=8, initial_epoch=7, verbose=0)  # as Hyperband goes on
+    assert int(model.optimizer.iterations) == 8 * len(digits.train)
+
+
+def test_steps_are_counted_in_what_fit_is_given(digits):
+    images = np.zeros((100, 8, 8, 1))
+    for arguments, steps in (
+        ({"x": images}, 4),
+        ({"x": images, "batch_size": 10}, 10),
+        ({"x": images, "batch_size": 10, "validation_split": 0.25}, 8),
+        ({"x": digits.train, "steps_per_epoch": 3}, 3),
+        ({"x": digits.validation}, len(digits.validation)),
+    ):
+        assert count_steps(arguments) == steps
+    for unknown in (iter([]), digits.train.repeat()):
+        with pytest.raises(InputError, match=r"is not known: give HyperResNet steps_per_epoch="):
+            count_steps({"x": unknown})
+
+
+def test_a_winner_is_told_apart_from_its_rivals_or_says_so(tmp_path):
+    def final(trial, accuracy):
+        run = SimpleNamespace(metrics={"validation": {"accuracy": accuracy}, "images": {"validation": 400}})
+        return Final(trial, 0, run)
+
+    results = Results(Study(space=space), tmp_path)
+    results.finals = [final("0", 0.9), final("1", 0.89), final("2", 0.95), final("3", 0.945)]
+    assert results.verdict == (
+        "the winner is trial 2: val_accuracy 0.9500 (95 % interval 0.9240 to 0.9674, 400 images); "
+        "so many images do not tell it apart from trial 3"
+    )
+    results.finals = results.finals[1:3]
+    assert "tell" not in results.verdict
+
+
+def test_several_finalists_by_default(pretended, tmp_path):
+    found = search.run(Study(space=space, trials=4), tmp_path / "out")
+    assert [final.trial for final in found.finals] == [row["trial"] for row in found.best[:3]]
+    assert len(pretended[1]) == 4  # each was trained in full
 
 
 def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):

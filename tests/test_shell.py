@@ -17,9 +17,9 @@ from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet.__main__ import main
+from keras_resnet.confidence import interval
 from keras_resnet.export import TARGETS
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import interval
 from keras_resnet.training import precision
 
 ROOT = Path(__file__).parents[1]

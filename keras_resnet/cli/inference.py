@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
-from keras_resnet.console import show_table
+from keras_resnet.cli.output import accuracy_row
+from keras_resnet.confidence import interval
+from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs.run import Run
 
@@ -32,7 +34,11 @@ def evaluate(
     split = split or ("all" if data else "test")
     count = len(images.examples(split))
     score = accuracy(ModelFile(path), images, split)
-    show_table([{"model": str(path), "split": split, "images": count, "accuracy": score}], as_json=as_json)
+    if as_json:
+        row = {"images": count, "accuracy": score, "accuracy_interval": interval(score, count)}
+        show_json([{"model": str(path), "split": split, **row}])
+        return
+    show_table([{"model": str(path), "split": split, **accuracy_row(images=count, accuracy=score)}])
 
 
 @app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from keras_resnet.confidence import interval_text
 from keras_resnet.console import show_json, show_table
 from keras_resnet.runs.run import Run
 
@@ -18,10 +19,17 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
         show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
         return
     print()
-    show_table([{"split": split, "images": run.metrics["images"][split], **run.metrics[split]} for split in ("validation", "test")])
-    print(f"\n{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
+    show_table([{"split": split, **accuracy_row(**run.metrics[split])} for split in ("validation", "test")])
+    print(f"\nkept: the weights after epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
+    print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
     print(f"run: {run.path}")
     show_checks(checks)
+
+
+def accuracy_row(*, images: int, accuracy: float, loss: float | None = None, **_: Any) -> dict[str, Any]:
+    """An accuracy with its interval, for a table."""
+    row = {"images": images, "accuracy": accuracy, "95 % interval": interval_text(accuracy, images)}
+    return row if loss is None else {**row, "loss": loss}
 
 
 @contextmanager

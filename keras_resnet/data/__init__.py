@@ -39,8 +39,9 @@ def load(
             None keeps them where all have one size; see `from_folder`.
         batch_size: images in a batch of `train`, `validation` and `test`.
 
-    Returns: a `Dataset`. Where the source has no validation or test images, a tenth of the training images of each class
-    is set aside for each, always the same ones. InputError if there is no such source or nothing to learn from in it.
+    Returns: a `Dataset`. Where the source has no validation or test images, a tenth of the training images of each class (a
+    fifth where there are fewer than 2,000) is set aside for each, always the same ones. InputError if there is no such source or
+    nothing to learn from in it.
 
     >>> load("digits").image_shape
     (8, 8, 1)

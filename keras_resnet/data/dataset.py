@@ -6,7 +6,7 @@ and resumed exactly. The other modules of this folder read the images.
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ from keras_resnet.recipes.recipe import Recipe
 
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
-HELD_OUT = 0.1  # share of the training images set aside for validation, and for test, where the source has none
+HELD_OUT, HELD_OUT_OF_FEW = 0.1, 0.2  # share of the training images set aside for validation, and for test, where there are none
+NUMBERS = 2**24  # in a batch of images that no recipe decides the size of
+FEW = 2000  # training images below which more of them are set aside, since accuracies on a hundred images tell little
 THREADS = max(2, os.cpu_count() or 1)
 SMALLEST = 4  # pixels along a side
 EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
@@ -99,6 +101,13 @@ class Dataset:
     def batches(self, split: str) -> Batches:
         """One pass over a split in order: (images, labels) of `batch_size`, the last batch smaller where it must be."""
         return self._batched(split, tf.data.Dataset.range(len(self.examples(split))))
+
+    def sample_batches(self, count: int, split: str = "train") -> Iterator[np.ndarray]:
+        """Batches of float32 images, at most `count` in all, drawn at random but always the same ones, without augmentation."""
+        examples, size = self.examples(split), max(1, min(512, NUMBERS // math.prod(self.image_shape)))
+        order = np.random.default_rng(0).permutation(len(examples))[:count]
+        for start in range(0, len(order), size):
+            yield examples.take(order[start : start + size]).astype("float32")
 
     def examples(self, split: str) -> Split:
         """The split of that name, or all of them together for "all". InputError if there is no such split."""
@@ -229,9 +238,11 @@ def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.
 def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
     """`splits` with validation and test set aside from the training images where they are missing. InputError if one is empty."""
     splits = dict(splits)
+    few = len(splits["train"]) < FEW
     for seed, name in enumerate(("test", "validation")):
         if name not in splits:
-            rest, part = split_by_class(splits["train"].labels, HELD_OUT, seed)
+            labels = splits["train"].labels
+            rest, part = split_by_class(labels, HELD_OUT_OF_FEW if few else HELD_OUT, seed)
             splits[name], splits["train"] = splits["train"].part(part), splits["train"].part(rest)
     for name in SPLITS:
         if not len(splits[name]):

@@ -10,13 +10,14 @@ import keras
 import numpy as np
 from PIL import Image
 
+from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import interval, outputs_of, probabilities, top1, top1_accuracy
+from keras_resnet.files.predictions import outputs_of, probabilities, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
 from keras_resnet.networks.connections import gives_probabilities
 

@@ -1,6 +1,5 @@
-"""The outputs of a model for images, and what follows from them: accuracy with its interval, best classes, probabilities."""
+"""The outputs of a model for images, and what follows from them: accuracy, best classes, probabilities."""
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -59,11 +58,3 @@ def best(outputs: np.ndarray, count: int, scores: str = "") -> list[tuple[int, f
         return [(int(number), float(score)) for score, number in outputs[:count]]
     shares = outputs if are_probabilities(outputs[None], scores) else probabilities(outputs)
     return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]
-
-
-def interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share that was seen in `count` trials (doi:10.1080/01621459.1927.10502953)."""
-    z = 1.959964
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    margin = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    return max(0.0, middle - margin), min(1.0, middle + margin)

@@ -1,7 +1,8 @@
 """How any Keras classifier is trained, as data, and how a model is compiled for it.
 
 `recipe` has the fields, `named` the recipes of the literature; `learning_rate`, `optimizer` and `losses` make what a recipe asks
-for; `fast_kernels` makes training steps faster, `quantization_aware` simulates int8, `stop_on_nan` stops a training that diverges.
+for; `batch_statistics` suits normalisation to averaged weights, `fast_kernels` makes training steps faster, `quantization_aware`
+simulates int8, `stop_on_nan` stops a training that diverges.
 """
 
 from keras_resnet.recipes.named import PROTOCOLS, RECIPES, Protocol, default_for, fine_tuning, hyperrule, resolve

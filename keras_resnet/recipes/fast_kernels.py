@@ -1,7 +1,8 @@
 """Faster training steps on TensorFlow, with fewer and larger operations. The results are those of Keras, to rounding."""
 
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import keras
@@ -125,6 +126,21 @@ def graphs_as_written() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+
+
+class GraphsAsWritten(keras.callbacks.Callback):
+    """`graphs_as_written` while `fit` runs; where that raises, until this callback is deleted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        weakref.finalize(self, self.stack.close)
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.stack.enter_context(graphs_as_written())
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.stack.close()
 
 
 def synchronize_normalization(model: keras.Model) -> None:

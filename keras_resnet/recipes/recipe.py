@@ -84,6 +84,10 @@ class Recipe:
     ema: float = 0.0
     """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves.
     Statistics of normalisation are those of the weights. In a `fit` of your own Keras puts the average in place at the end."""
+    keep: Literal["auto", "last", "best"] = "auto"
+    """Which weights a run keeps: those after the last epoch, or after the best one. "best" is the latest epoch whose validation
+    accuracy is within one standard error of the highest, since so many images cannot tell it from that one. "auto" is "last" where
+    a schedule ends at zero and all epochs are trained, and "best" elsewhere."""
     clip_norm: float | None = None
     """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
     sync_norm: bool = False
@@ -139,6 +143,11 @@ class Recipe:
         if self.learning_rate_batch is None:
             return self.learning_rate
         return self.learning_rate / self.learning_rate_batch * self.batch_size * self.accumulate
+
+    @property
+    def ends_at_zero(self) -> bool:
+        """Whether the learning rate falls to zero over all epochs."""
+        return self.schedule in ("cosine", "linear")
 
     @property
     def one_hot(self) -> bool:
@@ -222,10 +231,12 @@ class Recipe:
         return {"on": True, "off": False}.get(self.jit, "auto") if keras.backend.backend() == "tensorflow" else "auto"
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """For `fit`: `Diverged` is raised at the step whose loss is not finite."""
+        """For `fit`: `Diverged` is raised at the step whose loss is not finite, and TensorFlow runs the steps as they are written,
+        since its rewriting of graphs takes longer than it saves."""
+        from keras_resnet.recipes.fast_kernels import GraphsAsWritten
         from keras_resnet.recipes.stop_on_nan import StopOnNaN
 
-        return [StopOnNaN()]
+        return [StopOnNaN(), GraphsAsWritten()]
 
 
 def largest_divisor(steps: int, most: int) -> int:

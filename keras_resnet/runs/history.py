@@ -13,19 +13,28 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
         table.writerows(history)
 
 
-def plot_history(history: list[dict[str, float]], path: str | Path, *, best_epoch: int) -> None:
-    """Curves of loss and accuracy over the epochs, training beside validation, the best epoch marked, as a PNG at `path`."""
+def plot_history(history: list[dict[str, float]], path: str | Path, *, kept_epoch: int, one_loss: bool = True) -> None:
+    """Curves of loss and accuracy over the epochs, the epoch that is kept marked, as a PNG at `path`.
+
+    Training and validation share axes; but not for the loss where it is not the same one (`one_loss`), as with smoothed labels.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, label in ((measure, "training"), (f"val_{measure}", "validation")):
-            axes.plot(epochs, [row[key] for row in history], label=label, marker="." if len(epochs) < 40 else "")
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch ({best_epoch})")
+    training, validation = ("training", "C0"), ("validation", "C1")
+    losses = {"loss": {"loss": training, "val_loss": validation}}
+    if not one_loss:
+        losses = {"loss of the recipe": {"loss": training}, "cross-entropy": {"val_loss": validation}}
+    panels = {**losses, "accuracy": {"accuracy": training, "val_accuracy": validation}}
+    figure = Figure(figsize=(4.5 * len(panels), 3.6), layout="constrained")
+    for axes, (measure, curves) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
+        for key, (label, colour) in curves.items():
+            values = [row[key] for row in history]
+            axes.plot(epochs, values, label=label, color=colour, marker="." if len(epochs) < 40 else "")
+        axes.axvline(kept_epoch, color="grey", linestyle=":", label=f"kept: epoch {kept_epoch}")
         axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylabel=measure)
-        if measure == "loss":
+        if measure != "accuracy":
             axes.set_yscale("log")
             axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")

@@ -19,11 +19,11 @@ CONTENTS = {
     "recipe.json": "how it was trained (Recipe)",
     "data.json": "what it was trained on, as arguments of keras_resnet.data.load",
     "metrics.json": "accuracy, loss, cost and seed",
-    "history.csv": "one row an epoch",
+    "history.csv": "one row an epoch; loss is that of the recipe, val_loss plain cross-entropy",
     "history.png": "loss and accuracy curves",
     "environment.json": "versions and hardware",
     "labels.txt": "class names, one a line, in the order of the outputs",
-    "model.keras": "the network with the weights of the best epoch on the validation images",
+    "model.keras": "the network with the weights that are kept, see Recipe.keep",
     "last.weights.h5": "the weights after the last epoch",
 }
 LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer

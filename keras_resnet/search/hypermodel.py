@@ -1,6 +1,8 @@
 """`HyperResNet`: residual networks for any KerasTuner script."""
 
+import math
 from dataclasses import replace
+from inspect import signature
 from random import Random
 from typing import Any
 
@@ -47,8 +49,9 @@ class HyperResNet(keras_tuner.HyperModel):
         space: a function of `keras_tuner.HyperParameters` that returns a `ResNetSpec`, or one and changes to the recipe.
         input_shape: of the images, (*space, channels).
         classes: how many.
-        recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`.
-        steps_per_epoch: batches in an epoch, over which the schedule is laid.
+        recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`, and the
+            schedule is laid over all steps of it.
+        steps_per_epoch: batches in an epoch. None to count them in what `fit` is given, which fails for a generator.
         budget: a network above it is not built: the trial's values are drawn again at random until they are within it, and the
             trial fails if none are. Latencies take a `Study`; so does a grid, whose values are not random.
 
@@ -62,7 +65,7 @@ class HyperResNet(keras_tuner.HyperModel):
         input_shape: tuple[int, ...],
         classes: int,
         recipe: str | Recipe = "cifar-30",
-        steps_per_epoch: int = 1,
+        steps_per_epoch: int | None = None,
         budget: Budget | None = None,
     ) -> None:
         super().__init__(name="HyperResNet")
@@ -77,7 +80,8 @@ class HyperResNet(keras_tuner.HyperModel):
         return replace(spec, input_shape=self.shape, classes=self.classes), recipe
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The network, compiled. Values in `hp` that are beyond the budget are drawn again, always with the same result."""
+        """The network, compiled for a single step: `fit` compiles it for all of them. Values in `hp` that are beyond the budget are
+        drawn again, always with the same result."""
         generator = Random(repr(sorted(hp.values.items())))
         for _ in range(DRAWS):
             if not (refusal := self.refusal(hp)):
@@ -89,7 +93,7 @@ class HyperResNet(keras_tuner.HyperModel):
             raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last: {refusal}")
         spec, recipe = self.spec(hp)
         model = build(spec)
-        recipe.compile(model, self.steps_per_epoch, from_logits=spec.gives_logits)
+        recipe.compile(model, self.steps_per_epoch or 1, from_logits=spec.gives_logits)
         return model
 
     def refusal(self, hp: keras_tuner.HyperParameters) -> str:
@@ -100,6 +104,26 @@ class HyperResNet(keras_tuner.HyperModel):
             return str(error)
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *arguments: Any, **options: Any) -> Any:
-        """`model.fit`, stopped where the loss is not finite."""
-        callbacks = [*options.pop("callbacks", []), *self.spec(hp)[1].callbacks()]
+        """`model.fit` by the recipe, its schedule over all epochs and steps of this call; stopped where the loss is not finite."""
+        spec, recipe = self.spec(hp)
+        given = signature(model.fit).bind(*arguments, **options).arguments
+        recipe, steps = replace(recipe, epochs=given.get("epochs", 1)), self.steps_per_epoch or count_steps(given)
+        recipe.compile(model, steps, from_logits=spec.gives_logits)
+        model.optimizer.iterations.assign(given.get("initial_epoch", 0) * steps)  # where Hyperband goes on with a trial
+        callbacks = [*(options.pop("callbacks", None) or []), *recipe.callbacks()]
         return model.fit(*arguments, callbacks=callbacks, **options)
+
+
+def count_steps(arguments: dict[str, Any]) -> int:
+    """Steps of an epoch of `model.fit` with those arguments. InputError where only the end of the first epoch would tell."""
+    if arguments.get("steps_per_epoch"):
+        return int(arguments["steps_per_epoch"])
+    images: Any = arguments.get("x")
+    if hasattr(images, "shape"):
+        count = math.floor(len(images) * (1 - arguments.get("validation_split", 0.0)))  # as Keras splits them
+        return math.ceil(count / (arguments.get("batch_size") or 32))
+    try:
+        return len(images)
+    except TypeError:
+        kind = type(images).__name__
+        raise InputError(f"the number of steps in a {kind} is not known: give HyperResNet steps_per_epoch=") from None

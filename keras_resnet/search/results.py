@@ -13,6 +13,7 @@ from statistics import mean
 from typing import Any
 
 from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
+from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.spec import ResNetSpec
@@ -47,6 +48,7 @@ class Final:
             "trial": self.trial,
             "seed": self.seed,
             SCORE: metrics.get("validation", {}).get("accuracy"),
+            "validation_images": metrics.get("images", {}).get("validation"),
             "test_accuracy": metrics.get("test", {}).get("accuracy"),
             "epochs": metrics.get("epochs"),
             "seconds": metrics.get("train_seconds"),
@@ -210,6 +212,21 @@ class Results:
         if not self.averages:
             raise InputError(f"no finalist could be trained in full, the last one by: {self.finals[-1].reason}")
         return max(self.averages, key=self.averages.__getitem__)
+
+    @property
+    def verdict(self) -> str:
+        """The winner, how sure its score is, and which finalists it is not told apart from, as a sentence."""
+        winner = self.winner()
+        images = next(row["validation_images"] for row in self.final_rows if row["trial"] == winner)
+        rivals = [
+            trial
+            for trial, average in self.averages.items()
+            if trial != winner and not are_told_apart(average, self.averages[winner], images)
+        ]
+        verdict = f"the winner is trial {winner}: {SCORE} {as_text(self.averages[winner], images)}"
+        if not rivals:
+            return verdict
+        return f"{verdict}; so many images do not tell it apart from trial{'s' * (len(rivals) > 1)} {', '.join(rivals)}"
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -124,7 +124,7 @@ class Search:
                 raise TrialFailed(f"beyond the budget: {excess}")
             metrics = train_in_process(study, spec, recipe, self.folder(trial), seed, renew_lease).metrics
             score = metrics["validation"]["accuracy"]
-            oracle.update_trial(trial.trial_id, {SCORE: score}, step=metrics["best_epoch"])
+            oracle.update_trial(trial.trial_id, {SCORE: score}, step=metrics["kept_epoch"])
             trial.status = TrialStatus.COMPLETED
             self.tell(f"{title}: {SCORE} {score:.4f}")
         except (TrialFailed, InputError) as error:
@@ -174,7 +174,7 @@ class Search:
         self.results.write_finals(self.train_finals(train))
         self.write_page()
         winner = self.results.winner()
-        self.tell(f"the winner is trial {winner}: {SCORE} {self.results.averages[winner]:.4f}")
+        self.tell(self.results.verdict)
         copy_run(next(final.run for final in self.results.finals if final.run and final.trial == winner), self.out / WINNER)
 
     def write_page(self) -> None:

@@ -59,8 +59,9 @@ class Study:
     """How many at most. None for 20, and for all that grid and Hyperband have."""
     patience: int | None = None
     """Epochs without a better validation accuracy after which a trial ends; None to train all of them in full."""
-    finalists: int = 1
-    """How many of the best trials are trained again, in full, with `seeds` seeds each."""
+    finalists: int = 3
+    """How many of the best trials are trained in full, with `seeds` seeds each, since the best of many scores is partly luck. A
+    trial that was trained in full already is not trained again with its seed."""
     seeds: int = 1
     final: dict[str, Any] = field(default_factory=dict)
     """Changes to the recipe for them, such as {"epochs": 90}."""

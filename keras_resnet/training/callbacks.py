@@ -9,10 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.confidence import standard_error
+from keras_resnet.data import Dataset
 from keras_resnet.hooks import moving_averages, replace
+from keras_resnet.recipes.batch_statistics import recompute_statistics
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.recipes.stop_on_nan import check_finite
 from keras_resnet.training.distribute import Distribution
+
+STATISTICS_IMAGES = 2048  # of the training images, that the statistics of averaged weights are computed from
 
 
 class BestAndLast(keras.callbacks.Callback):
@@ -20,19 +25,20 @@ class BestAndLast(keras.callbacks.Callback):
 
     The validated model is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
     that trains or their moving average; in quantisation-aware training it computes with integers as that one does. The best epoch
-    has the highest validation accuracy; of two equal ones, the lower loss.
+    is the latest whose validation accuracy is within one standard error of the highest: so many images do not tell it from that
+    one (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984).
     """
 
-    def __init__(self, training: keras.Model, plain: keras.Model, validation: Any, distribution: Distribution) -> None:
+    def __init__(self, training: keras.Model, plain: keras.Model, data: Dataset, distribution: Distribution) -> None:
         super().__init__()
-        self.plain, self.validation, self.distribution = plain, validation, distribution
+        self.plain, self.data, self.distribution = plain, data, distribution
+        self.images = len(data.splits["validation"])
         # Keras overwrites the weights by their average at the end of every `fit`, which may be one of several: not here.
         replace(training.optimizer, "finalize_variable_values", lambda variables: None)
         self.best: list[np.ndarray] = []
         self.last: list[np.ndarray] = []
-        self.epoch = 0
+        self.best_epoch = 0
         self.history: list[dict[str, float]] = []
-        self.score = (-math.inf, -math.inf)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         with self.distribution.alone():
@@ -42,14 +48,15 @@ class BestAndLast(keras.callbacks.Callback):
             if averages := moving_averages(self.model.optimizer):
                 for variable, average in zip(self.plain.trainable_variables, averages, strict=True):
                     variable.assign(np.array(keras.ops.convert_to_numpy(average)))  # a copy: JAX gives buffers away
-            results = self.plain.evaluate(self.validation, verbose=0, return_dict=True)
+                recompute_statistics(self.plain, self.data.sample_batches(STATISTICS_IMAGES))
+            results = self.plain.evaluate(self.data.validation, verbose=0, return_dict=True)
         logs.update({f"val_{name}": value for name, value in results.items()})
         check_finite(logs["val_loss"], f"after epoch {epoch + 1}", "validation loss")
         self.history.append({"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}})
         self.last = self.plain.get_weights()
-        score = (logs["val_accuracy"], -logs["val_loss"])
-        if score > self.score:
-            self.best, self.epoch, self.score = self.last, epoch + 1, score
+        highest = max(row["val_accuracy"] for row in self.history)
+        if logs["val_accuracy"] >= highest - standard_error(highest, self.images):
+            self.best, self.best_epoch = self.last, epoch + 1
 
 
 class Patience(keras.callbacks.Callback):

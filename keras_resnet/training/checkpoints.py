@@ -41,7 +41,7 @@ class Checkpoints(keras.callbacks.Callback):
         for variable in self.variables():
             variable.assign(next(arrays))
         self.sums = list(arrays) if checkpoint.step % self.steps_per_epoch else []
-        weights.history, weights.epoch, weights.score = facts["history"], facts["best_epoch"], tuple(facts["score"])
+        weights.history, weights.best_epoch = facts["history"], facts["best_epoch"]
         throughput.images, throughput.seconds = facts["images"], facts["seconds"]
         throughput.start -= facts["whole"]
         self.step = checkpoint.step
@@ -78,8 +78,7 @@ class Checkpoints(keras.callbacks.Callback):
             "seconds": throughput.seconds,
             "whole": throughput.total_seconds,
             "history": weights.history,
-            "best_epoch": weights.epoch,
-            "score": weights.score,
+            "best_epoch": weights.best_epoch,
             "best_arrays": len(weights.best),
             "backend": keras.backend.backend(),
         }

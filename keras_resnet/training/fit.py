@@ -17,6 +17,7 @@ import keras
 
 from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
+from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
@@ -85,7 +86,7 @@ def fit(
         callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
         verbose: of `model.fit`.
 
-    Returns: the `Run`. Its `model.keras` has the weights of the epoch with the best validation accuracy.
+    Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
     InputError if `out` exists. `Diverged` if the loss becomes NaN; the last good weights are then in a run folder `out`-diverged.
     """
     if not hasattr(data, "training_batches"):
@@ -195,14 +196,14 @@ def _fitting(recipe: Recipe, examples: int) -> Recipe:
 
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
-    """Write the run folder, whole or not at all. The metrics are those of the best weights, with `remarks` beside them."""
+    """Write the run folder, whole or not at all. The metrics are those of the weights that are kept, with `remarks` beside them."""
     may_replace = is_run if overwrite else lambda path: False
     return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
 
 
 def keep_diverged(training: Training, out: Path, why: str) -> str:
     """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns the sentence for the error."""
-    if not training.weights.epoch:
+    if not training.weights.best_epoch:
         return "nothing was learned before that: try a lower learning_rate"
     run = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
     return f"the weights up to then are kept in {str(run.path)!r}; the same training would end so again: lower learning_rate"
@@ -214,7 +215,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
     plain.set_weights(weights.last)
     plain.save_weights(folder / "last.weights.h5")
-    plain.set_weights(weights.best)
+    plain.set_weights(training.kept_weights)
     plain.save(folder / "model.keras")
     (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
     (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
@@ -223,14 +224,14 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_json(folder / "metrics.json", {**metrics(training), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
-    plot_history(weights.history, folder / "history.png", best_epoch=weights.epoch)
+    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=not training.recipe.one_hot)
 
 
 def metrics(training: Training) -> dict[str, Any]:
-    """What the training cost, and accuracy and loss of its best weights on the validation and the test images."""
+    """What the training cost, and accuracy and loss of the weights that are kept on the validation and the test images."""
     model, data = training.weights.plain, training.data
     release(model)
-    model.set_weights(training.weights.best)
+    model.set_weights(training.kept_weights)
     return {
         "network": name_of(training.spec),
         "parameters": model.count_params(),
@@ -238,7 +239,13 @@ def metrics(training: Training) -> dict[str, Any]:
         "seed": training.seed,
         **origin(training.init),
         "epochs": len(training.weights.history),
-        "best_epoch": training.weights.epoch,
+        "kept_epoch": training.kept_epoch,
         **training.throughput.facts(),
-        **{split: model.evaluate(data.batches(split), verbose=0, return_dict=True) for split in ("validation", "test")},
+        **{split: measured(model, data, split) for split in ("validation", "test")},
     }
+
+
+def measured(model: keras.Model, data: Dataset, split: str) -> dict[str, Any]:
+    """Accuracy, with its 95 % interval and the number of images, and loss of a compiled model on a split."""
+    results, images = model.evaluate(data.batches(split), verbose=0, return_dict=True), len(data.splits[split])
+    return {**results, "accuracy_interval": interval(results["accuracy"], images), "images": images}

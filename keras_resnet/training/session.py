@@ -36,6 +36,23 @@ class Training:
     throughput: Throughput
 
     @property
+    def keep(self) -> str:
+        """Which weights are kept, "last" or "best", see `Recipe.keep`."""
+        if self.recipe.keep != "auto":
+            return self.recipe.keep
+        return "last" if self.recipe.ends_at_zero and len(self.weights.history) == self.recipe.epochs else "best"
+
+    @property
+    def kept_weights(self) -> list[np.ndarray]:
+        """Those that `model.keras` has."""
+        return self.weights.last if self.keep == "last" else self.weights.best
+
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch that they are of, counted from 1."""
+        return len(self.weights.history) if self.keep == "last" else self.weights.best_epoch
+
+    @property
     def steps_per_epoch(self) -> int:
         """Steps after which every training image has been seen once."""
         return self.data.steps_per_epoch(self.recipe.batch_size)
@@ -53,7 +70,7 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices:
         plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy"])
         if recipe.quantization_aware:
             simulate_integers(plain)
-    callbacks = BestAndLast(model, plain, data.validation, devices), Throughput(recipe.batch_size)
+    callbacks = BestAndLast(model, plain, data, devices), Throughput(recipe.batch_size)
     return Training(spec, recipe, data, seed, init, devices, environment(), model, *callbacks)
 
 

@@ -1,0 +1,45 @@
+"""The statistics of batch normalisation, computed again for weights that no step has trained, such as an average of weights."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from keras_resnet.hooks import replaced
+
+
+def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
+    """Set the moving mean and variance of every batch normalisation to the means over those batches of images.
+
+    Each batch normalisation uses its batch, as in training; dropout stays off. Frozen ones stay as they are. Averages of weights
+    need this, since the statistics of a training are those of the weights before the average (arXiv:1803.05407 section 3.2).
+
+    Args:
+        model: with the weights that the statistics are for.
+        batches: of images (batch, ...), a few hundred images in all, or more.
+
+    >>> recompute_statistics(model, (images for images, labels in data.train.take(16)))
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    if not layers:
+        return
+    momenta = {layer: layer.momentum for layer in layers}
+    try:
+        with replaced({layer: _training_call(layer) for layer in layers}, "call"):
+            for count, images in enumerate(batches):
+                for layer in layers:
+                    layer.momentum = count / (count + 1)  # so that the moving average is the mean of the batches so far
+                model(images, training=False)
+    finally:
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum
+
+
+def _training_call(layer: keras.Layer) -> Callable[..., Any]:
+    """The layer's own `call`, always in training."""
+    call = layer.call
+
+    def in_training(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        return call(inputs, training=True, mask=mask)
+
+    return in_training
