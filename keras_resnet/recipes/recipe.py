@@ -69,7 +69,8 @@ class Recipe:
     crop_edges: Literal["mirror", "zero"] = "mirror"
     """What comes in at the edges of a shifted image: its mirrored edge, or pixels of 0, black."""
     resized_crop: float | None = None
-    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842)."""
+    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842). A photo that
+    is too long for both gives the largest parts of those sides."""
     flip: bool = True
     """Mirror half of the training images left to right."""
     augment: Literal["none", "randaugment", "trivialaugment"] = "none"
