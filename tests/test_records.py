@@ -108,7 +108,7 @@ def test_what_is_wrong_is_named(folder, tmp_path):
         InputError, match="its examples have none of image/encoded, image; they have image/filename, label, picture"
     ):
         kr.data.load(folder)
-    write(folder, "test.tfrecord", 4, label_of=lambda index: -1)
+    write(folder, "test.tfrecord", 4, label_of=lambda index: index - 1)
     with pytest.raises(InputError, match=r"labels -1\.\.2 do not count into 3 classes"):
         kr.data.load(folder)
     (tmp_path / "other").mkdir()
