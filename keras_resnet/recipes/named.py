@@ -2,8 +2,8 @@
 
 `evidence` is what this package measured. `published` is what the source reports on the original images: top-1 accuracy on the
 validation images of ImageNet, or test error on CIFAR-10. `differs` is what is still done otherwise here than there; of all rows
-with SGD, that weights decay apart from the momentum, which is the same in the long run. Published schedules suit the number of images
-of their source.
+with SGD, that weights decay apart from the momentum, which is the same in the long run. Published schedules suit the number of
+images of their source.
 """
 
 from dataclasses import replace

@@ -98,7 +98,8 @@ class Recipe:
     sync_norm: bool = False
     """On several devices, normalise over the images of all of them together (on JAX this is always so)."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Of the computation; weights stay float32. "auto" tries which is fastest here."""
+    """Of the computation; weights stay float32. "auto" tries whether float32 or bfloat16 is faster here, the latter only where the
+    device has instructions for it."""
     jit: Literal["default", "off", "on", "auto"] = "default"
     """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" tries which is faster here."""
     steps_per_execution: int = 1
