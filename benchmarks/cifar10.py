@@ -17,7 +17,7 @@ startup.prepare()
 
 import keras_resnet as kr
 
-NETWORK, RECIPE = "resnet20", kr.recipes.resolve("cifar-30", precision="bfloat16")
+NETWORK, RECIPE = "resnet20", kr.recipes.resolve("cifar-30", precision="auto")
 
 
 def main(data_dir: str, runs: str, seeds: int, report: str | None) -> None:
@@ -34,7 +34,7 @@ def main(data_dir: str, runs: str, seeds: int, report: str | None) -> None:
     result = {
         "network": NETWORK,
         "recipe": "cifar-30",
-        "precision": RECIPE.precision,
+        "precision": run.recipe.precision,
         "training_images": len(data.splits["train"]),
         "test_accuracy_mean": round(statistics.mean(accuracies), 2),
         "test_accuracy_deviation": round(statistics.stdev(accuracies), 2) if seeds > 1 else None,

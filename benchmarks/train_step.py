@@ -8,12 +8,16 @@ median images per second, the ratio to the first row, and which share that is of
 was measured in the same rounds: a step is counted as three times the multiply-adds of the network. Libraries that are not
 installed are left out. "keras" is our network trained by Keras alone; keras.applications has no ResNet-20, and that row is one
 built as its networks are: convolutions with biases, and a projection with normalisation at the start of every stage.
+
+bfloat16 is left out where the processor has no instructions for it. Whatever takes more than a minute, and ten times as long as the
+first row of the table, for its first two steps is given up, and said so.
 """
 
 import argparse
 import json
 import os
 import platform
+import select
 import statistics
 import subprocess
 import sys
@@ -32,6 +36,7 @@ LIBRARIES = {  # name: (networks, package)
     "torch": (("resnet50", "resnet20"), "torch"),
 }
 PRECISIONS = ("float32", "bfloat16")
+PATIENCE, TOO_SLOW = 60, 10  # seconds of the first steps, and times those of the first row
 PEAK, PEAK_SIZE, PEAK_CHANNELS = "convolution", 28, 256
 PEAK_FLOPS = 2 * 16 * PEAK_SIZE**2 * 9 * PEAK_CHANNELS**2  # of one such convolution
 
@@ -189,10 +194,12 @@ def serve(library: str, network: str, precision: str, batch: int) -> None:
         print(perf_counter() - start, file=answer, flush=True)
 
 
-def ask(process: subprocess.Popen, steps: int) -> float:
+def ask(process: subprocess.Popen, steps: int, patience: float | None = None) -> float | None:
+    """The seconds of so many steps; None if they take longer than `patience`."""
     process.stdin.write(f"{steps}\n")
     process.stdin.flush()
-    return float(process.stdout.readline())
+    ready, _, _ = select.select([process.stdout], [], [], patience)
+    return float(process.stdout.readline()) if ready else None
 
 
 def installed(package: str) -> bool:
@@ -209,9 +216,30 @@ def usable(library: str, network: str) -> bool:
 
 def worker(library: str, precision: str, network: str, batch: int) -> subprocess.Popen:
     command = [sys.executable, __file__, "--serve", library, network, precision, str(batch)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    ask(process, 2)  # traces and compiles
-    return process
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def workers_of(names: list[tuple[str, str]], network: str, batch: int) -> dict[tuple[str, str], subprocess.Popen]:
+    """The processes that have traced and compiled their step."""
+    ready, patience = {}, None
+    for key in names:
+        process, start = worker(*key, network, batch), perf_counter()
+        if ask(process, 2, patience) is None:
+            process.kill()
+            print(f"{' '.join(key)}: given up, its first two steps took more than {patience:.0f} s", flush=True)
+            continue
+        patience = patience or max(PATIENCE, TOO_SLOW * (perf_counter() - start))
+        ready[key] = process
+    return ready
+
+
+def precisions() -> list[str]:
+    from keras_resnet.startup import has_bfloat16
+
+    if has_bfloat16() is False:
+        print("this processor has no instructions for bfloat16: it is left out", flush=True)
+        return ["float32"]
+    return list(PRECISIONS)
 
 
 def steps_of(library: str, steps: int) -> int:
@@ -229,8 +257,9 @@ def main() -> None:
     options = parser.parse_args()
     batch = options.batch or (16 if options.network == "resnet50" else 128)
     steps = 2 if options.network == "resnet50" else 10
-    names = [(library, precision) for library in (*LIBRARIES, PEAK) for precision in PRECISIONS if usable(library, options.network)]
-    workers = {key: worker(*key, options.network, batch) for key in names}
+    tried = precisions()
+    names = [(library, precision) for library in (*LIBRARIES, PEAK) for precision in tried if usable(library, options.network)]
+    workers = workers_of(names, options.network, batch)
     seconds = {key: [] for key in workers}
     for _ in range(options.rounds):
         for key, process in workers.items():
@@ -238,7 +267,7 @@ def main() -> None:
     for process in workers.values():
         process.stdin.close()
         process.wait()
-    peak = {precision: PEAK_FLOPS / statistics.median(seconds.pop((PEAK, precision))) for precision in PRECISIONS}
+    peak = {key[1]: PEAK_FLOPS / statistics.median(seconds.pop(key)) for key in list(seconds) if key[0] == PEAK}
     step_flops = 6 * batch * kr.cost_of(options.network).multiply_adds
     rows = []
     for (library, precision), taken in seconds.items():
@@ -251,7 +280,7 @@ def main() -> None:
             "images_per_second": round(batch / median, 2),
             "slowest": round(batch / max(taken), 2),
             "fastest": round(batch / min(taken), 2),
-            "share_of_convolution_peak": round(step_flops / median / peak[precision], 3),
+            "share_of_convolution_peak": round(step_flops / median / peak.get(precision, float("nan")), 3),
         }
         rows.append({**row, "ratio": round(row["images_per_second"] / (rows[0] if rows else row)["images_per_second"], 3)})
     for row in rows:

@@ -13,6 +13,7 @@ REPLACED = {
     "call": "Keras looks `call` up in the layer or model whenever that is called, and does not save it",
     "convolution_op": "a convolution layer asks its own `convolution_op(inputs, kernel)` for its outputs",
     "update_step": "an optimizer changes each weight by its own `update_step(gradient, variable, learning_rate)`",
+    "_clip_gradients": "an optimizer clips by its own `_clip_gradients(gradients)`, when they are accumulated",
     "finalize_variable_values": "`fit` puts averages in place in the end, by the optimizer's `finalize_variable_values(variables)`",
     "_maybe_symbolic_build": "`fit` on TensorFlow builds an unbuilt model by its own `_maybe_symbolic_build(iterator=)`",
     "reduce": "`fit` on TensorFlow asks the strategy's own `reduce(op, value, axis=)` for the loss and the metrics of all devices",
@@ -90,9 +91,19 @@ def build_symbolically(model: Any, *batch: Any) -> None:
     model._symbolic_build(data_batch=batch)
 
 
+def place_of(optimizer: Any, variable: Any) -> int:
+    """The place of a weight, Keras's or the backend's variable, among those that the optimizer was built for."""
+    return optimizer._get_variable_index(variable)
+
+
 def momentum_of(optimizer: Any, variable: Any) -> Any:
     """The momentum that SGD keeps of a weight."""
-    return optimizer.momentums[optimizer._get_variable_index(variable)]
+    return optimizer.momentums[place_of(optimizer, variable)]
+
+
+def clipping_of(optimizer: Any) -> Any:
+    """The optimizer's own clipping, of the gradients of one device."""
+    return optimizer._clip_gradients
 
 
 def moving_averages(optimizer: Any) -> list[Any]:

@@ -1,7 +1,14 @@
-"""The environment variables that must be set before TensorFlow starts."""
+"""What is known before a framework starts: the environment variables that TensorFlow needs, and what the processor can do."""
 
 import os
+import platform
+import subprocess
+from contextlib import suppress
 from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 has the first two, ARM the third
+APPLE_BFLOAT16 = "hw.optional.arm.FEAT_BF16"
 
 
 def prepare() -> None:
@@ -10,3 +17,21 @@ def prepare() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not Path("/dev/nvidia0").exists():
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+
+def has_bfloat16() -> bool | None:
+    """Whether the processor has instructions for bfloat16; None where that cannot be told.
+
+    Without them every product is emulated: a training step can take minutes.
+    """
+    with suppress(OSError, ValueError, subprocess.SubprocessError):
+        if platform.system() == "Darwin":
+            if platform.machine() != "arm64":
+                return False  # no Mac with an Intel processor has them
+            asked = subprocess.run(["sysctl", "-n", APPLE_BFLOAT16], capture_output=True, text=True, timeout=5, check=True)
+            return asked.stdout.strip() == "1"
+        for line in CPUINFO.read_text(encoding="utf-8").splitlines():
+            name, _, flags = line.partition(":")
+            if name.strip() in ("flags", "Features"):
+                return bool(BFLOAT16 & set(flags.split()))
+    return None

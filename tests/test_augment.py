@@ -37,14 +37,15 @@ def changed(images, name, strength, *, sign=1, ranges=RANGES["randaugment"]):
     return randaugment.blend(mapped, kind, strength * sign, ranges).numpy().astype(int)
 
 
-def test_shift_and_flip_equals_one_image_at_a_time():
-    """Every result is a crop of the mirrored-edge image, at any shift and either way round, and all of them occur."""
+@pytest.mark.parametrize(("edges", "mode"), [("mirror", "reflect"), ("zero", "constant")])
+def test_shift_and_flip_equals_one_image_at_a_time(edges, mode):
+    """Every result is a crop of the image with wider edges, at any shift and either way round, and all of them occur."""
     image = np.random.default_rng(0).integers(0, 256, (5, 6, 3)).astype(np.uint8)
-    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    wide = np.pad(image, ((2, 2), (2, 2), (0, 0)), mode=mode)
     crops = {(i, j, flip): wide[i : i + 5, j : j + 6][:, ::flip].tobytes() for i in range(5) for j in range(5) for flip in (1, -1)}
-    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, True).numpy()
+    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, True, edges).numpy()
     assert {result.tobytes() for result in results} == set(crops.values())
-    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, False).numpy()
+    results = augment.shift_and_flip(tf.constant(np.stack([image] * 1000)), draws(1000), 2, False, edges).numpy()
     assert {result.tobytes() for result in results} == {crop for (_, _, flip), crop in crops.items() if flip == 1}
 
 
@@ -164,6 +165,36 @@ def test_resized_crops_are_parts_of_the_image():
     assert area.mean() == pytest.approx(0.62, abs=0.04)
     assert ratio.min() == pytest.approx(3 / 4, abs=0.02)
     assert ratio.max() == pytest.approx(4 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize("smallest", [0.08, 0.35, 0.66, 0.9, 1.0])
+@pytest.mark.parametrize("shape", [(300, 400), (400, 300), (300, 300), (270, 480), (200, 400), (400, 200), (100, 700)])
+def test_parts_keep_both_promises(shape, smallest):
+    """Share of the area and aspect, in pixels of the image; where no part has both, it is the largest of a legal aspect."""
+    height, width = shape
+    numbers = augment.crop_numbers(draws(2000), smallest)
+    top, left, high, wide = (augment.crop_boxes(numbers, height / width).numpy() * [height, width, height, width]).T
+    assert min(top.min(), left.min()) >= 0
+    assert (top + high).max() <= height * (1 + 1e-5)
+    assert (left + wide).max() <= width * (1 + 1e-5)
+    area, aspect = high * wide / (height * width), wide / high
+    assert 3 / 4 - 1e-4 < aspect.min() <= aspect.max() < 4 / 3 + 1e-4
+    largest = min(1, 4 / 3 * height / width, 4 / 3 * width / height)
+    assert min(smallest, largest) - 1e-4 < area.min() <= area.max() < largest + 1e-4
+    if smallest < largest:  # and all of that is used
+        assert area.mean() == pytest.approx((smallest + largest) / 2, abs=0.02)
+    if smallest < 0.1 and max(shape) < 500:
+        assert np.mean(top[high < 0.99 * height] / (height - high)[high < 0.99 * height]) == pytest.approx(0.5, abs=0.05)
+        assert np.quantile(np.log(aspect), (0.05, 0.95)) == pytest.approx(np.log([3 / 4, 4 / 3]), abs=0.1)
+
+
+def test_part_of_a_photo_in_whole_pixels():
+    numbers = augment.crop_numbers(draws(40), 0.9)
+    for row in numbers:
+        top, left, height, width = augment._window(row, tf.constant([30, 40])).numpy()
+        assert 0 <= top <= 30 - height
+        assert 0 <= left <= 40 - width
+        assert height * width >= 0.88 * 1200  # to half a pixel
 
 
 def test_erasing():

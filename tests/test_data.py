@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import keras_resnet as kr
@@ -128,6 +129,55 @@ def test_augmentation_is_a_function_of_seed_and_step():
     np.testing.assert_array_equal(batches(1), batches(1))
     assert np.any(batches(1)[0] != batches(2)[0])
     assert np.any(batches(1)[0] != batches(1)[1])
+
+
+def counts(data):
+    return {name: len(split) for name, split in data.splits.items()}
+
+
+def write_folder(root, parts):
+    for part, count in parts.items():
+        for index in range(count):
+            path = root / part / "ab"[index % 2] / f"{index}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), 40 * (index % 2)).save(path)
+    return root
+
+
+def write_records(root, parts):
+    root.mkdir()
+    for part, count in parts.items():
+        with tf.io.TFRecordWriter(str(root / f"{part}-0.tfrecord")) as writer:
+            for index in range(count):
+                png = tf.io.encode_png(np.full((4, 4, 1), index, np.uint8)).numpy()
+                label = -1 if part == "test" else index % 2
+                feature = {
+                    "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png])),
+                    "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                }
+                writer.write(tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString())
+    return root
+
+
+def arrays_of(root, parts):
+    return {part: (np.full((count, 4, 4, 1), 9, np.uint8), np.arange(count) % 2) for part, count in parts.items()}
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (write_folder, {"train": 20, "val": 6}),
+        (write_records, {"train": 20, "val": 6}),
+        (write_records, {"train": 20, "val": 6, "test": 4}),  # without labels, as those of ImageNet
+        (arrays_of, {"train": 20, "validation": 6}),
+    ],
+)
+def test_what_a_source_holds_out_is_reported(make, parts, tmp_path, caplog):
+    """As it is with the sets of TensorFlow Datasets, see there."""
+    data = kr.data.load(make(tmp_path / "set", parts))
+    assert counts(data) == {"train": 18, "validation": 2, "test": 6}
+    assert "no labelled test images: its validation images are for test" in caplog.text
+    assert len(data.class_names) == 2
 
 
 def test_split_by_class_takes_a_share_of_each():
@@ -387,7 +437,7 @@ def test_cifar10(cifar10_dir):
 
 @pytest.fixture(scope="module")
 def shapes():
-    """A set of TensorFlow Datasets with images of many sizes, validation but no test, and two configurations."""
+    """A set of TensorFlow Datasets with images of many sizes, validation but no labels for test, and two configurations."""
     tfds = pytest.importorskip("tensorflow_datasets")
 
     class TinyShapes(tfds.core.GeneratorBasedBuilder):
@@ -402,13 +452,14 @@ def shapes():
             return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, manager):
-            return {"train": self._generate_examples(20), "validation": self._generate_examples(6)}
+            test = self._generate_examples(4, labelled=False)  # as ImageNet's
+            return {"train": self._generate_examples(20), "validation": self._generate_examples(6), "test": test}
 
-        def _generate_examples(self, count):
+        def _generate_examples(self, count, labelled=True):
             channels = 3 if self.builder_config.name == "colour" else 1
             for index in range(count):
                 pixels = np.full((20 + index, 30, channels), 50 + 150 * (index % 2), np.uint8)
-                yield index, {"image": pixels, "label": index % 2}
+                yield index, {"image": pixels, "label": index % 2 if labelled else -1}
 
     return TinyShapes
 

@@ -151,6 +151,19 @@ def test_without_synchronisation_each_device_normalises_for_itself(backend, two_
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
+def test_two_devices_clip_as_one(backend, tmp_path):
+    """LAMB, whose gradients are all longer than its clipping allows here."""
+    recipe = {"optimizer": "lamb", "learning_rate": 0.01, "weight_decay": 0.02}
+    one, two = (
+        trained(tmp_path / strategy, devices=devices, strategy=strategy, recipe=recipe)
+        for strategy, devices in (("one", 1), ("mirrored", 2))
+    )
+    np.testing.assert_allclose(two["losses"][:STEPS], one["losses"][:STEPS], rtol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
 def test_a_worker_that_dies_ends_the_job_and_a_restart_goes_on(backend, two_processes, tmp_path):
     fields = {"fit": {"checkpoint_every": 5, "resume": True}}
     chief, other = (Started(tmp_path, environment, **fields, wait_at=15) for environment in workers_of(backend))

@@ -79,6 +79,18 @@ def test_moving_averages(wrapped):
     assert hooks.moving_averages(classifier().optimizer) == []
 
 
+def test_clipping():
+    model = classifier(gradient_accumulation_steps=2, global_clipnorm=1.0)
+    model.optimizer.build(model.trainable_variables)
+    clip = mock.Mock(wraps=hooks.clipping_of(model.optimizer))
+    hooks.replace(model.optimizer, "_clip_gradients", clip)
+    for _ in range(2):
+        model.optimizer.apply([keras.ops.ones_like(weight) for weight in model.trainable_variables])
+    [[gradients]] = [call.args for call in clip.call_args_list]
+    assert [tuple(each.shape) for each in gradients] == [tuple(weight.shape) for weight in model.trainable_variables]
+    assert np.sqrt(sum(np.sum(np.square(each)) for each in clip(gradients))) == pytest.approx(1), REPLACED["_clip_gradients"]
+
+
 def test_symbolic_build():
     model = classifier()
     build = mock.Mock(wraps=model._maybe_symbolic_build)

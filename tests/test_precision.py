@@ -3,12 +3,15 @@
 import dataclasses
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 
 import keras_resnet as kr
+from keras_resnet import startup
+from keras_resnet.runs import environment
 from keras_resnet.training import precision
 from keras_resnet.training.distribute import Distribution
 
@@ -22,11 +25,12 @@ def rates(monkeypatch):
     measured = {}
     tried = []
 
-    def images_per_second(spec, recipe):
+    def images_per_second(spec, recipe, at_least):
         tried.append((recipe.precision, recipe.jit))
         return measured[recipe.precision, recipe.jit]
 
     monkeypatch.setattr(precision, "images_per_second", images_per_second)
+    monkeypatch.setattr(precision, "emulates_bfloat16", lambda: False)
     return measured, tried
 
 
@@ -38,6 +42,81 @@ def test_the_fastest_is_chosen_and_said(rates, caplog):
     assert tried == [("float32", "off"), ("bfloat16", "off"), ("bfloat16", "off"), ("bfloat16", "on")]
     assert "precision=bfloat16: 100 images/s with float32, 160 images/s with bfloat16" in caplog.text
     assert "jit=off: 160 images/s with off, 120 images/s with on" in caplog.text
+
+
+@pytest.fixture
+def cpuinfo(monkeypatch, tmp_path):
+    """What the system says of the processor."""
+    monkeypatch.setattr(startup, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr("platform.system", lambda: "Linux")
+    return startup.CPUINFO
+
+
+PLAIN = "processor\t: 0\nmodel name\t: Some Processor\nflags\t\t: fpu sse2 avx2 fma\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (PLAIN, False),
+        (PLAIN.replace("fma", "fma avx512_bf16 avx512f"), True),
+        (PLAIN.replace("fma", "amx_bf16 amx_tile"), True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", False),
+        ("processor\t: 0\n", None),
+        (None, None),
+    ],
+)
+def test_what_the_processor_can(text, expected, cpuinfo):
+    if text is not None:
+        cpuinfo.write_text(text)
+    assert startup.has_bfloat16() is expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "answer", "expected"), [("arm64", "1\n", True), ("arm64", "0\n", False), ("x86_64", "", False)]
+)
+def test_what_a_mac_can(machine, answer, expected, monkeypatch):
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(startup.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=answer))
+    assert startup.has_bfloat16() is expected
+
+
+def test_what_is_emulated_is_not_tried(rates, cpuinfo, monkeypatch, caplog):
+    _, tried = rates
+    monkeypatch.setattr(precision, "emulates_bfloat16", environment.emulates_bfloat16)
+    cpuinfo.write_text(PLAIN)
+    assert precision.settle(SPEC, dataclasses.replace(RECIPE, precision="auto"), Distribution()).precision == "float32"
+    assert "only emulates bfloat16, which is not tried" in caplog.text
+    chosen = dataclasses.replace(RECIPE, precision="bfloat16")
+    assert precision.settle(SPEC, chosen, Distribution()) is chosen
+    assert "a step may take minutes; float32 is faster" in caplog.text
+    monkeypatch.setattr(environment, "devices", lambda: ["gpu:0"])
+    rates[0].update({("float32", "default"): 1, ("bfloat16", "default"): 2})
+    assert tried == []
+    assert precision.settle(SPEC, dataclasses.replace(RECIPE, precision="auto"), Distribution()).precision == "bfloat16"
+
+
+@pytest.mark.parametrize(("first", "each", "runs"), [(1, 30, 2), (100, 30, 2), (100, 0.2, 9)])
+def test_a_trial_far_behind_another_is_given_up(first, each, runs, clock, monkeypatch, caplog):
+    """A step that compiles for long is waited for; the next one tells."""
+    calls = []
+
+    def steps_of(spec, recipe):
+        def action():
+            calls.append(recipe.precision)
+            slow = recipe.precision == "bfloat16"
+            clock[0] += (first if calls.count("bfloat16") == 1 else each) if slow else 0.1
+
+        return action
+
+    monkeypatch.setattr(precision, "steps_of", steps_of)
+    monkeypatch.setattr(precision, "emulates_bfloat16", lambda: False)
+    recipe = precision.settle(SPEC, dataclasses.replace(RECIPE, precision="auto"), Distribution())
+    assert recipe.precision == "float32"
+    assert calls.count("bfloat16") >= runs if each < 1 else calls.count("bfloat16") == runs
+    assert ("given up after its first steps" in caplog.text) == (each > 1)
 
 
 def test_nothing_is_tried_unless_asked(rates):

@@ -22,7 +22,7 @@ def space(hp):
 study = Study(
     space=space,
     data="cifar10",
-    recipe=replace(kr.RECIPES["cifar-30"], epochs=10, precision="bfloat16"),
+    recipe=replace(kr.RECIPES["cifar-30"], epochs=10, precision="auto"),
     budget=budget,
     objectives=("val_accuracy", "parameters"),
     engine="grid",

@@ -28,7 +28,7 @@ def space(hp):
 study = Study(
     space=space,
     data="cifar10",
-    recipe=replace(kr.RECIPES["cifar-30"], epochs=8, precision="bfloat16"),
+    recipe=replace(kr.RECIPES["cifar-30"], epochs=8, precision="auto"),
     budget=budget,
     objectives=("val_accuracy", "latency"),
     trials=20,

@@ -93,7 +93,7 @@ def show(
 def described(row: Protocol) -> dict[str, Any]:
     """Where a recipe comes from, what it costs, and what it reaches."""
     about = {"source": row.source, "network": row.network, "training_flops": row.flops}
-    return {**about, "published": row.published, "evidence": row.evidence}
+    return {**about, "differs": row.differs, "published": row.published, "evidence": row.evidence}
 
 
 def text_of(name: str, row: Protocol) -> str:
@@ -102,6 +102,7 @@ def text_of(name: str, row: Protocol) -> str:
     shown = {field: value for field, value in own.items() if value != usual[field] or field in ALWAYS}
     lines = [f"{name}: {row.source}", ", ".join(f"{field}={short(value)}" for field, value in shown.items())]
     lines += [f"cost with {row.network}: {row.flops:.1e} floating-point operations"]
+    lines += [f"differs from the source: {row.differs}"] if row.differs else []
     lines += [f"published: {row.published}"] if row.published else []
     text, width = "\n    ".join([*lines, f"measured: {row.evidence}"]), shutil.get_terminal_size((116, 24)).columns
     return "\n".join(textwrap.fill(line, width, subsequent_indent="    ", break_on_hyphens=False) for line in text.splitlines())

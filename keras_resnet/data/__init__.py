@@ -39,9 +39,10 @@ def load(
             None keeps them where all have one size; see `from_folder`.
         batch_size: images in a batch of `train`, `validation` and `test`.
 
-    Returns: a `Dataset`. Where the source has no validation or test images, a tenth of the training images of each class (a
-    fifth where there are fewer than 2,000) is set aside for each, always the same ones. InputError if there is no such source or
-    nothing to learn from in it.
+    Returns: a `Dataset`. One rule for every source: what it holds out is reported. Its test images are for test, or its validation
+    images where it has no test images or these have no labels (ImageNet); the images that choose are then a tenth of the training
+    images of each class, a fifth where there are fewer than 2,000. Where it holds out nothing, two such parts are set aside, always
+    the same ones. InputError if there is no such source or nothing to learn from in it.
 
     >>> load("digits").image_shape
     (8, 8, 1)

@@ -12,6 +12,8 @@ from keras_resnet.errors import InputError, unknown
 def from_arrays(arrays: Any, *, class_names: list[str] | None = None, batch_size: int = BATCH_SIZE) -> Dataset:
     """An image set from (images, labels), or from a dictionary of those under "train", "validation" and "test".
 
+    Without "test" the arrays under "validation" are for test, as everywhere; see `dataset.held_out`.
+
     Images are (number, height, width, channels), raw pixels 0..255 of any real type; labels are whole numbers (number,) from 0.
     InputError for pixels scaled to 0..1, NaN, a missing axis, labels out of range or numbers that disagree.
 

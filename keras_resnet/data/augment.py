@@ -4,7 +4,6 @@ Random numbers are drawn for all images of the step, so an image is changed in t
 exceptions are MixUp and CutMix: they pair images of the same device.
 """
 
-import math
 from typing import Any
 
 from keras_resnet import lazy_tensorflow as tf
@@ -20,7 +19,7 @@ def augment(images: Tensor, labels: Tensor, recipe: Recipe, draws: Draws, classe
     Labels become (batch, classes) where `Recipe.one_hot` says so.
     """
     if recipe.crop or recipe.flip:
-        images = shift_and_flip(images, draws, recipe.crop, recipe.flip)
+        images = shift_and_flip(images, draws, recipe.crop, recipe.flip, recipe.crop_edges)
     if recipe.resized_crop:
         images = resized_crop(images, draws, recipe.resized_crop)
     if recipe.augment == "randaugment":
@@ -37,42 +36,58 @@ def augment(images: Tensor, labels: Tensor, recipe: Recipe, draws: Draws, classe
     return images, labels
 
 
-def shift_and_flip(images: Tensor, draws: Draws, shift: int, flip: bool) -> Tensor:
-    """Shift images by up to `shift` pixels each, edges mirrored, and mirror half of them.
+def shift_and_flip(images: Tensor, draws: Draws, shift: int, flip: bool, edges: str = "mirror") -> Tensor:
+    """Shift images by up to `shift` pixels each, and mirror half of them; `edges` as in `Recipe.crop_edges`.
 
     All of it is one choice of rows and one of columns, so the whole batch costs two gathers.
     """
-    height, width = images.shape[1], images.shape[2]
     offsets = draws(2, low=-shift, high=shift + 1, dtype="int32")
-    rows = _mirrored_at_edges(tf.range(height) + offsets[:, :1], height)
-    columns = _mirrored_at_edges(tf.range(width) + offsets[:, 1:], width)
+    if edges == "zero":
+        images = tf.pad(images, [[0, 0], [shift, shift], [shift, shift], [0, 0]])
+        offsets += shift
+    height, width = (side - 2 * shift * (edges == "zero") for side in images.shape[1:3])
+    rows = _mirrored_at_edges(tf.range(height) + offsets[:, :1], images.shape[1])
+    columns = _mirrored_at_edges(tf.range(width) + offsets[:, 1:], images.shape[2])
     if flip:
         columns = tf.where(draws(1, low=0, high=2, dtype="int32") == 1, tf.reverse(columns, [1]), columns)
     return tf.gather(tf.gather(images, rows, axis=1, batch_dims=1), columns, axis=2, batch_dims=1)
 
 
 def resized_crop(images: Tensor, draws: Draws, smallest: float) -> Tensor:
-    """A random part of each image, at least `smallest` of its area, scaled back to the size of the image."""
-    top, left, height, width = tf.unstack(crop_boxes(crop_numbers(draws, smallest), images.shape[1] / images.shape[2]), axis=1)
+    """A random part of each image, at least `smallest` of its area, scaled back to the size of the image; see `crop_boxes`."""
+    tall = images.shape[1] / images.shape[2]
+    top, left, height, width = tf.unstack(crop_boxes(crop_numbers(draws, smallest), tall), axis=1)
     boxes = tf.stack([top, left, top + height, left + width], axis=1)
     crops = tf.image.crop_and_resize(tf.cast(images, "float32"), boxes, tf.range(images.shape[0]), images.shape[1:3])
     return _like(images, crops)
 
 
-def crop_numbers(draws: Draws, smallest: float, largest: float = 1, narrowest: float = 3 / 4) -> Tensor:
-    """What a random part of an image is made of: its share of the area, the log of its aspect, and where it is: (count, 4).
+def crop_numbers(draws: Draws, smallest: float, largest: float = 1) -> Tensor:
+    """What a random part of an image is made of: (count, 5).
 
-    The share is from `smallest` to `largest`, the aspect, width to height, from `narrowest` to its inverse.
+    They are the smallest share of the area, the one that was drawn, and three numbers from 0 to 1: for the aspect, and for the
+    place from the top and from the left.
     """
     area = draws(low=smallest, high=largest)
-    aspect = draws(low=math.log(narrowest), high=math.log(1 / narrowest))
-    return tf.stack([area, aspect, draws(), draws()], axis=1)
+    return tf.stack([tf.fill(tf.shape(area), smallest), area, draws(), draws(), draws()], axis=1)
 
 
-def crop_boxes(numbers: Tensor, tall: Any) -> Tensor:
-    """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide."""
-    area, aspect, down, right = tf.unstack(numbers, axis=-1)
-    ratio = tf.exp(aspect) * tall  # width to height, in shares of the sides
+def crop_boxes(numbers: Tensor, tall: Any, narrowest: float = 3 / 4) -> Tensor:
+    """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide.
+
+    The aspect of a part, width to height in pixels of the image, is from `narrowest` to its inverse, and even in its logarithm over
+    those at which so large a part fits into the image. Areas go up to the largest that has a legal aspect: 67 % of an image of 2:1
+    for 3:4 to 4:3, and 75 % of one of 16:9. Where that is less than the smallest area allowed, the aspect is kept and the area is
+    not: the part is the largest of a legal aspect.
+    """
+    smallest, area, position, down, right = tf.unstack(numbers, axis=-1)
+    # Width to height in shares of the sides, whose product is the area: a part of them fits from `area` to 1 / `area`.
+    low, high = narrowest * tall, tall / narrowest
+    largest = tf.minimum(tf.minimum(high, 1 / low), 1.0)
+    area = smallest + (area - smallest) * tf.maximum(tf.math.divide_no_nan(largest - smallest, 1 - smallest), 0)
+    area = tf.minimum(area, largest)
+    first, last = tf.maximum(area, low), tf.minimum(1 / area, high)
+    ratio = first * (last / first) ** position
     height, width = tf.minimum(tf.sqrt(area / ratio), 1), tf.minimum(tf.sqrt(area * ratio), 1)
     return tf.stack([down * (1 - height), right * (1 - width), height, width], axis=-1)
 
@@ -94,8 +109,8 @@ def decoded_whole(content: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> T
 def _window(numbers: Tensor, size: Tensor) -> Tensor:
     """Top, left, height and width, in whole pixels, of a part of an image of that height and width."""
     size = tf.cast(size, "float32")
-    box = crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0)
-    return tf.maximum(tf.cast(box, "int32"), [0, 0, 1, 1])
+    top, left, height, width = tf.unstack(crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0))
+    return tf.maximum(tf.cast(tf.stack([top, left, tf.round(height), tf.round(width)]), "int32"), [0, 0, 1, 1])
 
 
 def _fitted(image: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -105,7 +120,7 @@ def _fitted(image: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def erase(images: Tensor, draws: Draws, probability: float) -> Tensor:
     """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
-    boxes = crop_boxes(crop_numbers(draws, 0.02, 0.4, narrowest=0.3), images.shape[1] / images.shape[2])
+    boxes = crop_boxes(crop_numbers(draws, 0.02, 0.4), images.shape[1] / images.shape[2], narrowest=0.3)
     inside = _rectangle(images, *tf.unstack(boxes, axis=1))
     erased = inside & (draws() < probability)[:, None, None, None]
     return tf.where(erased, _like(images, draws(*images.shape[1:], high=255)), images)

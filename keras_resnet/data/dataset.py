@@ -4,6 +4,7 @@ The order of training images depends only on (seed, epoch) and their augmentatio
 and resumed exactly. The other modules of this folder read the images.
 """
 
+import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,7 @@ from keras_resnet.errors import InputError, unknown
 from keras_resnet.lazy_tensorflow import Batches, Tensor
 from keras_resnet.recipes.recipe import Recipe
 
+LOG = logging.getLogger("keras_resnet")
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
 HELD_OUT, HELD_OUT_OF_FEW = 0.1, 0.2  # share of the training images set aside for validation, and for test, where there are none
@@ -235,9 +237,29 @@ def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.
     return np.setdiff1d(np.arange(len(labels)), part), part
 
 
+def held_out(labels: dict[str, np.ndarray]) -> dict[str, str]:
+    """Our splits to the parts of a source, given the labels of each part: the rule of every source.
+
+    What a source holds out is reported: its test images, or its validation images where the test images are not there or have no
+    labels (all below 0, as those of ImageNet). Images to choose by are then taken from the training images, see `complete`.
+    """
+    known = [name for name, each in labels.items() if name == "train" or not len(each) or each.max() >= 0]
+    if "test" not in known and "validation" in known:
+        return {"train": "train", "test": "validation"}
+    return {name: name for name in known}
+
+
 def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
-    """`splits` with validation and test set aside from the training images where they are missing. InputError if one is empty."""
-    splits = dict(splits)
+    """The three splits of a source, as `held_out` has them: a part that is missing is set aside from the training images.
+
+    InputError if one is empty.
+    """
+    parts = held_out({name: split.labels for name, split in splits.items()})
+    if parts.get("test") == "validation":
+        LOG.warning(
+            f"{source} has no labelled test images: its validation images are for test, a part of the training images chooses"
+        )
+    splits = {ours: splits[theirs] for ours, theirs in parts.items()}
     few = len(splits["train"]) < FEW
     for seed, name in enumerate(("test", "validation")):
         if name not in splits:

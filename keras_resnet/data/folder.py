@@ -26,6 +26,7 @@ def from_folder(
 ) -> Dataset:
     """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
 
+    Without test/ the images of val/ are for test, and those that choose are taken from the training images, as everywhere.
     Every file is decoded once before this returns. One that cannot be is counted and named in a warning and in `skipped`, and left
     out. With `image_size=None` images keep their size if all have the same one of at most 256 pixels, and are brought to 224x224
     if not. They are grey, one channel, if all files are. InputError if there are fewer than two classes or one has no image.

@@ -42,8 +42,9 @@ def from_tfds(
     """An image-classification set of TensorFlow Datasets; prepared first if `data_dir` does not have it yet.
 
     Images of varying size are scaled to cover `image_size` (224 if None) and cut to the centre. The "test" split, or the
-    "validation" split of a set without one, is for test. It is decoded into memory, or if it is too large read from its files
-    again in every epoch. InputError if the set is unknown, has no labels, or is too large and not in TFRecord files.
+    "validation" split of a set without one or without its labels (ImageNet), is for test, see `dataset.held_out`. A set is decoded
+    into memory, or if it is too large read from its files again in every epoch. InputError if the set is
+    unknown, has no labels, or is too large and not in TFRecord files.
     """
     builder = _builder(name, data_dir)
     features = builder.info.features
@@ -94,11 +95,9 @@ def _image_shape(shape: tuple[int | None, ...], image_size: tuple[int, int] | No
 
 
 def _split_names(available: Any) -> dict[str, str]:
-    """Our split names to those of the set."""
+    """The names of its splits that are read, each for the name that it has here."""
     if "train" not in available:
         raise InputError(f"the set has no split 'train', only {', '.join(available)}")
-    if "test" not in available and "validation" in available:
-        return {"train": "train", "test": "validation"}
     return {name: name for name in ("train", "test", "validation") if name in available}
 
 

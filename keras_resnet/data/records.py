@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.atomic import UNREADABLE
-from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, held_out
 from keras_resnet.data.folder import DEFAULT_SIZE
 from keras_resnet.data.images import decode, upright
 from keras_resnet.errors import InputError
@@ -39,8 +39,9 @@ def from_records(
     """The TFRecord files in `folder`, named train*, val* and test*: examples with an encoded image and a whole-number label.
 
     Keys are "image/encoded" and "image/class/label", or "image" and "label". Images are brought to `image_size`, 224x224 if None,
-    in colour. Without `class_names` the classes are named by their labels; labels that count from 1 are moved down by one. The
-    index of the records is kept in the folder if one may write there. InputError if a file is damaged or an example lacks a key.
+    in colour. Without `class_names` the classes are named by their labels; labels that count from 1 are moved down by one. Without
+    test*, or where its labels are all below 0, the images of val* are for test, as everywhere: see `dataset.held_out`. The index of
+    the records is kept in the folder if one may write there. InputError if a file is damaged or an example lacks a key.
     """
     folder = Path(folder)
     parts = {name: sorted(folder.glob(prefix + PATTERN)) for name, prefix in PREFIXES.items()}
@@ -56,9 +57,10 @@ def from_records(
 def dataset_of(
     tables: dict[str, Any], class_names: list[str] | None, image_size: Any, batch_size: int, origin: dict[str, Any]
 ) -> Dataset:
-    """The image set of those tables of records."""
-    lowest = min(int(table["labels"].min()) for table in tables.values())
-    highest = max(int(table["labels"].max()) for table in tables.values())
+    """The image set of those tables of records, by the names of the source."""
+    parts = held_out({name: table["labels"] for name, table in tables.items()})
+    lowest = min(int(tables[name]["labels"].min()) for name in parts.values())
+    highest = max(int(tables[name]["labels"].max()) for name in parts.values())
     first = 1 if lowest == 1 and class_names is None else 0
     names = class_names or [str(label) for label in range(first, highest + 1)]
     if lowest < 0 or highest - first >= len(names) or len(names) < 2:

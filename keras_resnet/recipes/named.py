@@ -1,7 +1,9 @@
 """The named recipes, each with its source, its cost and its accuracy.
 
 `evidence` is what this package measured. `published` is what the source reports on the original images: top-1 accuracy on the
-validation images of ImageNet, or test error on CIFAR-10. Published schedules suit the number of images of their source.
+validation images of ImageNet, or test error on CIFAR-10. `differs` is what is still done otherwise here than there; of all rows
+with SGD, that weights decay apart from the momentum, which is the same in the long run. Published schedules suit the number of
+images of their source.
 """
 
 from dataclasses import replace
@@ -22,6 +24,8 @@ class Protocol(NamedTuple):
     """The one that `published` and `flops` are for."""
     images: int
     """In its training set."""
+    differs: str
+    """From the source, in one sentence; "" where nothing does."""
     published: str = ""
     evidence: str = "not run here"
     size: int | None = None
@@ -35,8 +39,17 @@ class Protocol(NamedTuple):
         return 6.0 * cost_of(self.network, input_shape=sizes).multiply_adds * self.images * self.recipe.epochs
 
 
-HE_2015 = Recipe(  # 64,000 steps of 128 on 45,000 images, a tenth after 32,000 and 48,000
-    epochs=182, batch_size=128, learning_rate=0.1, weight_decay=1e-4, schedule="step", milestones=(0.5, 0.75), warmup=0
+HE_2015 = Recipe(  # 64,000 steps of 128 on 45,000 images, a tenth after 32,000 and 48,000; in Caffe, which decays all weights
+    epochs=182,
+    batch_size=128,
+    learning_rate=0.1,
+    nesterov=False,
+    weight_decay=1e-4,
+    decay="all",
+    schedule="step",
+    milestones=(0.5, 0.75),
+    warmup=0,
+    crop_edges="zero",
 )
 IMAGENET = Recipe(
     crop=0, resized_crop=0.08, batch_size=256, learning_rate=0.1, learning_rate_batch=256, weight_decay=1e-4, warmup_start=0
@@ -62,6 +75,7 @@ HYPERRULE = Recipe(  # 500 steps of 512 images: rising for 100, a tenth after 20
     batch_size=512,
     learning_rate=3e-3,
     learning_rate_batch=512,
+    nesterov=False,
     weight_decay=0,
     schedule="step",
     milestones=(0.4, 0.6, 0.8),
@@ -70,6 +84,14 @@ HYPERRULE = Recipe(  # 500 steps of 512 images: rising for 100, a tenth after 20
 )
 
 CIFAR, IMAGES_OF_IMAGENET = 45_000, 1_281_167
+HE_DIFFERS = (
+    "colours are normalised by channel and after the padding, so edges are black and not the mean of each pixel; "
+    "batch normalisation takes its statistics from 128 images, not from 64 on each of two GPUs"
+)
+STRIKES_BACK_DIFFERS = (
+    "RandAugment is that of its paper, where timm draws each strength with a deviation of 0.5 and leaves out half of the changes; "
+    "tests are on all of the image's centre, not on 95 % of it"
+)
 
 PROTOCOLS = {
     "digits": Protocol(
@@ -77,6 +99,7 @@ PROTOCOLS = {
         "one-cycle, arXiv:1708.07120",
         "resnet8",
         1295,
+        "cosine in place of its line down, and momentum that stays the same",
         evidence="98.8 +- 0.5 % on the 359 test digits, 10 seeds, 13 s each on two cores",
         size=8,
     ),
@@ -85,6 +108,7 @@ PROTOCOLS = {
         "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
         "resnet20",
         CIFAR,
+        "cosine in place of its line down, momentum that stays the same, and edges that are mirrored",
         evidence="87.2 +- 0.2 % on CIFAR-10 (JPEG copy), 3 seeds, bfloat16, 20 to 35 minutes each on two shared cores",
     ),
     "he-2015": Protocol(
@@ -92,6 +116,7 @@ PROTOCOLS = {
         "arXiv:1512.03385 section 4.2",
         "resnet20",
         CIFAR,
+        HE_DIFFERS,
         "CIFAR-10 test error 8.75 %; resnet32, 44, 56: 7.51, 7.17, 6.97 %",
     ),
     "he-2015-warmup": Protocol(
@@ -99,6 +124,7 @@ PROTOCOLS = {
         "arXiv:1512.03385 section 4.2, for 110 layers",
         "resnet110",
         CIFAR,
+        f"the warm-up ends after 400 steps, not at a training error below 80 %; {HE_DIFFERS}",
         "CIFAR-10 test error 6.43 % (6.61 +- 0.16)",
     ),
     "he-2016": Protocol(
@@ -106,6 +132,7 @@ PROTOCOLS = {
         "arXiv:1603.05027",
         "resnet164v2",
         50_000,
+        HE_DIFFERS,
         "CIFAR-10 test error 5.46 %; resnet110v2: 6.37 %",
     ),
     "goyal-2017": Protocol(
@@ -121,6 +148,8 @@ PROTOCOLS = {
         "arXiv:1706.02677; with zero_init=true",
         "resnet50",
         IMAGES_OF_IMAGENET,
+        "the bias of the classifier does not decay, momentum is not corrected where the learning rate changes, and tests are on "
+        "the centre of the image, not on 224 of 256 pixels",
         "ImageNet 76.3 %; 76.4 % with batches of 256",
     ),
     "bag-of-tricks": Protocol(
@@ -128,6 +157,8 @@ PROTOCOLS = {
         "arXiv:1812.01187, without distillation; with zero_init=true",
         "resnet50d",
         IMAGES_OF_IMAGENET,
+        "no changes of hue, saturation and brightness and no PCA noise; tests are on the centre of the image, not on 224 of 256 "
+        "pixels",
         "ImageNet 79.15 %",
     ),
     "strikes-back-a1": Protocol(
@@ -135,16 +166,23 @@ PROTOCOLS = {
         "arXiv:2110.00476; with stochastic_depth=0.05",
         "resnet50",
         IMAGES_OF_IMAGENET,
+        STRIKES_BACK_DIFFERS,
         "ImageNet 80.4 %",
     ),
     "strikes-back-a2": Protocol(
-        STRIKES_BACK, "arXiv:2110.00476; with stochastic_depth=0.05", "resnet50", IMAGES_OF_IMAGENET, "ImageNet 79.8 %"
+        STRIKES_BACK,
+        "arXiv:2110.00476; with stochastic_depth=0.05",
+        "resnet50",
+        IMAGES_OF_IMAGENET,
+        STRIKES_BACK_DIFFERS,
+        "ImageNet 79.8 %",
     ),
     "strikes-back-a3": Protocol(
         replace(STRIKES_BACK, epochs=100, learning_rate=8e-3, warmup=5 / 100, magnitude=6, repeats=1),
         "arXiv:2110.00476; trained at 160x160, tested at 224x224",
         "resnet50",
         IMAGES_OF_IMAGENET,
+        STRIKES_BACK_DIFFERS,
         "ImageNet 78.1 %",
         size=160,
     ),
@@ -163,11 +201,17 @@ PROTOCOLS = {
         "arXiv:2103.07579; with head_dropout=0.25",
         "resnetrs50",
         IMAGES_OF_IMAGENET,
+        "the bias of the classifier does not decay, and RandAugment has the 14 changes of its own paper",
         "ImageNet 78.8 %",
         size=160,
     ),
     "bit-hyperrule": Protocol(
-        HYPERRULE, "arXiv:1912.11370, to fine-tune; `recipes.hyperrule(images)` for other numbers of images", "resnet50v2", 10_000
+        HYPERRULE,
+        "arXiv:1912.11370, to fine-tune; `recipes.hyperrule(images)` for other numbers of images",
+        "resnet50v2",
+        10_000,
+        "images are shifted by up to 4 pixels, not scaled to 160 pixels and cut to 128 at random (512 and 480 for larger ones); "
+        "whole epochs come near to the steps of the source",
     ),
 }
 GENTLE = 0.01  # share of the learning rate that a network was trained with, to train it further

@@ -32,8 +32,8 @@ class Recipe:
     accumulate: int = 1
     """Steps whose gradients are averaged before the weights change."""
     optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
-    """SGD with Nesterov momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962, where the decay is part of what the trust
-    ratio scales; Keras applies it apart)."""
+    """SGD with momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962, with its decay inside the trust ratio, no ratio for
+    weights without decay, and the gradient clipped to norm 1 where `clip_norm` says nothing else: that of arXiv:2110.00476)."""
     learning_rate: float = 0.1
     """The highest learning rate of the schedule."""
     learning_rate_batch: int | None = None
@@ -41,8 +41,14 @@ class Recipe:
     None to take it as it is."""
     momentum: float = 0.9
     """Of SGD."""
+    nesterov: bool = True
+    """SGD looks ahead along its momentum; false for the plain momentum of Caffe and the first papers."""
     weight_decay: float = 5e-4
-    """Of convolution and classifier kernels only. For SGD in the papers' terms, an L2 penalty; for the others decoupled."""
+    """For SGD in the papers' terms, an L2 penalty, of the same strength in the long run; for AdamW decoupled, for LAMB part of the
+    update."""
+    decay: Literal["kernels", "all"] = "kernels"
+    """The weights that decay: kernels of convolutions and the classifier, or biases and the scales and shifts of normalisation too,
+    as a framework does by default."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     """After the warm-up: half a cosine or a line down to zero, a tenth at each milestone, or no change. "linear" with a long
     warm-up is "one-cycle" (arXiv:1708.07120)."""
@@ -59,9 +65,12 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of the target that goes to all classes alike (arXiv:1512.00567)."""
     crop: int = 4
-    """Shift each training image at random by up to so many pixels both ways, edges mirrored; 0 for none."""
+    """Shift each training image at random by up to so many pixels both ways; 0 for none."""
+    crop_edges: Literal["mirror", "zero"] = "mirror"
+    """What comes in at the edges of a shifted image: its mirrored edge, or pixels of 0, black."""
     resized_crop: float | None = None
-    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842)."""
+    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842). A photo that
+    is too long for both gives the largest parts of those sides."""
     flip: bool = True
     """Mirror half of the training images left to right."""
     augment: Literal["none", "randaugment", "trivialaugment"] = "none"
@@ -89,11 +98,12 @@ class Recipe:
     accuracy is within one standard error of the highest, since so many images cannot tell it from that one. "auto" is "last" where
     a schedule ends at zero and all epochs are trained, and "best" elsewhere."""
     clip_norm: float | None = None
-    """Scale the gradient of all weights together down to this norm where it is above. None for no limit."""
+    """Scale the gradient of all weights together down to this norm where it is above. None for no limit, and for LAMB's 1."""
     sync_norm: bool = False
     """On several devices, normalise over the images of all of them together (on JAX this is always so)."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Of the computation; weights stay float32. "auto" tries which is fastest here."""
+    """Of the computation; weights stay float32. "auto" tries whether float32 or bfloat16 is faster here, the latter only where the
+    device has instructions for it."""
     jit: Literal["default", "off", "on", "auto"] = "default"
     """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" tries which is faster here."""
     steps_per_execution: int = 1
@@ -173,8 +183,8 @@ class Recipe:
 
         Labels are integers, or one-hot where `one_hot` says so. The precision is that of the model, `jit="auto"` is Keras's, and
         what is done to the images is left to the caller. Of a saved model, a cosine schedule and the softmax loss are Keras's own;
-        for others import this package before it is loaded, or load it with `compile=False`. Keras does not save which weights are
-        left out of the decay.
+        for others and LAMB import this package before it is loaded, or load it with `compile=False`. LAMB is saved with the names
+        of weights that it does not decay; with SGD and AdamW Keras does not save them, and a loaded one decays all.
 
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
@@ -200,7 +210,8 @@ class Recipe:
         """The optimiser for a training of `steps` steps."""
         from keras_resnet.recipes.optimizer import make_optimizer
 
-        settings = {name: getattr(self, name) for name in ("momentum", "weight_decay", "clip_norm", "ema", "accumulate")}
+        names = ("momentum", "nesterov", "weight_decay", "decay", "clip_norm", "ema", "accumulate")
+        settings = {name: getattr(self, name) for name in names}
         return make_optimizer(self.optimizer, self.make_schedule(steps), **settings)
 
     def make_schedule(self, steps: int) -> "keras.optimizers.schedules.LearningRateSchedule":

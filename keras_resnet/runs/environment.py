@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from keras_resnet.startup import has_bfloat16
+
 PACKAGES = ("keras-residual", "keras", "tensorflow", "jax", "torch", "numpy")
 
 
@@ -38,6 +40,11 @@ def devices() -> list[str]:
 
         return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())] or ["cpu:0"]
     return [str(device) for device in keras.distribution.list_devices()]
+
+
+def emulates_bfloat16() -> bool:
+    """Whether the backend computes on processors alone, and they have no instructions for bfloat16."""
+    return has_bfloat16() is False and all(name.lower().startswith("cpu") for name in devices())
 
 
 def processor() -> str:

@@ -16,6 +16,7 @@ from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.environment import emulates_bfloat16, processor
 from keras_resnet.timing import seconds_of
 from keras_resnet.training.distribute import Distribution
 
@@ -23,6 +24,7 @@ LOG = logging.getLogger("keras_resnet")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 TIMED = 4  # runs of a measurement, of which the median counts
 SECONDS = 0.5  # that each of them should take
+TOO_SLOW = 5  # times the speed of another choice, behind which one is given up after two steps
 
 
 @contextmanager
@@ -48,15 +50,36 @@ def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> ke
 
 def settle(spec: ResNetSpec, recipe: Recipe, distribution: Distribution) -> Recipe:
     """`recipe` with the fastest choice in place of "auto"; it is logged with its reason."""
+    emulates = recipe.precision in ("bfloat16", "auto") and emulates_bfloat16()
+    if emulates and recipe.precision == "bfloat16":
+        LOG.warning(
+            f"precision=bfloat16: this processor ({processor()}) only emulates it, a step may take minutes; float32 is faster"
+        )
+    elif emulates:
+        LOG.warning(f"precision=float32: this processor ({processor()}) only emulates bfloat16, which is not tried")
+        recipe = change(recipe, {"precision": "float32"})
     for name, choices in (("precision", ("float32", "bfloat16")), ("jit", jit_choices(recipe))):
         if getattr(recipe, name) == "auto":
             measured = change(recipe, {"batch_size": recipe.batch_size // distribution.replicas})
             measured = change(measured, {"jit": "off"}) if recipe.jit == "auto" else measured
-            rates = distribution.mean({choice: images_per_second(spec, change(measured, {name: choice})) for choice in choices})
+            rates = distribution.mean(try_each(spec, {choice: change(measured, {name: choice}) for choice in choices}))
             fastest = max(rates, key=rates.__getitem__)
-            LOG.warning(f"{name}={fastest}: {', '.join(f'{rate:.0f} images/s with {choice}' for choice, rate in rates.items())}")
+            LOG.warning(f"{name}={fastest}: {', '.join(map(told, rates, rates.values(), [rates[fastest]] * len(rates)))}")
             recipe = change(recipe, {name: fastest})
     return recipe
+
+
+def try_each(spec: ResNetSpec, choices: dict[str, Recipe]) -> dict[str, float]:
+    """Images per second of each choice; one that is far behind those before it is given up after its first steps."""
+    rates: dict[str, float] = {}
+    for choice, recipe in choices.items():
+        rates[choice] = images_per_second(spec, recipe, at_least=max(rates.values(), default=0) / TOO_SLOW)
+    return rates
+
+
+def told(choice: str, rate: float, fastest: float) -> str:
+    """The speed of a choice in words."""
+    return f"{rate:.0f} images/s with {choice}" + (", given up after its first steps" if rate < fastest / TOO_SLOW else "")
 
 
 def jit_choices(recipe: Recipe) -> tuple[str, ...]:
@@ -64,9 +87,9 @@ def jit_choices(recipe: Recipe) -> tuple[str, ...]:
     return ("off", "on") if keras.backend.backend() == "tensorflow" and not recipe.progressive else ("off",)
 
 
-def images_per_second(spec: ResNetSpec, recipe: Recipe) -> float:
-    """The training speed on random images in memory, on one device."""
-    return rate(steps_of(spec, recipe), recipe.batch_size)
+def images_per_second(spec: ResNetSpec, recipe: Recipe, at_least: float = 0) -> float:
+    """The training speed on random images in memory, on one device; a rough one where it is below `at_least`."""
+    return rate(steps_of(spec, recipe), recipe.batch_size, at_least)
 
 
 def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
@@ -85,13 +108,18 @@ def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
     return step
 
 
-def rate(action: Callable[[], Any], images: int) -> float:
-    """Images per second of an action on so many: the median of several runs, behind one that may compile."""
+def rate(action: Callable[[], Any], images: int, at_least: float = 0) -> float:
+    """Images per second of an action on so many: the median of several runs, behind one that may compile.
+
+    Where the run after that one is slower than `at_least`, it has to do.
+    """
 
     def seconds(runs: int) -> float:
         return sum(seconds_of(action, runs))
 
     seconds(1)
+    if at_least and (speed := images / seconds(1)) < at_least:
+        return speed
     runs = 1
     while (duration := seconds(runs)) < SECONDS / 4:  # a batch may be ready already, and one run tells nothing
         runs *= 2
