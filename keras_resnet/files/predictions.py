@@ -61,7 +61,7 @@ def best(outputs: np.ndarray, count: int, scores: str = "") -> list[tuple[int, f
     return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]
 
 
-def interval(share: float, count: int) -> tuple[float, float]:
+def interval(share: float, count: float) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share that was seen in `count` trials (doi:10.1080/01621459.1927.10502953)."""
     z = 1.959964
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
