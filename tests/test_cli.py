@@ -128,6 +128,26 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, small_run, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "REPORT.md"}
 
 
+def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, tmp_path, monkeypatch):
+    problem = "too few images to say"
+
+    def pretended(*arguments, on_check, accept_undecided, **options):
+        check = export.Check(file="model_int8.tflite", bytes=1, images=4, images_from={"test": 4}, keras_accuracy=1.0)
+        check = dataclasses.replace(check, verdict="undecided", problem=problem, accepted=accept_undecided)
+        on_check(check)
+        return [check]
+
+    monkeypatch.setattr(export, "export", pretended)
+    code, out, err = call("export", small_run.path, "--out", tmp_path)
+    assert code == 1
+    assert "undecided" in out
+    assert f"undecided model_int8.tflite\nkeras-resnet: model_int8.tflite is not put in place: {problem}" in err
+    code, out, err = call("export", small_run.path, "--out", tmp_path, "--accept-undecided")
+    assert code == 0
+    assert "undecided" in out
+    assert problem not in err
+
+
 def test_files_for_a_phone(call, small_run, tmp_path):
     settings = ("--format", "tflite", "--pixels", "uint8", "--output", "top3", "--batch", 1, "--out", tmp_path)
     code, _, _ = call("export", small_run.path, *settings)

@@ -24,17 +24,33 @@ TWO_STAGES = {"depths": (1, 1), "widths": (4, 8), "stem_width": 4}
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 
 
+@pytest.fixture(scope="module")
+def written():
+    """The TFLite files of `copy`, by target, weights and calibration: to make one takes most of the time of an export."""
+    return {}
+
+
 @pytest.fixture
-def copy(small_run, tmp_path):
-    """The run of a small network without its exports."""
+def copy(small_run, tmp_path, written, monkeypatch):
+    """The run of a small network without its exports. A TFLite file of it is made once."""
+    true_write = WRITERS["tflite"]
+
+    def write_once(source, path, target):
+        key = target, source.model.get_weights()[0].tobytes(), source.calibration.tobytes()
+        if key not in written:
+            true_write(source, path, target)
+            written[key] = path.read_bytes()
+        path.write_bytes(written[key])
+
+    monkeypatch.setitem(WRITERS, "tflite", write_once)
     return kr.Run.open(shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
 
 
 def test_a_file_outside_its_tolerance_is_not_put_in_place(copy, monkeypatch):
-    true_write = WRITERS["tflite"]
+    true_write, another = WRITERS["tflite"], keras.models.clone_model(kr.load(copy.model_path, compile=False))
 
     def write_another_network(source, path, target):
-        true_write(dataclasses.replace(source, model=keras.models.clone_model(source.model)), path, target)
+        true_write(dataclasses.replace(source, model=another), path, target)
 
     with monkeypatch.context() as patch:
         patch.setitem(WRITERS, "tflite", write_another_network)
@@ -61,6 +77,40 @@ def test_tolerances_can_be_chosen(copy):
     assert "is above 1.00e-06 by" in row.problem
     (row,) = export(copy, "tflite", "dynamic", max_difference=10.0, min_agreement=0.5)
     assert row.passed
+
+
+def test_an_undecided_file_is_put_in_place_only_where_that_is_asked_for(copy, digits):
+    splits = {name: (split.take(np.arange(4)), split.labels[:4]) for name, split in digits.splits.items()}
+    data = kr.data.from_arrays(splits, class_names=list(digits.class_names))
+    for accept in (False, True):
+        row = kr.export.tflite(copy, "int8", data=data, accept_undecided=accept)
+        assert (row.verdict, row.passed, row.accepted, row.images) == ("undecided", False, accept, 12)
+        assert "too few images to say: 0 of 12 images get another top-1 answer" in row.problem
+        assert (copy.export_path / row.file).exists() == accept
+        readable = (copy.export_path / "REPORT.md").read_text()
+        assert ("| undecided: too few" if accept else "| **undecided**: too few") in readable
+        assert "over 4 test images and 8 validation and training images" in readable
+        assert "12 of 12: 100.00%" in readable
+    [row] = json.loads((copy.export_path / "report.json").read_text())
+    assert (row["verdict"], row["passed"], row["accepted"]) == ("undecided", False, True)
+    assert set(row["worst_class"]) == {"name", "agreed", "images"}
+
+
+def test_a_folder_has_files_of_one_model(copy, small_run, digits):
+    """Classes and image of a second one would replace those of the first in manifest and report."""
+    kr.export.tflite(copy)
+    model = kr.load(small_run.model_path, compile=False)
+    other = dataclasses.replace(digits, class_names=[f"digit {name}" for name in digits.class_names])
+    there = r"has files of 'run' \(classes: 0, 1, 2, 3, 4, 5, 6, 7, ...\); "
+    with pytest.raises(InputError, match=there + r"export '.*' \(classes: digit 0, .*\) to another folder"):
+        export(model, targets=[], data=other, out=copy.export_path)
+    with pytest.raises(InputError, match=r"has files of 'run' \(name: run\); export '.*' \(name: .*\) to another folder"):
+        export(model, targets=[], data=digits, out=copy.export_path)
+    renamed = kr.Run.open(copy.path.rename(copy.path.with_name("renamed")))
+    assert export(renamed, targets=[]) == []
+    for path in renamed.export_path.glob("model*"):  # a folder without files is free
+        path.unlink()
+    export(model, targets=[], data=digits, out=renamed.export_path)
 
 
 def test_a_file_that_does_not_run_is_a_failed_check(copy, monkeypatch):

@@ -60,10 +60,12 @@ def predict(
     outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
     if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
         raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
+    # A file that does not say what it puts out is taken for one of this run, which gives what the run's network does.
+    scores = runner.scores or ("probabilities" if run.spec.classifier_activation else "logits")
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
         for image, output in outputs.items()
-        for number, probability in best(output, top, runner.scores)
+        for number, probability in best(output, top, scores)
     ]
     show_table(rows, as_json=as_json)
     if problems:

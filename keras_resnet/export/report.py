@@ -71,10 +71,15 @@ def check_folder(folder: Path, source: Source, *, is_own: bool) -> None:
     files = manifest.get("files")
     if not isinstance(files, dict) or not any((folder / name).exists() for name in files):
         return
-    for name, value in own.items():
-        if manifest.get(name) != value and not (is_own and name == "name"):
-            there = f"{str(folder)!r} has files of {manifest.get('name')!r} with {name} {manifest.get(name)!r}"
-            raise InputError(f"{there}, and {own['name']!r} has {value!r}: export it to another folder (out=, --out)")
+    for name in ("classes", "image", "name"):
+        if manifest.get(name) != own[name] and not (is_own and name == "name"):
+            there, here = (f"{content.get('name')!r} ({name}: {shortened(content.get(name))})" for content in (manifest, own))
+            raise InputError(f"{str(folder)!r} has files of {there}; export {here} to another folder (out=, --out)")
+
+
+def shortened(value: Any) -> str:
+    """A value for a message, of a list the first parts."""
+    return f"{', '.join(map(str, value[:8]))}{', ...' * (len(value) > 8)}" if isinstance(value, list) else str(value)
 
 
 def read(path: Path, kind: type) -> Any:
