@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_resnet import RECIPES, VARIANTS, Run, export, recipes
+from keras_resnet.files import model_file
+from keras_resnet.files.predictions import probabilities
 
 ONE_UNIT = ("resnet8", "--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
 
@@ -159,6 +161,38 @@ def test_files_for_a_phone(call, small_run, tmp_path):
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--json")
     rows = json.loads(out)
     assert [row["time_ratio"] for row in rows] == [1.0, rows[1]["milliseconds"] / rows[0]["milliseconds"]]
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_run, digits, tmp_path, monkeypatch, kind):
+    """By values alone logits between 0 and 1 that sum to 1 are taken for probabilities."""
+    image = digits.splits["test"].take(np.arange(1))
+    Image.fromarray(image[0, :, :, 0]).save(tmp_path / "digit.png")
+    (tmp_path / "foreign.onnx").touch()
+    logits = np.full(10, 0.05)
+    logits[3] = 0.55
+    shares = probabilities(logits)
+
+    class Pretended:
+        scores = ""
+
+        def __init__(self, path):
+            self.outputs = shares if path.name == "foreign.onnx" and kind == "probabilities" else logits
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __call__(self, images):
+            return self.outputs[None]
+
+    monkeypatch.setattr(model_file, "ModelFile", Pretended)
+    code, out, _ = call("predict", small_run.path, tmp_path / "digit.png", "--model", tmp_path / "foreign.onnx", "--json")
+    assert code == 0
+    first = json.loads(out)[0]
+    assert (first["class"], first["probability"]) == ("3", pytest.approx(shares[3]))
 
 
 def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, small_run, photos, tmp_path):
