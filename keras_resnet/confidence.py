@@ -5,7 +5,7 @@ import math
 Z = 1.959964  # standard deviations on both sides that hold 95 % of a normal distribution
 
 
-def interval(share: float, count: int) -> tuple[float, float]:
+def interval(share: float, count: float) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share that was seen in `count` trials (doi:10.1080/01621459.1927.10502953)."""
     middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
     margin = Z / (1 + Z**2 / count) * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_resnet import RECIPES, VARIANTS, Run, export, recipes
+from keras_resnet.files import model_file
+from keras_resnet.files.predictions import probabilities
 
 ONE_UNIT = ("resnet8", "--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
 
@@ -123,9 +125,29 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, small_run, tmp_path)
     settings = ("--format", "tflite", "--quantize", "float16", "--max-difference", 1e-12, "--out", tmp_path)
     code, out, err = call("export", small_run.path, *settings)
     assert code == 1
-    assert "NO" in out
+    assert "failed" in out
     assert "model_float16.tflite is not put in place: largest difference" in err
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "REPORT.md"}
+
+
+def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, tmp_path, monkeypatch):
+    problem = "too few images to say"
+
+    def pretended(*arguments, on_check, accept_undecided, **options):
+        check = export.Check(file="model_int8.tflite", bytes=1, images=4, images_from={"test": 4}, keras_accuracy=1.0)
+        check = dataclasses.replace(check, verdict="undecided", problem=problem, accepted=accept_undecided)
+        on_check(check)
+        return [check]
+
+    monkeypatch.setattr(export, "export", pretended)
+    code, out, err = call("export", small_run.path, "--out", tmp_path)
+    assert code == 1
+    assert "undecided" in out
+    assert f"undecided model_int8.tflite\nkeras-resnet: model_int8.tflite is not put in place: {problem}" in err
+    code, out, err = call("export", small_run.path, "--out", tmp_path, "--accept-undecided")
+    assert code == 0
+    assert "undecided" in out
+    assert problem not in err
 
 
 def test_files_for_a_phone(call, small_run, tmp_path):
@@ -139,6 +161,38 @@ def test_files_for_a_phone(call, small_run, tmp_path):
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--json")
     rows = json.loads(out)
     assert [row["time_ratio"] for row in rows] == [1.0, rows[1]["milliseconds"] / rows[0]["milliseconds"]]
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_run, digits, tmp_path, monkeypatch, kind):
+    """By values alone logits between 0 and 1 that sum to 1 are taken for probabilities."""
+    image = digits.splits["test"].take(np.arange(1))
+    Image.fromarray(image[0, :, :, 0]).save(tmp_path / "digit.png")
+    (tmp_path / "foreign.onnx").touch()
+    logits = np.full(10, 0.05)
+    logits[3] = 0.55
+    shares = probabilities(logits)
+
+    class Pretended:
+        scores = ""
+
+        def __init__(self, path):
+            self.outputs = shares if path.name == "foreign.onnx" and kind == "probabilities" else logits
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def __call__(self, images):
+            return self.outputs[None]
+
+    monkeypatch.setattr(model_file, "ModelFile", Pretended)
+    code, out, _ = call("predict", small_run.path, tmp_path / "digit.png", "--model", tmp_path / "foreign.onnx", "--json")
+    assert code == 0
+    first = json.loads(out)[0]
+    assert (first["class"], first["probability"]) == ("3", pytest.approx(shares[3]))
 
 
 def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, small_run, photos, tmp_path):

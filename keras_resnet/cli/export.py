@@ -7,15 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet.cli.options import Data, DataDir, Json, RunFolder, app, load_backend
-from keras_resnet.cli.output import bars, fail_unless_passed, progress, show_checks, show_quantization
+from keras_resnet.cli.output import bars, fail_unless_accepted, progress, show_checks, show_quantization
 from keras_resnet.console import show_json
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
 
-AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: 0.999; float16 and int16 0.99; int8 and dynamic 0.98]"
+AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; none for others]"
 DIFFERENCE_HELP = (
-    "Largest absolute difference of an output to accept. [default: 1e-4 of the largest output; none for quantised files]"
+    "Largest absolute difference of an output to accept. [default: 1e-4 of the largest; float16 0.01 of it; integers any]"
 )
+UNDECIDED_HELP = "Put files in place too that the images are too few to decide about."
 
 
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
@@ -42,18 +43,21 @@ def export(
     ] = False,
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help=AGREEMENT_HELP)] = None,
     max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,
+    accept_undecided: Annotated[bool, typer.Option("--accept-undecided", help=UNDECIDED_HELP)] = False,
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
     data: Data = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Export a run, and check each file. It is compared with the Keras model on the test images."""
+    """Export a run, and check each file. It is compared with the Keras model on the test images, and where those are fewer than
+    1,000 on others too."""
     run = Run.open(folder)
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.export import debug_quantization as debug
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
+    from keras_resnet.export.comparison_images import count
 
     fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
     targets = select(format, quantize, **fields, equalize=equalize or None)
@@ -63,11 +67,12 @@ def export(
             raise InputError("--debug-quantization makes its own int8 files: leave out --format and the options of a file")
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
-    with bars(len(images.splits["test"])) as on_images:
-        tolerances: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}
-        checks = export_run(run, targets=targets, data=images, out=out, on_check=progress, on_images=on_images, **tolerances)
+    with bars(count(images)) as on_images:
+        chosen: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}
+        chosen["accept_undecided"] = accept_undecided
+        checks = export_run(run, targets=targets, data=images, out=out, on_check=progress, on_images=on_images, **chosen)
     if as_json:
         show_json([asdict(check) for check in checks])
     else:
         show_checks(checks)
-    fail_unless_passed(checks)
+    fail_unless_accepted(checks)

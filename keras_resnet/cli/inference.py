@@ -1,7 +1,7 @@
 """`evaluate` and `predict`: the model of a finished run, applied to images."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -66,14 +66,31 @@ def predict(
     outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
     if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
         raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
+    scores = runner.scores or scores_beside(run, pixels, outputs)
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
         for image, output in outputs.items()
-        for number, probability in best(output, top, runner.scores)
+        for number, probability in best(output, top, scores)
     ]
     show_table(rows, as_json=as_json)
     if problems:
         raise InputError("; ".join(problems))
+
+
+def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -> str:
+    """What a file that does not say it puts out for these images, by picture: that which the network of the run is nearer to."""
+    import numpy as np
+
+    from keras_resnet.files.model_file import ModelFile
+    from keras_resnet.files.predictions import probabilities
+
+    if run.spec.classifier_activation or not outputs:
+        return "probabilities"
+    with ModelFile(run.model_path) as network:
+        logits = np.concatenate([network(array[None]) for array in pixels.values()])
+    given = np.stack(list(outputs.values()))
+    is_nearer = given.ndim == 2 and np.abs(given - probabilities(logits)).mean() < np.abs(given - logits).mean()
+    return "probabilities" if is_nearer else "logits"
 
 
 def model_file(run: Run, model: Path | None) -> Path:

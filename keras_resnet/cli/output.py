@@ -58,23 +58,23 @@ def bars(images: int) -> Iterator[Callable[[Any, int], None]]:
 
 def progress(check: Any) -> None:
     """One line on standard error for each exported file as it is done."""
-    print(f"{'passed' if check.passed else 'FAILED'} {check.file}", file=sys.stderr)
+    print(f"{'FAILED' if check.verdict == 'failed' else check.verdict} {check.file}", file=sys.stderr)
 
 
 def show_checks(checks: list[Any]) -> None:
     """The table of an export."""
     if checks:
         print()
-    columns = ("file", "bytes", "max_difference", "top1_agreement", "accuracy", "keras_accuracy", "passed")
+    columns = ("file", "bytes", "max_difference", "top1_agreement", "accuracy", "keras_accuracy", "verdict")
     show_table([{column: getattr(check, column) for column in columns} for check in checks])
 
 
-def fail_unless_passed(checks: list[Any]) -> None:
-    """Exit with 1 where an exported file is outside its tolerance, saying by how much."""
-    failed = [check for check in checks if not check.passed]
-    for check in failed:
+def fail_unless_accepted(checks: list[Any]) -> None:
+    """Exit with 1 where an exported file has neither passed nor been accepted, saying why and what to do."""
+    refused = [check for check in checks if not check.accepted]
+    for check in refused:
         print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
-    if failed:
+    if refused:
         raise typer.Exit(1)
 
 

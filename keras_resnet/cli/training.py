@@ -8,7 +8,7 @@ import typer
 
 from keras_resnet import recipes
 from keras_resnet.cli.options import IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
-from keras_resnet.cli.output import fail_unless_passed, progress, show_run
+from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
@@ -117,7 +117,7 @@ def train(
         return
     checks = export_run(run, targets=targets, data=images, on_check=progress) if targets else []
     show_run(run, checks, as_json)
-    fail_unless_passed(checks)
+    fail_unless_accepted(checks)
 
 
 def default_out(network: str | None, data: str | None, start: Run | None, quantization_aware: bool) -> Path:

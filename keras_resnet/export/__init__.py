@@ -1,7 +1,8 @@
 """Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
 `targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
-`calibration` picks the images for int8, `check` compares a file with the Keras model, `report` writes down the results.
+`calibration` picks the images for int8, `comparison_images` those to compare on, `check` compares a file with the Keras model,
+`verdict` decides what that says about the file, `report` writes down the results.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.quantization_debug import Debugger
-from keras_resnet.export.report import Report
+from keras_resnet.export.report import Report, check_folder
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.supported import Source, open_source
@@ -65,11 +66,14 @@ def export(
     out: str | Path | None = None,
     min_agreement: float | None = None,
     max_difference: float | None = None,
+    accept_undecided: bool = False,
     on_check: Callable[[Check], None] = lambda check: None,
     on_images: Callable[[Target, int], None] = lambda target, count: None,
     **fields: Any,
 ) -> list[Check]:
-    """Write files, run each over the test images in its own runtime, and compare it with the Keras model.
+    """Write files, run each over images in its own runtime, and compare it with the Keras model.
+
+    The images are those of test, and where they are fewer than 1,000 also others, see `comparison_images`; accuracies are of test.
 
     Args:
         source: a finished run, its folder, or a Keras model of one image in and (batch, classes) out.
@@ -78,28 +82,30 @@ def export(
         targets: several targets, in place of `format`, `quantize` and `fields`.
         data: the images to calibrate with and check on. None: those that the run was trained on.
         out: the folder to write to. None: the run's `export/`.
-        min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own.
+        min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own, see `targets.Tolerance`.
         max_difference: largest absolute difference of any output to accept, in place of each target's own.
+        accept_undecided: put files in place too that the images are too few to decide about.
         on_check: called with each `Check`.
         on_images: called with a target and how many more images its file has been run on.
         fields: others of `Target`: pixels, output, batch, layout, opset.
 
     Returns: one `Check` a target, also in `report.json` and `REPORT.md`; `manifest.json` says what each file is, and its digest.
-    A file outside its tolerance is not put in place, and its check says by how much (`passed`, `problem`); an older one stays.
-    InputError if the backend is not TensorFlow, if there are no images, or if the model does not classify such images.
+    A file that has not passed is not put in place, and its check says why (`verdict`, `problem`); an older one stays. InputError if
+    the backend is not TensorFlow, if there are no images, if the model does not classify such images, or if the folder has files of
+    another model.
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     network, data, folder = open_source(source, data, out)
-    reference = Reference.of(network, data)
-    checks = []
-    tolerances = {"min_agreement": min_agreement, "max_difference": max_difference}
+    check_folder(folder, network, is_own=out is None)
+    reference, checks = Reference.of(network, data), []
+    chosen = {"min_agreement": min_agreement, "max_difference": max_difference}
     with occupied(folder, "exporting"), scratch(folder) as temporary:
         report = Report(folder, temporary, network)
         for target in targets:
             path = temporary / target.file
             with quiet():
                 WRITERS[target.format](network, path, target)
-            check = reference.compare(target, path, tolerances, partial(on_images, target))
+            check = reference.compare(target, path, chosen, partial(on_images, target), accept_undecided)
             report.add(check, target, path)
             checks.append(check)
             on_check(check)
@@ -128,6 +134,7 @@ def debug_quantization(
     `quantization.json`, and the curve of accuracy and size in `quantization.png`. No int8 file is put in place.
     """
     network, data, folder = open_source(source, data, out)
+    check_folder(folder, network, is_own=out is None)
     reference = Reference.of(network, data)
     with occupied(folder, "exporting"), scratch(folder) as temporary:
         with quiet(), scaled_by_convolution(network.model):

@@ -1,8 +1,8 @@
-"""The check of an exported file: it is run on the test images in its own runtime and compared with the Keras model."""
+"""The check of an exported file: it is run on images in its own runtime and compared with the Keras model."""
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ from PIL import Image
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
+from keras_resnet.export.comparison_images import COMPARED, sources, with_comparison_images
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
+from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, moved_probabilities
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import outputs_of, probabilities, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
@@ -28,31 +30,34 @@ FEW = 8  # images that the other signatures of a SavedModel are tried on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class Check(Findings):
     """One exported file against the Keras model on the same images."""
 
     file: str
     bytes: int
-    max_difference: float | None = None
-    """Largest absolute difference of any output; None if the file does not run."""
-    mean_difference: float | None = None
-    """Mean absolute difference of the outputs."""
-    top1_agreement: float = 0.0
-    """Share of images with the same top-1 answer."""
+    images_from: dict[str, int]
+    """How many of the images are of test, and how many of validation and training."""
     accuracy: float = 0.0
+    """On the test images alone, as all accuracies here."""
     accuracy_interval: tuple[float, float] = (0.0, 1.0)
     """Where the accuracy on all such images is, with 95 % confidence (Wilson's score interval)."""
     keras_accuracy: float
-    images: int
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     """Milliseconds for one image, median and 95th percentile, by the number of threads."""
     peak_memory: int | None = None
     """Bytes that opening it and running single images took, its runtime not counted."""
     operations: dict[str, int] = field(default_factory=dict)
     """How many of each kind are in the file."""
-    passed: bool
+    verdict: str = FAILED
+    """passed, failed, or undecided where the images are too few to say."""
     problem: str = ""
-    """Which tolerance was missed and by how much; empty if none."""
+    """Why it has not passed, and what can be done; empty if it has."""
+    accepted: bool = False
+    """Whether it is put in place: it passed, or it is undecided and is taken as it is."""
+    passed: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "passed", self.verdict == PASSED)
 
 
 def expected(reference: np.ndarray, target: Target, are_probabilities: bool) -> np.ndarray:
@@ -77,7 +82,8 @@ class Reference:
     @classmethod
     def of(cls, source: Source, data: Dataset) -> "Reference":
         with keras.device("cpu"):  # a GPU rounds otherwise, and files are run on processors
-            outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data)
+            data = with_comparison_images(data)
+            outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data, COMPARED)
         return cls(data=data, outputs=outputs, are_probabilities=gives_probabilities(source.model))
 
     def differences(self, outputs: np.ndarray, expected: np.ndarray, target: Target) -> np.ndarray:
@@ -89,16 +95,30 @@ class Reference:
         scores = np.take_along_axis(shares, outputs[..., 1].astype(int), 1)
         return np.maximum(np.abs(outputs[..., 0] - expected[..., 0]), np.abs(outputs[..., 0] - scores))
 
+    def moved(self, outputs: np.ndarray, target: Target) -> np.ndarray:
+        """The probability that a file with these outputs gives to other classes than the Keras model does, (images,)."""
+        shares = self.outputs if self.are_probabilities else probabilities(self.outputs)
+        if target.best:
+            return moved_probabilities(outputs[..., 0] - np.take_along_axis(shares, outputs[..., 1].astype(int), 1))
+        is_done = self.are_probabilities or target.output == "softmax"
+        return moved_probabilities((outputs if is_done else probabilities(outputs)) - shares)
+
     def compare(
-        self, target: Target, path: Path, tolerances: dict[str, float | None], on_images: Callable[[int], None] = lambda count: None
+        self,
+        target: Target,
+        path: Path,
+        chosen: dict[str, float | None],
+        on_images: Callable[[int], None] = lambda count: None,
+        accept_undecided: bool = False,
     ) -> Check:
-        """Run the file at `path` over the test images, compare its outputs with the model's, and measure it."""
+        """Run the file at `path` over the images, compare its outputs with the model's, and measure it. `chosen` replaces
+        "min_agreement" and "max_difference" of the target's tolerance."""
         labels = self.data.splits["test"].labels
         facts: dict[str, Any] = {
             "file": target.file,
             "bytes": size(path),
-            "images": len(labels),
-            "keras_accuracy": top1_accuracy(self.outputs, labels),
+            "images_from": sources(self.data),
+            "keras_accuracy": top1_accuracy(self.outputs[: len(labels)], labels),
         }
         try:
             facts |= self.measure(path, on_images)
@@ -108,18 +128,25 @@ class Reference:
                     raise InputError(f"it takes {image['type']} pixels, and not {target.pixels}")
         except InputError as error:
             facts.pop("outputs", None)
-            return Check(**facts, passed=False, problem=str(error))
-        outputs, reference = facts.pop("outputs"), expected(self.outputs, target, self.are_probabilities)
-        differences = self.differences(outputs, reference, target)
-        facts |= {
-            "max_difference": float(np.max(differences)),
-            "mean_difference": float(np.mean(differences)),
-            "top1_agreement": float(np.mean(top1(outputs) == top1(reference))),
-            "accuracy": top1_accuracy(outputs, labels),
-        }
+            return Check(**facts, images=len(self.outputs), problem=str(error))
+        outputs = facts.pop("outputs")
+        facts["accuracy"] = top1_accuracy(outputs[: len(labels)], labels)
         facts["accuracy_interval"] = interval(facts["accuracy"], len(labels))
-        problem = missed(target, facts["top1_agreement"], facts["max_difference"], reference, tolerances)
-        return Check(**facts, passed=not problem, problem=problem)
+        found, verdict, problem = self.decide(target, outputs, **chosen)
+        accepted = verdict == PASSED or (verdict == UNDECIDED and accept_undecided)
+        return Check(**vars(found), **facts, verdict=verdict, problem=problem, accepted=accepted)
+
+    def decide(self, target: Target, outputs: np.ndarray, **chosen: float | None) -> tuple[Findings, str, str]:
+        """What the outputs of a file for the images say, the verdict, and the problem, see `Check`."""
+        reference, names = expected(self.outputs, target, self.are_probabilities), self.data.class_names
+        tolerance = target.tolerance.chosen(float(np.max(np.abs(reference))), **chosen)
+        differences = self.differences(outputs, reference, target)
+        found = replace(
+            findings(top1(outputs), top1(reference), self.moved(outputs, target), names, tolerance),
+            max_difference=float(np.max(differences)),
+            mean_difference=float(np.mean(differences)),
+        )
+        return found, *judge(found, tolerance, names)
 
     def measure(self, path: Path, on_images: Callable[[int], None]) -> dict[str, Any]:
         """The outputs of a file, its latency with each number of threads, and its memory with one."""
@@ -131,7 +158,7 @@ class Reference:
                 if threads == 1:
                     facts["peak_memory"] = file.peak_memory()
                 else:
-                    facts["outputs"] = outputs_of(file, self.data, "test", on_images)
+                    facts["outputs"] = outputs_of(file, self.data, COMPARED, on_images)
                     if kind_of(path) == "saved_model":
                         self.check_signatures(file, facts["outputs"])
         return facts
@@ -160,19 +187,3 @@ def latency(file: ModelFile, image: np.ndarray) -> dict[str, float]:
     rounds = int(np.clip(SECONDS / max(estimate, 1e-6), FEWEST, MOST))
     milliseconds = 1000 * file.seconds(image, rounds)
     return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}
-
-
-def missed(target: Target, agreement: float, difference: float, reference: np.ndarray, tolerances: dict[str, float | None]) -> str:
-    """Which tolerance a file misses and by how much, or nothing; `tolerances` replace those of the target where not None."""
-    min_agreement, max_difference = tolerances.get("min_agreement"), tolerances.get("max_difference")
-    if min_agreement is None:
-        min_agreement = target.min_agreement
-    if max_difference is None and target.max_difference is not None:
-        max_difference = target.max_difference * max(1.0, float(np.max(np.abs(reference))))
-    if not np.isfinite(difference):
-        return "outputs are not finite"
-    if agreement < min_agreement:
-        return f"top-1 agreement {agreement:.4f} is below {min_agreement:g} by {min_agreement - agreement:.4f}"
-    if max_difference is not None and difference > max_difference:
-        return f"largest difference {difference:.2e} is above {max_difference:.2e} by {difference - max_difference:.2e}"
-    return ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
+from keras_resnet.errors import InputError
 from keras_resnet.export.check import Check
 from keras_resnet.export.operations import boundaries
 from keras_resnet.export.supported import Source
@@ -27,15 +28,15 @@ class Report:
         self.folder, self.scratch, self.source = folder, scratch, source
 
     def add(self, check: Check, target: Target, path: Path) -> None:
-        """Put the file at `path` in its place if it passed, and add its check; that of a failed one only if there is no older
-        file of that name."""
+        """Put the file at `path` in its place if it is accepted, and add its check; that of another only if there is no older file
+        of that name."""
         final_path = self.folder / target.file
-        if check.passed:
+        if check.accepted:
             self.update_manifest(target.file, None)  # so that no moment has a file beside the digest of another
             entry = {**target.relevant_fields, "bytes": check.bytes, **boundaries(path), "sha256": digests(path)}
             put_in_place(path, final_path)
             self.update_manifest(target.file, entry)
-        if check.passed or not final_path.exists():
+        if check.accepted or not final_path.exists():
             row = asdict(check)
             rows = [entry for entry in read(self.folder / REPORT, list) if isinstance(entry, dict) and entry.keys() == row.keys()]
             rows = [*(entry for entry in rows if entry["file"] != check.file), row]
@@ -47,10 +48,7 @@ class Report:
         files = read(self.folder / MANIFEST, dict).get("files", {})
         files = {name: files[name] for name in files if name != file and (self.folder / name).exists()}
         content = {
-            "name": self.source.name,
-            "image": self.source.image_shape,
-            "preprocessing": self.source.preprocessing,
-            "classes": self.source.class_names,
+            **identity(self.source),
             "files": files | ({file: entry} if entry else {}),
         }
         self.write(MANIFEST, as_json(content) + "\n")
@@ -58,6 +56,30 @@ class Report:
     def write(self, name: str, text: str) -> None:
         (self.scratch / name).write_text(text, encoding="utf-8")
         put_in_place(self.scratch / name, self.folder / name)
+
+
+def identity(source: Source) -> dict[str, Any]:
+    """What all files of a folder have in common: the model that they are of."""
+    image, classes = list(source.image_shape), source.class_names
+    return {"name": source.name, "image": image, "preprocessing": source.preprocessing, "classes": classes}
+
+
+def check_folder(folder: Path, source: Source, *, is_own: bool) -> None:
+    """InputError if a folder has files of another model. In the `export/` of its own run, which may have been renamed, a model has
+    any name."""
+    manifest, own = read(folder / MANIFEST, dict), identity(source)
+    files = manifest.get("files")
+    if not isinstance(files, dict) or not any((folder / name).exists() for name in files):
+        return
+    for name in ("classes", "image", "name"):
+        if manifest.get(name) != own[name] and not (is_own and name == "name"):
+            there, here = (f"{content.get('name')!r} ({name}: {shortened(content.get(name))})" for content in (manifest, own))
+            raise InputError(f"{str(folder)!r} has files of {there}; export {here} to another folder (out=, --out)")
+
+
+def shortened(value: Any) -> str:
+    """A value for a message, of a list the first parts."""
+    return f"{', '.join(map(str, value[:8]))}{', ...' * (len(value) > 8)}" if isinstance(value, list) else str(value)
 
 
 def read(path: Path, kind: type) -> Any:
@@ -72,9 +94,11 @@ def read(path: Path, kind: type) -> Any:
 def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     columns: dict[str, Callable[[dict[str, Any]], str]] = {
         "file": lambda row: f"`{row['file']}`",
-        "passed": lambda row: "yes" if row["passed"] else f"**no**: {row['problem']}",
+        "verdict": verdict,
         "bytes": lambda row: cell(row["bytes"]),
-        "top-1 agreement": lambda row: f"{row['top1_agreement']:.2%}",
+        "top-1 agreement (95 % interval)": agreement,
+        "worst class": worst_class,
+        "moved probability": lambda row: cell(row["moved_probability"]),
         "accuracy (95 % interval)": lambda row: "{:.2%} ({:.2%} to {:.2%})".format(row["accuracy"], *row["accuracy_interval"]),
         "largest difference": lambda row: cell(row["max_difference"]),
         "mean": lambda row: cell(row["mean_difference"]),
@@ -84,13 +108,14 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     }
     table = [columns, ["---"] * len(columns), *([show(row) for show in columns.values()] for row in rows)]
     lines = "\n".join("| " + " | ".join(line) + " |" for line in table)
-    images = ", ".join(f"{count:,}" for count in sorted({row["images"] for row in rows}))
+    images = " or ".join(sorted({image_counts(row) for row in rows}))
     accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in sorted({row["keras_accuracy"] for row in rows}))
     operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])
     return f"""# Exported files
 
-Each file was run in its own runtime over {images} test images and compared with the Keras model, whose accuracy
-there is {accuracies}. Latency is for one image: median, and 95th percentile in
+Each file was run in its own runtime over {images} and compared with the Keras model, whose accuracy on
+the test images is {accuracies}. Accuracies are of the test images alone, agreement and differences of all. Moved probability
+is the share that goes to other classes than in the Keras model. Latency is for one image: median, and 95th percentile in
 brackets.
 
 {lines}
@@ -102,6 +127,27 @@ brackets.
 ## Operations
 
 {operations}"""
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """A verdict with its reason; bold where the file is not there."""
+    name = row["verdict"] if row["accepted"] else f"**{row['verdict']}**"
+    return f"{name}: {row['problem']}" if row["problem"] else name
+
+
+def agreement(row: dict[str, Any]) -> str:
+    low, high = row["agreement_interval"]
+    return f"{row['agreed']:,} of {row['images']:,}: {row['top1_agreement']:.2%} ({low:.2%} to {high:.2%})"
+
+
+def worst_class(row: dict[str, Any]) -> str:
+    worst = row["worst_class"]
+    return f"{worst['name']}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
+
+
+def image_counts(row: dict[str, Any]) -> str:
+    """How many images of which splits."""
+    return " and ".join(f"{count:,} {split} images" for split, count in row["images_from"].items())
 
 
 def milliseconds(latency: dict[str, float] | None) -> str:

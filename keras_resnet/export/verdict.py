@@ -1,0 +1,210 @@
+"""The decision about an exported file: passed, failed, or undecided, where the images are too few to say.
+
+Real-valued files are decided by the largest difference of their outputs, which any number of images shows. Files of integers also
+answer other than the Keras model now and then, so they are decided by counts, and each count comes with the interval that its
+images leave open: over all images, over classes, and for the probability that goes to other classes. How much is allowed is in
+`targets`. Accuracy decides nothing: what a file must repeat is the model's answer, right or wrong.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_resnet.confidence import interval
+from keras_resnet.export.targets import Tolerance
+
+PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
+FALSE_ALARMS = 0.05  # chance that a file is refused for a class although every class reaches the lowest agreement
+TAIL = 0.025  # to either side of a 95 % interval
+MORE_IMAGES = "check it on more images (data=, --data), or take it as it is (accept_undecided=True, --accept-undecided)"
+LOWER_AGREEMENT = "a lower min_agreement (--min-agreement) would accept it"
+LARGER_DIFFERENCE = "a larger max_difference (--max-difference) would accept it"
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """How often a file repeats one answer of the Keras model."""
+
+    name: str
+    agreed: int
+    images: int
+    """That the Keras model puts into the class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What a file does with images, beside the Keras model."""
+
+    max_difference: float | None = None
+    """Largest absolute difference of any output; None if the file does not run."""
+    mean_difference: float | None = None
+    """Mean absolute difference of the outputs."""
+    images: int
+    agreed: int = 0
+    """Images with the same top-1 answer."""
+    top1_agreement: float = 0.0
+    """Share of images with the same top-1 answer."""
+    agreement_interval: tuple[float, float] = (0.0, 1.0)
+    """Where it is, with 95 % confidence, see `exact_interval`."""
+    classes: int = 0
+    """How many the Keras model puts images into."""
+    class_agreement: float = 0.0
+    """Mean over those classes of the share of their images with the same answer, so that rare ones count as much as others."""
+    class_interval: tuple[float, float] = (0.0, 1.0)
+    """Where it is, with 95 % confidence, see `over_classes`."""
+    worst_class: ClassCount | None = None
+    """The class whose agreement is the least likely to be chance; of those alike the one with the fewest images."""
+    moved_probability: float | None = None
+    """Mean over images of the probability that the file gives to other classes than the Keras model does: half the sum of absolute
+    differences, 0 to 1."""
+    moved_interval: tuple[float, float] = (0.0, 1.0)
+    """Where it is, with 95 % confidence (Wilson's interval, which is wide enough for the mean of any numbers from 0 to 1)."""
+
+
+def findings(
+    answers: np.ndarray, expected: np.ndarray, moved: np.ndarray, class_names: list[str], tolerance: Tolerance
+) -> Findings:
+    """What follows from the top-1 classes of a file, those of the Keras model, and `moved_probabilities`, (images,) each."""
+    same = answers == expected
+    numbers, images = np.unique(expected, return_counts=True)
+    agreed = np.array([np.sum(same[expected == number]) for number in numbers])
+    chances = np.array([chance(*counts, tolerance.lowest_agreement) for counts in zip(agreed, images, strict=True)])
+    worst = np.lexsort((images, chances))[0]
+    class_agreement, class_interval = over_classes(agreed, images)
+    return Findings(
+        images=len(same),
+        agreed=int(same.sum()),
+        top1_agreement=float(same.mean()),
+        agreement_interval=exact_interval(int(same.sum()), len(same)),
+        classes=len(numbers),
+        class_agreement=class_agreement,
+        class_interval=class_interval,
+        worst_class=ClassCount(class_names[numbers[worst]], int(agreed[worst]), int(images[worst])),
+        moved_probability=float(moved.mean()),
+        moved_interval=interval(float(moved.mean()), len(moved)),
+    )
+
+
+def moved_probabilities(differences: np.ndarray) -> np.ndarray:
+    """The probability that moves to other classes, (images,), from differences of probabilities (images, classes).
+
+    The total variation distance. Where only the best classes are known, it is the least that their differences show. Sigmoids,
+    which do not sum to 1, count as 1 at most.
+    """
+    gained, lost = np.maximum(differences, 0).sum(1), np.maximum(-differences, 0).sum(1)
+    return np.minimum(np.maximum(gained, lost), 1)
+
+
+def over_classes(agreed: np.ndarray, images: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """The mean of the agreements of classes, from the counts (classes,) of each, and its 95 % interval.
+
+    A mean with weights is as certain as a plain one over Kish's effective number of images (Survey Sampling, 1965, 11.7): here
+    classes^2 / sum(1 / images), which a class of one image among two classes brings down to 4.
+    """
+    share = float(np.mean(agreed / images))
+    return share, interval(share, len(images) ** 2 / float(np.sum(1 / images)))
+
+
+def chance(agreed: int, images: int, agreement: float) -> float:
+    """The probability of so few equal answers, or fewer, where each image has one with probability `agreement` (binomial)."""
+    agreement = min(max(agreement, 1e-12), 1 - 1e-12)
+    log_factorials = np.concatenate([[0], np.cumsum(np.log(np.arange(1, images + 1)))])
+    counts = np.arange(agreed + 1)
+    ways = log_factorials[images] - log_factorials[counts] - log_factorials[images - counts]
+    return float(np.exp(ways + counts * np.log(agreement) + (images - counts) * np.log1p(-agreement)).sum())
+
+
+def exact_interval(agreed: int, images: int) -> tuple[float, float]:
+    """The 95 % interval of a share by Clopper and Pearson (doi:10.1093/biomet/26.4.404): the shares that make neither so few nor so
+    many less likely than 2.5 %. Wilson's is too narrow here: by it 3 of 4 images would rule out a share of 0.98."""
+
+    def where(count: int, level: float) -> float:
+        """The share that makes at most `count` equal answers as likely as `level`, by bisection: the larger, the less likely."""
+        low, high = 0.0, 1.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (middle, high) if chance(count, images, middle) > level else (low, middle)
+        return middle
+
+    low = where(agreed - 1, 1 - TAIL) if agreed else 0.0
+    return low, where(agreed, TAIL) if agreed < images else 1.0
+
+
+class Opinion(NamedTuple):
+    """What one criterion says, why, and what a person can do about it."""
+
+    verdict: str
+    reason: str = ""
+    way_out: str = ""
+
+
+def judge(found: Findings, tolerance: Tolerance, class_names: list[str]) -> tuple[str, str]:
+    """The verdict on a file, and the reason and way out where it has not passed. One criterion that fails is enough; with one that
+    is undecided it cannot pass."""
+    opinions = [of_outputs(found, tolerance)]
+    if tolerance.min_agreement is not None:
+        opinions += [of_agreement(found, tolerance), of_classes(found, tolerance, class_names)]
+    if tolerance.max_moved is not None:
+        opinions.append(of_probabilities(found, tolerance))
+    for verdict in (FAILED, UNDECIDED):
+        if those := [opinion for opinion in opinions if opinion.verdict == verdict]:
+            return verdict, f"{'; '.join(opinion.reason for opinion in those)}. The way out: {those[0].way_out}"
+    return PASSED, ""
+
+
+def of_outputs(found: Findings, tolerance: Tolerance) -> Opinion:
+    """Whether each output is close enough to the Keras model's."""
+    difference, most = found.max_difference, tolerance.max_difference
+    if difference is None or not np.isfinite(difference):
+        return Opinion(FAILED, "outputs are not finite", "look for a layer whose outputs overflow")
+    if most is not None and difference > most:
+        text = f"largest difference {difference:.2e} is above {most:.2e} by {difference - most:.2e}"
+        return Opinion(FAILED, text, LARGER_DIFFERENCE)
+    return Opinion(PASSED)
+
+
+def of_agreement(found: Findings, tolerance: Tolerance) -> Opinion:
+    """Whether enough images have the same answer. One that differs says little about few images, nor do few that agree."""
+    low, high = found.agreement_interval
+    least = tolerance.min_agreement or 0
+    counts = f"{found.images - found.agreed} of {found.images:,} images get another top-1 answer"
+    text = f"{counts}: agreement {found.top1_agreement:.4f}, with these images {low:.3f} to {high:.3f}, and {least:g} is needed"
+    if high < least:
+        return Opinion(FAILED, text, LOWER_AGREEMENT)
+    if found.top1_agreement < least or low < tolerance.lowest_agreement:
+        return Opinion(UNDECIDED, f"too few images to say: {text}", MORE_IMAGES)
+    return Opinion(PASSED)
+
+
+def of_classes(found: Findings, tolerance: Tolerance, class_names: list[str]) -> Opinion:
+    """Whether the file still knows every class. It fails for one that is surely below the lowest agreement, by an exact binomial
+    test at `FALSE_ALARMS` over the number of classes (Bonferroni), so that many classes make no more false alarms than two."""
+    lowest, least = tolerance.lowest_agreement, tolerance.min_agreement or 0
+    assert found.worst_class
+    name, agreed, images = astuple(found.worst_class)
+    text = f"class {name!r}: {images - agreed} of its {images:,} images get another top-1 answer"
+    limit = FALSE_ALARMS / found.classes
+    if chance(agreed, images, lowest) < limit:
+        return Opinion(FAILED, f"{text}, and its agreement is surely below {lowest:.2g}", LOWER_AGREEMENT)
+    if agreed / images < lowest and chance(agreed, images, least) < limit:
+        return Opinion(UNDECIDED, f"too few images of a class to say: {text}, hardly by chance", MORE_IMAGES)
+    low, high = found.class_interval
+    if low < lowest:
+        mean = f"over classes the agreement is {low:.3f} to {high:.3f}"
+        return Opinion(UNDECIDED, f"too few images of a class to say: {text}; {mean}", MORE_IMAGES)
+    if found.classes == 1 < len(class_names) and lowest > 0:
+        return Opinion(UNDECIDED, f"the Keras model puts all images into class {name!r}, which shows no other", MORE_IMAGES)
+    return Opinion(PASSED)
+
+
+def of_probabilities(found: Findings, tolerance: Tolerance) -> Opinion:
+    """Whether probabilities stay where they are. This tells a coin from a file with few images, and near ties move little."""
+    (low, high), most = found.moved_interval, tolerance.max_moved or 0
+    moved = f"{found.moved_probability:.3f} of the probability goes to other classes"
+    text = f"{moved}, with these images {low:.3f} to {high:.3f}, and {most:g} is allowed"
+    if low > most:
+        return Opinion(FAILED, text, LOWER_AGREEMENT)
+    if (found.moved_probability or 0) > most:
+        return Opinion(UNDECIDED, f"too few images to say: {text}", MORE_IMAGES)
+    return Opinion(PASSED)
