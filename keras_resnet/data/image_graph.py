@@ -17,8 +17,8 @@ def decode(content: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     height, width, channels = shape
     image, number = coloured(stored(content), channels or 3), orientation(content)
 
-    def fit(*size: int | None) -> Tensor:
-        return image if None in shape else cover(image[None], (*size, channels))[0]
+    def fit(height: int | None, width: int | None) -> Tensor:
+        return image if height is None or width is None else cover(image[None], (height, width, channels or 3))[0]
 
     # Turned when it is small: from the side that it lies on it is covered and cut as well.
     fitted = tf.cond(number > 4, lambda: tf.transpose(fit(width, height), [1, 0, 2]), lambda: fit(height, width))

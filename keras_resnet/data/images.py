@@ -68,7 +68,7 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
     return np.asarray(image).reshape(height, width, channels)
 
 
-def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
+def describe(path: str | Path | io.BytesIO) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
         return (image.width, image.height) if _is_sideways(image) else (image.height, image.width), is_grey(image)
