@@ -27,6 +27,7 @@ def test_a_graph_reads_files_as_read_image_does():
     contents = [picture.content for images in (colours, colours[..., :1]) for picture in files(images)]
     contents += [encoded(Image.fromarray(colours[0]), form) for form in ("BMP", "GIF")]
     contents += [encoded(Image.fromarray(colours[0]).convert("CMYK"), "JPEG")]
+    contents += [encoded(Image.fromarray(image).quantize(9), "BMP") for image in (colours[0], colours[0, ..., 0])]
     grey, colour, as_it_is = graph((*SIZE, 1)), graph((*SIZE, 3)), graph((None, None, 3))
     for content in contents:
         for channels, read in ((1, grey), (3, colour)):

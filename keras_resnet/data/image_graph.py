@@ -1,11 +1,11 @@
 """Reads an image file inside a TensorFlow graph, by the rule of `images`: for exported files, which run without this package.
 
 Built-in operations alone. Pixels are those of `images.read_image` but for one grey value, where that rounds twice and this once.
-Files are JPEG, PNG, GIF and BMP. What is not here: palettes of BMP, and colours under transparency in GIF, which become black.
+Files are JPEG, PNG, GIF and BMP. Not here: BMP of fewer than 8 bits, and colours under transparency in GIF, which turn black.
 """
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.data.exif_graph import orientation
+from keras_resnet.data.exif_graph import number, orientation, part
 from keras_resnet.lazy_tensorflow import Tensor
 
 EXACT = "INTEGER_ACCURATE"  # JPEG as Pillow decodes it; TensorFlow's usual, faster way is up to nine grey values off
@@ -15,14 +15,14 @@ LUMA = (19595, 38470, 7471)  # 65536ths, as Pillow has them (ITU-R BT.601)
 def decode(content: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     """A file's content, a scalar string, as uint8 pixels of `shape` (height, width, channels); upright at its own size if open."""
     height, width, channels = shape
-    image, number = coloured(stored(content), channels or 3), orientation(content)
+    image, turn = coloured(stored(content), channels or 3), orientation(content)
 
     def fit(height: int | None, width: int | None) -> Tensor:
         return image if height is None or width is None else cover(image[None], (height, width, channels or 3))[0]
 
     # Turned when it is small: from the side that it lies on it is covered and cut as well.
-    fitted = tf.cond(number > 4, lambda: tf.transpose(fit(width, height), [1, 0, 2]), lambda: fit(height, width))
-    return tf.ensure_shape(mirrored(fitted, number), shape)
+    fitted = tf.cond(turn > 4, lambda: tf.transpose(fit(width, height), [1, 0, 2]), lambda: fit(height, width))
+    return tf.ensure_shape(mirrored(fitted, turn), shape)
 
 
 def stored(content: Tensor) -> Tensor:
@@ -30,8 +30,20 @@ def stored(content: Tensor) -> Tensor:
     return tf.cond(
         tf.strings.substr(content, 0, 2) == b"\xff\xd8",
         lambda: tf.io.decode_jpeg(content, dct_method=EXACT),
-        lambda: tf.io.decode_image(content, expand_animations=False),
+        lambda: painted(tf.io.decode_image(content, expand_animations=False), content),
     )
+
+
+def painted(image: Tensor, content: Tensor) -> Tensor:
+    """The pixels of a file; those of a BMP of 8 bits are numbers of its palette, which TensorFlow leaves as they are."""
+
+    def paint() -> Tensor:
+        octets = tf.io.decode_raw(content, "uint8")
+        palette = tf.reshape(part(octets, 14 + number(part(octets, 14, 4)), 4 * 256), [256, 4])  # behind two heads; BGR and a zero
+        return tf.gather(tf.cast(palette[:, 2::-1], "uint8"), tf.cast(image[..., 0], "int32"))
+
+    is_bmp = tf.strings.substr(content, 0, 2) == b"BM"
+    return tf.cond(is_bmp & (tf.shape(image)[-1] == 1), paint, lambda: image)
 
 
 def coloured(image: Tensor, channels: int) -> Tensor:
@@ -47,11 +59,11 @@ def coloured(image: Tensor, channels: int) -> Tensor:
     return tf.cond(is_grey, lambda: image[..., :1], luma)
 
 
-def mirrored(image: Tensor, number: Tensor) -> Tensor:
+def mirrored(image: Tensor, turn: Tensor) -> Tensor:
     """An image (height, width, channels) of that EXIF orientation upright, whose sides have changed places if that needs it."""
 
     def flip(image: Tensor, axis: int, numbers: tuple[int, ...]) -> Tensor:
-        is_flipped = tf.reduce_any(number == tf.constant(numbers, "int64"))
+        is_flipped = tf.reduce_any(turn == tf.constant(numbers, "int64"))
         return tf.cond(is_flipped, lambda: tf.reverse(image, [axis]), lambda: image)
 
     return flip(flip(image, 1, (2, 3, 6, 7)), 0, (3, 4, 7, 8))
