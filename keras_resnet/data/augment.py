@@ -7,6 +7,7 @@ exceptions are MixUp and CutMix: they pair images of the same device.
 from typing import Any
 
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.data.image_graph import EXACT, coloured, stored, stretched
 from keras_resnet.data.randaugment import RANGES, change, rounded
 from keras_resnet.data.random_numbers import Draws
 from keras_resnet.lazy_tensorflow import Tensor
@@ -95,15 +96,15 @@ def crop_boxes(numbers: Tensor, tall: Any, narrowest: float = 3 / 4) -> Tensor:
 def decoded_part(content: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A part of a JPEG, the rest of which is never decoded, at `shape`."""
     window = _window(numbers, tf.image.extract_jpeg_shape(content)[:2])
-    part = tf.image.decode_and_crop_jpeg(content, window, channels=shape[-1])
-    return _fitted(part, shape)
+    part = tf.image.decode_and_crop_jpeg(content, window, dct_method=EXACT)
+    return stretched(coloured(part, shape[-1])[None], shape)[0]
 
 
 def decoded_whole(content: Tensor, numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The same part of an image in another format, which is decoded as a whole."""
-    image = tf.io.decode_image(content, channels=shape[-1], expand_animations=False)
+    image = coloured(stored(content), shape[-1])
     top, left, height, width = tf.unstack(_window(numbers, tf.shape(image)[:2]))
-    return _fitted(image[top : top + height, left : left + width], shape)
+    return stretched(image[None, top : top + height, left : left + width], shape)[0]
 
 
 def _window(numbers: Tensor, size: Tensor) -> Tensor:
@@ -111,11 +112,6 @@ def _window(numbers: Tensor, size: Tensor) -> Tensor:
     size = tf.cast(size, "float32")
     top, left, height, width = tf.unstack(crop_boxes(numbers, size[0] / size[1]) * tf.concat([size, size], 0))
     return tf.maximum(tf.cast(tf.stack([top, left, tf.round(height), tf.round(width)]), "int32"), [0, 0, 1, 1])
-
-
-def _fitted(image: Tensor, shape: tuple[int, ...]) -> Tensor:
-    exact = tf.image.resize(image, shape[:2], antialias=True)
-    return tf.ensure_shape(rounded(exact), shape)
 
 
 def erase(images: Tensor, draws: Draws, probability: float) -> Tensor:

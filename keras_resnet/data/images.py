@@ -1,4 +1,9 @@
-"""Reads an image file into an array, in the same way for training, evaluation and prediction."""
+"""Reads an image file into an array, in the same way for training, evaluation and prediction.
+
+The rule: a picture is turned upright by its EXIF orientation; transparency is dropped; of 16 bits the high 8 count; it is made
+grey or RGB; it is scaled until it just covers the network's size, bilinear over all that a pixel covers, and what is too much is
+cut off, on both sides alike. `image_graph` does it in exported files, and docs/mobile.md on phones.
+"""
 
 import io
 from pathlib import Path
@@ -9,14 +14,14 @@ from PIL import ExifTags, Image, ImageOps
 from keras_resnet.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+SPARE = 3  # times the size that is wanted: JPEGs are decoded no smaller, where it would show
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 
 
 def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
-    """The file as uint8 pixels of `image_shape` (height, width, channels), with 1 (grey) or 3 (RGB) channels.
+    """The file as uint8 pixels of `image_shape` (height, width, channels), with 1 (grey) or 3 (RGB) channels, by the rule above.
 
-    Turned upright by its EXIF orientation; the first frame of an animation; scaled so that it covers the shape and cut to its
-    centre. Transparency is dropped. InputError if there is no such file or it is not a readable image.
+    Of an animation the first frame. InputError if there is no such file or it is not a readable image.
     """
     if not Path(path).is_file():
         raise InputError(f"no image file at {str(path)!r}")
@@ -31,7 +36,7 @@ def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.nd
     height, width, channels = image_shape
     with Image.open(path) as image:
         size = (height, width) if _is_sideways(image) else (width, height)
-        image.draft("RGB" if channels == 3 else "L", size)  # lets the JPEG decoder skip what scaling would drop
+        image.draft("RGB", (SPARE * size[0], SPARE * size[1]))  # lets the JPEG decoder skip what scaling would drop
         return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
 
 
@@ -54,7 +59,7 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
     if channels not in (1, 3):
         raise InputError(f"an image file gives 1 or 3 channels, not {channels}")
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype("uint8"))
+        image = Image.fromarray((np.asarray(image) >> 8).astype("uint8"))  # as Pillow itself does with those of colour
     if image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no agreed range")
     image = image.convert("L" if channels == 1 else "RGB")
@@ -63,7 +68,7 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
     return np.asarray(image).reshape(height, width, channels)
 
 
-def describe(path: str | Path) -> tuple[tuple[int, int], bool]:
+def describe(path: str | Path | io.BytesIO) -> tuple[tuple[int, int], bool]:
     """((height, width), whether it is grey) of a file, upright, from its header alone."""
     with Image.open(path) as image:
         return (image.width, image.height) if _is_sideways(image) else (image.height, image.width), is_grey(image)

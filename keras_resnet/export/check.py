@@ -1,6 +1,5 @@
 """The check of an exported file: it is run on images in its own runtime and compared with the Keras model."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from PIL import Image
 
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.export.comparison_images import COMPARED, sources, with_comparison_images
 from keras_resnet.export.operations import boundaries, operations
+from keras_resnet.export.pictures import check_pictures, encoded, picture_of
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, moved_probabilities
@@ -164,21 +163,18 @@ class Reference:
         return facts
 
     def check_signatures(self, file: ModelFile, outputs: np.ndarray) -> None:
-        """InputError if a SavedModel answers float pixels or image files otherwise than it did integer pixels."""
+        """InputError if a SavedModel answers float pixels or image files otherwise than it did integer pixels, or pictures of other
+        shapes and kinds otherwise than their pixels."""
         images = self.data.splits["test"].take(np.arange(min(FEW, len(outputs))))
         inputs = {"float pixels": images.astype("float32")}
         if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3):
-            inputs["image files"] = np.array([png(image) for image in images])
+            inputs["image files"] = np.array([encoded(picture_of(image), "PNG") for image in images])
         for kind, content in inputs.items():
             difference = float(np.max(np.abs(file(content) - outputs[: len(images)])))
             if difference > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
                 raise InputError(f"for {kind} its outputs differ by {difference:.2e} from those for integer pixels")
-
-
-def png(image: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(stream, "PNG")
-    return stream.getvalue()
+        if "image files" in inputs:
+            check_pictures(file, images)
 
 
 def latency(file: ModelFile, image: np.ndarray) -> dict[str, float]:
