@@ -2,8 +2,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from keras_resnet import InputError, Run
+from keras_resnet.runs.history import plot_history
 from keras_resnet.runs.run import CONTENTS, check_free
 
 
@@ -62,3 +64,10 @@ def test_labels_are_as_many_as_classes(small_run, tmp_path):
     (copy.path / "metrics.json").unlink()
     with pytest.raises(InputError, match=r"has no metrics.json"):
         Run.open(copy.path).metrics  # noqa: B018
+
+
+@pytest.mark.parametrize(("one_loss", "panels"), [(True, 2), (False, 3)])
+def test_two_losses_have_axes_of_their_own(one_loss, panels, tmp_path):
+    history = [{"epoch": 1, "loss": 2.0, "val_loss": 1.0, "accuracy": 0.5, "val_accuracy": 0.6}]
+    plot_history(history, tmp_path / "history.png", kept_epoch=1, one_loss=one_loss)
+    assert Image.open(tmp_path / "history.png").width == panels * 540
