@@ -92,8 +92,8 @@ class Recipe:
     """Shares of the image size to train on, each for an equal part of the training (arXiv:2104.00298); () for full size."""
     ema: float = 0.0
     """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves.
-    Statistics of normalisation are computed again for the average. In a `fit` of your own Keras puts the average in place at the end:
-    call `batch_statistics.recompute_statistics(model, batches)` then."""
+    Statistics of normalisation are computed again for the average. In a `fit` of your own Keras puts the average in place at the
+    end: call `batch_statistics.recompute_statistics(model, batches)` then."""
     keep: Literal["auto", "last", "best"] = "auto"
     """Which weights a run keeps: those after the last epoch, or after the best one. "best" is the latest epoch whose validation
     accuracy is within one standard error of the highest, since so many images cannot tell it from that one. "auto" is "last" where
