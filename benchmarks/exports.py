@@ -71,8 +71,8 @@ def main() -> None:
         files = [Path(folder, name) for name in ("model_float32.tflite", "model_int8.tflite")]
         _, ratios = compare(files, data.sample(32, "test"), threads=1)
         hard = hardened(kr.load(run.model_path, compile=False))
-        found = debug_quantization(hard, data=data, out=folder, most=4)
-        gate = export(hard, targets=[Target("tflite", "int8")], data=data, out=folder)[0]
+        found = debug_quantization(hard, data=data, out=Path(folder, "hard"), most=4)
+        gate = export(hard, targets=[Target("tflite", "int8")], data=data, out=Path(folder, "hard"))[0]
     files_of_hard = {row["float_layers"]: row["accuracy"] for row in found["files"] if not row["equalize"]}
     (equalized,) = (row["accuracy"] for row in found["files"] if row["equalize"])
     result = {

@@ -84,7 +84,7 @@ def main() -> None:
     winner, baseline = networks["winner"], networks["resnet8"]
     result = {
         "recipe": asdict(winners[0].recipe),
-        "images": check.images,
+        "images": check.images_from["test"],
         "networks": networks,
         "latency_ratio": ratios["time_ratio"],
         "met": {

@@ -56,7 +56,7 @@ def main() -> None:
         "network": start.metrics["network"],
         "parameters": start.metrics["parameters"],
         "epochs": options.epochs,
-        "images": check.images,
+        "images": check.images_from["test"],
         "rows": rows,
         "met": {
             "int8 at most 0.2 points below float": aware["int8"] >= max(aware["float"], before["float"]) - MOST_LOST,
