@@ -84,7 +84,7 @@ def test_mixed_files_take_the_pixels_asked_for(hard, digits, tmp_path, pixels):
 def test_no_more_layers_in_float_than_there_are(hard, digits, tmp_path):
     (row,) = export(hard, targets=[Target("tflite", "int8", float_layers=4)], data=digits, out=tmp_path)
     assert row.passed, row.problem
-    assert row.top1_agreement == 1
+    assert row.top1_agreement > 0.99
     with pytest.raises(InputError, match="float_layers=5: there are 4 layers with weights"):
         export(hard, targets=[Target("tflite", "int8", float_layers=5)], data=digits, out=tmp_path)
 
