@@ -67,8 +67,9 @@ def forget_traces(model: Any) -> None:
 
 
 def is_graph(model: Any) -> bool:
-    """Whether a model is functional or sequential, and built."""
-    return hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
+    """Whether a model is functional or sequential, built, and computes by its graph: a subclass may have a `call` of its own."""
+    has_own_call = any("call" in vars(kind) for kind in type(model).__mro__ if not kind.__module__.startswith("keras."))
+    return not has_own_call and hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
 
 
 def graph_nodes(model: Any) -> list[Any]:
@@ -79,6 +80,17 @@ def graph_nodes(model: Any) -> list[Any]:
 def operation_of(tensor: Any) -> Any:
     """The layer or operation that a symbolic tensor comes out of."""
     return tensor._keras_history.operation
+
+
+def origin_of(tensor: Any) -> tuple[Any, int, list[Any]]:
+    """The layer or operation that a symbolic tensor comes out of, its place among those that do, and the tensors that went in."""
+    history = tensor._keras_history
+    return history.operation, history.tensor_index, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def is_training(layer: Any) -> bool:
+    """Whether a layer that is being called is called to train, also one whose `call` is not told."""
+    return bool(layer._get_call_context().get_value("training"))
 
 
 def count_uses(layer: Any) -> int:

@@ -119,6 +119,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.networks.connections import scores_of
     from keras_resnet.networks.loading import load
+    from keras_resnet.networks.settings import fixed_settings
 
     if keras.backend.backend() == "tensorflow":
         tf = importlib.import_module("tensorflow")
@@ -126,6 +127,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     model = load(path, compile=False, safe_mode=True)
     image = only(keras.tree.flatten(model.inputs))
 
+    @fixed_settings()
     def run(images: np.ndarray) -> np.ndarray:
         return as_one_array([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 

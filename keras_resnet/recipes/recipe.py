@@ -190,6 +190,7 @@ class Recipe:
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
+        from keras_resnet.networks.settings import fixed_settings
         from keras_resnet.recipes.fast_kernels import fuse, synchronize_normalization
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
@@ -197,15 +198,16 @@ class Recipe:
             synchronize_normalization(model)
         release(model)
         fuse(model)
-        if self.quantization_aware:
-            simulate_integers(model)
-        model.compile(
-            self.make_optimizer(self.epochs * steps_per_epoch),
-            self.make_loss(from_logits=from_logits),
-            metrics=["accuracy"],
-            jit_compile=self.jit_compile,
-            steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
-        )
+        with fixed_settings():
+            if self.quantization_aware:
+                simulate_integers(model)
+            model.compile(
+                self.make_optimizer(self.epochs * steps_per_epoch),
+                self.make_loss(from_logits=from_logits),
+                metrics=["accuracy"],
+                jit_compile=self.jit_compile,
+                steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
+            )
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps."""

@@ -22,6 +22,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.recipes.fast_kernels import graphs_as_written
@@ -49,6 +50,7 @@ ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
 LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
+@fixed_settings()
 def fit(
     spec: str | ResNetSpec,
     recipe: str | Recipe,
@@ -87,7 +89,8 @@ def fit(
         verbose: of `model.fit`.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
-    InputError if `out` exists. `Diverged` if the loss becomes NaN; the last good weights are then in a run folder `out`-diverged.
+    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
+    NaN; the last good weights are then in a run folder `out`-diverged.
     """
     if not hasattr(data, "training_batches"):
         raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
