@@ -16,6 +16,7 @@ REPLACED = {
     "_clip_gradients": "an optimizer clips by its own `_clip_gradients(gradients)`, when they are accumulated",
     "finalize_variable_values": "`fit` puts averages in place in the end, by the optimizer's `finalize_variable_values(variables)`",
     "_maybe_symbolic_build": "`fit` on TensorFlow builds an unbuilt model by its own `_maybe_symbolic_build(iterator=)`",
+    "predict": "`model.predict` is looked up in the model whenever it is called, and not saved",
     "reduce": "`fit` on TensorFlow asks the strategy's own `reduce(op, value, axis=)` for the loss and the metrics of all devices",
     "train_function": "`fit` traces again where `train_function` is None, `evaluate` and `predict` likewise",
 }

@@ -113,6 +113,14 @@ def test_reduce():
     assert reduce.call_args.kwargs.keys() <= {"axis"}, REPLACED["reduce"]
 
 
+def test_predict(tmp_path):
+    model = classifier()
+    hooks.replace(model, "predict", lambda images: "replaced")
+    assert model.predict(IMAGES) == "replaced", REPLACED["predict"]
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").predict(IMAGES, verbose=0).shape == (4, 2), REPLACED["predict"]
+
+
 def test_traces_are_forgotten():
     model = classifier()
     fit(model)

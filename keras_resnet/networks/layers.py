@@ -14,6 +14,7 @@ from keras_resnet.networks import graph
 from keras_resnet.networks.blocks import Unit, residual_unit
 from keras_resnet.networks.graph import Input, Node
 from keras_resnet.networks.loading import deep_recursion
+from keras_resnet.networks.pixel_range import notice_in_predictions
 from keras_resnet.networks.remat import recompute_units
 from keras_resnet.networks.resnet import Pooling, outputs
 from keras_resnet.networks.settings import fixed_settings
@@ -66,6 +67,7 @@ def build(
         model = keras.Model(tensor, keras.tree.map_structure(tensors.get, out), name=name or name_of(spec))
         if remat:
             recompute_units(model, out)
+    notice_in_predictions(model)
     return model
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.networks.connections import every_layer
+from keras_resnet.networks.pixel_range import notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
 
 
@@ -34,6 +35,7 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
         with fixed_settings(), deep_recursion():
             model = keras.saving.load_model(path, **settings)
             keep_channels_last(model)
+            notice_in_predictions(model)
             return model
     except (ImportError, MemoryError):
         raise

@@ -246,11 +246,13 @@ class Recipe:
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
         """For `fit`: `Diverged` is raised at the step whose loss is not finite, and TensorFlow runs the steps as they are written,
-        since its rewriting of graphs takes longer than it saves."""
+        since its rewriting of graphs takes longer than it saves. A warning is logged where a network that normalises its pixels
+        gets some that were scaled before."""
         from keras_resnet.recipes.fast_kernels import GraphsAsWritten
         from keras_resnet.recipes.stop_on_nan import StopOnNaN
+        from keras_resnet.recipes.watch_pixels import WatchPixels
 
-        return [StopOnNaN(), GraphsAsWritten()]
+        return [StopOnNaN(), GraphsAsWritten(), WatchPixels()]
 
 
 def largest_divisor(steps: int, most: int) -> int:

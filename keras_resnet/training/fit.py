@@ -22,6 +22,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
+from keras_resnet.networks.pixel_range import LOOKED_AT, notice
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
@@ -105,6 +106,9 @@ def fit(
     if recipe.quantization_aware and init is None:
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     data = replace(data, batch_size=recipe.batch_size)
+    if spec.normalization:
+        pixels = data.sample(LOOKED_AT)
+        notice(float(pixels.min()), float(pixels.max()))
     plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
         run = Run.open(out)
