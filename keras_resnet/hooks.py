@@ -109,6 +109,11 @@ def place_of(optimizer: Any, variable: Any) -> int:
     return optimizer._get_variable_index(variable)
 
 
+def build_metrics(model: Any, labels: Any, outputs: Any) -> None:
+    """Make the variables of the compiled metrics for batches of such labels and outputs, as the first step would."""
+    model._compile_metrics.build(labels, outputs)
+
+
 def momentum_of(optimizer: Any, variable: Any) -> Any:
     """The momentum that SGD keeps of a weight."""
     return optimizer.momentums[place_of(optimizer, variable)]

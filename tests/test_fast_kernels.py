@@ -166,6 +166,17 @@ def test_steps_of_a_recipe_run_as_written(monkeypatch):
     assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
 
 
+@pytest.mark.parametrize("fields", [{}, {"label_smoothing": 0.1}], ids=str)
+def test_a_step_is_traced_once(fields, tiny, monkeypatch):
+    traces, true_step = [], keras.Model.train_step
+    monkeypatch.setattr(keras.Model, "train_step", lambda self, data: traces.append(1) or true_step(self, data))
+    model, recipe = kr.build(tiny, input_shape=(8, 8, 1)), kr.Recipe(epochs=1, **fields)
+    recipe.compile(model, 2)
+    labels = np.zeros((8, 10), "float32") if recipe.one_hot else np.zeros(8)
+    model.fit(np.zeros((8, 8, 8, 1)), labels, batch_size=4, verbose=0)
+    assert len(traces) == 1
+
+
 def operations_of(model):
     graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((2, *model.input_shape[1:]))).graph
     return {operation.type for operation in graph.get_operations()} & {"Conv2D", "Mul"}

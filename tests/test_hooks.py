@@ -91,6 +91,16 @@ def test_clipping():
     assert np.sqrt(sum(np.sum(np.square(each)) for each in clip(gradients))) == pytest.approx(1), REPLACED["_clip_gradients"]
 
 
+def test_metrics_are_built():
+    model = classifier()
+    model.compile("sgd", model.loss, metrics=["accuracy"])
+    hooks.build_metrics(model, LABELS[:1], np.zeros((1, 2)))
+    names = [variable.path for variable in model.metrics_variables]
+    assert len(names) > 2, hooks.build_metrics.__doc__
+    fit(model)
+    assert [variable.path for variable in model.metrics_variables] == names, hooks.build_metrics.__doc__
+
+
 def test_symbolic_build():
     model = classifier()
     build = mock.Mock(wraps=model._maybe_symbolic_build)

@@ -14,7 +14,6 @@ from PIL import ExifTags, Image, ImageOps
 from keras_resnet.errors import InputError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPARE = 3  # times the size that is wanted: JPEGs are decoded no smaller, where it would show
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 
 
@@ -33,11 +32,9 @@ def read_image(path: str | Path, image_shape: tuple[int, ...]) -> np.ndarray:
 
 def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.ndarray:
     """`read_image` with the errors that Pillow raises."""
-    height, width, channels = image_shape
+    # In full, though JPEGs decode at an eighth of their size several times faster: pixels would be up to 70 grey values off.
     with Image.open(path) as image:
-        size = (height, width) if _is_sideways(image) else (width, height)
-        image.draft("RGB", (SPARE * size[0], SPARE * size[1]))  # lets the JPEG decoder skip what scaling would drop
-        return fit_pixels(ImageOps.exif_transpose(image), height, width, channels)
+        return fit_pixels(ImageOps.exif_transpose(image), *image_shape)
 
 
 def upright(file: str | Path | io.BytesIO) -> bytes:

@@ -55,8 +55,9 @@ def check_pictures(file: ModelFile, images: np.ndarray) -> None:
     pixels = [picture.pixels(file.image_shape).astype("float32") for picture in pictures]
     noise = np.random.default_rng(0)
     expected = scores(file, pixels)
-    noisy = scores(file, [exact + NOISE * noise.choice([-1, 1], exact.shape).astype("float32") for exact in pixels])
-    allowed = max(MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(expected)))), float(np.max(np.abs(noisy - expected))))
+    some = [exact + NOISE * noise.choice([-1, 1], exact.shape).astype("float32") for exact in pixels[::3]]
+    sensitivity = float(np.max(np.abs(scores(file, some) - expected[::3])))
+    allowed = max(MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(expected)))), sensitivity)
     actual = scores(file, [picture.content for picture in pictures])
     for picture, one, other in zip(pictures, actual, expected, strict=True):
         if (difference := float(np.max(np.abs(one - other)))) > allowed:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.hooks import is_training, momentum_of, replace
+from keras_resnet.hooks import build_metrics, is_training, momentum_of, replace
 from keras_resnet.networks.connections import every_layer, normalizations
 
 
@@ -133,6 +134,18 @@ def graphs_as_written() -> Iterator[None]:
         yield
     finally:
         tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": False, **before})
+
+
+def prepare_metrics(model: keras.Model, *, one_hot: bool = False) -> None:
+    """Make the variables of the metrics of a compiled classifier, whose labels are integers or `one_hot`.
+
+    TensorFlow traces a step twice where the first trace makes variables, and a trace takes longer than many steps. Those of the
+    optimizer are made by its `build`.
+    """
+    shape = getattr(model, "output_shape", None)
+    if keras.backend.backend() == "tensorflow" and not tf.distribute.has_strategy() and isinstance(shape, tuple):
+        outputs = np.zeros((1, *shape[1:]), "float32")
+        build_metrics(model, outputs if one_hot else np.zeros(1, "int32"), outputs)
 
 
 class GraphsAsWritten(keras.callbacks.Callback):

@@ -76,10 +76,11 @@ def ranges(model: keras.Model) -> list[keras.Variable]:
 
 def release(model: keras.Model) -> None:
     """Let `model` compute as it did before `simulate_integers`."""
-    for layer in (model, *every_layer(model)):
-        if hasattr(layer.call, "before"):
-            replace(layer, "call", layer.call.before)
-    forget_traces(model)
+    replaced = [layer for layer in (model, *every_layer(model)) if hasattr(layer.call, "before")]
+    for layer in replaced:
+        replace(layer, "call", layer.call.before)
+    if replaced:
+        forget_traces(model)
 
 
 def set_call(layer: Any, call: Callable[..., Any]) -> None:

@@ -191,7 +191,7 @@ class Recipe:
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
         from keras_resnet.networks.settings import fixed_settings
-        from keras_resnet.recipes.fast_kernels import fuse, synchronize_normalization
+        from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
         if self.sync_norm:
@@ -208,6 +208,9 @@ class Recipe:
                 jit_compile=self.jit_compile,
                 steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
             )
+            if model.built:
+                prepare_metrics(model, one_hot=self.one_hot)
+                model.optimizer.build(model.trainable_variables)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps."""

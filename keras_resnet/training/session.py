@@ -9,6 +9,7 @@ import numpy as np
 from keras_resnet.data import Dataset
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.fast_kernels import prepare_metrics
 from keras_resnet.recipes.quantization_aware import simulate_integers
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.environment import environment
@@ -68,6 +69,7 @@ def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices:
     with devices.alone():
         plain = build(spec)
         plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy"])
+        prepare_metrics(plain)
         if recipe.quantization_aware:
             simulate_integers(plain)
     callbacks = BestAndLast(model, plain, data, devices), Throughput(recipe.batch_size)
