@@ -17,7 +17,7 @@ EXTRAS = {
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 EXTRAS |= {"jax": ["jax>=0.7"], "torch": ["torch>=2.7"]}  # other backends of Keras
-EXTRAS["test"] = ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6"]
+EXTRAS["test"] = ["mypy>=1.15", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6"]
 EXTRAS["lint"] = ["mypy>=1.15", "ruff>=0.12"]
 
 setup(

@@ -62,7 +62,7 @@ def keras_model(library: str, network: str):
             image_shape=shape,
         )
         return keras_hub.models.ResNetImageClassifier(backbone=backbone, preprocessor=None, num_classes=classes)
-    return kr.build(network)
+    return kr.build(network, dtype=keras.config.dtype_policy().name)
 
 
 def resnet20_with_biases():

@@ -4,7 +4,33 @@ Names are imported when they are first used: `import keras_resnet` alone imports
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the same names for type checkers and editors
+    from keras_resnet import data as data
+    from keras_resnet import export as export
+    from keras_resnet import recipes as recipes
+    from keras_resnet import search as search
+    from keras_resnet.errors import Diverged as Diverged
+    from keras_resnet.errors import InputError as InputError
+    from keras_resnet.networks.cost import Cost as Cost
+    from keras_resnet.networks.cost import cost_of as cost_of
+    from keras_resnet.networks.layers import UNIT_FIELDS as UNIT_FIELDS
+    from keras_resnet.networks.layers import build as build
+    from keras_resnet.networks.layers import identity_block as identity_block
+    from keras_resnet.networks.layers import projection_block as projection_block
+    from keras_resnet.networks.loading import load as load
+    from keras_resnet.networks.spec import ResNetSpec as ResNetSpec
+    from keras_resnet.networks.variants import SPECS as SPECS
+    from keras_resnet.networks.variants import VARIANTS as VARIANTS
+    from keras_resnet.recipes import quantization_aware
+    from keras_resnet.recipes.named import RECIPES as RECIPES
+    from keras_resnet.recipes.recipe import Recipe as Recipe
+    from keras_resnet.runs.run import Run as Run
+    from keras_resnet.training import distribute as distribute
+    from keras_resnet.training.fit import fit as fit
+
+    quantization = quantization_aware
 
 __version__ = "0.1.0"
 
@@ -38,12 +64,14 @@ _MODULES = {
 __all__ = [*_HOMES, *_MODULES]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"keras_resnet.{_MODULES[name]}")
-    if name in _HOMES:
-        return getattr(import_module(f"keras_resnet.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'keras_resnet' has no attribute {name!r}")
+if not TYPE_CHECKING:  # or every name would be there for a type checker, and of any type
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"keras_resnet.{_MODULES[name]}")
+        if name in _HOMES:
+            return getattr(import_module(f"keras_resnet.{_HOMES[name]}"), name)
+        raise AttributeError(f"module 'keras_resnet' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

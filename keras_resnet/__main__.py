@@ -9,7 +9,7 @@ import typer
 
 from keras_resnet import startup
 from keras_resnet.cli import app
-from keras_resnet.errors import Diverged, InputError, WorkerLost
+from keras_resnet.errors import Diverged, InputError, WorkerLost, not_installed
 
 INTERRUPTED = 130
 
@@ -29,8 +29,7 @@ def main() -> int:
     except (Diverged, WorkerLost) as error:
         return fail(str(error), 1)
     except ModuleNotFoundError as error:
-        extra = error.name if error.name in ("jax", "torch") else "all"
-        return fail(f"this needs {error.name}, which is not installed; the extra {extra!r} of this package brings it", 1)
+        return fail(not_installed(error.name), 1)
     except typer.TyperException as error:
         return fail(error.format_message(), error.exit_code)
     except OSError as error:  # a full disk, no permission

@@ -26,6 +26,37 @@ class WorkerLost(RuntimeError):
     """One of several machines that train together is gone; all of them must be started again, and go on by `resume`."""
 
 
+EXTRAS = {  # the extra of this package that brings a package, by the name that is imported
+    "ai_edge_litert": "export",
+    "grpc": "search",
+    "importlib_resources": "data",
+    "jax": "jax",
+    "jinja2": "search",
+    "keras_tuner": "search",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "scipy": "search",
+    "sklearn": "data",
+    "tensorboard": "watch",
+    "tensorflow": "tensorflow",
+    "tensorflow_datasets": "data",
+    "tf2onnx": "export",
+    "torch": "torch",
+}
+
+
+def not_installed(module: str | None) -> str:
+    """What to install where a module is missing, as the end of a sentence.
+
+    >>> not_installed("onnxruntime")
+    "this needs onnxruntime, which is not installed: pip install 'keras-residual[export]'"
+    """
+    package = str(module).partition(".")[0]
+    extra = EXTRAS.get(package)
+    command = f"pip install 'keras-residual[{extra}]'" if extra else f"pip install {package}"
+    return f"this needs {package}, which is not installed: {command}"
+
+
 def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a table, with the nearest name and those that are allowed.
 

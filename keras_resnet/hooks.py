@@ -16,6 +16,7 @@ REPLACED = {
     "_clip_gradients": "an optimizer clips by its own `_clip_gradients(gradients)`, when they are accumulated",
     "finalize_variable_values": "`fit` puts averages in place in the end, by the optimizer's `finalize_variable_values(variables)`",
     "_maybe_symbolic_build": "`fit` on TensorFlow builds an unbuilt model by its own `_maybe_symbolic_build(iterator=)`",
+    "predict": "`model.predict` is looked up in the model whenever it is called, and not saved",
     "reduce": "`fit` on TensorFlow asks the strategy's own `reduce(op, value, axis=)` for the loss and the metrics of all devices",
     "train_function": "`fit` traces again where `train_function` is None, `evaluate` and `predict` likewise",
 }
@@ -67,8 +68,9 @@ def forget_traces(model: Any) -> None:
 
 
 def is_graph(model: Any) -> bool:
-    """Whether a model is functional or sequential, and built."""
-    return hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
+    """Whether a model is functional or sequential, built, and computes by its graph: a subclass may have a `call` of its own."""
+    has_own_call = any("call" in vars(kind) for kind in type(model).__mro__ if not kind.__module__.startswith("keras."))
+    return not has_own_call and hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
 
 
 def graph_nodes(model: Any) -> list[Any]:
@@ -79,6 +81,17 @@ def graph_nodes(model: Any) -> list[Any]:
 def operation_of(tensor: Any) -> Any:
     """The layer or operation that a symbolic tensor comes out of."""
     return tensor._keras_history.operation
+
+
+def origin_of(tensor: Any) -> tuple[Any, int, list[Any]]:
+    """The layer or operation that a symbolic tensor comes out of, its place among those that do, and the tensors that went in."""
+    history = tensor._keras_history
+    return history.operation, history.tensor_index, history.operation._inbound_nodes[history.node_index].input_tensors
+
+
+def is_training(layer: Any) -> bool:
+    """Whether a layer that is being called is called to train, also one whose `call` is not told."""
+    return bool(layer._get_call_context().get_value("training"))
 
 
 def count_uses(layer: Any) -> int:

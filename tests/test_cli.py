@@ -158,8 +158,10 @@ def test_files_for_a_phone(call, small_run, tmp_path):
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1)
     assert code == 0
     assert "time_ratio" in out
-    code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--json")
+    assert "32 images of noise" in out
+    code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--data", "digits", "--json")
     rows = json.loads(out)
+    assert [(row["compared_on"], row["top1_agreement"]) for row in rows] == [("256 images", 1), ("256 images", 1)]
     assert [row["time_ratio"] for row in rows] == [1.0, rows[1]["milliseconds"] / rows[0]["milliseconds"]]
 
 
@@ -252,6 +254,13 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),
         (("train", "resnet8", "--set", "crop=8"), "crop=8 is too far for images of (8, 8, 1)"),
         (("benchmark", "--jit", "maybe"), "no jit named 'maybe'"),
+        (
+            ("benchmark", "a.keras", "--network", "nonsense", "--set", "epochs=99"),
+            "--network, --set: for training only, which is measured without files",
+        ),
+        (("benchmark", "a.keras", "--precision", "float99"), "--precision: for training only"),
+        (("benchmark", "a.keras", "--image-size", 8), "--image-size: only with --data"),
+        (("benchmark", "--rounds", 3), "--rounds: for model files only, and none is given"),
         (("train",), "name a NETWORK (see keras-resnet list)"),
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),

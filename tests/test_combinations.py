@@ -206,18 +206,16 @@ def test_trains_alike_with_units_recomputed(number, monkeypatch):
     traced = tf.function
     monkeypatch.setattr(tf, "function", lambda *f, **settings: f[0] if settings == {"autograph": False} else traced(*f, **settings))
     keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
     try:
         trained = []
         for remat in (False, True):
             keras.utils.set_random_seed(number)
-            model = kr.build(spec, remat=remat)
+            model = kr.build(spec, remat=remat, dtype="float64")
             model.compile("sgd", loss, run_eagerly=True)
             model.train_on_batch(images, np.arange(4) % spec.classes)
             trained.append(model.variables)
     finally:
         keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
     for plain, recomputed in zip(*trained, strict=True):
         np.testing.assert_allclose(recomputed, plain, rtol=1e-8, atol=1e-10, err_msg=plain.path)
     keras.backend.clear_session()

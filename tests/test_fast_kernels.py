@@ -64,14 +64,15 @@ def test_the_kernel_is_in_the_training_step_and_nowhere_else():
     assert "FusedBatchNormV3" not in operations(False)
 
 
-def test_pointwise_convolutions_are_products_of_matrices():
+def test_pointwise_convolutions_are_products_of_matrices_in_training():
     model, _ = trained((8, 8, 1), fused=True, block="bottleneck")
-    graph = tf.function(lambda x: model(x)).get_concrete_function(tf.TensorSpec((6, 8, 8, 1))).graph
-    types = [operation.type for operation in graph.get_operations()]
     sizes = [(layer.kernel_size, layer.strides) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
-    pointwise = sizes.count(((1, 1), (1, 1)))
-    assert types.count("MatMul") == pointwise + 1  # the classifier
-    assert types.count("Conv2D") == len(sizes) - pointwise
+    for training, products in ((True, sizes.count(((1, 1), (1, 1)))), (False, 0)):
+        call = tf.function(lambda x, training=training: model(x, training=training))
+        types = [operation.type for operation in call.get_concrete_function(tf.TensorSpec((6, 8, 8, 1))).graph.get_operations()]
+        assert types.count("MatMul") == products + 1  # the classifier
+        assert types.count("Conv2D") == len(sizes) - products
+        assert ("EnsureShape" in types) == training
 
 
 def test_file_is_that_of_a_plain_model(tmp_path):
@@ -84,12 +85,8 @@ def test_file_is_that_of_a_plain_model(tmp_path):
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "float64"])
 def test_other_precisions(policy):
-    keras.config.set_dtype_policy(policy)
-    try:
-        _, expected = trained((8, 8, 1), fused=False, eager=True)
-        _, losses = trained((8, 8, 1), fused=True)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    _, expected = trained((8, 8, 1), fused=False, eager=True, dtype=policy)
+    _, losses = trained((8, 8, 1), fused=True, dtype=policy)
     np.testing.assert_allclose(losses, expected, rtol=1e-12 if policy == "float64" else 2e-2)
 
 

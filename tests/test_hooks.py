@@ -123,6 +123,14 @@ def test_reduce():
     assert reduce.call_args.kwargs.keys() <= {"axis"}, REPLACED["reduce"]
 
 
+def test_predict(tmp_path):
+    model = classifier()
+    hooks.replace(model, "predict", lambda images: "replaced")
+    assert model.predict(IMAGES) == "replaced", REPLACED["predict"]
+    model.save(tmp_path / "model.keras")
+    assert keras.models.load_model(tmp_path / "model.keras").predict(IMAGES, verbose=0).shape == (4, 2), REPLACED["predict"]
+
+
 def test_traces_are_forgotten():
     model = classifier()
     fit(model)
@@ -138,11 +146,31 @@ def test_graph():
     assert nodes["logits"][0].startswith("global_average_pooling2d"), hooks.graph_nodes.__doc__
     assert len(nodes) == 4, hooks.graph_nodes.__doc__
     assert hooks.operation_of(model.output) is model.get_layer("logits"), hooks.operation_of.__doc__
+    assert hooks.origin_of(model.output)[:2] == (model.get_layer("logits"), 0), hooks.origin_of.__doc__
+    assert hooks.origin_of(model.output)[2][0] is model.layers[-2].output, hooks.origin_of.__doc__
     layer = model.get_layer("conv")
     layer(keras.Input((6, 6, 2)))
     assert hooks.count_uses(layer) == 2, hooks.count_uses.__doc__
     assert hooks.is_graph(model)
     assert not hooks.is_graph(keras.Sequential([keras.layers.Dense(1)])), hooks.is_graph.__doc__
+
+    class Own(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    assert not hooks.is_graph(Own(model.inputs, model.outputs)), hooks.is_graph.__doc__
+
+
+def test_training_is_known_to_layers_that_are_not_told():
+    model, told = classifier(), []
+    layer = model.get_layer("conv")
+    plain = layer.convolution_op
+    hooks.replace(layer, "convolution_op", lambda *given: told.append(hooks.is_training(layer)) or plain(*given))
+    for training in (True, False):
+        model(IMAGES, training=training)
+    model(IMAGES)
+    assert told == [True, False, False], hooks.is_training.__doc__
+    assert not hooks.is_training(keras.layers.Dense(1))
 
 
 def test_replaced_is_for_a_while():

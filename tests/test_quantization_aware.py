@@ -450,11 +450,7 @@ def test_refusals(digits, tmp_path):
 
     with pytest.raises(InputError, match="takes functional and sequential models"):
         simulate_integers(Own())
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        lower = kr.build("resnet8", input_shape=(8, 8, 1))
-    finally:
-        keras.config.set_dtype_policy("float32")
+    lower = kr.build("resnet8", input_shape=(8, 8, 1), dtype="mixed_bfloat16")
     with pytest.raises(InputError, match="computes in float32, and this model in bfloat16"):
         simulate_integers(lower)
 

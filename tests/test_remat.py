@@ -181,12 +181,8 @@ np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
 
 
 def test_mixed_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        _, expected = trained(eager=True)
-        _, losses = trained(remat=True)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    _, expected = trained(eager=True, dtype="mixed_bfloat16")
+    _, losses = trained(remat=True, dtype="mixed_bfloat16")
     np.testing.assert_allclose(losses, expected, rtol=2e-2)
 
 

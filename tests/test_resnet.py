@@ -60,11 +60,7 @@ def test_pixels_are_normalised_inside():
 
 
 def test_head_is_float32_under_mixed_precision():
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = kr.build("resnet8", input_shape=(8, 8, 1), classifier_activation="softmax")
-    finally:
-        keras.config.set_dtype_policy("float32")
+    model = kr.build("resnet8", input_shape=(8, 8, 1), classifier_activation="softmax", dtype="mixed_bfloat16")
     assert model.get_layer("stem_conv").compute_dtype == "bfloat16"
     output = model(np.zeros((1, 8, 8, 1)))
     assert keras.backend.standardize_dtype(output.dtype) == "float32"

@@ -1,7 +1,8 @@
 """`benchmark`: the speed of model files, or of training."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,8 +10,17 @@ from keras_resnet import recipes
 from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_backend
 from keras_resnet.cli.training import ImageSize, Jit, Named, Precision, plan
 from keras_resnet.console import show_table
+from keras_resnet.errors import InputError
 
-COLUMNS = ("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "peak_memory", "max_difference", "top1_agreement")
+if TYPE_CHECKING:
+    import numpy as np
+
+COLUMNS = (
+    *("file", "milliseconds", "p95", "time_ratio", "bytes", "size_ratio", "peak_memory"),
+    *("max_difference", "top1_agreement", "compared_on"),
+)
+MOST_IMAGES = 256  # of --data, that files are compared on
+DATA_HELP = f"{IMAGES_HELP} [default: for files noise, for training digits]"
 
 
 @app.command(epilog="Example: keras-resnet benchmark saved_models/digits-resnet8/export/*.tflite")
@@ -18,11 +28,11 @@ def benchmark(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="For files: batch size.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="For files: number of threads.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="For files: rounds of five runs of each file.")] = 20,
-    data: Annotated[str, typer.Option(help=IMAGES_HELP)] = "digits",
-    network: Annotated[str, typer.Option(help="For training: name of a network.")] = "resnet20",
+    batch: Annotated[int | None, typer.Option(min=1, help="For files: batch size. [default: 1]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="For files: number of threads. [default: 1]")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="For files: rounds of five runs of each file. [default: 20]")] = None,
+    data: Annotated[str | None, typer.Option(help=DATA_HELP, show_default=False)] = None,
+    network: Annotated[str | None, typer.Option(help="For training: name of a network. [default: resnet20]")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
     recipe: Named = None,
@@ -31,17 +41,44 @@ def benchmark(
     jit: Jit = None,
     as_json: Json = False,
 ) -> None:
-    """Compare model files on the same random images, in turns. Without files, measure the speed of training: images per second
-    of the input pipeline alone, of training steps alone, and of both together."""
+    """Compare model files on the same images, in turns: test images of --data, or noise. Without files, measure the speed of
+    training: images per second of the input pipeline alone, of training steps alone, and of both together."""
+    of_files = {"batch": batch, "threads": threads, "rounds": rounds}
+    of_training = {"network": network, "recipe": recipe, "set": set_, "precision": precision, "jit": jit}
     if paths:
-        from keras_resnet.files.benchmark import compare
-
-        rows = compare(paths, batch=batch, threads=threads, rounds=rounds)
-        show_table(rows if as_json else [{column: row[column] for column in COLUMNS} for row in rows], as_json=as_json)
+        refuse(of_training, "for training only, which is measured without files")
+        if data is None:
+            refuse({"data-dir": data_dir, "image-size": image_size}, "only with --data")
+        compare_files(paths, {**of_files, "images": partial(images_of, data, data_dir, image_size) if data else None}, as_json)
         return
-    spec, training_recipe = plan(network, recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
+    refuse(of_files, "for model files only, and none is given")
+    data = data or "digits"
+    spec, training_recipe = plan(network or "resnet20", recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
     load_backend()
     from keras_resnet.data import load
     from keras_resnet.training.precision import throughput
 
     show_table(throughput(spec, training_recipe, load(data, data_dir=data_dir, image_size=image_size)), as_json=as_json)
+
+
+def refuse(options: dict[str, Any], why: str) -> None:
+    """InputError for options that were given and say nothing here."""
+    if given := [f"--{name}" for name, value in options.items() if value is not None]:
+        raise InputError(f"{', '.join(given)}: {why}")
+
+
+def compare_files(paths: list[Path], options: dict[str, Any], as_json: bool) -> None:
+    """Print how model files compare, by those options of `files.benchmark.compare` that were given."""
+    from keras_resnet.files.benchmark import compare
+
+    rows = compare(paths, **{name: value for name, value in options.items() if value is not None})
+    show_table(rows if as_json else [{column: row[column] for column in COLUMNS} for row in rows], as_json=as_json)
+
+
+def images_of(source: str, data_dir: Path | None, image_size: int | None, shape: tuple[int | None, ...]) -> "np.ndarray":
+    """Test images of a source, of that size, or else of the size that a file takes."""
+    from keras_resnet.data import can_resize, load
+
+    size: Any = image_size or (shape[:-1] if len(shape) == 3 and None not in shape and can_resize(source) else None)
+    load_backend()
+    return load(source, data_dir=data_dir, image_size=size).sample(MOST_IMAGES, "test")

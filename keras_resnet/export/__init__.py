@@ -27,6 +27,7 @@ from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import write_tflite
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy, best
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.runs.history import plot_quantization
 from keras_resnet.runs.run import Run
 
@@ -56,6 +57,7 @@ WRITERS: dict[str, Callable[[Source, Path, Target], None]] = {
 }
 
 
+@fixed_settings()
 def export(
     source: Run | str | Path | keras.Model,
     format: str = "all",
@@ -67,6 +69,7 @@ def export(
     min_agreement: float | None = None,
     max_difference: float | None = None,
     accept_undecided: bool = False,
+    scores: str | None = None,
     on_check: Callable[[Check], None] = lambda check: None,
     on_images: Callable[[Target, int], None] = lambda target, count: None,
     **fields: Any,
@@ -85,6 +88,7 @@ def export(
         min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own, see `targets.Tolerance`.
         max_difference: largest absolute difference of any output to accept, in place of each target's own.
         accept_undecided: put files in place too that the images are too few to decide about.
+        scores: what a Keras model gives, "logits" or "probabilities". None: as its layers say, or its outputs for the images.
         on_check: called with each `Check`.
         on_images: called with a target and how many more images its file has been run on.
         fields: others of `Target`: pixels, output, batch, layout, opset.
@@ -95,7 +99,7 @@ def export(
     another model.
     """
     targets = select(format, quantize, **fields) if targets is None else targets
-    network, data, folder = open_source(source, data, out)
+    network, data, folder = open_source(source, data, out, scores)
     check_folder(folder, network, is_own=out is None)
     reference, checks = Reference.of(network, data), []
     chosen = {"min_agreement": min_agreement, "max_difference": max_difference}
@@ -112,6 +116,7 @@ def export(
     return checks
 
 
+@fixed_settings()
 def debug_quantization(
     source: Run | str | Path | keras.Model,
     *,

@@ -18,9 +18,8 @@ from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target
 from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, moved_probabilities
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import outputs_of, probabilities, top1, top1_accuracy
+from keras_resnet.files.predictions import outputs_of, probabilities, scores_by_value, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
-from keras_resnet.networks.connections import gives_probabilities
 
 THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take
@@ -70,6 +69,16 @@ def expected(reference: np.ndarray, target: Target, are_probabilities: bool) -> 
     return np.stack([np.take_along_axis(shares, classes, 1), classes.astype(shares.dtype)], axis=-1)
 
 
+def are_probabilities(outputs: np.ndarray, source: Source) -> bool:
+    """Whether the Keras model's outputs for the images are probabilities, by their values: what its files were made by says so only
+    where these may be either. InputError where that and the values disagree."""
+    scores = scores_by_value(outputs)
+    if scores == "logits" and source.are_probabilities:
+        low, high = outputs.min(), outputs.max()
+        raise InputError(f"{source.name!r} is said to give probabilities, but its outputs are between {low:.3g} and {high:.3g}")
+    return scores == "probabilities" or (not scores and source.are_probabilities)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reference:
     """What files are compared with: the images, and the outputs of the Keras model for them."""
@@ -83,7 +92,7 @@ class Reference:
         with keras.device("cpu"):  # a GPU rounds otherwise, and files are run on processors
             data = with_comparison_images(data)
             outputs = outputs_of(lambda images: source.model.predict_on_batch(images.astype("float32")), data, COMPARED)
-        return cls(data=data, outputs=outputs, are_probabilities=gives_probabilities(source.model))
+        return cls(data=data, outputs=outputs, are_probabilities=are_probabilities(outputs, source))
 
     def differences(self, outputs: np.ndarray, expected: np.ndarray, target: Target) -> np.ndarray:
         """How far outputs are from the expected ones; of the best classes also how far from the model's scores of those classes,

@@ -20,7 +20,7 @@ def write_onnx(source: Source, path: Path, target: Target) -> None:
     import onnx
     import tensorflow as tf
 
-    model = with_interface(source.model, target)
+    model = with_interface(source, target)
     original = model.call
 
     def call(*inputs: Any, **settings: Any) -> Any:

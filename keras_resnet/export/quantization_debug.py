@@ -59,7 +59,7 @@ class Debugger:
             raise InputError(f"layers inside other models cannot be told apart: {', '.join(nested)}")
         self.source, self.target = source, target
         examples = partial(calibration_batches, source.calibration, target.batch)
-        self.converter = make_converter(with_interface(source.model, target), "int8", examples)
+        self.converter = make_converter(with_interface(source, target), "int8", examples)
 
     def make_debugger(self, **options: Any) -> Any:
         import tensorflow as tf

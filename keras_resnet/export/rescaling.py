@@ -28,9 +28,8 @@ def is_by_channel(layer: keras.layers.Layer) -> bool:
     """Whether a layer scales by a number for each of a few channels, the last dimension of its inputs."""
     return (
         type(layer) is keras.layers.Rescaling
-        and max(map(np.ndim, (layer.scale, layer.offset))) == 1
+        and all(np.size(numbers) == np.shape(numbers)[-1] for numbers in (layer.scale, layer.offset) if np.ndim(numbers))
         and 1 < channels(layer) <= MOST_CHANNELS
-        and keras.config.image_data_format() == "channels_last"
     )
 
 
@@ -44,7 +43,7 @@ def convolution_call(layer: keras.layers.Rescaling, original: Callable[..., Any]
     def call(inputs: Any) -> Any:
         if len(inputs.shape) != 4 or inputs.shape[-1] != channels(layer):
             return original(inputs)
-        kernel = np.diag(np.broadcast_to(layer.scale, channels(layer))).astype("float32")[None, None]
+        kernel = np.diag(np.broadcast_to(np.ravel(layer.scale), channels(layer))).astype("float32")[None, None]
         images = keras.ops.cast(inputs, layer.compute_dtype)
         outputs = keras.ops.conv(images, keras.ops.cast(kernel, layer.compute_dtype), data_format="channels_last")
         return outputs + keras.ops.cast(layer.offset, layer.compute_dtype)

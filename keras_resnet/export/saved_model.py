@@ -11,7 +11,6 @@ from keras_resnet.export.signature import named_outputs
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import ENCODED, PIXELS
-from keras_resnet.networks.connections import gives_probabilities
 
 VERSION = "1"
 
@@ -27,7 +26,7 @@ def write_saved_model(source: Source, path: Path, target: Target) -> None:
     import tensorflow as tf
 
     model = source.model
-    are_probabilities, shape = gives_probabilities(model), model.input_shape[1:]
+    are_probabilities, shape = source.are_probabilities, model.input_shape[1:]
 
     def classify(image: Any) -> dict[str, Any]:
         return named_outputs(model(image, training=False), target, are_probabilities)

@@ -6,21 +6,36 @@ import keras
 from keras import ops
 
 from keras_resnet.errors import InputError
-from keras_resnet.export.supported import check_classifies
+from keras_resnet.export.supported import Source, check_classifies
 from keras_resnet.export.targets import Target
-from keras_resnet.networks.connections import gives_probabilities
+from keras_resnet.networks.connections import every_layer
 
 
-def with_interface(model: keras.Model, target: Target) -> keras.Model:
-    """A model around `model` whose input "image" and outputs are those of `target`, see `named_outputs`."""
-    check_classifies(model)
+def with_interface(source: Source, target: Target) -> keras.Model:
+    """A model around that of `source` whose input "image" and outputs are those of `target`, see `named_outputs`.
+
+    It does not train: layers that change images at random leave them as they are. InputError for another precision than float32.
+    """
+    model = source.model
+    check_classifies(model.inputs, model.outputs)
+    check_precision(model)
     shape = model.input_shape[1:]
     dtype = "float32" if target.is_integer else target.pixels
     channels_first = target.layout == "NCHW"
     image = keras.Input((shape[-1], *shape[:-1]) if channels_first else shape, batch_size=target.batch, dtype=dtype, name="image")
     pixels = ops.transpose(image, (0, *range(2, len(shape) + 1), 1)) if channels_first else image
-    scores = model(pixels if dtype == "float32" else ops.cast(pixels, "float32"))
-    return keras.Model(image, named_outputs(scores, target, gives_probabilities(model)))
+    scores = model(pixels if dtype == "float32" else ops.cast(pixels, "float32"), training=False)
+    return keras.Model(image, named_outputs(scores, target, source.are_probabilities))
+
+
+def check_precision(model: keras.Model) -> None:
+    """InputError for a model of which layers with weights compute in another precision than float32."""
+    for layer in every_layer(model):
+        if layer.weights and layer.compute_dtype != "float32":
+            raise InputError(
+                f"{model.name!r} computes in {layer.compute_dtype} (its layers have the policy {layer.dtype_policy.name}), and "
+                "files are made of float32: build it under keras.config.set_dtype_policy('float32'), and give it the same weights"
+            )
 
 
 def named_outputs(scores: Any, target: Target, are_probabilities: bool) -> dict[str, Any]:

@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_resnet.data import Dataset, of_run
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, unknown
 from keras_resnet.export.calibration import calibration_images
+from keras_resnet.files.predictions import scores_by_value
+from keras_resnet.hooks import is_graph
+from keras_resnet.networks.connections import scores_of
 from keras_resnet.networks.loading import load
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.runs.run import Run
@@ -22,6 +26,12 @@ class Source:
     name: str
     class_names: list[str]
     calibration: np.ndarray  # training images (count, *image_shape), to find the ranges of integers with
+    scores: str = ""  # what it gives, "logits" or "probabilities"; empty for what its layers say
+
+    @property
+    def are_probabilities(self) -> bool:
+        """Whether it gives probabilities, not logits."""
+        return (self.scores or scores_of(self.model)) == "probabilities"
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:
@@ -39,9 +49,11 @@ class Source:
 
 
 def open_source(
-    source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None
+    source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None, scores: str | None = None
 ) -> tuple[Source, Dataset, Path]:
     """The network, the images that its files are checked on, and the folder that they go to. InputError, see `export`."""
+    if scores not in (None, "logits", "probabilities"):
+        raise unknown("kind of scores", scores, ("logits", "probabilities"))
     if (backend := keras.backend.backend()) != "tensorflow":
         raise InputError(f"export needs Keras on TensorFlow, and KERAS_BACKEND is {backend!r}; run folders serve both")
     if isinstance(source, keras.Model):
@@ -53,24 +65,52 @@ def open_source(
         data = of_run(run, data)
         model, name = load(run.model_path, compile=False, safe_mode=True), run.path.resolve().name
         out = run.export_path if out is None else out
-    check_classifies(model)
     if ranges(model):
         raise InputError(f"{model.name!r} simulates integers: call keras_resnet.quantization.release on it before it is exported")
-    if not isinstance(model.outputs, list) or isinstance(model, keras.Sequential):  # one tensor in, one out
-        model = keras.Model(model.inputs, keras.tree.flatten(model.outputs)[0], name=model.name)
+    model = as_graph(model, data.image_shape)
     if tuple(model.input_shape[1:]) != data.image_shape and None not in model.input_shape[1:]:
         raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
     if model.output_shape[-1] != len(data.class_names):
         raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
     class_names, calibration = list(data.class_names), calibration_images(data)
-    return Source(model=model, name=name, class_names=class_names, calibration=calibration), data, Path(out)
+    scores = scores or scores_of(model) or measured_scores(model, calibration)
+    return Source(model=model, name=name, class_names=class_names, calibration=calibration, scores=scores), data, Path(out)
 
 
-def check_classifies(model: keras.Model) -> None:
-    """InputError for a model that is not one of one image in and one row of class scores out."""
-    if not getattr(model, "inputs", None):
+def measured_scores(model: keras.Model, images: np.ndarray) -> str:
+    """What a model gives whose layers do not say it, by its outputs. InputError where these do not say it either."""
+    outputs = model.predict_on_batch(images.astype("float32"))
+    if scores := scores_by_value(np.asarray(outputs)):
+        return scores
+    raise InputError(
+        f"the outputs of {model.name!r} are between {outputs.min():.3g} and {outputs.max():.3g}, and neither they nor its last "
+        "layer say what they are: pass scores='probabilities' or scores='logits'"
+    )
+
+
+def as_graph(model: keras.Model, image_shape: tuple[int, ...]) -> keras.Model:
+    """The functional model of one tensor in and one out that a model is, or, where it is a subclass, that holds it.
+
+    It has the layers and the weights of `model`, and nothing that was put in the place of its `call`. InputError if it does not
+    classify such images.
+    """
+    if is_graph(model):
+        inputs, outputs = keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
+    elif not model.built or isinstance(model, keras.Sequential):
         raise InputError(f"{model.name!r} is not built: give it an Input, or call it on images once")
-    inputs, outputs = keras.tree.flatten(model.inputs), keras.tree.flatten(model.outputs)
+    else:
+        inputs = [keras.Input(image_shape, name="image")]
+        try:
+            outputs = keras.tree.flatten(model(inputs[0], training=False))
+        except Exception as error:
+            why = next((line for line in str(error).splitlines() if line), type(error).__name__)
+            raise InputError(f"{model.name!r} cannot be called on an image of {image_shape} as a graph of layers: {why}") from error
+    check_classifies(inputs, outputs)
+    return keras.Model(inputs[0], outputs[0], name=model.name)
+
+
+def check_classifies(inputs: list[Any], outputs: list[Any]) -> None:
+    """InputError for a model that is not one of one image in and one row of class scores out."""
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0].shape) != 2 or outputs[0].shape[-1] is None:
         shapes = [tuple(tensor.shape) for tensor in (*inputs, *outputs)]
         raise InputError(f"a classifier takes one image and gives (batch, classes); this model has {shapes}")

@@ -40,7 +40,7 @@ def convert(source: Source, target: Target) -> bytes:
     import tensorflow as tf
 
     examples = partial(calibration_batches, source.calibration, target.batch)
-    converter = make_converter(with_interface(source.model, target), target.quantize, examples)
+    converter = make_converter(with_interface(source, target), target.quantize, examples)
     if target.is_integer and target.pixels != "float32":
         converter.inference_input_type = getattr(tf, str(target.pixels))
         if not target.best:

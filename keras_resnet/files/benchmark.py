@@ -1,6 +1,6 @@
 """Model files compared: on the same images, in turns, each in a process of its own."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,40 @@ from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import are_probabilities, top1
 
 OPEN_SIDE = 224  # of images for a file that takes any size
+NOISE = 32  # random images, where none are given
 RUNS = 5  # of a file in its turn
 
 
 def compare(
-    paths: Sequence[str | Path], images: np.ndarray | None = None, *, batch: int = 1, threads: int = 1, rounds: int = 20
+    paths: Sequence[str | Path],
+    images: np.ndarray | Callable[[tuple[int | None, ...]], np.ndarray] | None = None,
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    rounds: int = 20,
 ) -> list[dict[str, Any]]:
     """Latency, size, memory and answers of model files, and their ratios to the first.
 
     Args:
         paths: SavedModel folders, `.tflite`, `.onnx` and `.keras` files that take the same images.
-        images: raw pixels (count, *image_shape), to be answered by all; random ones if None.
+        images: raw pixels (count, *image_shape), to be answered by all, or what gives such for the shape that the first file takes,
+            None a side of any length. None: noise, on which files agree less, or more, than on images.
         batch: images in each measured run.
         threads: that each file may use.
         rounds: turns of each file, of five runs.
 
     Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` in bytes,
-    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first. No
-    difference is given between logits, probabilities and the best classes only. InputError for a file that cannot be opened, or
-    takes other images.
+    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first,
+    and `compared_on`, how many images of which kind these were. No difference is given between logits, probabilities and the best
+    classes only. InputError for a file that cannot be opened, or takes other images.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(ModelFile(path, threads=threads)) for path in paths]
+        kind = "images of noise" if images is None else "images"
         if images is None:
-            images = random_images(files[0].image_shape, max(batch, 32))
+            images = random_images(files[0].image_shape, max(batch, NOISE))
+        elif callable(images):
+            images = images(files[0].image_shape)
         pixels = np.resize(images, (batch, *images.shape[1:]))
         outputs = [file(images) for file in files]
         seconds: list[list[float]] = [[] for _ in files]
@@ -57,7 +67,7 @@ def compare(
         reference = rows[0] if rows else row
         row |= {"time_ratio": row["milliseconds"] / reference["milliseconds"], "size_ratio": row["bytes"] / reference["bytes"]}
         is_comparable = are_probabilities(answers, file.scores) == are_probabilities(outputs[0], files[0].scores)
-        rows.append({**row, **differences(answers, outputs[0], is_comparable)})
+        rows.append({**row, **differences(answers, outputs[0], is_comparable), "compared_on": f"{len(images)} {kind}"})
     return rows
 
 

@@ -86,6 +86,8 @@ class ModelFile:
         except BaseException:  # an answer that comes later would be taken for that to the next question
             self.close()
             raise
+        if answer[:1] == b"?":
+            raise InputError(f"{str(self.path)!r} cannot be opened here: {answer[1:].decode()}")
         if answer[:1] == b"!":
             raise InputError(f"{str(self.path)!r} {problem}: {answer[1:].decode()}")
         return unpacked(answer[1:])

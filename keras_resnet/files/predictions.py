@@ -41,6 +41,14 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
     return powers / powers.sum(-1, keepdims=True)
 
 
+def scores_by_value(outputs: np.ndarray) -> str:
+    """Whether a model's outputs (images, classes) are "probabilities" or "logits", by their values; empty where they may be either:
+    between 0 and 1, but not 1 together, as those of a sigmoid are."""
+    if not np.all((outputs >= 0) & (outputs <= 1)):
+        return "logits"
+    return "probabilities" if np.allclose(outputs.sum(axis=1), 1, atol=1e-3) else ""
+
+
 def are_probabilities(outputs: np.ndarray, scores: str = "") -> bool:
     """Whether outputs (images, classes), or the best k (images, k, 2), are probabilities: as their file says in `scores`, or by
     their values where it says nothing: between 0 and 1, and of all classes together 1 but for the rounding of integers."""

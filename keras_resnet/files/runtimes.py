@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_resnet import startup
+from keras_resnet.errors import not_installed
 from keras_resnet.timing import seconds_of
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -119,6 +120,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.networks.connections import scores_of
     from keras_resnet.networks.loading import load
+    from keras_resnet.networks.settings import fixed_settings
 
     if keras.backend.backend() == "tensorflow":
         tf = importlib.import_module("tensorflow")
@@ -126,6 +128,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     model = load(path, compile=False, safe_mode=True)
     image = only(keras.tree.flatten(model.inputs))
 
+    @fixed_settings()
     def run(images: np.ndarray) -> np.ndarray:
         return as_one_array([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 
@@ -228,13 +231,17 @@ def memory(name: str) -> int:
 
 
 def serve(connection: Connection) -> None:
-    """Open the file that the first message names, and answer each further one: b"=" and an array, or b"!" and what is wrong."""
+    """Open the file that the first message names, and answer each further one: b"=" and an array, b"!" and what is wrong, or b"?"
+    and what is not installed."""
     order = json.loads(connection.recv_bytes())
     module, load = RUNTIMES[order["kind"]]
 
     def answer(action: Callable[[], np.ndarray]) -> bool:
         try:
             connection.send_bytes(b"=" + packed(np.asarray(action())))
+        except ModuleNotFoundError as error:
+            connection.send_bytes(b"?" + not_installed(error.name).encode())
+            return False
         except Exception as error:
             why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             why = why.removeprefix(f"{order['path']!r} cannot be opened, it may be damaged: ")

@@ -6,22 +6,27 @@ from typing import Any
 
 import keras
 
-from keras_resnet.hooks import graph_nodes, is_graph, operation_of
+from keras_resnet.hooks import graph_nodes, is_graph, operation_of, origin_of
 from keras_resnet.networks.fusion import FUSED_ACTIVATIONS
 
 PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
+SAME_SCORES = (  # layers, and operations such as `keras.ops.clip`, that leave probabilities what they are, and logits too
+    *("Dropout", "Flatten", "GaussianDropout", "GaussianNoise", "Identity"),
+    *("Cast", "Clip", "Copy", "ExpandDims", "Reshape", "Squeeze", "StopGradient"),
+)
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 
 
 class Connections:
-    """What feeds what in a model, and in the models inside it; what else its layers are part of does not count."""
+    """What feeds what in a model, and in the models inside it; what else its layers are part of does not count, nor what a
+    subclassed model inside it does with its own."""
 
     def __init__(self, model: keras.Model) -> None:
         self.sources: dict[Any, list[list[Any]]] = defaultdict(list)
         """For each use of a layer, the layers that feed it."""
         self.consumers: dict[Any, list[Any]] = defaultdict(list)
         """The layers that a layer feeds; None stands for the outputs of a model."""
-        for part in every_model(model):
+        for part in filter(is_graph, every_model(model)):
             for node in graph_nodes(part):
                 sources = [parent.operation for parent in node.parent_nodes]
                 self.sources[node.operation].append(sources)
@@ -85,21 +90,26 @@ def is_fused_activation(function: Any) -> bool:
 
 
 def scores_of(model: keras.Model) -> str:
-    """Whether a model gives "probabilities" or "logits"; empty where its last layer does not say."""
-    if gives_probabilities(model):
+    """Whether a model gives "probabilities" or "logits", as its layers say; empty where they do not."""
+    return _scores_of(keras.tree.flatten(model.outputs)[0]) if is_graph(model) else ""
+
+
+def _scores_of(tensor: Any) -> str:
+    """`scores_of`, of what comes out of a layer or a bare operation."""
+    layer, place, sources = origin_of(tensor)
+    if isinstance(layer, keras.Model):
+        return _scores_of(keras.tree.flatten(layer.outputs)[place]) if is_graph(layer) else ""
+    function = getattr(layer, "activation", None)
+    if type(layer).__name__ in ("Softmax", "Sigmoid") or function in PROBABILITIES:
         return "probabilities"
-    last = operation_of(keras.tree.flatten(model.outputs)[0])
-    if isinstance(last, keras.Model):
-        return scores_of(last)
-    return "logits" if getattr(last, "activation", None) is keras.activations.linear else ""
+    if type(layer).__name__ in SAME_SCORES or (isinstance(layer, keras.layers.Activation) and function is keras.activations.linear):
+        return _scores_of(sources[0])
+    return "logits" if function is keras.activations.linear else ""
 
 
 def gives_probabilities(model: keras.Model) -> bool:
-    """Whether the outputs of a model are probabilities already, not logits."""
-    last = operation_of(keras.tree.flatten(model.outputs)[0])  # a layer, or a bare operation
-    if isinstance(last, keras.Model):
-        return gives_probabilities(last)
-    return type(last).__name__ in ("Softmax", "Sigmoid") or getattr(last, "activation", None) in PROBABILITIES
+    """Whether the layers of a model say that its outputs are probabilities already, not logits."""
+    return scores_of(model) == "probabilities"
 
 
 def is_relu(layer: Any, *, largest: int | None = None) -> bool:

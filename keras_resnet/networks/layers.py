@@ -14,8 +14,10 @@ from keras_resnet.networks import graph
 from keras_resnet.networks.blocks import Unit, residual_unit
 from keras_resnet.networks.graph import Input, Node
 from keras_resnet.networks.loading import deep_recursion
+from keras_resnet.networks.pixel_range import notice_in_predictions
 from keras_resnet.networks.remat import recompute_units
 from keras_resnet.networks.resnet import Pooling, outputs
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 
@@ -32,6 +34,7 @@ def build(
     include_top: bool = True,
     pooling: Pooling | None = None,
     remat: bool = False,
+    dtype: str = "float32",
     **fields: Any,
 ) -> keras.Model:
     """The network of `spec` with fresh weights.
@@ -46,6 +49,8 @@ def build(
         remat: True computes the inside of every unit again for the backward pass, and keeps the inputs of the units only:
             less memory for more time. The model and its saved file are the same; one that is loaded, copied, or made of its
             layers trains plainly.
+        dtype: name of a Keras precision policy, such as "mixed_bfloat16". Keras's global settings play no part: neither the policy
+            nor floatx nor the image data format.
         fields: fields of the spec to change, such as `classes` and `input_shape`.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
@@ -56,12 +61,13 @@ def build(
     """
     spec = resolve(spec, **fields)
     image, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
-    tensor = keras.Input(spec.input_shape, name=image.name)
-    tensors = realize({image: tensor}, keras.tree.flatten(out))
-    with deep_recursion():
+    with fixed_settings(dtype), deep_recursion():
+        tensor = keras.Input(spec.input_shape, name=image.name)
+        tensors = realize({image: tensor}, keras.tree.flatten(out))
         model = keras.Model(tensor, keras.tree.map_structure(tensors.get, out), name=name or name_of(spec))
-    if remat:
-        recompute_units(model, out)
+        if remat:
+            recompute_units(model, out)
+    notice_in_predictions(model)
     return model
 
 
@@ -135,7 +141,8 @@ def layer(node: Node) -> keras.Layer:
         case graph.Merge():
             return getattr(layers, node.kind)(name=name)
         case graph.Rescale():
-            numbers = (list(values) if len(values) > 1 else values[0] for values in (node.scale, node.offset))
+            # With three axes, Keras does not turn the numbers to the front where its global data format is channels first.
+            numbers = ([[list(values)]] if len(values) > 1 else values[0] for values in (node.scale, node.offset))
             return layers.Rescaling(*numbers, name=name)
         case graph.Pad():
             return ranked("ZeroPadding", node)(node.amount, name=name)

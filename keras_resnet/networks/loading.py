@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.networks.connections import every_layer
+from keras_resnet.networks.pixel_range import notice_in_predictions
+from keras_resnet.networks.settings import fixed_settings
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
@@ -28,13 +32,23 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: not a zip archive, as a Keras file is")
     try:
-        with deep_recursion():
-            return keras.saving.load_model(path, **settings)
+        with fixed_settings(), deep_recursion():
+            model = keras.saving.load_model(path, **settings)
+            keep_channels_last(model)
+            notice_in_predictions(model)
+            return model
     except (ImportError, MemoryError):
         raise
     except Exception as error:
         why = next((line for line in str(error).splitlines() if line), type(error).__name__)
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+
+
+def keep_channels_last(model: keras.Model) -> None:
+    """Let the normalisation in a file of an earlier version scale the last axis, whatever Keras's global data format is later."""
+    for layer in every_layer(model):
+        if type(layer) is keras.layers.Rescaling and layer.name == "normalize" and np.ndim(layer.scale) == 1:
+            layer.scale, layer.offset = [[layer.scale]], [[layer.offset]]
 
 
 @contextmanager

@@ -97,7 +97,9 @@ class ResNetSpec:
     """Start every residual branch at zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or, where a
     convolution comes last, its kernel."""
     normalize: Statistics | str | None = "imagenet"
-    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change."""
+    """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change.
+    "imagenet" and "cifar10" are of pictures: inputs of one or three spatial sizes, or of another number of channels than 1 or 3,
+    stay as they are."""
     input_shape: tuple[int | None, ...] = (224, 224, 3)
     """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D. None: the size varies."""
     classes: int = 1000
@@ -144,6 +146,11 @@ class ResNetSpec:
         return tuple(size or 0 for size in self.input_shape)
 
     @property
+    def is_of_pictures(self) -> bool:
+        """Whether the input is a picture in grey or colour."""
+        return len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3)
+
+    @property
     def gives_logits(self) -> bool:
         """Whether the network puts out logits, and not probabilities."""
         return self.classifier_activation is None
@@ -159,9 +166,11 @@ class ResNetSpec:
         if not isinstance(self.normalize, str):
             return self.normalize
         mean, std = NORMALIZATIONS[self.normalize]
-        if len(mean) in (1, self.input_shape[-1]):
+        if len(mean) == 1 or (self.is_of_pictures and len(mean) == self.input_shape[-1]):
             return mean, std
-        return (sum(mean) / len(mean),), (sum(std) / len(std),)  # named statistics, other channels: their average for all
+        if self.is_of_pictures:
+            return (sum(mean) / len(mean),), (sum(std) / len(std),)  # grey: their average
+        return None
 
 
 RATES = ("shortcut_dropout", "branch_dropout", "head_dropout", "stochastic_depth", "norm_momentum")

@@ -6,6 +6,7 @@ A new network is a new row.
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from keras_resnet.errors import InputError
 from keras_resnet.fields import change, look_up
 from keras_resnet.networks.spec import ResNetSpec
 
@@ -222,7 +223,13 @@ def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
     >>> resolve("resnet20", classes=100).classes
     100
     """
-    return change(look_up(spec, SPECS, "network"), fields)
+    changed = change(look_up(spec, SPECS, "network"), fields)
+    if isinstance(fields.get("normalize"), str) and changed.normalization is None:
+        raise InputError(
+            f"normalize={changed.normalize!r} is of pictures in grey or colour, and not of input_shape={changed.input_shape}: give "
+            "(means, standard deviations), 'half' or none"
+        )
+    return changed
 
 
 def name_of(spec: ResNetSpec) -> str:

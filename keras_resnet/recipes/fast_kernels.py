@@ -3,30 +3,31 @@
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.hooks import build_metrics, momentum_of, replace
+from keras_resnet.hooks import build_metrics, is_training, momentum_of, replace
 from keras_resnet.networks.connections import every_layer, normalizations
 
 
 def fuse(model: keras.Model) -> None:
     """Let layers of `model` train with the fastest operations that TensorFlow has for them, forward and backward.
 
-    These are every BatchNormalization and, where there are processors only, 1x1 convolutions. Only this object changes: layers,
-    weights and the saved file are those of the plain model, and the numbers are the same but for rounding. It does nothing on
-    other backends, and where a layer does more than such an operation can.
+    These are every BatchNormalization and, where there are processors only, 1x1 convolutions. Only this object changes, and only
+    how it trains: layers, weights, the saved file, predictions and exports are those of the plain model, and the numbers are the
+    same but for rounding. It does nothing on other backends, and where a layer does more than such an operation can.
     """
     if keras.backend.backend() != "tensorflow":
         return
     for layer in every_layer(model):
         if isinstance(layer, keras.layers.BatchNormalization) and not hasattr(layer.call, "fused"):
             replace(layer, "call", fused(layer, layer.call))
-        elif is_pointwise(layer) and on_processors():
-            replace(layer, "convolution_op", product)
+        elif is_pointwise(layer) and on_processors() and "convolution_op" not in vars(layer):
+            replace(layer, "convolution_op", partial(product_to_train, layer, layer.convolution_op))
 
 
 def is_pointwise(layer: keras.Layer) -> bool:
@@ -39,6 +40,12 @@ def is_pointwise(layer: keras.Layer) -> bool:
 def on_processors() -> bool:
     """Whether TensorFlow has processors only."""
     return {device.device_type for device in tf.config.list_logical_devices()} == {"CPU"}
+
+
+def product_to_train(layer: keras.Layer, plain: Callable[..., Any], images: Any, kernel: Any) -> Any:
+    """The `convolution_op` of a pointwise convolution: `product` where it trains; what predicts, exports or copies sees the plain
+    one."""
+    return product(images, kernel) if is_training(layer) else plain(images, kernel)
 
 
 def product(images: Any, kernel: Any) -> Any:

@@ -17,6 +17,7 @@ from keras_resnet.networks.connections import (
     is_fused_activation,
     is_relu,
 )
+from keras_resnet.networks.settings import fixed_settings
 
 MOMENTUM = 0.99  # of the moving averages of ranges
 SPATIAL = ("ZeroPadding", "MaxPooling", "AveragePooling", "SpatialDropout")
@@ -27,6 +28,7 @@ SAME_RANGE = (  # their results are some of the numbers that come in, or between
 JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)  # with a ReLU behind them, as convolutions are
 
 
+@fixed_settings()
 def simulate_integers(model: keras.Model) -> None:
     """Let every layer of `model` compute with the integers of a TFLite int8 file, and gradients pass as if nothing were rounded.
 

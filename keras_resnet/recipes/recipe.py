@@ -190,6 +190,7 @@ class Recipe:
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
+        from keras_resnet.networks.settings import fixed_settings
         from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
@@ -197,18 +198,19 @@ class Recipe:
             synchronize_normalization(model)
         release(model)
         fuse(model)
-        if self.quantization_aware:
-            simulate_integers(model)
-        model.compile(
-            self.make_optimizer(self.epochs * steps_per_epoch),
-            self.make_loss(from_logits=from_logits),
-            metrics=["accuracy"],
-            jit_compile=self.jit_compile,
-            steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
-        )
-        if model.built:
-            prepare_metrics(model, one_hot=self.one_hot)
-            model.optimizer.build(model.trainable_variables)
+        with fixed_settings():
+            if self.quantization_aware:
+                simulate_integers(model)
+            model.compile(
+                self.make_optimizer(self.epochs * steps_per_epoch),
+                self.make_loss(from_logits=from_logits),
+                metrics=["accuracy"],
+                jit_compile=self.jit_compile,
+                steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
+            )
+            if model.built:
+                prepare_metrics(model, one_hot=self.one_hot)
+                model.optimizer.build(model.trainable_variables)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps."""
@@ -247,11 +249,13 @@ class Recipe:
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
         """For `fit`: `Diverged` is raised at the step whose loss is not finite, and TensorFlow runs the steps as they are written,
-        since its rewriting of graphs takes longer than it saves."""
+        since its rewriting of graphs takes longer than it saves. A warning is logged where a network that normalises its pixels
+        gets some that were scaled before."""
         from keras_resnet.recipes.fast_kernels import GraphsAsWritten
         from keras_resnet.recipes.stop_on_nan import StopOnNaN
+        from keras_resnet.recipes.watch_pixels import WatchPixels
 
-        return [StopOnNaN(), GraphsAsWritten()]
+        return [StopOnNaN(), GraphsAsWritten(), WatchPixels()]
 
 
 def largest_divisor(steps: int, most: int) -> int:

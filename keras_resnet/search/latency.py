@@ -24,6 +24,7 @@ from keras_resnet.networks.fusion import is_folded, is_fused
 from keras_resnet.networks.graph import Convolution, Dropout, Input, Node, Pad, Rescale, in_order
 from keras_resnet.networks.layers import build, realize
 from keras_resnet.networks.resnet import outputs
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.environment import processor
 from keras_resnet.timing import seconds_of
@@ -91,6 +92,7 @@ class LatencyTable:
         spec.require_sizes("a latency")
         return self.time_of(f"whole: {to_json(spec)}", lambda: build(spec), PIXELS)
 
+    @fixed_settings()
     def time_of(self, key: str, model: Callable[[], keras.Model], inputs: tuple[float, float] = NUMBERS) -> float:
         """The time in the table; a new one is measured, with inputs from that range."""
         if key not in self.milliseconds:

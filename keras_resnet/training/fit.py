@@ -22,6 +22,8 @@ from keras_resnet.data import Dataset
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
+from keras_resnet.networks.pixel_range import LOOKED_AT, notice
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.recipes.fast_kernels import graphs_as_written
@@ -49,6 +51,7 @@ ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
 LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
+@fixed_settings()
 def fit(
     spec: str | ResNetSpec,
     recipe: str | Recipe,
@@ -87,7 +90,8 @@ def fit(
         verbose: of `model.fit`.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
-    InputError if `out` exists. `Diverged` if the loss becomes NaN; the last good weights are then in a run folder `out`-diverged.
+    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
+    NaN; the last good weights are then in a run folder `out`-diverged.
     """
     if not hasattr(data, "training_batches"):
         raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
@@ -102,6 +106,9 @@ def fit(
     if recipe.quantization_aware and init is None:
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
     data = replace(data, batch_size=recipe.batch_size)
+    if spec.normalization:
+        pixels = data.sample(LOOKED_AT)
+        notice(float(pixels.min()), float(pixels.max()))
     plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
         run = Run.open(out)

@@ -1,8 +1,7 @@
 """The model that is trained, and the short measurement that chooses its precision and whether XLA compiles it."""
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from keras_resnet.data import Dataset
 from keras_resnet.fields import change
 from keras_resnet.networks.layers import build
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.recipe import Recipe
@@ -27,23 +27,11 @@ SECONDS = 0.5  # that each of them should take
 TOO_SLOW = 5  # times the speed of another choice, behind which one is given up after two steps
 
 
-@contextmanager
-def precision(name: str) -> Iterator[None]:
-    """Layers made inside compute in that precision, see `Recipe.precision`."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(POLICIES[name])
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> keras.Model:
     """The network of `spec`, compiled to be trained by `recipe`: the plain one in its weights, in another precision perhaps."""
     if recipe.progressive:
         spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
-    with precision(recipe.precision):
-        model = build(spec, remat=recipe.remat)
+    model = build(spec, remat=recipe.remat, dtype=POLICIES[recipe.precision])
     recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits)
     return model
 
@@ -127,6 +115,7 @@ def rate(action: Callable[[], Any], images: int, at_least: float = 0) -> float:
     return images * runs / median(seconds(runs) for _ in range(TIMED))
 
 
+@fixed_settings()
 def throughput(spec: ResNetSpec, recipe: Recipe, data: Dataset) -> list[dict[str, Any]]:
     """Images per second of the pipeline of `data`, of training steps on images in memory, and of both, as rows of a table."""
     spec = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))

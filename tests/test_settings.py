@@ -1,0 +1,127 @@
+"""Keras's global settings, of a script or of keras.json, change no network, no run, no file and no answer."""
+
+import json
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet.files.runtimes import keras_runner
+from keras_resnet.networks.settings import fixed_settings
+
+ALONE = {
+    "policy": lambda: keras.config.set_dtype_policy("mixed_float16"),
+    "floatx": lambda: (keras.config.set_floatx("float16"), keras.config.set_dtype_policy("float16")),
+    "data_format": lambda: keras.config.set_image_data_format("channels_first"),
+    "epsilon": lambda: keras.config.set_epsilon(1e-2),
+}
+
+
+def all_settings():
+    return keras.config.floatx(), keras.config.epsilon(), keras.config.image_data_format(), keras.config.dtype_policy().name
+
+
+@contextmanager
+def set_globally(*names):
+    with fixed_settings():
+        for name in names:
+            ALONE[name]()
+        before = all_settings()
+        yield
+        assert all_settings() == before
+
+
+every = pytest.mark.parametrize(
+    "names",
+    [("floatx", "data_format", "epsilon", "policy"), *(pytest.param((name,), marks=pytest.mark.slow) for name in ALONE)],
+    ids="+".join,
+)
+
+
+@every
+def test_network(names):
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3)).astype("float32")
+    model = kr.build("resnet8", input_shape=(8, 8, 3))
+    with set_globally(*names):
+        other = kr.build("resnet8", input_shape=(8, 8, 3))
+        other.set_weights(model.get_weights())
+        answers = np.array(other(images))
+    assert other.get_config() == {**model.get_config(), "name": other.name}
+    np.testing.assert_array_equal(answers, model(images))
+    assert kr.build("resnet8", input_shape=(8, 8, 3), dtype="mixed_bfloat16").get_layer("stem_conv").compute_dtype == "bfloat16"
+
+
+def test_a_file_of_before_keeps_its_channels_last(tmp_path):
+    """Its normalisation has one axis, which Keras turns to the front where the global data format is channels first."""
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, keras.layers.Rescaling([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], name="normalize")(image))
+    model.save(tmp_path / "model.keras")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 4, 4, 3)).astype("float32")
+    expected = model.predict_on_batch(images)
+    with set_globally("data_format"):
+        np.testing.assert_allclose(kr.load(tmp_path / "model.keras").predict_on_batch(images), expected, rtol=1e-6)
+
+
+@every
+def test_training(names, tiny, few, tmp_path, eagerly):
+    recipe = kr.recipes.resolve("digits", epochs=1, label_smoothing=0.1, ema=0.5)
+    expected = kr.fit(tiny, recipe, few, tmp_path / "plain", verbose=0)
+    with set_globally(*names):
+        run = kr.fit(tiny, recipe, few, tmp_path / "run", verbose=0)
+        loaded = kr.load(run.path)
+    plain = kr.load(expected.path)
+    assert loaded.get_config() == {**plain.get_config(), "name": loaded.name}
+    for mine, other in zip(loaded.weights, plain.weights, strict=True):
+        assert mine.dtype == other.dtype == "float32"
+        np.testing.assert_array_equal(mine, other)
+    for split in ("validation", "test"):
+        assert run.metrics[split] == expected.metrics[split]
+
+
+@every
+def test_exported_files_and_their_answers(names, small_run, digits, tmp_path, monkeypatch):
+    monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda number: None)  # it runs already
+    images = digits.splits["test"].take(np.arange(20))
+    expected = kr.load(small_run.path).predict_on_batch(images.astype("float32"))
+    with set_globally(*names):
+        np.testing.assert_array_equal(keras_runner(keras, small_run.model_path, 1).run(images), expected)
+        for kind in ("tflite", "onnx") if len(names) == 1 else ("tflite",):
+            check = kr.export.export(small_run, kind, data=digits, out=tmp_path)[0]
+            assert check.passed, check.problem
+            answers = kr.export.ModelFile(tmp_path / check.file)(images)
+            assert answers.dtype == "float32"
+            np.testing.assert_allclose(answers, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_network_of_another_precision_is_refused_by_its_cause(few, tmp_path):
+    model = kr.build("resnet8", input_shape=(8, 8, 1), dtype="mixed_float16")
+    with pytest.raises(kr.InputError, match=r"computes in float16 \(its layers have the policy mixed_float16\)"):
+        kr.export.tflite(model, data=few, out=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.starts_python
+def test_commands_under_a_file_of_settings(small_run, call, tmp_path, monkeypatch):
+    digit = tmp_path / "digit.png"
+    from PIL import Image
+
+    Image.fromarray(np.full((8, 8), 90, "uint8")).save(digit)
+    commands = [
+        ("evaluate", small_run.path, "--json"),
+        ("predict", small_run.path, digit, "--json"),
+        ("benchmark", small_run.model_path, "--rounds", 1, "--json"),
+    ]
+    plain = [json.loads(call(*command)[1]) for command in commands]
+    (tmp_path / "keras.json").write_text(json.dumps({"floatx": "float16", "image_data_format": "channels_first", "epsilon": 1e-2}))
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with set_globally(*ALONE):
+        assert [json.loads(call(*command)[1]) for command in commands][:2] == plain[:2]
+        assert call("benchmark", "--rounds", 1, small_run.model_path)[0] == 0
+
+
+@pytest.mark.slow
+def test_speed_of_training_and_a_search_under_settings(call, tmp_path, monkeypatch):
+    with set_globally(*ALONE):
+        assert call("benchmark", "--network", "resnet8", "--data", "digits")[0] == 0
