@@ -9,11 +9,13 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.data import digest
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.data.random_numbers import Draws
 from keras_resnet.errors import InputError, unknown
@@ -28,6 +30,15 @@ NUMBERS = 2**24  # in a batch of images that no recipe decides the size of
 FEW = 2000  # training images below which more of them are set aside, since accuracies on a hundred images tell little
 THREADS = max(2, os.cpu_count() or 1)
 SMALLEST = 4  # pixels along a side
+FOR_IMAGES: dict[str, Any] = {  # fields of a recipe that change height and width, or colours, and the values that leave them alone
+    "crop": 0,
+    "flip": False,
+    "resized_crop": None,
+    "augment": "none",
+    "erase": 0.0,
+    "cutmix": 0.0,
+    "progressive": (),
+}
 EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 
@@ -71,7 +82,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """An image set: raw pixels 0..255, channels last, and integer labels that count into `class_names`."""
+    """An image set: raw pixels 0..255, channels last, and integer labels that count into `class_names`. Of arrays also signals and
+    volumes, of any values."""
 
     splits: dict[str, Split]
     class_names: list[str]
@@ -82,7 +94,14 @@ class Dataset:
     origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
     """The arguments of `load` that give this set again."""
     skipped: tuple[str, ...] = ()
-    """Files that could not be read, each with the reason."""
+    """What the source has and was not taken, each with the reason."""
+    contents: str = ""
+    """Digest of the files that the images are read from; "" for arrays."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The identity of labels and images, see `digest`: that of other ones of the same number and size is another."""
+        return digest.of_splits({name: self.splits[name] for name in SPLITS if name in self.splits}, self.contents)
 
     @property
     def train(self) -> Batches:
@@ -159,7 +178,10 @@ class Dataset:
         return without_autotune(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
 
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
-        """`recipe`. InputError if it cannot be carried out on these images, by so many devices or machines."""
+        """`recipe`, for signals and volumes without what changes images. InputError if it cannot be carried out on these images, by
+        so many devices or machines."""
+        if len(self.image_shape) != 3:
+            recipe = _without(FOR_IMAGES, recipe, f"shape {self.image_shape}")
         if recipe.crop >= min(self.image_shape[:-1]):
             too_far = f"crop={recipe.crop} is too far for images of {self.image_shape}"
             raise InputError(f"{too_far}: it must be below their height and width")
@@ -218,6 +240,15 @@ class Dataset:
             return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, batch)
 
         return indices.map(fetch, num_parallel_calls=THREADS)
+
+
+def _without(fields: dict[str, Any], recipe: Recipe, what: str) -> Recipe:
+    """The recipe with those values; a warning names the fields that had others."""
+    changed = {name: value for name, value in fields.items() if getattr(recipe, name) != value}
+    if changed:
+        had = ", ".join(f"{name}={getattr(recipe, name)}" for name in changed)
+        LOG.warning(f"data of {what} are no images: the recipe's {had} is for images and left out")
+    return replace(recipe, **changed)
 
 
 def without_autotune(batches: Batches) -> Batches:
