@@ -253,6 +253,13 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     assert len(data.skipped) == 12
 
 
+def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):
+    for name in ("old.tfrecord", "train.tfrecord.log"):
+        (photos / name).touch()
+    assert len(kr.data.load(photos).examples("all")) == 40
+    assert "2 beside the class folders: old.tfrecord, train.tfrecord.log" in caplog.text
+
+
 def copies(photos, root, *parts):
     for part in parts:
         shutil.copytree(photos, root / part)

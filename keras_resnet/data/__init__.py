@@ -12,7 +12,7 @@ from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import BUILT_IN, from_tfds
-from keras_resnet.data.records import PATTERN, from_records
+from keras_resnet.data.records import from_records, holds_records
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
 
@@ -56,7 +56,7 @@ def load(
         return from_arrays(source, batch_size=batch_size)
     if str(source) in BUILT_IN:
         return BUILT_IN[str(source)](batch_size=batch_size)
-    if Path(source).is_dir() and any(Path(source).glob(PATTERN)):
+    if Path(source).is_dir() and holds_records(Path(source)):
         return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
         return from_folder(source, image_size=size, batch_size=batch_size)

@@ -17,6 +17,7 @@ import numpy as np
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data import digest
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
+from keras_resnet.data.image_graph import upright_pixels
 from keras_resnet.data.random_numbers import Draws
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.lazy_tensorflow import Batches, Tensor
@@ -51,6 +52,8 @@ class Split:
     labels: np.ndarray
     encoded: Callable[[int], bytes] | None = None
     """The JPEG of an index, where images are read again each time: a random part can then be decoded without the rest."""
+    decoded_in_graph: bool = False
+    """Whether batches are of `encoded`, decoded by TensorFlow's threads, and not of `take`: one grey value from it at most."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -77,6 +80,7 @@ class Split:
             lambda places: self.take(indices[places]),
             self.labels[indices],
             None if encoded is None else lambda place: encoded(indices[place]),
+            self.decoded_in_graph,
         )
 
 
@@ -216,7 +220,7 @@ class Dataset:
             return batch, crop_numbers(draws, recipe.resized_crop or 1)
 
         def read(index: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-            content = tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
+            content = _content(examples, index)
             image = tf.cond(
                 tf.strings.substr(content, 0, 2) == b"\xff\xd8",
                 lambda: decoded_part(content, numbers, self.image_shape),
@@ -235,11 +239,24 @@ class Dataset:
         examples = self.examples(split)
         labels = tf.constant(examples.labels, tf.int32)
 
+        if examples.decoded_in_graph:
+
+            def read(index: Tensor) -> tuple[Tensor, Tensor]:
+                return upright_pixels(_content(examples, index), self.image_shape), labels[index]
+
+            single = indices.unbatch().map(read, num_parallel_calls=THREADS)
+            return single.batch(batch_size or self.batch_size, drop_remainder=bool(batch_size))
+
         def fetch(batch: Tensor) -> tuple[Tensor, Tensor]:
             images = tf.numpy_function(examples.take, [batch], self.dtype)
             return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, batch)
 
         return indices.map(fetch, num_parallel_calls=THREADS)
+
+
+def _content(examples: Split, index: Tensor) -> Tensor:
+    """The content of an image file, a scalar string."""
+    return tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
 
 
 def _without(fields: dict[str, Any], recipe: Recipe, what: str) -> Recipe:
