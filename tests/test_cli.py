@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 from functools import partial
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet import RECIPES, VARIANTS, Run, export, recipes
-from keras_resnet.files import model_file
+from keras_resnet import RECIPES, VARIANTS, InputError, Run, export, recipes
+from keras_resnet.data import from_folder, to_evaluate
+from keras_resnet.files import evaluation, model_file
 from keras_resnet.files.predictions import probabilities
 
 ONE_UNIT = ("resnet8", "--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
@@ -204,6 +206,94 @@ def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, small_r
     assert code == 2
     assert {row["image"] for row in json.loads(out)} == {str(good)}
     assert "bad.png" in err
+
+
+def write_digits(digits, folder, classes, count=1, mode="RGB"):
+    """The first `count` test digits of each class as pictures of 16x16, in a folder each."""
+    split = digits.splits["test"]
+    for label in classes:
+        (folder / str(label)).mkdir(parents=True)
+        for index in np.flatnonzero(split.labels == label)[:count]:
+            picture = Image.fromarray(split.take(np.array([index]))[0, :, :, 0]).convert(mode).resize((16, 16), 0)
+            picture.save(folder / str(label) / f"{index}.png")
+    return folder
+
+
+def test_other_images_are_measured_as_the_run_takes_them(call, small_run, digits, tmp_path, caplog):
+    """In colour, of another size, one picture a class, of two of ten classes, with test/ alone."""
+    write_digits(digits, tmp_path / "photos" / "test", (3, 7))
+    code, out, err = call("evaluate", small_run.path, "--data", tmp_path / "photos", "--out", tmp_path / "found", "--json")
+    assert code == 0, err
+    assert "no images of 8 of the run's 10 classes: 0, 1, 2, 4, 5, 6, 8, 9; the others are measured" in caplog.text
+    [found] = json.loads(out)
+    assert found["images"] == 2
+    rows = {row["class"]: row for row in found["classes"]}
+    assert {name for name, row in rows.items() if row["images"]} == {"3", "7"}
+    assert rows["3"]["recall_interval"][0] < rows["3"]["recall"] or rows["3"]["recall"] == 0
+    assert rows["0"]["recall"] is None
+    assert np.sum(found["confusion_matrix"]) == 2
+    assert json.loads((tmp_path / "found" / "evaluation.json").read_text()) == found
+    with Image.open(tmp_path / "found" / "confusion.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_class_that_the_run_does_not_have_is_refused(small_run, digits, tmp_path):
+    folder = write_digits(digits, tmp_path / "photos", (3, 7))
+    (folder / "7").rename(folder / "seven")
+    with pytest.raises(InputError, match=r"no class of the run named 'seven' .*; rename the folder .*, or move it away"):
+        to_evaluate(small_run, folder)
+    with pytest.raises(InputError, match=r"has no class folders: put each picture into a folder .*`predict` takes"):
+        to_evaluate(small_run, folder / "3")
+
+
+def test_arrays_and_sets_are_measured_too(small_run, digits, tmp_path, caplog):
+    images, labels = digits.splits["test"].take(np.arange(3)), np.array([7, 0, 7])
+    data = to_evaluate(small_run, (images, labels))
+    assert (list(data.splits), len(data.class_names), data.examples("all").labels.tolist()) == (["test"], 10, [7, 0, 7])
+    assert to_evaluate(small_run, iter(zip(images, labels, strict=True))).examples("test").labels.size == 3
+    folder = write_digits(digits, tmp_path / "photos", (3, 7), count=5, mode="L")
+    data = to_evaluate(small_run, from_folder(folder, image_size=(8, 8)))
+    assert set(data.examples("all").labels) == {3, 7}
+    assert data.class_names == list("0123456789")
+
+
+def test_the_evaluation_is_told_class_by_class(call, small_run):
+    code, out, _ = call("evaluate", small_run.path)
+    assert code == 0
+    for heading in ("balanced", "precision", "recall", "95 % interval of recall", "images of a class (row) by the class"):
+        assert heading in out
+    recall = small_run.metrics["test"]["recall"]["3"]
+    assert any(line.split()[:1] == ["3"] and f"{recall:.4f}" in line for line in out.splitlines())
+
+
+def test_a_report_counts_by_hand():
+    outputs = np.eye(3)[[0, 0, 1, 1, 1, 0]]
+    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1]), 3), ["a", "b", "c"])
+    assert found["confusion_matrix"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
+    assert found["accuracy"] == found["balanced_accuracy"] == pytest.approx(4 / 6)
+    assert [(row["images"], row["precision"], row["recall"]) for row in found["classes"]] == [
+        (3, 2 / 3, 2 / 3),
+        (3, 2 / 3, 2 / 3),
+        (0, None, None),
+    ]
+    with pytest.raises(InputError, match="the file gives 3 classes, the images have 4"):
+        evaluation.confusion(outputs, np.zeros(6, int), 4)
+
+
+def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_path, caplog):
+    folder = write_digits(digits, tmp_path / "photos", (3, 7), count=2)
+    (folder / "3" / "notes.txt").write_text("no picture")
+    (folder / ".hidden.png").write_bytes(b"nothing")
+    code, out, err = call("predict", small_run.path, folder, "--top", 2, "--csv", tmp_path / "rows.csv", "--json")
+    assert code == 0, err
+    assert "1 of 5 files in" in caplog.text
+    rows = json.loads(out)
+    assert [row["image"] for row in rows[::2]] == [str(path) for path in sorted(folder.rglob("*.png")) if path.name[0] != "."]
+    written = list(csv.DictReader((tmp_path / "rows.csv").open()))
+    assert [(row["image"], row["class"], float(row["probability"])) for row in written] == [tuple(row.values()) for row in rows]
+    (tmp_path / "empty").mkdir()
+    code, _, err = call("predict", small_run.path, tmp_path / "empty")
+    assert (code, "no readable picture in" in err) == (2, True)
 
 
 def test_where_int8_hurts(call, small_run, tmp_path, monkeypatch):

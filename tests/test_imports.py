@@ -29,7 +29,7 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
     *GROUND,
     "networks",
     *(f"networks.{name}" for name in ("blocks", "conflicts", "cost", "fusion", "graph", "resnet", "spec", "variants")),
-    *("recipes", "recipes.named", "recipes.recipe"),
+    *("recipes", "recipes.class_weights", "recipes.named", "recipes.recipe"),
     *("runs", "runs.run"),
 }
 OUTSIDE = {  # what else a wing may import when it is loaded

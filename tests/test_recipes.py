@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_resnet as kr
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
 from keras_resnet.recipes import PROTOCOLS, default_for, hyperrule, resolve
@@ -359,3 +360,57 @@ def test_gradients_are_clipped_together(name):
     else:  # a step of theirs hardly depends on the norm, what they remember does
         moments = sorted(float(np.ravel(value)[0]) for value in state[1:])
         assert moments == pytest.approx([0.09e-3, 0.16e-3, 0.03, 0.04], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "held"),
+    [
+        (None, "none"),
+        ("balanced", "balanced"),
+        ({"cat": 5, 1: 2}, (("cat", 5.0), ("1", 2.0))),
+        ('{"cat": 5}', (("cat", 5.0),)),
+        ("cat=5,dog=0.5", (("cat", 5.0), ("dog", 0.5))),
+        ([1, 2.5], (("0", 1.0), ("1", 2.5))),
+    ],
+)
+def test_class_weights_are_read_from_what_people_write(given, held):
+    recipe = kr.Recipe(class_weight=given)
+    assert recipe.class_weight == held
+    assert from_json(kr.Recipe, to_json(recipe)) == recipe
+
+
+def test_class_weights_as_numbers():
+    labels, names = np.repeat([0, 1], [30, 10]), ["cat", "dog"]
+    assert kr.Recipe().class_weights(labels, names) is None
+    balanced = kr.Recipe(class_weight="balanced").class_weights(labels, names)
+    assert balanced == pytest.approx([40 / (2 * 30), 40 / (2 * 10)])
+    assert kr.Recipe(class_weight={"dog": 3}).class_weights(labels, names) == [1, 3]
+    assert kr.Recipe(class_weight={1: 3}).class_weights(labels, names) == [1, 3]
+    for wrong in ("balance", {"cat": -1}, {"cat": "many"}, {}, 5, {"cat": 0}):
+        with pytest.raises(InputError, match="expected none, balanced, or weights of at least 0 by class such as"):
+            kr.Recipe(class_weight=wrong)
+    with pytest.raises(InputError, match=r"for class_weight named 'dgo'; did you mean 'dog'?"):
+        kr.Recipe(class_weight={"dgo": 2}).class_weights(labels, names)
+    with pytest.raises(InputError, match="names class 'dog' twice: as 'dog' and as '1'"):
+        kr.Recipe(class_weight={"dog": 2, 1: 2}).class_weights(labels, names)
+    with pytest.raises(InputError, match=r"pass class_weights=recipe\.class_weights"):
+        kr.Recipe(class_weight="balanced").compile(keras.Sequential([keras.layers.Dense(2)]), 5)
+
+
+@pytest.mark.parametrize("fields", [{}, {"label_smoothing": 0.1}, {"mixup": 0.2}, {"loss": "binary"}])
+def test_the_loss_of_an_example_is_multiplied_by_the_weight_of_its_class(fields):
+    """By the weights of both classes in their shares, where it is a mixture."""
+    recipe, weights = kr.Recipe(**fields), [1.0, 2.0, 10.0]
+    outputs = np.random.default_rng(0).normal(size=(3, 3)).astype("float32")
+    labels = np.array([0, 2, 1])
+    factors = [1.0, 10.0, 2.0]
+    if recipe.one_hot:
+        labels = np.eye(3, dtype="float32")[labels]
+    if recipe.mixes:
+        labels = np.array([[0.5, 0.5, 0], [0, 0, 1], [0.25, 0, 0.75]], "float32")
+        factors = [1.5, 10.0, 7.75]
+    plain, weighted = recipe.make_loss(), recipe.make_loss(class_weights=weights)
+    expected = np.mean([factor * plain(labels[i : i + 1], outputs[i : i + 1]) for i, factor in enumerate(factors)])
+    assert float(weighted(labels, outputs)) == pytest.approx(expected, rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(weighted))
+    assert float(again(labels, outputs)) == pytest.approx(expected, rel=1e-5)

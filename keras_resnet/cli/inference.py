@@ -1,16 +1,22 @@
 """`evaluate` and `predict`: the model of a finished run, applied to images."""
 
+import csv
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from keras_resnet.atomic import write_json
 from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
-from keras_resnet.cli.output import accuracy_row
-from keras_resnet.confidence import interval
+from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs.run import Run
+
+LOG = logging.getLogger("keras_resnet")
+COMPARED = 16  # pictures by which it is found what a file that does not say it puts out
 
 
 @app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
@@ -20,61 +26,116 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: test, or all with --data]")] = None,
     data: Data = None,
     data_dir: DataDir = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write evaluation.json and confusion.png into.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the accuracy of a run, or of one of its exported files."""
+    """Measure a run, or one of its exported files: accuracy, recall and precision of each class, and which it takes for which.
+
+    Other images by --data may lack classes of the run; their size and channels become those of the run.
+    """
     run = Run.open(folder)
     path = model_file(run, model)
+    if out and out.exists() and not out.is_dir():
+        raise InputError(f"--out {str(out)!r} is a file; name a folder")
     load_backend()
-    from keras_resnet.data import of_run
+    from keras_resnet.data import to_evaluate
+    from keras_resnet.files.evaluation import confusion, plot_confusion, report
     from keras_resnet.files.model_file import ModelFile
-    from keras_resnet.files.predictions import accuracy
+    from keras_resnet.files.predictions import outputs_of
 
-    images = of_run(run, data, data_dir)
+    images = to_evaluate(run, data, data_dir)
     split = split or ("all" if data else "test")
-    count = len(images.examples(split))
-    score = accuracy(ModelFile(path), images, split)
+    labels = images.examples(split).labels
+    counts = confusion(outputs_of(ModelFile(path), images, split), labels, len(run.class_names))
+    found = {"model": str(path), "split": split, **report(counts, run.class_names)}
+    if out:
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "evaluation.json", found)
+        plot_confusion(counts, run.class_names, out / "confusion.png")
     if as_json:
-        row = {"images": count, "accuracy": score, "accuracy_interval": interval(score, count)}
-        show_json([{"model": str(path), "split": split, **row}])
-        return
-    show_table([{"model": str(path), "split": split, **accuracy_row(images=count, accuracy=score)}])
+        show_json([found])
+    else:
+        show_evaluation(found)
 
 
 @app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
 def predict(
     folder: RunFolder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders: all pictures at any depth.")],
     model: Model = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
+    table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows to a CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the most likely classes of image files."""
     run = Run.open(folder)
     path = model_file(run, model)
-    from keras_resnet.data import read_image
+    if table and (table.is_dir() or not table.absolute().parent.is_dir()):
+        raise InputError(f"--csv {str(table)!r} cannot be written: name a file in a folder that is there")
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
-    shape, pixels, problems = run.spec.require_sizes("resizing a picture"), {}, []
-    for image in images:
-        try:
-            pixels[image] = read_image(image, shape)
-        except InputError as error:
-            problems.append(str(error))
+    problems: list[str] = []
+    pixels = pictures(images, run.spec.require_sizes("resizing a picture"), problems)
     runner, names = ModelFile(path), run.class_names
-    outputs = {image: runner(array[None])[0] for image, array in pixels.items()}
+    outputs: dict[Path, Any] = {}
+    some: dict[Path, Any] = {}
+    for image, array in pixels:
+        outputs[image] = runner(array[None])[0]
+        if len(some) < COMPARED:
+            some[image] = array
     if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
         raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
-    scores = runner.scores or scores_beside(run, pixels, outputs)
+    scores = runner.scores or scores_beside(run, some, outputs)
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
         for image, output in outputs.items()
         for number, probability in best(output, top, scores)
     ]
+    if table:
+        write_csv(table, rows)
     show_table(rows, as_json=as_json)
     if problems:
         raise InputError("; ".join(problems))
+
+
+def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> Iterator[tuple[Path, Any]]:
+    """Every picture that is named, or is in a folder that is named, with its pixels of `shape`.
+
+    What cannot be read is added to `problems`, also a folder without pictures; but in a folder only what is called a picture.
+    """
+    from keras_resnet.data import read_image
+    from keras_resnet.data.images import SUFFIXES
+
+    for path in paths:
+        files = [path] if not path.is_dir() else sorted(file for file in path.rglob("*") if is_visible_file(file, path))
+        found, others = 0, 0
+        for file in files:
+            try:
+                yield file, read_image(file, shape)
+                found += 1
+            except InputError as error:
+                if file == path or file.suffix.lower() in SUFFIXES:
+                    problems.append(str(error))
+                else:
+                    others += 1
+        if others:
+            LOG.warning(f"{others} of {len(files)} files in {str(path)!r} are no pictures and are left out")
+        if path.is_dir() and not found:
+            problems.append(f"no readable picture in {str(path)!r}, which has {len(files)} files")
+
+
+def is_visible_file(file: Path, folder: Path) -> bool:
+    """Whether it is a file, and neither it nor a folder between it and `folder` is hidden."""
+    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """A header, and one line for each class of each image that is shown."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, ["image", "class", "probability"])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -> str:
@@ -88,7 +149,7 @@ def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -
         return "probabilities"
     with ModelFile(run.model_path) as network:
         logits = np.concatenate([network(array[None]) for array in pixels.values()])
-    given = np.stack(list(outputs.values()))
+    given = np.stack([outputs[image] for image in pixels])
     is_nearer = given.ndim == 2 and np.abs(given - probabilities(logits)).mean() < np.abs(given - logits).mean()
     return "probabilities" if is_nearer else "logits"
 

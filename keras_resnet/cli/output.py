@@ -12,6 +12,8 @@ from keras_resnet.confidence import interval_text
 from keras_resnet.console import show_json, show_table
 from keras_resnet.runs.run import Run
 
+SHOWN = 20  # classes in a table
+
 
 def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
     """What a training reached, and its exports."""
@@ -20,16 +22,61 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
         return
     print()
     show_table([{"split": split, **accuracy_row(**run.metrics[split])} for split in ("validation", "test")])
+    if sentence := lowest_recall(run.metrics):
+        print(f"\n{sentence}")
     print(f"\nkept: the weights after epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
     print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
     print(f"run: {run.path}")
     show_checks(checks)
 
 
-def accuracy_row(*, images: int, accuracy: float, loss: float | None = None, **_: Any) -> dict[str, Any]:
-    """An accuracy with its interval, for a table."""
+def accuracy_row(*, images: int, accuracy: float, **others: Any) -> dict[str, Any]:
+    """An accuracy with its interval, balanced accuracy and loss where they are known, for a table."""
     row = {"images": images, "accuracy": accuracy, "95 % interval": interval_text(accuracy, images)}
-    return row if loss is None else {**row, "loss": loss}
+    names = {"balanced_accuracy": "balanced", "loss": "loss"}
+    return row | {column: others[name] for name, column in names.items() if name in others}
+
+
+def show_evaluation(found: dict[str, Any]) -> None:
+    """The tables of an evaluation: of all images, of each class, and which classes are taken for which."""
+    row = accuracy_row(images=found["images"], accuracy=found["accuracy"], balanced_accuracy=found["balanced_accuracy"])
+    show_table([{"model": found["model"], "split": found["split"], **row}])
+    classes = [class_row(row) for row in found["classes"]]
+    print()
+    if len(classes) > SHOWN:
+        classes = sorted(classes, key=lambda row: 2 if row["recall"] is None else row["recall"])[:SHOWN]
+        print(f"the {SHOWN} classes of lowest recall; --json and --out FOLDER have all {len(found['classes'])}")
+    show_table(classes)
+    if len(found["classes"]) <= SHOWN:
+        names = [row["class"] for row in classes]
+        print("\nimages of a class (row) by the class that they are put into (column)")
+        show_table(
+            [
+                {"": name, **dict(zip(names, counts, strict=True))}
+                for name, counts in zip(names, found["confusion_matrix"], strict=True)
+            ]
+        )
+
+
+def class_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A class of an evaluation, for a table."""
+    recall, images = row["recall"], row["images"]
+    return {
+        "class": row["class"],
+        "images": images,
+        "precision": row["precision"],
+        "recall": recall,
+        "95 % interval of recall": interval_text(recall, images) if images else "-",
+    }
+
+
+def lowest_recall(metrics: dict[str, Any]) -> str:
+    """A sentence on the class of the test images that is found least, empty where a run does not say."""
+    recalls = {name: recall for name, recall in metrics["test"].get("recall", {}).items() if recall is not None}
+    if not recalls:
+        return ""
+    name = min(recalls, key=recalls.__getitem__)
+    return f"lowest recall of a class in test: {recalls[name]:.4f}, of {name}; evaluate has all of them"
 
 
 @contextmanager

@@ -44,6 +44,9 @@ def train(
     image_size: ImageSize = None,
     recipe: Named = None,
     set_: Set = None,
+    class_weight: Annotated[
+        str | None, typer.Option(help="What an image of a class counts: none, balanced, or cat=5,dog=1. [default: the recipe's]")
+    ] = None,
     precision: Precision = None,
     jit: Jit = None,
     out: Annotated[
@@ -68,7 +71,8 @@ def train(
         raise InputError("name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN")
     if data is None and start is None:
         data = "digits"
-    fields = {"precision": precision, "jit": jit, "epochs": epochs, "quantization_aware": quantization_aware or None}
+    fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "class_weight": class_weight}
+    fields["quantization_aware"] = quantization_aware or None
     if recipe or not start:
         basis: str | Recipe = recipe or recipes.default_for(str(data))
     elif data is None or quantization_aware:

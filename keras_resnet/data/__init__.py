@@ -9,14 +9,28 @@ from typing import Any
 
 from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
+from keras_resnet.data.evaluation import as_classes_of, from_folder_for, from_memory_for
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import BUILT_IN, from_tfds
 from keras_resnet.data.records import from_records, holds_records
+from keras_resnet.data.streams import from_sources, holds_sources
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
 
-__all__ = ["SPLITS", "Dataset", "Split", "from_arrays", "from_folder", "from_records", "from_tfds", "load", "of_run", "read_image"]
+__all__ = [
+    "SPLITS",
+    "Dataset",
+    "Split",
+    "from_arrays",
+    "from_folder",
+    "from_records",
+    "from_tfds",
+    "load",
+    "of_run",
+    "read_image",
+    "to_evaluate",
+]
 
 LARGEST_SIZE = 8192
 
@@ -26,6 +40,8 @@ def load(
     *,
     data_dir: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    class_names: list[str] | None = None,
+    images_per_epoch: int | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> Dataset:
     """An image set from `source`.
@@ -33,10 +49,14 @@ def load(
     Args:
         source: "digits" (1,797 handwritten digits of 8x8, offline); a folder of images, one sub-folder per class, or train/,
             val/ and test/ above them; a folder of TFRecord files, train*, val* and test*; the name of a TensorFlow Datasets
-            image-classification set, such as "cifar10"; or arrays, (images, labels) or {"train": (images, labels), "test": ...}.
+            image-classification set, such as "cifar10"; arrays, (images, labels) or {"train": (images, labels), "test": ...}; or a
+            `tf.data.Dataset`, a Keras `PyDataset`, a Grain dataset or another iterable of (image, label) pairs, batched or not, or
+            a tuple (training, validation, test) or dictionary of those, see `streams`.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
             None keeps them where all have one size; see `from_folder`.
+        class_names: of arrays and iterables, in the order of the labels; folders, records and sets with a name have their own.
+        images_per_epoch: of an iterable that has no end, or that is to be read again in every epoch, see `streams.from_sources`.
         batch_size: images in a batch of `train`, `validation` and `test`.
 
     Returns: a `Dataset`. One rule for every source: what it holds out is reported. Its test images are for test, or its validation
@@ -51,9 +71,15 @@ def load(
         return source
     size = _size(image_size)
     if size and not can_resize(source):
-        raise InputError("image_size is for folders and TensorFlow Datasets; digits and arrays keep their size")
+        raise InputError("image_size is for folders and TensorFlow Datasets; digits, arrays and iterables keep their size")
+    if holds_sources(source):
+        return from_sources(source, class_names=class_names, images_per_epoch=images_per_epoch, batch_size=batch_size)
+    if images_per_epoch:
+        raise InputError("images_per_epoch is for iterables, such as a tf.data.Dataset: other sources know their length")
     if not isinstance(source, str | Path):
-        return from_arrays(source, batch_size=batch_size)
+        return from_arrays(source, class_names=class_names, batch_size=batch_size)
+    if class_names:
+        raise InputError("class_names are for arrays and iterables; folders, records and sets with a name have their own")
     if str(source) in BUILT_IN:
         return BUILT_IN[str(source)](batch_size=batch_size)
     if Path(source).is_dir() and holds_records(Path(source)):
@@ -100,6 +126,27 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
             f"the images of {run_source!r} have changed since training, {how}: test images could be ones that it was trained on; "
             "train again, or pass these images as data (--data)"
         )
+    return data
+
+
+def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
+    """The images to measure `run` on: its own, or those of another source, which may lack classes of the run.
+
+    Of a folder the run decides size and channels too, and one with only test/ is enough; nothing is set aside. InputError for
+    classes that the run does not have.
+    """
+    if source is None:
+        return of_run(run, data_dir=data_dir)
+    is_path = isinstance(source, str | Path)
+    if is_path and Path(source).is_dir() and not any(Path(source).glob(PATTERN)):
+        return from_folder_for(run, source)
+    if is_path or isinstance(source, Dataset):
+        size: Any = run.spec.input_shape[:2] if can_resize(source) else None
+        data = as_classes_of(run, load(source, data_dir=data_dir, image_size=size))
+    else:
+        data = from_memory_for(run, source)
+    if data.image_shape != run.spec.input_shape:
+        raise InputError(f"the images are {data.image_shape}; {str(run.path)!r} takes {run.spec.input_shape}")
     return data
 
 

@@ -107,6 +107,10 @@ class Dataset:
         """The identity of labels and images, see `digest`: that of other ones of the same number and size is another."""
         return digest.of_splits({name: self.splits[name] for name in SPLITS if name in self.splits}, self.contents)
 
+    def resume_note(self) -> str:
+        """What a training that goes on from a checkpoint cannot promise on these images: nothing but that of a stream."""
+        return ""
+
     @property
     def train(self) -> Batches:
         """One pass over the training images, in a new order each time, without augmentation."""
@@ -154,10 +158,23 @@ class Dataset:
         divide their number. With `parts`, several machines share each batch: this one gets part number `part`, with the same
         pixels as if it were alone.
         """
-        recipe, count = self.check(recipe, parts), len(self.splits["train"])
+        recipe = self.check(recipe, parts)
         size = recipe.batch_size // parts
         steps = recipe.epochs * self.steps_per_epoch(recipe.batch_size)
         seed_tensor = tf.constant(seed, tf.int64)
+        batches, left = self._raw(recipe, seed, start, part * size, size)
+
+        def prepare(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+            draws = Draws(tf.stack([seed_tensor, step]), recipe.batch_size, part * size, size)
+            images, labels = augment(*batch, left, draws, len(self.class_names))
+            return self.resized(images, recipe.progressive, step, steps), labels
+
+        return without_autotune(batches.enumerate(start).map(prepare, num_parallel_calls=THREADS).prefetch(2))
+
+    def _raw(self, recipe: Recipe, seed: int, start: int, first: int, size: int) -> tuple[Batches, Recipe]:
+        """An endless stream of training batches from step `start` on, of each the `size` images and labels from number `first` on;
+        and what of the recipe is still to be done to them."""
+        count = len(self.splits["train"])
 
         def order(epoch: int) -> np.ndarray:
             order = np.random.default_rng((seed, int(epoch))).permutation(count)
@@ -166,20 +183,13 @@ class Dataset:
         def one_epoch(epoch: Tensor) -> Batches:
             return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(tf.numpy_function(order, [epoch], tf.int64), [count]))
 
-        def prepare(step: Tensor, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-            draws = Draws(tf.stack([seed_tensor, step]), recipe.batch_size, part * size, size)
-            images, labels = augment(*batch, recipe, draws, len(self.class_names))
-            return self.resized(images, recipe.progressive, step, steps), labels
-
         epoch, position = divmod(start * recipe.batch_size, count)
         indices = tf.data.Dataset.range(epoch, EVERY_EPOCH).flat_map(one_epoch).skip(position)
-        indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda batch: batch[part * size : (part + 1) * size])
+        indices = indices.batch(recipe.batch_size, drop_remainder=True).map(lambda batch: batch[first : first + size])
         if recipe.resized_crop and self.splits["train"].encoded:
-            batches = self._cropped(indices.enumerate(start), recipe, seed_tensor, part * size).enumerate(start)
-            recipe = replace(recipe, resized_crop=None)
-        else:
-            batches = self._fetched("train", indices, size).enumerate(start)
-        return without_autotune(batches.map(prepare, num_parallel_calls=THREADS).prefetch(2))
+            seed_tensor = tf.constant(seed, tf.int64)
+            return self._cropped(indices.enumerate(start), recipe, seed_tensor, first), replace(recipe, resized_crop=None)
+        return self._fetched("train", indices, size), recipe
 
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
         """`recipe`, for signals and volumes without what changes images. InputError if it cannot be carried out on these images, by

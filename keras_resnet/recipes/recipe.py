@@ -4,11 +4,13 @@ Nothing is trained here: `training.fit` does that. The parts of a schedule are s
 shape when `epochs` changes; a learning rate may be given for another batch size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from keras_resnet.errors import InputError
 from keras_resnet.fields import coerce_all, documented
+from keras_resnet.recipes.class_weights import as_setting, weights_of
 
 if TYPE_CHECKING:
     import keras
@@ -62,6 +64,9 @@ class Recipe:
     """Shares of all steps after which a step schedule divides the learning rate by ten."""
     loss: Literal["softmax", "binary"] = "softmax"
     """Cross-entropy of one distribution over the classes, or of each class by itself (arXiv:2110.00476)."""
+    class_weight: Literal["none", "balanced"] | tuple[tuple[str, float], ...] = "none"
+    """How much an image of each class counts in this loss: all alike; "balanced", inversely to the number of training images of the
+    class; or a dictionary of weights by name or number of the class, 1 for those that it leaves out."""
     label_smoothing: float = 0.0
     """Share of the target that goes to all classes alike (arXiv:1512.00567)."""
     crop: int = 4
@@ -117,6 +122,7 @@ class Recipe:
     batch normalisation as it is. In a `fit` of your own, call `quantization.release(model)` before you export it."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "class_weight", as_setting(self.class_weight))
         coerce_all(self)
         for names, legal, must in (
             (AT_LEAST_1, lambda value: value >= 1, "be at least 1"),
@@ -174,13 +180,25 @@ class Recipe:
         """The recipe as it is carried out on so many training images: no batch is larger than all of them."""
         return replace(self, batch_size=min(self.batch_size, examples))
 
-    def compile(self, model: "keras.Model", steps_per_epoch: int, *, from_logits: bool = True) -> None:
+    def class_weights(self, labels: Any, class_names: Sequence[str]) -> list[float] | None:
+        """`class_weight` as a number for each of `class_names`, given the labels (images,) of training; None if all count alike."""
+        return weights_of(self.class_weight, labels, class_names)
+
+    def compile(
+        self,
+        model: "keras.Model",
+        steps_per_epoch: int,
+        *,
+        from_logits: bool = True,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         """Compile any Keras classifier for this recipe.
 
         Args:
             model: puts out (batch, classes).
             steps_per_epoch: batches in an epoch: the schedule is laid over `epochs` times as many steps.
             from_logits: whether it puts out logits, or probabilities.
+            class_weights: what `class_weights` gives for the training images, where `class_weight` is not "none".
 
         Labels are integers, or one-hot where `one_hot` says so. The precision is that of the model, `jit="auto"` is Keras's, and
         what is done to the images is left to the caller. Of a saved model, a cosine schedule and the softmax loss are Keras's own;
@@ -194,6 +212,11 @@ class Recipe:
         from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
+        if self.class_weight != "none" and class_weights is None:
+            raise InputError(
+                f"class_weight={self.class_weight!r} needs the labels of the images: "
+                "pass class_weights=recipe.class_weights(labels, class_names)"
+            )
         if self.sync_norm:
             synchronize_normalization(model)
         release(model)
@@ -203,7 +226,7 @@ class Recipe:
                 simulate_integers(model)
             model.compile(
                 self.make_optimizer(self.epochs * steps_per_epoch),
-                self.make_loss(from_logits=from_logits),
+                self.make_loss(from_logits=from_logits, class_weights=class_weights),
                 metrics=["accuracy"],
                 jit_compile=self.jit_compile,
                 steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
@@ -234,11 +257,12 @@ class Recipe:
             milestones=self.milestones,
         )
 
-    def make_loss(self, *, from_logits: bool = True) -> "keras.losses.Loss":
+    def make_loss(self, *, from_logits: bool = True, class_weights: Sequence[float] | None = None) -> "keras.losses.Loss":
         """The loss, for labels that are one-hot where `one_hot` says so."""
         from keras_resnet.recipes.losses import classification_loss
 
-        return classification_loss(self.loss, one_hot=self.one_hot, label_smoothing=self.label_smoothing, from_logits=from_logits)
+        kind: dict[str, Any] = {"one_hot": self.one_hot, "label_smoothing": self.label_smoothing, "class_weights": class_weights}
+        return classification_loss(self.loss, from_logits=from_logits, **kind)
 
     @property
     def jit_compile(self) -> bool | str:

@@ -6,9 +6,9 @@ from typing import Any
 
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
-    """One row an epoch, as CSV at `path`."""
+    """One row an epoch, as CSV at `path`; empty where an epoch lacks a column, as those that another version trained may."""
     with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, history[0])
+        table = csv.DictWriter(file, list({name: None for row in history for name in row}))
         table.writeheader()
         table.writerows(history)
 

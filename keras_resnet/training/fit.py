@@ -18,7 +18,7 @@ import keras
 from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.confidence import interval
-from keras_resnet.data import Dataset
+from keras_resnet.data import Dataset, load
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
@@ -38,6 +38,7 @@ from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.checkpoints import Checkpoints
 from keras_resnet.training.distribute import Distribution, choose
 from keras_resnet.training.precision import settle
+from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
 from keras_resnet.training.session import Training, example, prepare
 from keras_resnet.training.transfer import origin
@@ -55,7 +56,7 @@ LARGEST_SHARE = 0.5  # share of the first weights in a moving average above whic
 def fit(
     spec: str | ResNetSpec,
     recipe: str | Recipe,
-    data: Dataset,
+    data: Any,
     out: str | Path,
     *,
     init: str | Path | Run | None = None,
@@ -73,7 +74,7 @@ def fit(
     Args:
         spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
         recipe: a name in `RECIPES` or a `Recipe`.
-        data: images and labels; `keras_resnet.data.load` gives them.
+        data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
         init: a run, or its folder, whose weights the training begins with; None for random ones. Every layer must be there in the
             same shape, but the classifier if the classes are others.
@@ -93,12 +94,11 @@ def fit(
     Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
     NaN; the last good weights are then in a run folder `out`-diverged.
     """
-    if not hasattr(data, "training_batches"):
-        raise InputError(f"expected images from keras_resnet.data.load, received {type(data).__name__}")
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
     seed = int(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
+    data = load(data)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
     recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
@@ -121,6 +121,8 @@ def fit(
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
         checkpoint = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
         if checkpoint:
+            if note := data.resume_note():
+                LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         with graphs_as_written():
             recipe = settle(spec, recipe, devices)
@@ -253,6 +255,12 @@ def metrics(training: Training) -> dict[str, Any]:
 
 
 def measured(model: keras.Model, data: Dataset, split: str) -> dict[str, Any]:
-    """Accuracy, with its 95 % interval and the number of images, and loss of a compiled model on a split."""
+    """Of the `plain` model of a training on a split: accuracy with its 95 % interval and the number of images, loss, balanced
+    accuracy, and recall by class, None for a class without images."""
     results, images = model.evaluate(data.batches(split), verbose=0, return_dict=True), len(data.splits[split])
-    return {**results, "accuracy_interval": interval(results["accuracy"], images), "images": images}
+    return {
+        **results,
+        "accuracy_interval": interval(results["accuracy"], images),
+        "images": images,
+        "recall": dict(zip(data.class_names, recall_of(model).by_class(), strict=True)),
+    }

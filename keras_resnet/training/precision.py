@@ -27,12 +27,12 @@ SECONDS = 0.5  # that each of them should take
 TOO_SLOW = 5  # times the speed of another choice, behind which one is given up after two steps
 
 
-def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int) -> keras.Model:
+def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int, class_weights: list[float] | None = None) -> keras.Model:
     """The network of `spec`, compiled to be trained by `recipe`: the plain one in its weights, in another precision perhaps."""
     if recipe.progressive:
         spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
     model = build(spec, remat=recipe.remat, dtype=POLICIES[recipe.precision])
-    recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits)
+    recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits, class_weights=class_weights)
     return model
 
 
@@ -82,7 +82,7 @@ def images_per_second(spec: ResNetSpec, recipe: Recipe, at_least: float = 0) -> 
 
 def steps_of(spec: ResNetSpec, recipe: Recipe) -> Callable[..., Any]:
     """A function that trains one step, on a batch or on random images."""
-    model = training_model(spec, recipe, 1)
+    model = training_model(spec, change(recipe, {"class_weight": "none"}), 1)
     images = np.random.default_rng(0).integers(0, 256, (recipe.batch_size, *spec.require_sizes("the speed"))).astype("uint8")
     labels = np.arange(recipe.batch_size) % spec.classes
     if recipe.one_hot:

@@ -17,6 +17,7 @@ from keras_resnet.runs.run import Run
 from keras_resnet.training.callbacks import BestAndLast, Throughput
 from keras_resnet.training.distribute import Distribution
 from keras_resnet.training.precision import training_model
+from keras_resnet.training.recall import Recall
 from keras_resnet.training.transfer import take_weights
 
 
@@ -62,13 +63,14 @@ class Training:
 def prepare(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices: Distribution, init: Run | None = None) -> Training:
     """Everything that a training needs, before its first step."""
     keras.utils.set_random_seed(seed)
+    class_weights = recipe.class_weights(data.splits["train"].labels, data.class_names)
     with devices.scope():
-        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size))
+        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size), class_weights)
         if init:
             take_weights(model, init, list(data.class_names))
     with devices.alone():
         plain = build(spec)
-        plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy"])
+        plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy", Recall(spec.classes)])
         prepare_metrics(plain)
         if recipe.quantization_aware:
             simulate_integers(plain)

@@ -1,0 +1,173 @@
+"""Sources that give images one after another: a `tf.data.Dataset`, a Keras `PyDataset`, a Grain dataset, any other iterable.
+
+What each can do is brought to one form here, `Source`; and each element that they give, to a batch of images and integer labels.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.errors import InputError
+from keras_resnet.lazy_tensorflow import Batches
+
+ENDLESS = sys.maxsize  # Grain's length of a set that repeats for ever
+KEYS = ("image", "label")  # of an element that is a dictionary, as TensorFlow Datasets gives it
+EXPECTED = "a source gives (image, label) pairs, one at a time or batched"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Elements, each one example or a batch of them, in passes."""
+
+    one_pass: Callable[[], Iterator[Any]]
+    """The elements of a pass, as arrays."""
+    length: int | None
+    """Elements in a pass; `ENDLESS`, or None where it is not known."""
+    once: bool = False
+    """Whether the second pass goes on where the first stopped: an iterator, such as a generator."""
+    item: Callable[[int], Any] | None = None
+    """The element of that number, where a pass can begin anywhere."""
+    workers: int = 1
+    """Elements to prepare at the same time, by `item`."""
+    graph: Batches | None = None
+    """The `tf.data.Dataset` itself, if it is one."""
+
+    def from_element(self, first: int) -> Iterator[Any]:
+        """Pass after pass without an end, from element number `first` on, where the elements before it need not be made.
+
+        A source without an end, and one that is read once, goes on where it is. InputError where it gives nothing more.
+        """
+        start = first % self.length if self.length and not self.once else 0
+        if self.item and self.length:
+            yield from map(self.item, range(start, self.length))
+        elif start:
+            yield from islice(self.one_pass(), start, None)
+        while True:
+            count = 0
+            for count, element in enumerate(self.one_pass(), start=1):  # noqa: B007
+                yield element
+            if not count:
+                raise InputError("the source ended: a generator can be read once; give a function that returns a new one")
+
+
+def is_source(source: Any) -> bool:
+    """Whether it gives images one after another, and is neither a path nor arrays nor several sources."""
+    if isinstance(source, str | bytes | Path | Mapping | tuple | list) or hasattr(source, "__array__"):
+        return False
+    return callable(source) or hasattr(source, "__iter__") or (hasattr(source, "__len__") and hasattr(source, "__getitem__"))
+
+
+def opened(source: Any) -> Source:
+    """The one form of all kinds of source."""
+    if hasattr(source, "element_spec") and hasattr(source, "cardinality"):
+        count = int(source.cardinality())
+        return Source(source.as_numpy_iterator, {-1: ENDLESS, -2: None}.get(count, count), graph=source)
+    if hasattr(source, "num_batches") and hasattr(source, "on_epoch_end"):  # a PyDataset
+        return _by_number(source, source.num_batches, getattr(source, "workers", 1))
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):  # Grain's MapDataset, a data set of PyTorch
+        return _by_number(source, min(len(source), ENDLESS))
+    if callable(source):
+        return Source(lambda: iter(source()), None)
+    length = len(source) if hasattr(source, "__len__") else None
+    return Source(lambda: iter(source), length, once=hasattr(source, "__next__"))
+
+
+def _by_number(source: Any, length: int | None, workers: int = 1) -> Source:
+    length = ENDLESS if length is None else length
+
+    def one_pass() -> Iterator[Any]:
+        yield from map(source.__getitem__, range(length))
+        if hasattr(source, "on_epoch_end"):
+            source.on_epoch_end()
+
+    return Source(one_pass, length, item=source.__getitem__, workers=workers)
+
+
+def pair_of(element: Any) -> tuple[Any, Any]:
+    """Image and label of an element. InputError if it is something else."""
+    if isinstance(element, Mapping) and set(KEYS) <= set(element):
+        return element[KEYS[0]], element[KEYS[1]]
+    if isinstance(element, tuple | list) and len(element) == 2:
+        return element[0], element[1]
+    kind = f"{len(element)} parts" if isinstance(element, tuple | list | Mapping) else type(element).__name__
+    hint = "; weights of classes are class_weight of the recipe" if kind == "3 parts" else ""
+    raise InputError(f"{EXPECTED}, or dictionaries of {' and '.join(map(repr, KEYS))}; this one gives {kind}{hint}")
+
+
+def batch_of(element: Any) -> tuple[np.ndarray, np.ndarray]:
+    """An element as images (number, ..., channels) and integer labels (number,); a single example has the number 1.
+
+    Labels (number,) or one-hot (number, classes), of any real type. It is a batch if images and labels are equally many, unless the
+    label of a single image is one-hot by its values. InputError for labels that are shares of classes.
+    """
+    images, labels = (np.asarray(part) for part in pair_of(element))
+    if labels.ndim == 0 or (labels.ndim == 1 and (len(labels) != len(images) or (images.ndim == 3 and is_one_hot(labels[None])))):
+        images, labels = images[None], labels[None]
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        if not is_one_hot(labels):
+            raise InputError(
+                "labels (number, classes) must be one-hot; shares of several classes are what mixup and cutmix of the recipe make: "
+                "give the source without them"
+            )
+        labels = labels.argmax(1)
+    if labels.shape != images.shape[:1]:
+        raise InputError(f"{EXPECTED}; this one gives images {images.shape} with labels {labels.shape}")
+    if labels.dtype.kind in "fb" and np.all(labels == np.floor(labels)):
+        labels = labels.astype(np.int32)
+    return images, labels
+
+
+def classes_in(element: Any) -> int | None:
+    """The number of classes that a one-hot label of an element tells; None of integer labels."""
+    labels = np.asarray(pair_of(element)[1])
+    is_wide = labels.ndim == 2 and labels.shape[1] > 1
+    is_single = labels.ndim == 1 and len(batch_of(element)[1]) == 1 and len(labels) > 1
+    return labels.shape[-1] if is_wide or is_single else None
+
+
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Whether each row has a single 1 and is 0 elsewhere."""
+    return labels.dtype.kind in "iufb" and bool(np.isin(labels, (0, 1)).all() and np.all(labels.sum(1) == 1))
+
+
+def examples_from(source: Source, first: int, image_shape: tuple[int, ...], dtype: str) -> Batches:
+    """Single examples, (image, label), without an end, from element number `first` on, as a `tf.data.Dataset`."""
+
+    def checked(element: Any) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = batch_of(element)
+        if images.shape[1:] != image_shape:
+            raise InputError(
+                f"images of one shape are needed, received {image_shape} and {images.shape[1:]}: resize them in the source"
+            )
+        return images.astype(dtype, copy=False), labels.astype(np.int32)
+
+    def as_pair(*element: Any) -> tuple[Any, Any]:
+        return pair_of(element[0] if len(element) == 1 else element)
+
+    def shaped(images: Any, labels: Any) -> tuple[Any, Any]:
+        return tf.ensure_shape(images, (None, *image_shape)), tf.ensure_shape(labels, (None,))
+
+    if source.graph is not None:
+        start = 0 if source.length in (None, ENDLESS) else first % source.length
+        elements = source.graph.skip(start).concatenate(source.graph.repeat()).map(as_pair)
+        both = elements.map(lambda *pair: tf.numpy_function(lambda *arrays: checked(arrays), pair, [dtype, tf.int32]))
+    elif source.item and source.length and source.workers > 1:
+        item, length = source.item, source.length
+        both = tf.data.Dataset.range(first, ENDLESS).map(
+            lambda number: tf.numpy_function(lambda index: checked(item(int(index) % length)), [number], [dtype, tf.int32]),
+            num_parallel_calls=source.workers,
+        )
+    else:
+        signature = (tf.TensorSpec((None, *image_shape), dtype), tf.TensorSpec((None,), tf.int32))
+        return tf.data.Dataset.from_generator(
+            lambda: map(checked, source.from_element(first)), output_signature=signature
+        ).unbatch()
+    return both.map(shaped).unbatch()
