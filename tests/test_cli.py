@@ -34,6 +34,58 @@ def test_list(call):
     assert set(rows) == set(VARIANTS)
 
 
+def test_the_list_can_be_narrowed(call):
+    rows = json.loads(call("list", "--for", "64x64", "--max-parameters", "1M", "--max-multiply-adds", "200M", "--json")[1])
+    assert [row["network"] for row in rows] == ["resnet8", "resnet20", "plain8", "plain20"]
+    assert rows[0]["input"] == "64x64x3"
+    assert rows[0]["multiply_adds"] > 48_000_000  # at 32x32 it has a quarter
+    large, small = (json.loads(call("list", "--for", size, "--json")[1]) for size in ("224", "32"))
+    assert "resnet50" in {row["network"] for row in large}
+    assert not {row["network"] for row in large} & {row["network"] for row in small}
+    for arguments, message in (
+        (("--for", "big"), "--for big: expected a size such as 64x64"),
+        (("--max-parameters", "many"), "'many': expected a number such as 500000, 500k or 2.5M"),
+        (("--max-parameters", "1k"), "no named network is within these limits; the smallest have 75,290 parameters"),
+    ):
+        code, _, err = call("list", *arguments)
+        assert code == 2
+        assert message in err
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeypatch, caplog):
+    """Without a network and a recipe: both are chosen and told, before the first step; and there is a picture to try it on."""
+    monkeypatch.chdir(tmp_path)
+    (photos / "dark_above" / "broken.jpg").write_bytes(b"nothing")
+    code, out, err = call("train", "--data", photos, *ONE_UNIT[1:], "--batch-size", 4, "--epochs", 9, "--patience", 1)
+    assert code == 0, err
+    before = out[: out.index("epoch 1/9")]
+    for part in (
+        "no network was named: resnet8 is taken, since its stem keeps all pixels of small images (24x24)",
+        "images: 26 train, 6 validation, 8 test; 24x24 pixels, 3 channels",
+        "classes: 2: bright_above 13+3+4, dark_above 13+3+4",
+        "left out: 1 file, the first",
+        "broken.jpg",
+        "parameters, ",
+        "multiply-adds an image",
+        "recipe: 9 epochs in batches of 4; SGD, learning rate up to",
+        "images shifted by up to 3 pixels, mirrored",
+        "steps: 63, 7 in each epoch",
+    ):
+        assert part in before
+    assert " left" in out.partition("epoch 1/9")[2].splitlines()[0]  # an estimate within the first epoch
+    assert "this training has 63 steps only, too few to learn much from random weights: stop it (Ctrl-C)" in caplog.text
+    run = Run.open(tmp_path / "saved_models" / "photos-resnet8")
+    assert run.recipe == dataclasses.replace(
+        recipes.for_images(26, (24, 24, 3), class_names=run.class_names), batch_size=4, epochs=9
+    )
+    assert run.metrics["epochs"] < 9  # by --patience
+    sample = run.metrics["sample"]
+    assert f"keras-resnet predict {Path('saved_models/photos-resnet8')} saved_models/photos-resnet8/sample.png" in out
+    assert sample["class"] in run.class_names
+    assert Image.open(run.path / sample["file"]).size == (24, 24)
+
+
 def test_list_recipes(call):
     code, out, _ = call("list", "--recipes")
     assert code == 0
@@ -351,7 +403,6 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("benchmark", "a.keras", "--precision", "float99"), "--precision: for training only"),
         (("benchmark", "a.keras", "--image-size", 8), "--image-size: only with --data"),
         (("benchmark", "--rounds", 3), "--rounds: for model files only, and none is given"),
-        (("train",), "name a NETWORK (see keras-resnet list)"),
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),
         (("export", "no/run"), "no run folder at 'no/run'"),
@@ -414,7 +465,7 @@ def test_quantization_aware_training(call, small_run, tmp_path):
     assert opened.spec == small_run.spec
     code, _, err = call("train", "--quantization-aware")
     assert code == 2
-    assert "name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN" in err
+    assert "goes on from a trained network: give the run of one as init (--init)" in err
     code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
     assert code == 2
     assert "goes on from a trained network: give the run of one as init (--init)" in err

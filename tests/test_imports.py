@@ -28,8 +28,8 @@ FLOOR_OF = {wing: number for number, wings in enumerate(FLOORS) for wing in wing
 LIGHT = {  # no more than Python when they are loaded: `list` and `show` need them
     *GROUND,
     "networks",
-    *(f"networks.{name}" for name in ("blocks", "conflicts", "cost", "fusion", "graph", "resnet", "spec", "variants")),
-    *("recipes", "recipes.class_weights", "recipes.named", "recipes.recipe"),
+    *(f"networks.{name}" for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "resnet", "spec", "variants")),
+    *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),
 }
 OUTSIDE = {  # what else a wing may import when it is loaded

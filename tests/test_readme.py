@@ -17,13 +17,14 @@ def blocks(language):
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=range(len(blocks("python"))))
-def test_python(block, tmp_path, monkeypatch, capfd, request):
-    """With a shorter recipe, and trials without training: the first shell line trains in full."""
+def test_python(block, tmp_path, monkeypatch, capfd, request, recwarn):
+    """With a shorter recipe, and trials without training: the first shell line trains in full. Keras warns of nothing."""
     if "search.run" in block:
         request.getfixturevalue("pretended")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(kr.RECIPES, "digits", replace(kr.RECIPES["digits"], epochs=2))
     exec(block, {"__name__": "__main__"})
+    assert not [warning for warning in recwarn if "shuffle" in str(warning.message)]
     assert "print(" not in block or capfd.readouterr().out
 
 

@@ -8,7 +8,9 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
-from keras_resnet.recipes import PROTOCOLS, default_for, hyperrule, resolve
+from keras_resnet.recipes import PROTOCOLS, default_for, for_images, hyperrule, resolve
+from keras_resnet.recipes.automatic import FEWEST_STEPS
+from keras_resnet.recipes.words import in_words
 
 
 def test_rows_have_evidence_and_survive_json():
@@ -27,6 +29,38 @@ def test_no_field_is_in_both_network_and_recipe():
 def test_default():
     assert default_for("digits") == "digits"
     assert default_for("some/folder") == default_for("cifar10") == "cifar-30"
+
+
+@pytest.mark.parametrize("count", [6, 36, 192, 1000, 2500, 45_000])
+@pytest.mark.parametrize("side", [8, 64, 224])
+def test_the_recipe_follows_from_number_and_size_of_the_images(count, side):
+    recipe = for_images(count, (side, side, 3), source="some/folder", class_names=["cat", "dog"])
+    steps_per_epoch = -(-count // recipe.batch_size)
+    assert recipe.epochs * steps_per_epoch >= (FEWEST_STEPS if count >= 12 else 200)
+    assert steps_per_epoch >= min(8, count // 8)
+    assert recipe.crop == side / 8
+    assert recipe.flip
+    quarter = dataclasses.replace(recipe, batch_size=recipe.batch_size * 4)
+    assert quarter.peak_learning_rate == pytest.approx(4 * recipe.peak_learning_rate)
+
+
+def test_the_recipe_follows_from_the_kind_of_the_images():
+    assert for_images(45_000, (32, 32, 3), class_names=["cat", "dog"]) == RECIPES["cifar-30"]
+    assert for_images(1149, (8, 8, 1), source="digits") == RECIPES["digits"]
+    assert not for_images(5000, (28, 28, 1), source="mnist", class_names=list("0123456789")).flip
+    assert not for_images(5000, (28, 28, 1), class_names=["a", "b"]).flip
+    signal = for_images(500, (4096, 2), class_names=["calm", "loud"])
+    assert (signal.crop, signal.flip) == (0, False)
+
+
+def test_a_recipe_in_words():
+    words = in_words(Recipe(batch_size=16, learning_rate=0.4, learning_rate_batch=128, crop=8))
+    assert words == (
+        "30 epochs in batches of 16; SGD, learning rate up to 0.05 over 20 % of the steps, then a cosine to zero; "
+        "images shifted by up to 8 pixels, mirrored"
+    )
+    for name, recipe in RECIPES.items():
+        assert in_words(recipe), name
 
 
 @pytest.mark.parametrize(

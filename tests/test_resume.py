@@ -8,7 +8,9 @@ import pickle
 import random
 import shutil
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError
-from keras_resnet.training import checkpoint_files
+from keras_resnet.training import checkpoint_files, checkpoints
 from keras_resnet.training import fit as train
 from keras_resnet.training.distribute import Distribution
 from keras_resnet.training.resume import check_same, plan_of
@@ -320,3 +322,63 @@ def test_a_training_of_an_earlier_version_goes_on(tiny, few):
     other = plan_of(tiny, dataclasses.replace(SHORT, nesterov=False), few, 3, None)
     with pytest.raises(InputError, match="another recipe: nesterov=True, not False"):
         check_same(old, other, "the training")
+
+
+def test_checkpoints_take_a_small_share_of_the_time(tiny, few, tmp_path, monkeypatch):
+    """Of a training of a few seconds there is none. In a long one they are as rare as they are slow."""
+    steps = []
+    monkeypatch.setattr(checkpoint_files, "write", lambda folder, checkpoint: steps.append(checkpoint.step))
+    monkeypatch.setattr(checkpoints, "SHORTEST", 1000.0)
+    kr.fit(tiny, SHORT, few, tmp_path / "run", **SETTINGS | {"checkpoint_every": None})
+    assert steps == []
+
+    now = 0.0
+    monkeypatch.setattr(checkpoints.time, "perf_counter", lambda: now)
+    distribution = SimpleNamespace(workers=1, chief=True)
+    saver = checkpoints.Checkpoints(SimpleNamespace(steps_per_epoch=9, distribution=distribution), tmp_path, {}, None)
+    monkeypatch.setattr(checkpoints, "SHORTEST", 10.0)
+    saver.seconds, due = 3.0, []
+    for saver.step in range(200):
+        now += 1
+        if saver.is_due(saver.step - 1):
+            due.append(saver.step)
+            saver.latest = now
+    assert due == [59, 119, 179]  # three seconds a minute
+
+
+def test_checkpoints_are_written_while_the_training_goes_on(tiny, few, undisturbed, tmp_path, monkeypatch):
+    """A copy is written, slowly, which later steps do not change."""
+    write, later, waited = checkpoint_files.write, threading.Event(), []
+
+    def write_late(folder, checkpoint):
+        if checkpoint.step == 15:
+            waited.append(later.wait(20))
+        write(folder, checkpoint)
+        if checkpoint.step == 15:
+            shutil.copytree(folder, checkpoint_files.folder_of(tmp_path / "other"))
+
+    monkeypatch.setattr(checkpoint_files, "write", write_late)
+    kr.fit(tiny, SHORT, few, tmp_path / "run", **SETTINGS, callbacks=[Later(later)])
+    assert waited == [True]
+    monkeypatch.undo()
+    run = kr.fit(tiny, SHORT, few, tmp_path / "other", resume=True, **SETTINGS)
+    assert_same(run, undisturbed)
+
+
+class Later(keras.callbacks.Callback):
+    """Sets an event at the eighteenth step."""
+
+    def __init__(self, event):
+        super().__init__()
+        self.event, self.count = event, 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.count += 1
+        if self.count == 18:
+            self.event.set()
+
+
+def test_a_resumed_training_says_from_where(tiny, few, undisturbed, tmp_path, capsys):
+    end_before(20, undisturbed, tmp_path / "run")
+    kr.fit(tiny, SHORT, few, tmp_path / "run", resume=True, **SETTINGS | {"verbose": 2})
+    assert "resumed: from step 15, in epoch 2 of 3" in capsys.readouterr().out

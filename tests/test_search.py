@@ -6,6 +6,7 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import replace
@@ -252,6 +253,19 @@ def test_the_page_shows_everything(pretended, tmp_path):
     assert "&lt;no memory&gt;" in rows[-1]  # below those that have a score
 
 
+def test_the_page_says_what_was_searched_where(pretended, tmp_path):
+    budget = Budget(parameters=100_000, tflite_int8=500_000)
+    study = Study(space=space, trials=3, objectives=("val_accuracy", "parameters"), budget=budget)
+    found = search.run(study, tmp_path / "widths")
+    text = " ".join(re.sub(r"<[^>]*>", " ", (tmp_path / "widths" / "results.html").read_text()).split())
+    assert "Study widths" in text
+    assert "Images digits: 287 validation" in text
+    assert "Budget parameters at most 100,000; tflite int8, bytes at most 500,000" in text
+    assert "Objectives validation accuracy, parameters" in text
+    assert found.verdict[1:] in text
+    assert "95 % interval" in text
+
+
 def test_the_page_escapes_names_and_values(pretended, tmp_path):
     def hostile(hp):
         hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>"])
@@ -278,6 +292,7 @@ def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
     figures.clear()
     page.page(found, tmp_path / "out" / "trials")
     _, coordinates, bars, learning = (figure.axes[0] for figure in figures)
+    assert all(tick == round(tick) for tick in learning.get_xticks())  # whole epochs
     names = [text.get_text() for text in bars.get_yticklabels()]
     widths = dict(zip(names, (bar.get_width() for bar in bars.patches), strict=True))
     assert set(widths) == {"depth1", "depth2", "depth3", "width"}

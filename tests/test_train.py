@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet import Diverged, InputError
@@ -16,7 +17,7 @@ from keras_resnet.networks import layers
 from keras_resnet.recipes.stop_on_nan import StopOnNaN
 from keras_resnet.runs.run import CONTENTS
 from keras_resnet.training import fit as train
-from keras_resnet.training.callbacks import BestAndLast, Throughput
+from keras_resnet.training.callbacks import BestAndLast, Progress, RisingLoss, Throughput
 from keras_resnet.training.distribute import Distribution
 from keras_resnet.training.session import Training
 
@@ -426,3 +427,50 @@ def test_a_rare_class_is_found_where_classes_are_balanced(tiny, tmp_path, class_
     else:
         assert measured["recall"]["striped"] > 0.5
         assert measured["balanced_accuracy"] > 0.65
+
+
+def test_what_is_trained_is_told_unless_nothing_is_to_be_printed(tiny, few, tmp_path, capsys, caplog):
+    kr.fit(tiny, SHORT, few, tmp_path / "quiet", verbose=0)
+    assert capsys.readouterr().out == ""
+    kr.fit(tiny, SHORT, few, tmp_path / "run", verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:5]] == ["images", "classes", "network", "recipe", "steps"]
+    assert lines[0] == "images: 96 train, 32 validation, 32 test; 8x8 pixels, 1 channel"
+    assert lines[4] == "steps: 6, 3 in each epoch"
+    assert "has 6 steps only" in caplog.text
+    assert "--epochs 100" in caplog.text
+
+
+def test_a_loss_that_rises_is_told_once(caplog):
+    callback = RisingLoss(classes=6, learning_rate=0.4)
+    for epoch, loss in enumerate((1.8, 3.5, 3.7, 30.0, 30.0)):
+        callback.on_epoch_end(epoch, {"val_loss": loss})
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "the validation loss rose to 3.70 in epoch 3, where 1.79 is that of a network that knows nothing" in message
+    assert "--set learning_rate=0.1" in message
+
+
+def test_a_log_has_lines_within_long_epochs(monkeypatch, capsys):
+    """The first after five steps, with an estimate; others after a tenth of an epoch and half a minute."""
+    now, step = 0.0, 0
+    monkeypatch.setattr("keras_resnet.training.callbacks.time.perf_counter", lambda: now)
+    progress = Progress(lambda: step, 200, 2, live=False)
+    shown = []
+    for epoch in range(2):
+        progress.on_epoch_begin(epoch)
+        for batch in range(100):
+            now, step = now + 2, step + 1
+            logs = {"loss": 1.0, "accuracy": 0.5, "images_per_second": 8}
+            progress.on_train_batch_end(batch, logs)
+            shown += [step] if capsys.readouterr().out else []
+        progress.on_epoch_end(epoch, logs)
+        capsys.readouterr()
+    assert shown == [6, 21, 36, 51, 66, 81, 96, 115, 130, 145, 160, 175, 190]
+
+
+def test_a_run_has_a_picture_to_try_it_on(small_run, digits):
+    sample = small_run.metrics["sample"]
+    test = digits.splits["test"]
+    assert sample == {"file": "sample.png", "split": "test", "class": str(test.labels[0])}
+    picture = np.asarray(Image.open(small_run.path / "sample.png"))
+    np.testing.assert_array_equal(picture, test.take(np.arange(1))[0, ..., 0])

@@ -1,5 +1,6 @@
 """`list` and `show`: the named networks and recipes. They load no framework."""
 
+import math
 import shutil
 import textwrap
 from dataclasses import asdict
@@ -10,19 +11,35 @@ import typer
 from keras_resnet import fields
 from keras_resnet.cli.options import Json, Set, app, changes
 from keras_resnet.console import show_json, show_table
+from keras_resnet.errors import InputError
+from keras_resnet.networks import choice
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.networks.variants import VARIANTS, resolve
+from keras_resnet.networks.variants import VARIANTS, Variant, resolve
 from keras_resnet.recipes.named import PROTOCOLS, Protocol
 from keras_resnet.recipes.recipe import Recipe
 
 ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
+AMOUNT_HELP = "Such as 500000, 500k or 2.5M."
+FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
 OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 
 
-@app.command("list", epilog="Example: keras-resnet list --json")
+@app.command("list", epilog="Example: keras-resnet list --for 64x64 --max-parameters 1M")
 def list_(
     show_recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead of the networks.")] = False,
+    max_parameters: Annotated[
+        str | None, typer.Option(metavar="N", help=f"Only networks of at most so many. {AMOUNT_HELP}")
+    ] = None,
+    max_multiply_adds: Annotated[
+        str | None, typer.Option(metavar="N", help=f"Only networks of at most so many for an image. {AMOUNT_HELP}")
+    ] = None,
+    for_: Annotated[
+        str | None,
+        typer.Option(
+            "--for", metavar="SIZE", help="Only networks whose stem suits such images, as 64x64; with costs at that size."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the named networks, or the recipes, with their sources."""
@@ -32,22 +49,49 @@ def list_(
         else:
             print("\n\n".join(text_of(name, row) for name, row in PROTOCOLS.items()))
         return
-    rows = [
-        {
-            "network": name,
-            "layers": row.spec.layers,
-            "input": "x".join(map(str, row.spec.input_shape)),
-            "parameters": counted.trainable,
-            "multiply_adds": counted.multiply_adds,
-            **(
-                {"published": {"parameters": row.parameters or None, "multiply_adds": row.multiply_adds or None}} if as_json else {}
-            ),
-            "source": row.source,
-        }
-        for name, row in VARIANTS.items()
-        for counted in [cost_of(row.spec)]
-    ]
-    show_table(rows, as_json=as_json)
+    size = size_of(for_) if for_ else None
+    limits = {"parameters": amount(max_parameters), "multiply_adds": amount(max_multiply_adds)}
+    rows = [row_of(name, row, size, as_json) for name, row in VARIANTS.items() if not size or choice.suits(row.spec, size)]
+    within = [row for row in rows if all(row[name] <= limit for name, limit in limits.items())]
+    if not within:
+        least = ", ".join(f"{min(row[name] for row in rows):,} {name.replace('_', '-')}" for name in limits)
+        raise InputError(f"no named network is within these limits; the smallest have {least}")
+    show_table(within, as_json=as_json)
+
+
+def row_of(name: str, variant: Variant, size: tuple[int, int] | None, as_json: bool) -> dict[str, Any]:
+    """A named network, for images of its own size or of (height, width)."""
+    spec = choice.at_size(variant.spec, size) if size else variant.spec
+    counted = cost_of(spec)
+    published = {"parameters": variant.parameters or None, "multiply_adds": variant.multiply_adds or None}
+    return {
+        "network": name,
+        "layers": spec.layers,
+        "input": "x".join(map(str, spec.input_shape)),
+        "parameters": counted.trainable,
+        "multiply_adds": counted.multiply_adds,
+        **({"published": published} if as_json else {}),
+        "source": variant.source,
+    }
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Height and width from "64x64" or "64". InputError for anything else."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise InputError(f"--for {text}: expected a size such as 64x64, or 64 for both sides")
+    return int(sides[0]), int(sides[-1])
+
+
+def amount(text: str | None) -> float:
+    """A number that may end with k, M or G, such as "2.5M"; infinity for None. InputError for anything else."""
+    if text is None:
+        return math.inf
+    digits, factor = (text[:-1], FACTORS[text[-1]]) if text[-1:] in FACTORS else (text, 1)
+    try:
+        return float(digits) * factor
+    except ValueError:
+        raise InputError(f"{text!r}: expected a number such as 500000, 500k or 2.5M") from None
 
 
 @app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3 --train-memory")

@@ -27,6 +27,8 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
     print(f"\nkept: the weights after epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
     print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
     print(f"run: {run.path}")
+    if sample := run.metrics.get("sample"):
+        print(f"try it on a test image ({sample['class']}): keras-resnet predict {run.path} {run.path / sample['file']}")
     show_checks(checks)
 
 

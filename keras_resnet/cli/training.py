@@ -10,12 +10,15 @@ from keras_resnet import recipes
 from keras_resnet.cli.options import IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
+from keras_resnet.networks import choice
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
+from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
 
-RECIPE_HELP = "Name of a recipe. [default: digits for digits, else cifar-30]"
+RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: one that suits number, size and kind of the images]"
+NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or one that suits the images]"
 INIT_HELP = (
     "Start from the weights of a finished run. Without --recipe, the recipe of that run is used, on the same images at a "
     "hundredth of its learning rate."
@@ -29,14 +32,18 @@ Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HEL
 
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
 def train(
-    network: Annotated[
-        str | None, typer.Argument(help="Name of a network, see `keras-resnet list`. [default: that of --init]", show_default=False)
-    ] = None,
+    network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN", help=INIT_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs, as --set epochs=N. [default: the recipe's]")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images in a step, as --set batch_size=N. [default: the recipe's]")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End after so many epochs without a better validation accuracy. [default: never]")
+    ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
     ] = None,
@@ -58,7 +65,9 @@ def train(
     ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, or start if there is none.")] = False,
-    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 1000,
+    checkpoint_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: as many as take 5 % of the time at most]")
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT-tensorboard/ too.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too.")] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Log to MLflow too.")] = False,
@@ -67,32 +76,26 @@ def train(
 ) -> None:
     """Train a network on images and leave a run folder."""
     start = Run.open(init) if init else None
-    if not (network or start):
-        raise InputError("name a NETWORK (see keras-resnet list), or a run to go on from by --init RUN")
     if data is None and start is None:
         data = "digits"
-    fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "class_weight": class_weight}
-    fields["quantization_aware"] = quantization_aware or None
-    if recipe or not start:
-        basis: str | Recipe = recipe or recipes.default_for(str(data))
-    elif data is None or quantization_aware:
-        basis = recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)
-    else:
-        basis = start.recipe
-    spec, training_recipe = plan(network or start.spec, basis, set_, **fields)  # type: ignore[union-attr]
-    if training_recipe.quantization_aware and not start:
+    fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
+    fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
+    basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
+    planned = plan(network or (start.spec if start else ResNetSpec()), basis or Recipe(), set_, **fields)  # mistakes are told now
+    if planned[1].quantization_aware and not start:
         raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
-    out = out or default_out(network, data, start, quantization_aware)
+    if out is None and (network or start):
+        out = default_out(network, data, start, quantization_aware)
     load_backend()
     from keras_resnet.training.distribute import choose
 
     devices = choose(strategy)
-    if devices.chief and not (resume and is_run(out)):
+    if out and devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
     from keras_resnet.data import can_resize, load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
-    from keras_resnet.training.fit import fit
+    from keras_resnet.training.fit import fit, recipe_for
     from keras_resnet.training.trackers import trackers
 
     targets = select(export) if export and devices.chief else []
@@ -103,6 +106,12 @@ def train(
     else:
         size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None
         images = load(data, data_dir=data_dir, image_size=image_size or size)
+    if not (network or start):
+        network, why = choice.for_images(len(images.splits["train"]), images.image_shape)
+        if not as_json:
+            print(f"no network was named: {network} is taken, since {why}; `keras-resnet list --for SIZE` has others", flush=True)
+    out = out or default_out(network, data, start, quantization_aware)
+    spec, training_recipe = plan(network or start.spec, basis or recipe_for(None, images), set_, **fields)  # type: ignore[union-attr]
     names = [name for name, is_on in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if is_on]
     callbacks = trackers(names, out=out, recipe=training_recipe, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
@@ -114,6 +123,7 @@ def train(
         overwrite=overwrite,
         resume=resume,
         checkpoint_every=checkpoint_every,
+        patience=patience,
         callbacks=callbacks,
         verbose=verbose,
     )
@@ -122,6 +132,15 @@ def train(
     checks = export_run(run, targets=targets, data=images, on_check=progress) if targets else []
     show_run(run, checks, as_json)
     fail_unless_accepted(checks)
+
+
+def basis_of(recipe: str | None, start: Run | None, *, is_on_own_images: bool, quantization_aware: bool) -> str | Recipe | None:
+    """The recipe that options change: the one that was named or that of --init; None for the one that suits the images."""
+    if recipe or not start:
+        return None if recipe == AUTO else recipe
+    if is_on_own_images or quantization_aware:
+        return recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)
+    return start.recipe
 
 
 def default_out(network: str | None, data: str | None, start: Run | None, quantization_aware: bool) -> Path:

@@ -113,7 +113,8 @@ class Dataset:
 
     @property
     def train(self) -> Batches:
-        """One pass over the training images, in a new order each time, without augmentation."""
+        """One pass over the training images, in a new order each time, without augmentation. Keras, whose `fit` shuffles nothing of
+        tf.data, says so unless it is called with `shuffle=False`."""
         indices = np.arange(len(self.splits["train"]))
         return self._batched("train", tf.data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
 

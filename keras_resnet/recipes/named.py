@@ -95,7 +95,7 @@ STRIKES_BACK_DIFFERS = (
 
 PROTOCOLS = {
     "digits": Protocol(
-        Recipe(epochs=30, batch_size=32, learning_rate=0.05, weight_decay=5e-5, crop=1, flip=False),
+        Recipe(epochs=30, batch_size=32, learning_rate=0.05, learning_rate_batch=32, weight_decay=5e-5, crop=1, flip=False),
         "one-cycle, arXiv:1708.07120",
         "resnet8",
         1295,
@@ -104,7 +104,7 @@ PROTOCOLS = {
         size=8,
     ),
     "cifar-30": Protocol(
-        Recipe(epochs=30, batch_size=128, learning_rate=0.4, weight_decay=2e-4),
+        Recipe(epochs=30, batch_size=128, learning_rate=0.4, learning_rate_batch=128, weight_decay=2e-4),
         "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
         "resnet20",
         CIFAR,

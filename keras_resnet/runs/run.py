@@ -14,6 +14,7 @@ from keras_resnet.fields import from_json
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 
+SAMPLE = "sample.png"
 CONTENTS = {
     "spec.json": "the network (ResNetSpec)",
     "recipe.json": "how it was trained (Recipe)",
@@ -25,6 +26,7 @@ CONTENTS = {
     "labels.txt": "class names, one a line, in the order of the outputs",
     "model.keras": "the network with the weights that are kept, see Recipe.keep",
     "last.weights.h5": "the weights after the last epoch",
+    SAMPLE: "the first test image, where images are pictures; its class is in metrics.json",
 }
 LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
 ESSENTIAL = ("spec.json", "labels.txt", "model.keras")

@@ -2,17 +2,21 @@
 
 import base64
 import io
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_resnet.console import cell
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import name_of
 from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.results import Results, Row
 from keras_resnet.search.study import SCORE
 
 FEWEST = 5  # trials that an importance is worked out from
+UNITS_OF = {LATENCY: ", ms", **dict.fromkeys(("tflite_float32", "tflite_int8", "inference_memory", "training_memory"), ", bytes")}
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
 ABOVE: dict[str, Any] = {
     "loc": "lower left",
@@ -32,7 +36,8 @@ def page(results: Results, trials: Path) -> str:
     best = {row["trial"] for row in results.front}
     ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
     return templates.get_template("page.html.jinja").render(
-        title=results.study.question or "A search",
+        title=results.study.question or f"A search: {results.out.name}",
+        facts=facts(results),
         results=results,
         pictures=[picture for draw in (front, parallel, importance, curves) if (picture := draw(results, trials))],
         trials=ordered,
@@ -40,10 +45,40 @@ def page(results: Results, trials: Path) -> str:
     )
 
 
+def facts(results: Results) -> dict[str, str]:
+    """What was searched, on which images, within what."""
+    study = results.study
+    size = f", {study.image_size}x{study.image_size} pixels" if study.image_size else ""
+    limits = [(limit.name, getattr(study.budget, limit.name)) for limit in fields(study.budget)]
+    allowed = [f"{unit_of(name)} at most {bound(value)}" for name, value in limits if value is not None]
+    images = results.images
+    counts = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    return {
+        "Study": results.out.name,
+        "Images": f"{study.data}{size}" + (f": {counts}" if counts else ""),
+        "Budget": "; ".join(allowed) or "no limit",
+        "Objectives": ", ".join(map(unit_of, study.objectives)),
+        "Engine": f"{study.engine}, seed {study.seed}",
+    }
+
+
+def bound(value: Any) -> str:
+    """A limit of a budget as text."""
+    return f"that of {name_of(value)}" if isinstance(value, ResNetSpec) else f"{value:,}"
+
+
+def unit_of(name: str) -> str:
+    """An objective or a cost as a person reads it, with its unit."""
+    words = {SCORE: "validation accuracy", "multiply_adds": "multiply-adds"}
+    return words.get(name, name.replace("_", " ")) + UNITS_OF.get(name, "")
+
+
 def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """Accuracy over what it costs, and the trials that none beats in both."""
     if not results.scored:
         return None
+    from matplotlib.ticker import EngFormatter, MaxNLocator
+
     costs = [name for name in results.study.objectives if name != SCORE] or ["multiply_adds"]
     figure, *axes = drawn(len(costs))
     for axis, name in zip(axes, costs, strict=True):
@@ -52,10 +87,10 @@ def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
         axis.plot(*points(best, name), drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
         for row, x, y in zip(best, *points(best, name), strict=True):
             axis.annotate(row["trial"], (x, y), fontsize=7, xytext=(3, 4), textcoords="offset points")
-        unit = ", ms" if name == LATENCY else ""
-        axis.set(xlabel=name.replace("_", " ") + unit, ylabel="validation accuracy, %")
+        axis.set(xlabel=unit_of(name), ylabel="validation accuracy, %")
         if name != LATENCY:
-            axis.xaxis.set_major_formatter("{x:,.0f}")
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.xaxis.set_major_locator(MaxNLocator(6))
         axis.grid(alpha=0.3)
         axis.legend(**ABOVE)
     return "Accuracy and cost", "The best trials are at the top left: accurate and cheap.", encoded(figure)
@@ -73,29 +108,53 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
         return None
     from matplotlib import colormaps
 
-    figure, axis = drawn(1, width=max(7.0, 1.5 * len(names)))
+    goals = [*(name for name in results.study.objectives if name != SCORE), SCORE]
+    figure, axis = drawn(1, width=max(7.0, 1.5 * (len(names) + len(goals))))
     places = [ranks([row.get(name) for row in results.scored]) for name in names]
-    scores = np.array([row[SCORE] for row in results.scored])
-    share = (scores - scores.min()) / max(float(np.ptp(scores)), 1e-9)
+    shares = [shares_of([row[goal] for row in results.scored]) for goal in goals]
+    share = shares[-1]
     spread = SPREAD * (share - 0.5)  # trials of one value lie side by side
-    for number in np.argsort(scores):
-        heights = [*(place[number] + spread[number] for place in places), share[number]]
+    for number in np.argsort(share):
+        heights = [*(place[number] + spread[number] for place in places), *(values[number] for values in shares)]
         axis.plot(heights, color=colormaps["viridis_r"](share[number]), alpha=0.8)
-    axis.set_xticks(range(len(names) + 1), [*names, SCORE.replace("_", " ")], rotation=20, ha="right")
+    columns = [*names, *map(unit_of, goals)]
+    axis.set_xticks(range(len(columns)), columns, rotation=20, ha="right")
     axis.set_yticks([])
-    axis.set_xlim(-0.3, len(names) + 0.6)
+    axis.set_xlim(-0.3, len(columns) - 0.4)
     axis.spines[:].set_visible(False)
-    for number in range(len(names) + 1):
+    for number in range(len(columns)):
         axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
-    left: dict[str, Any] = {"xytext": (-4, 0), "textcoords": "offset points", "ha": "right", "va": "center"}
-    left |= {"fontsize": 7, "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}}
+    name_values(axis, results, names, places)
+    name_ends(axis, results, goals, len(names))
+    explanation = (
+        "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried, that of an "
+        "objective from the lowest to the highest."
+    )
+    return "Parallel coordinates", explanation, encoded(figure)
+
+
+BOX: dict[str, Any] = {
+    "textcoords": "offset points",
+    "va": "center",
+    "fontsize": 7,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
+}  # behind what is written on lines
+
+
+def name_values(axis: Any, results: Results, names: list[str], places: list[np.ndarray]) -> None:
+    """Write the values of each hyperparameter at its axis."""
     for number, name in enumerate(names):
         for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
-            axis.annotate(value, (number, place), **left)
-    for height, score in enumerate((scores.min(), scores.max())):
-        axis.annotate(f"{100 * score:.1f} %", (len(names), height), fontsize=8, xytext=(4, 0), textcoords="offset points")
-    explanation = "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried."
-    return "Parallel coordinates", explanation, encoded(figure)
+            axis.annotate(value, (number, place), xytext=(-4, 0), ha="right", **BOX)
+
+
+def name_ends(axis: Any, results: Results, goals: list[str], first: int) -> None:
+    """Write the lowest and the highest value of each objective at its axis, from number `first` on."""
+    for number, goal in enumerate(goals, start=first):
+        values = [row[goal] for row in results.scored]
+        for height, value in enumerate((min(values), max(values))):
+            text = f"{100 * value:.1f} %" if goal == SCORE else cell(value)
+            axis.annotate(text, (number, height), xytext=(4, 0), **BOX)
 
 
 def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -127,6 +186,8 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     tables = {trial: np.genfromtxt(file, delimiter=",", names=True, ndmin=1) for trial, file in files.items() if file.is_file()}
     if not tables:
         return None
+    from matplotlib.ticker import MaxNLocator
+
     figure, axis = drawn(1)
     best = results.best[0]["trial"]
     for trial, history in tables.items():
@@ -135,6 +196,7 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
             style = {"color": "#27a", "linewidth": 2, "zorder": 3, "label": f"trial {trial}, the best"}
         axis.plot(range(1, len(history) + 1), 100 * history[SCORE], marker=".", **style)
     axis.set(xlabel="epoch", ylabel="validation accuracy, %")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.legend(**ABOVE)
     return "Learning curves", "One line for each trial that has a score.", encoded(figure)
@@ -155,6 +217,12 @@ def ranks(values: list[Any]) -> np.ndarray:
     """Values of any kind as places from 0 to 1, in their order; what a trial does not have comes first."""
     order = sorted(set(values), key=lambda value: (value is not None, 0 if value is None else value))
     return np.array([order.index(value) for value in values]) / max(1, len(order) - 1)
+
+
+def shares_of(values: list[float]) -> np.ndarray:
+    """Numbers as shares of the way from the lowest to the highest."""
+    numbers = np.array(values, float)
+    return (numbers - numbers.min()) / (float(np.ptp(numbers)) or 1.0)
 
 
 def drawn(count: int, width: float = 7.0) -> tuple[Any, ...]:

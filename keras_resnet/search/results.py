@@ -162,6 +162,12 @@ class Results:
                 put_in_place(temporary / "new", folder)
 
     @property
+    def images(self) -> dict[str, int]:
+        """The images of each split, as the first trial with a run counted them; empty while there is none."""
+        runs = (Run(self.out / TRIALS / row["trial"]) for row in self.scored)
+        return next((run.metrics["images"] for run in runs if is_run(run.path)), {})
+
+    @property
     def scored(self) -> list[Row]:
         """The trials with a score."""
         return [row for row in self.rows if row[SCORE] is not None and row["status"] == "completed"]

@@ -1,5 +1,6 @@
-"""Callbacks of a training: the best and the last weights, early stopping, images per second, progress."""
+"""Callbacks of a training: the best and the last weights, early stopping, a rising loss, images per second, progress."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -17,6 +18,10 @@ from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.recipes.stop_on_nan import check_finite
 from keras_resnet.training.distribute import Distribution
 
+LOG = logging.getLogger("keras_resnet")
+RISE = 2.0  # times the loss of a network that knows nothing, above which the validation loss has risen
+ESTIMATE_AFTER = 5  # steps after the first one, which compiles, that the first estimate of the time is from
+LINE_SECONDS, LINE_SHARE = 30.0, 0.1  # in a log, a line within an epoch after so long and so much of the epoch
 STATISTICS_IMAGES = 2048  # of the training images, that the statistics of averaged weights are computed from
 
 
@@ -72,6 +77,25 @@ class Patience(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
+class RisingLoss(keras.callbacks.Callback):
+    """Warns once, while it can still be stopped, of a validation loss far above that of a network that knows nothing."""
+
+    def __init__(self, classes: int, learning_rate: float) -> None:
+        super().__init__()
+        self.start, self.learning_rate = math.log(classes), learning_rate
+        self.is_told = False
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self.is_told or logs["val_loss"] <= RISE * self.start:
+            return
+        self.is_told = True
+        LOG.warning(
+            f"the validation loss rose to {logs['val_loss']:.2f} in epoch {epoch + 1}, where {self.start:.2f} is that of a network "
+            "that knows nothing: if it does not fall soon, stop the training (Ctrl-C) and begin again with a lower learning rate, "
+            f"such as --set learning_rate={self.learning_rate / 4:.2g}, or with smaller batches (--batch-size)"
+        )
+
+
 class Throughput(keras.callbacks.Callback):
     """Adds the learning rate and the training images per second to the logs; validation and the compiling step do not count."""
 
@@ -120,8 +144,9 @@ class Throughput(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """Prints a line an epoch: loss, accuracy, images per second, the time left, and what validation gives.
 
-    Inside `with progress.bar:`, and in a terminal (`live`), a line below it shows the current epoch. `step` says how many of all
-    `steps` of `epochs` epochs are done, those before an interruption too.
+    Inside `with progress.bar:`, and in a terminal (`live`), a line below it shows the current epoch. Elsewhere a line after the
+    first steps estimates the time, and long epochs have lines within them. `step` says how many of all `steps` of `epochs` epochs
+    are done, those before an interruption too.
     """
 
     def __init__(self, step: Callable[[], int], steps: int, epochs: int, *, live: bool) -> None:
@@ -132,6 +157,7 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self.step, self.steps, self.epochs, self.live = step, steps, epochs, live
         self.first: tuple[int, float] | None = None
+        self.line: tuple[int, float] | None = None  # the step and the moment of the last one within an epoch
         text = progress.TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="crop"))
         columns = text, progress.BarColumn(None)
         self.bar = progress.Progress(*columns, console=Console(), transient=True, expand=True, disable=not live)
@@ -141,17 +167,30 @@ class Progress(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self.first = self.first or (self.step(), time.perf_counter())  # the first step compiles
+        step, now = self.step(), time.perf_counter()
+        self.first = self.first or (step, now)  # the first step compiles
+        share = step * self.epochs / self.steps - self.epoch
+        text = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}  {loss(logs)}  {self.speed(logs)}"
         if self.live:
-            share = self.step() * self.epochs / self.steps - self.epoch
-            start = f"epoch {self.epoch + 1}/{self.epochs} {share:4.0%}"
-            self.bar.update(self.bar.task_ids[0], completed=share, description=f"{start}  {loss(logs)}  {self.speed(logs)}")
+            self.bar.update(self.bar.task_ids[0], completed=share, description=text)
+        elif self.is_due(step, now):
+            self.line = step, now
+            print(text, flush=True)
+
+    def is_due(self, step: int, now: float) -> bool:
+        """Whether a log gets a line at this step: the first gives an estimate, others are rare and not at the end of an epoch."""
+        if self.line is None:
+            return self.first is not None and step >= self.first[0] + ESTIMATE_AFTER
+        each = self.steps / self.epochs
+        before, moment = self.line
+        return now - moment >= LINE_SECONDS and LINE_SHARE * each <= step - before and step % each > 0
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         parts = [f"epoch {epoch + 1}/{self.epochs}", loss(logs)]
         parts += [] if self.live else [self.speed(logs)]  # the live line has it
         parts += [f"validation {logs['val_loss']:.4f}, {logs['val_accuracy']:.4f}"] if "val_loss" in logs else []
         print("  ".join(parts), flush=True)
+        self.line = self.line and (self.step(), time.perf_counter())
 
     def speed(self, logs: Any) -> str:
         """Images per second, and the time left once there is an estimate."""

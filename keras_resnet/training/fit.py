@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
@@ -26,17 +27,19 @@ from keras_resnet.networks.pixel_range import LOOKED_AT, notice
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
+from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.recipes.stop_on_nan import StopOnNaN
 from keras_resnet.runs.history import plot_history, write_history
-from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.runs.run import SAMPLE, Run, check_free, is_run
 from keras_resnet.training import checkpoint_files
-from keras_resnet.training.callbacks import Patience, Progress
+from keras_resnet.training.callbacks import Patience, Progress, RisingLoss
 from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.checkpoints import Checkpoints
 from keras_resnet.training.distribute import Distribution, choose
+from keras_resnet.training.opening import announce
 from keras_resnet.training.precision import settle
 from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
@@ -55,7 +58,7 @@ LARGEST_SHARE = 0.5  # share of the first weights in a moving average above whic
 @fixed_settings()
 def fit(
     spec: str | ResNetSpec,
-    recipe: str | Recipe,
+    recipe: str | Recipe | None,
     data: Any,
     out: str | Path,
     *,
@@ -64,7 +67,7 @@ def fit(
     strategy: str | Distribution = "auto",
     overwrite: bool = False,
     resume: bool = False,
-    checkpoint_every: int = 1000,
+    checkpoint_every: int | None = None,
     patience: int | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int | str = "auto",
@@ -73,7 +76,8 @@ def fit(
 
     Args:
         spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
-        recipe: a name in `RECIPES` or a `Recipe`.
+        recipe: a name in `RECIPES` or a `Recipe`; None or "auto" for the one that follows from number, size and kind of the images,
+            see `recipes.for_images`.
         data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
         out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
         init: a run, or its folder, whose weights the training begins with; None for random ones. Every layer must be there in the
@@ -84,11 +88,13 @@ def fit(
         overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
         resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
             return at once if it is complete. The weights in the end are those of a training without interruption.
-        checkpoint_every: steps between checkpoints, which are written beside `out`, after every epoch too.
+        checkpoint_every: steps between checkpoints, which are written beside `out`, after every epoch too. None for as many as take
+            a twentieth of the time at most; on several machines for 1000 steps.
         patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
             None to train all epochs.
         callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
-        verbose: of `model.fit`.
+        verbose: 0 to print nothing; "auto" and 1 for what is trained, a line an epoch, and in a terminal one that shows the current
+            epoch; 2 for no such line, but others within long epochs.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
     Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
@@ -100,7 +106,7 @@ def fit(
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     data = load(data)
     spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = data.check(_fitting(recipes.resolve(recipe), len(data.splits["train"])), devices.replicas)
+    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     init = init if isinstance(init, Run | None) else Run.open(init)
     if recipe.quantization_aware and init is None:
@@ -124,13 +130,17 @@ def fit(
             if note := data.resume_note():
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
+        shows = bool(verbose) and devices.chief
+        if shows:
+            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None)
         with graphs_as_written():
             recipe = settle(spec, recipe, devices)
             training = prepare(spec, recipe, data, seed, devices, init)
             saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, init), checkpoint_every)
             try:
                 stopping = [Patience(training.weights, patience)] if patience else []
-                run_epochs(training, saver, checkpoint, [*callbacks, *stopping], verbose)
+                with saver:
+                    run_epochs(training, saver, checkpoint, [*callbacks, *stopping], verbose)
             except Diverged as error:
                 if not devices.chief:
                     raise
@@ -179,6 +189,7 @@ def run_epochs(
     saver.restore(checkpoint)
     shows = bool(verbose) and devices.chief
     live = shows and verbose != 2 and sys.stdout.isatty()
+    rising = RisingLoss(len(data.class_names), recipe.learning_rate)
     progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each and not training.model.stop_training:
@@ -191,10 +202,18 @@ def run_epochs(
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *[progress] * shows],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *[progress, rising] * shows],
                 shuffle=False,  # the stream is in its own order
                 verbose=0,
             )
+
+
+def recipe_for(recipe: str | Recipe | None, data: Dataset) -> Recipe:
+    """The recipe of that name, or for None and "auto" that which suits the images."""
+    if recipe is not None and recipe != AUTO:
+        return recipes.resolve(recipe)
+    count, source = len(data.splits["train"]), data.origin.get("source")
+    return recipes.for_images(count, data.image_shape, source=source, class_names=data.class_names)
 
 
 def _fitting(recipe: Recipe, examples: int) -> Recipe:
@@ -230,10 +249,22 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
     (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
     write_json(folder / "data.json", {**training.data.origin, "digest": training.data.digest})
-    write_json(folder / "metrics.json", {**metrics(training), **remarks})
+    write_json(folder / "metrics.json", {**metrics(training), **write_sample(training.data, folder), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
     plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=not training.recipe.one_hot)
+
+
+def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:
+    """Write the first test image, if it is a picture, for `predict` to be tried on; what the metrics say of it."""
+    if len(data.image_shape) != 3 or data.image_shape[-1] not in (1, 3):
+        return {}
+    from PIL import Image
+
+    split = data.splits["test"]
+    pixels = np.clip(np.rint(split.take(np.arange(1))[0]), 0, 255).astype("uint8")
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / SAMPLE)
+    return {"sample": {"file": SAMPLE, "split": "test", "class": data.class_names[int(split.labels[0])]}}
 
 
 def metrics(training: Training) -> dict[str, Any]:

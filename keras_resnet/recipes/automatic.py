@@ -1,0 +1,50 @@
+"""The recipe of an image set that nobody has named one for: it follows from number, size and kind of the images."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from keras_resnet.recipes.named import RECIPES
+from keras_resnet.recipes.recipe import Recipe
+
+AUTO = "auto"  # what stands for this recipe where a name is asked for
+FEWEST_STEPS = 300  # below which a network that begins with random weights has hardly begun to learn
+ENOUGH_STEPS = 480  # that a small set is trained for
+FEW = 2000  # training images, below which the steps are gentler and their weights are averaged
+GENTLE: dict[str, Any] = {"learning_rate": 0.2, "ema": 0.95}
+BATCHES = (8, 128)  # the smallest batch, whose statistics normalisation can still use, and the largest
+STEPS_PER_EPOCH = 12  # that a small set is divided into, within these batches
+MOST_EPOCHS = 200
+SHIFT = 1 / 8  # share of a side by which images are shifted, as in arXiv:1512.03385 section 4.2
+
+
+def for_images(count: int, image_shape: tuple[int, ...], *, source: object = None, class_names: Sequence[str] = ()) -> Recipe:
+    """The recipe for `count` training images of `image_shape`, (height, width, channels) in pixels.
+
+    A source that has a recipe of its own, such as "digits", gets that. Others: one-cycle SGD as in "cifar-30". Where there are few
+    images, batches are smaller and epochs more, and what is validated and kept is a moving average of the weights, with statistics
+    of its own: those of single steps lag behind, and the validation loss rose to twice its start and more. The learning rate holds
+    for 128 images and is scaled to the batch. Signs, whose classes are single characters or numbers, are not mirrored; nothing but
+    pictures is shifted or mirrored.
+
+    >>> for_images(192, (64, 64, 3)).batch_size
+    16
+    """
+    if isinstance(source, str) and source in RECIPES:
+        return RECIPES[source]
+    batch = 2 ** int(math.log2(max(1, count / STEPS_PER_EPOCH)))
+    batch = min(max(BATCHES[0], min(batch, BATCHES[1])), count)
+    steps = math.ceil(count / batch)
+    usual = RECIPES["cifar-30"]
+    gentle = GENTLE if count < FEW else {}
+    epochs = min(MOST_EPOCHS, max(usual.epochs, math.ceil(ENOUGH_STEPS / steps)))
+    return replace(usual, epochs=epochs, batch_size=batch, **changes_of(image_shape, class_names), **gentle)
+
+
+def changes_of(image_shape: tuple[int, ...], class_names: Sequence[str]) -> dict[str, Any]:
+    """What is done to images of that shape, as fields of a recipe."""
+    if len(image_shape) != 3:
+        return {"crop": 0, "flip": False}
+    flip = not all(len(name) == 1 or name.isdecimal() for name in class_names) if class_names else True
+    return {"crop": max(1, round(min(image_shape[:2]) * SHIFT)), "flip": flip}

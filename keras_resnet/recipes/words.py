@@ -1,0 +1,48 @@
+"""A recipe in a line of words, for a person who has not asked for it."""
+
+from keras_resnet.recipes.recipe import Recipe
+
+OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "lamb": "LAMB"}
+ENDINGS = {"cosine": "a cosine to zero", "linear": "a line to zero", "step": "a tenth at each milestone", "constant": "no change"}
+
+
+def in_words(recipe: Recipe) -> str:
+    """How a recipe trains: batches, learning rate, and what is done to images and labels.
+
+    >>> in_words(Recipe(epochs=5, crop=0, flip=False))
+    '5 epochs in batches of 128; SGD, learning rate up to 0.1 over 20 % of the steps, then a cosine to zero; images as they are'
+    """
+    batches = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)} in batches of {recipe.batch_size}"
+    return "; ".join([batches, schedule(recipe), ", ".join(on_images(recipe)) or "images as they are", *on_training(recipe)])
+
+
+def schedule(recipe: Recipe) -> str:
+    """The optimiser and its learning rate."""
+    rise = f" over {recipe.warmup:.0%} of the steps".replace("%", " %") if recipe.warmup else ""
+    rate = f"learning rate up to {recipe.peak_learning_rate:.3g}" if rise else f"learning rate {recipe.peak_learning_rate:.3g}"
+    return f"{OPTIMIZERS[recipe.optimizer]}, {rate}{rise}, then {ENDINGS[recipe.schedule]}"
+
+
+def on_images(recipe: Recipe) -> list[str]:
+    """What is done to training images and labels."""
+    done = {
+        f"images shifted by up to {recipe.crop} pixels": recipe.crop,
+        f"parts of at least {recipe.resized_crop or 1:.0%} of the image".replace("%", " %"): recipe.resized_crop,
+        "mirrored": recipe.flip,
+        recipe.augment: recipe.augment != "none",
+        "erased in part": recipe.erase,
+        "blended": recipe.mixup,
+        "pasted into each other": recipe.cutmix,
+        f"labels smoothed by {recipe.label_smoothing:g}": recipe.label_smoothing,
+    }
+    return [words for words, is_done in done.items() if is_done]
+
+
+def on_training(recipe: Recipe) -> list[str]:
+    """What is special about the computation."""
+    special = {
+        f"weights averaged by {recipe.ema:g}": recipe.ema,
+        f"computed in {recipe.precision}": recipe.precision != "float32",
+        "with the rounding of an int8 file": recipe.quantization_aware,
+    }
+    return [words for words, applies in special.items() if applies]

@@ -1,0 +1,76 @@
+"""What a training says before its first step: images, network, recipe, steps, and what may go wrong."""
+
+import logging
+
+import numpy as np
+
+from keras_resnet.data import SPLITS, Dataset
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import name_of
+from keras_resnet.recipes.automatic import FEWEST_STEPS
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.recipes.words import in_words
+
+LOG = logging.getLogger("keras_resnet")
+MOST_CLASSES = 12  # that are named with their images in the first lines
+
+
+def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool) -> None:
+    """Print the first lines, and warn of too few steps for a network that begins with random weights."""
+    print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
+    problem = few_steps(recipe, data.steps_per_epoch(recipe.batch_size))
+    if problem and begins_at_random:
+        LOG.warning(problem)
+
+
+def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int = 0) -> list[str]:
+    """What is trained on what and how, a line each. `done` steps were trained before."""
+    each = data.steps_per_epoch(recipe.batch_size)
+    steps = recipe.epochs * each
+    cost = cost_of(spec)
+    lines = [
+        f"images: {images_of(data)}",
+        f"classes: {classes_of(data)}",
+        *left_out(data),
+        f"network: {name_of(spec)}, {cost.trainable:,} parameters, {cost.multiply_adds:,} multiply-adds an image",
+        f"recipe: {in_words(recipe)}",
+        f"steps: {steps:,}, {each:,} in each epoch",
+    ]
+    return [*lines, *([f"resumed: from step {done:,}, in epoch {done // each + 1} of {recipe.epochs}"] if done else [])]
+
+
+def left_out(data: Dataset) -> list[str]:
+    """A line of the files that could not be read, if there are any."""
+    count = len(data.skipped)
+    return [f"left out: {count:,} file{'s' * (count > 1)}, the first {data.skipped[0]}"] if count else []
+
+
+def images_of(data: Dataset) -> str:
+    """How many there are for what, and of which size."""
+    counts = ", ".join(f"{len(data.splits[split]):,} {split}" for split in SPLITS)
+    *sides, channels = data.image_shape
+    return f"{counts}; {'x'.join(map(str, sides))} pixels, {channels} channel{'s' * (channels > 1)}"
+
+
+def classes_of(data: Dataset) -> str:
+    """The classes, with their images of each split where there are few."""
+    count = len(data.class_names)
+    numbers = [np.bincount(data.splits[split].labels, minlength=count) for split in SPLITS]
+    if count > MOST_CLASSES:
+        return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} training images"
+    listed = (f"{name} {'+'.join(map(str, row))}" for name, row in zip(data.class_names, zip(*numbers, strict=True), strict=True))
+    return f"{count}: {', '.join(listed)}"
+
+
+def few_steps(recipe: Recipe, each: int) -> str:
+    """What to do where so few steps can hardly teach anything; empty where there are enough. `each` are those of an epoch."""
+    steps = recipe.epochs * each
+    if steps >= FEWEST_STEPS:
+        return ""
+    epochs = -(-FEWEST_STEPS // each)
+    smaller = f", or smaller batches by --batch-size {recipe.batch_size // 4}" if recipe.batch_size >= 32 else ""
+    return (
+        f"this training has {steps} steps only, too few to learn much from random weights: stop it (Ctrl-C) and ask for more by "
+        f"--epochs {epochs} (epochs={epochs} of the recipe){smaller}, or go on from a trained network (--init)"
+    )
