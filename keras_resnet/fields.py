@@ -60,6 +60,12 @@ def from_json(kind: type[Fields], text: str) -> Fields:
     return kind(**values)
 
 
+def completed(values: dict[str, Any], kind: type) -> dict[str, Any]:
+    """JSON values of the dataclass `kind`, with the defaults of fields that are missing: an earlier version did not have them."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    return {**json.loads(json.dumps(defaults)), **values}
+
+
 types_of_fields = cache(get_type_hints)
 
 

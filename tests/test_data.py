@@ -175,7 +175,7 @@ def arrays_of(root, parts):
 def test_what_a_source_holds_out_is_reported(make, parts, tmp_path, caplog):
     """As it is with the sets of TensorFlow Datasets, see there."""
     data = kr.data.load(make(tmp_path / "set", parts))
-    assert counts(data) == {"train": 18, "validation": 2, "test": 6}
+    assert counts(data) == {"train": 16, "validation": 4, "test": 6}
     assert "no labelled test images: its validation images are for test" in caplog.text
     assert len(data.class_names) == 2
 
@@ -205,11 +205,118 @@ def test_unreadable_files_are_named_counted_and_left_out(photos, caplog):
     (photos / "dark_above" / "07.jpg").write_text("this is not an image")
     (photos / "dark_above" / "notes.txt").write_text("neither is this, and it does not say so")
     data = kr.data.load(photos)
-    assert "2 of 40 image files cannot be read and are left out" in caplog.text
-    for name in ("00.jpg", "07.jpg"):
+    assert "3 of 41 files" in caplog.text
+    for name in ("00.jpg", "07.jpg", "1 not a picture that Pillow reads (.txt): dark_above/notes.txt"):
         assert name in caplog.text
-    assert [line.split(": ")[0].rpartition("/")[2] for line in sorted(data.skipped)] == ["00.jpg", "07.jpg"]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in sorted(data.skipped)] == ["00.jpg", "07.jpg", "notes.txt"]
     assert sum(map(len, data.splits.values())) == 38
+
+
+def test_files_are_known_by_their_content_where_the_suffix_is_another(photos, caplog):
+    for name in ("01.jfif", "02.JPE", "03", "04.heic"):
+        shutil.copy(photos / "dark_above" / "05.jpg", photos / "dark_above" / name)
+    Image.new("RGB", (24, 24)).save(photos / "dark_above" / "06.avif")
+    data = kr.data.load(photos)
+    assert len(data.examples("all")) == 45
+    assert not data.skipped
+
+
+def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
+    """A folder inside a class by the same rules as the class."""
+    one = photos / "dark_above" / "05.jpg"
+    places = ("06.jpg.part", ".07.jpg", "more/08.jpg", ".thumbnails/09.jpg", "__MACOSX/09.jpg", "a-run/history.png")
+    for name in (*(f"dark_above/{place}" for place in places), "stray.jpg", ".hidden/09.jpg", "saved_models/a-run/history.png"):
+        (photos / name).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(one, photos / name)
+    for name in ("spec.json", "model.keras"):  # what a run has beside pictures
+        for place in ("dark_above", "saved_models"):
+            (photos / place / "a-run" / name).touch()
+    (photos / "dark_above" / "20.heic").write_bytes(b"....ftypheic")
+    (photos / "dark_above" / "21.jpg").symlink_to("nowhere.jpg")
+    (photos / "dark_above" / "again").symlink_to(photos / "dark_above")
+    (photos / "old.tfrecord.log").touch()
+    data = kr.data.load(photos)
+    assert data.class_names == ["bright_above", "dark_above"]
+    assert len(data.examples("all")) == 41
+    assert "12 of 53 files" in caplog.text
+    for line in (
+        "  1 a link to a folder that it is in: dark_above/again",
+        "  1 a link to nothing: dark_above/21.jpg",
+        "  2 beside the class folders: old.tfrecord.log, stray.jpg",
+        "  1 a folder of the system: dark_above/__MACOSX",
+        "  3 hidden: .hidden, dark_above/.07.jpg, dark_above/.thumbnails",
+        "  1 not a picture that Pillow reads (.heic): dark_above/20.heic",
+        "  1 unfinished or a copy (.part): dark_above/06.jpg.part",
+        "  2 written by this program: dark_above/a-run, saved_models",
+    ):
+        assert line in caplog.text.splitlines(), line
+    assert len(data.skipped) == 12
+
+
+def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):
+    for name in ("old.tfrecord", "train.tfrecord.log"):
+        (photos / name).touch()
+    assert len(kr.data.load(photos).examples("all")) == 40
+    assert "2 beside the class folders: old.tfrecord, train.tfrecord.log" in caplog.text
+
+
+def copies(photos, root, *parts):
+    for part in parts:
+        shutil.copytree(photos, root / part)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (
+            ("training_set", "test_set"),
+            r"has test_set/ and training_set/ with the same folders in them \(bright_above, dark_a",
+        ),
+        (("train", "dev"), r"has train/ and dev/ with the same folders .* understood are train: train, training; validation: val,"),
+        (("train", "val", "validate"), r"has train/ and val/ and validate/ with the same folders"),
+        (("test", "val"), r"has test, val and no folder for training: call it train"),
+        (("photos",), r"has one folder, 'photos', with bright_above, dark_above in it: pass '.*/photos'"),
+        (("data/train", "data/val"), r"has one folder, 'data', with train, val in it: pass '.*/data'"),
+        (("train/photos",), r"train' has one folder, 'photos', with bright_above, dark_above in it"),
+        (("train", "test/unknown"), r"is for test: no training class named 'unknown' \(allowed: bright_above, dark_above\); move"),
+    ],
+)
+def test_folders_that_are_no_classes_are_named(photos, tmp_path, parts, message):
+    with pytest.raises(InputError, match=message):
+        kr.data.load(copies(photos, tmp_path / "set", *parts))
+
+
+def test_a_folder_without_class_folders_is_named(photos, tmp_path):
+    root = copies(photos, tmp_path / "set", "train")
+    (root / "test").mkdir()
+    with pytest.raises(InputError, match=r"test' has no class folders and no pictures: fill it, or remove it"):
+        kr.data.load(root)
+    for name in ("0.jpg", "1.jpg"):
+        shutil.copy(photos / "dark_above" / "05.jpg", root / "test" / name)
+    with pytest.raises(InputError, match=r"test' has 2 pictures but no class folders, so they have no labels: sort them into"):
+        kr.data.load(root)
+    for flat in (root / "test", photos / "dark_above"):
+        with pytest.raises(InputError, match=r"has \d+ pictures but no class folders"):
+            kr.data.load(flat)
+    shutil.rmtree(root / "train")
+    shutil.copytree(root / "test", root / "train")
+    with pytest.raises(InputError, match=r"train' has 2 pictures but no class folders"):
+        kr.data.load(root)
+
+
+def test_what_is_beside_the_parts_is_told(photos, tmp_path, caplog):
+    root = copies(photos, tmp_path / "set", "train", "val", "annotations/boxes")
+    (root / "README.txt").touch()
+    data = kr.data.load(root)
+    assert counts(data) == {"train": 32, "validation": 8, "test": 40}
+    assert "  2 beside train, val: README.txt, annotations" in caplog.text
+
+
+def test_classes_with_the_same_folders_in_them_are_told(photos, tmp_path, caplog):
+    assert kr.data.load(copies(photos, tmp_path / "set", "cat", "dog")).class_names == ["cat", "dog"]
+    assert "cat, dog in" in caplog.text
+    assert "hold the same folders: each is taken as one class" in caplog.text
 
 
 def test_files_beyond_the_memory_limit_are_decoded_again_each_time(photos):
@@ -389,9 +496,38 @@ def test_arrays():
     assert labels.ndim == 1
 
 
+def test_labels_in_other_forms_are_taken(caplog):
+    x, y = good()
+    pairs = kr.data.load(((x, y[:, None]), (x[:6], y[:6])))  # as keras.datasets gives them
+    assert counts(pairs) == {"train": 10, "validation": 2, "test": 6}
+    assert counts(kr.data.load([(x, y), (x[:2], y[:2]), (x[:6], y[:6])])) == {"train": 12, "validation": 2, "test": 6}
+    one_hot = kr.data.load((x, np.eye(2)[y]))
+    np.testing.assert_array_equal(one_hot.examples("all").labels, kr.data.load((x, y)).examples("all").labels)
+    assert caplog.text == ""
+    assert kr.data.load((x, np.eye(3)[y])).class_names == ["0", "1", "2"]
+    assert "no training images of 1 of 3 classes (2)" in caplog.text
+    from_1 = kr.data.load((x, y + 1))
+    assert from_1.class_names == ["1", "2"]
+    assert set(from_1.examples("all").labels) == {0, 1}
+    assert "labels count from 1 to 2; they are moved down by one" in caplog.text
+    assert from_arrays((x, y), class_names=["a", "b", "c"]).class_names == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            lambda x, y: (x, np.array([0, 5])[y]),
+            r"no training images of 4 of 6 classes \(1, 2, 3, 4\).*np.unique\(labels, ",
+        ),
+        (lambda x, y: {"train": (x, y), "test": (x, y + 1)}, r"no training images of 1 of 3 classes \(2\)"),
+        (lambda x, y: ((x / 255).astype("uint8"), y), "reach only 0: that is black; multiply images scaled to 0..1 by 255"),
+        (lambda x, y: (x, np.eye(2)[y] * 0.9), r"labels of shape \(12, 2\) are not one-hot"),
+        (lambda x, y: (x, np.array(["cat", "dog"])[y]), "must be whole numbers, received <U3; np.unique"),
+        (lambda x, y: (x[:, 0, :, 0] / 9, y), r"received shape \(12, 4\); for signals of one channel add the axis"),
+        (lambda x, y: (x[:, 0].astype("float32") * np.float32("inf"), y), "values must be finite, received inf..inf"),
+        (lambda x, y: (np.zeros((12, 1, 99), "float32"), y), "look like channels first"),
+        (lambda x, y: (np.full((12, 8, 8, 8), -1.0), y), r"received -1..-1; for volumes of one channel add the axis"),
         (lambda x, y: (x / 255.0, y), "reach only .*multiply images scaled to 0..1 by 255"),
         (lambda x, y: (x * np.float32("nan"), y), "pixels must be 0..255, received nan"),
         (lambda x, y: (x.astype(int) - 201, y), "received -1..-1"),
@@ -508,6 +644,20 @@ def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeyp
     with pytest.raises(InputError, match="have changed since training"):
         kr.data.of_run(run)
     assert len(kr.data.of_run(run, photos).examples("all")) == 41
+    (photos / "dark_above" / "new.jpg").unlink()
+    assert len(kr.data.of_run(run).examples("all")) == 40
+    replaced = photos / "dark_above" / "07.jpg"
+    whole = replaced.read_bytes()
+    for change in (lambda: Image.new("RGB", (24, 24)).save(replaced), lambda: replaced.rename(replaced.with_name("new.jpg"))):
+        change()  # as many as before
+        with pytest.raises(InputError, match="have changed since training, as many, but other labels, pixels or files"):
+            kr.data.of_run(run)
+        replaced.write_bytes(whole)
+    replaced.with_name("new.jpg").unlink()
+    origin = json.loads((run.path / "data.json").read_text())
+    del origin["digest"]  # as an earlier version left it
+    (run.path / "data.json").write_text(json.dumps(origin))
+    assert len(kr.data.of_run(kr.Run.open(run.path)).examples("all")) == 40
 
 
 def test_all_is_every_image_once(digits):

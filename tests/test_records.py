@@ -90,7 +90,7 @@ def test_labels_from_one_and_other_keys(tmp_path):
     data = kr.data.load(tmp_path / "set")
     assert data.class_names == ["1", "2"]
     assert set(data.splits["train"].labels) == {0, 1}
-    assert len(data.splits["test"]) == 2  # set aside, as everywhere
+    assert len(data.splits["test"]) == 4  # set aside, as everywhere
     named = records.from_records(tmp_path / "set", class_names=["zero", "one", "two"])
     assert set(named.splits["train"].labels) == {1, 2}
 
@@ -98,9 +98,21 @@ def test_labels_from_one_and_other_keys(tmp_path):
 def test_what_is_wrong_is_named(folder, tmp_path):
     path = folder / "train.tfrecord-00000-of-00002"
     whole = path.read_bytes()
-    for damaged in (whole[:-7], whole[:500], b"not a record file at all"):
+    flipped = bytearray(whole)
+    flipped[3000] ^= 1
+    for damaged, why in (
+        (whole[:-7], r"it ends within a record at byte \d{4,}"),
+        (whole[:500], "it ends within a record at byte 0"),
+        (b"not a record file at all", "its checksum is wrong for the record at byte 0"),
+        (flipped, r"its checksum is wrong for the record at byte (1|2)\d{3}; copy it again"),
+    ):
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"00000-of-00002' is damaged or no TFRecord file: it ends within a record"):
+        with pytest.raises(InputError, match=rf"00000-of-00002' is damaged or no TFRecord file: {why}"):
+            kr.data.load(folder)
+    for kind in ("GZIP", "ZLIB"):
+        with tf.io.TFRecordWriter(str(path), kind) as writer:
+            writer.write(example(b"x", 1))
+        with pytest.raises(InputError, match=f"00000-of-00002' is compressed by {kind}, so its images .*; unpack it"):
             kr.data.load(folder)
     path.write_bytes(whole)
     write(folder, "test.tfrecord", 4, keys=("picture", "label"))
@@ -109,12 +121,76 @@ def test_what_is_wrong_is_named(folder, tmp_path):
     ):
         kr.data.load(folder)
     write(folder, "test.tfrecord", 4, label_of=lambda index: index - 1)
-    with pytest.raises(InputError, match=r"labels -1\.\.2 do not count into 3 classes"):
+    with pytest.raises(InputError, match=r"labels must be 0\.\.2 for 3 classes, received -1\.\.2"):
         kr.data.load(folder)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "data.tfrecord").touch()
     with pytest.raises(InputError, match=r"has no TFRecord files named train\*; found data.tfrecord"):
         kr.data.load(tmp_path / "other")
+
+
+def test_a_damaged_image_in_a_record_is_named_and_left_out(folder, caplog):
+    jpeg = encoded(pixels_of(3), quality=95)
+    with tf.io.TFRecordWriter(str(folder / "train.tfrecord-00001-of-00002")) as writer:
+        for index, image in enumerate((jpeg, jpeg[: len(jpeg) // 2], b"no picture", jpeg)):
+            writer.write(example(image, index % 3))
+    for _ in range(2):  # the index knows it too
+        caplog.clear()
+        data = kr.data.load(folder)
+        assert {name: len(split) for name, split in data.splits.items()} == {"train": 14, "validation": 6, "test": 5}
+        assert "2 of 27 images in" in caplog.text
+        assert "train.tfrecord-00001-of-00002: the image of the record at byte " in caplog.text
+        assert len(data.skipped) == 2
+        assert "its format is not recognised" in data.skipped[1]
+        assert sum(len(labels) for _, labels in data.train) == 14
+
+
+def test_images_that_change_after_the_index_are_noticed(folder):
+    data = kr.data.load(folder)
+    path = folder / "train.tfrecord-00000-of-00002"
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"00000-of-00002' is damaged, or was changed since it was first read: the image at byte"):
+        data.splits["train"].take(np.arange(12))
+    with pytest.raises(tf.errors.OpError, match=r"is damaged, or was changed since it was first read: the image at byte"):
+        list(data.train)
+
+
+def test_batches_are_what_is_taken(folder, monkeypatch):
+    """By TensorFlow's threads, in place of Pillow's; and with large images decoded at a part of their size."""
+    large = encoded(pixels_of(9, 300, 410), quality=95), encoded(pixels_of(9, 130, 140), "WEBP", quality=95)
+    with tf.io.TFRecordWriter(str(folder / "test.tfrecord")) as writer:
+        for index, image in enumerate((*large, encoded(pixels_of(9)[..., 0]), encoded(pixels_of(9), "PNG"))):
+            writer.write(example(image, index % 3))
+    for size in ((20, 25), (12, 9)):
+        test = dataclasses.replace(kr.data.load(folder, image_size=size), batch_size=3)
+        images = np.concatenate([pixels for pixels, _ in test.test])
+        assert [len(labels) for _, labels in test.test] == [3, 1]
+        assert abs(images.astype(int) - test.splits["test"].take(np.arange(4))).max() <= 1
+
+
+def test_texts_name_the_classes(tmp_path):
+    texts = {1: "tench", 2: "crane", 3: "crane"}
+    with tf.io.TFRecordWriter(str(_made(tmp_path / "set") / "train.tfrecord")) as writer:
+        for index in range(15):
+            record = tf.train.Example.FromString(example(encoded(pixels_of(index)), index % 3 + 1))
+            record.features.feature["image/class/text"].bytes_list.value.append(texts[index % 3 + 1].encode())
+            writer.write(record.SerializeToString())
+    for _ in range(2):
+        assert kr.data.load(tmp_path / "set").class_names == ["tench", "crane (2)", "crane (3)"]
+
+
+def _made(folder):
+    folder.mkdir()
+    return folder
+
+
+def test_other_records_of_the_same_number_have_another_digest(folder):
+    before = kr.data.load(folder).digest
+    assert kr.data.load(folder).digest == before
+    write(folder, "test.tfrecord", 5, first=31)
+    assert kr.data.load(folder).digest != before
 
 
 def test_a_part_of_a_jpeg_is_that_of_the_whole_image():

@@ -19,6 +19,7 @@ from keras_resnet import InputError
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training import fit as train
 from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.resume import check_same, plan_of
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=3, batch_size=8)  # twelve steps an epoch
 SETTINGS = {"seed": 3, "checkpoint_every": 5, "verbose": 0}
@@ -287,3 +288,35 @@ def test_another_backend_does_not_go_on(tiny, few, undisturbed, tmp_path, monkey
     monkeypatch.setattr("keras_resnet.training.fit.choose", lambda name: Distribution())
     with pytest.raises(InputError, match="ran on tensorflow, not on jax"):
         kr.fit(tiny, SHORT, few, tmp_path / "run", resume=True, **SETTINGS)
+
+
+def other_pixels(images, labels):
+    images[3] = 255 - images[3]
+
+
+def other_labels(images, labels):
+    labels[[0, 1]] = labels[[1, 0]]
+
+
+@pytest.mark.parametrize("change", [other_pixels, other_labels])
+def test_other_images_of_the_same_number_do_not_go_on(change, tiny, few, undisturbed, tmp_path):
+    """Nor does a training of them give the run that is complete."""
+    splits = {name: (split.take(np.arange(len(split))), split.labels.copy()) for name, split in few.splits.items()}
+    change(*splits["train"])
+    other = kr.data.from_arrays(splits, class_names=list(few.class_names))
+    end_before(20, undisturbed, tmp_path / "run")
+    for place in (tmp_path / "run", undisturbed.path):
+        with pytest.raises(InputError, match=r"is of other images: as many, but labels, pixels or files differ; give it those"):
+            kr.fit(tiny, SHORT, other, place, resume=True, **SETTINGS)
+
+
+def test_a_training_of_an_earlier_version_goes_on(tiny, few):
+    """It lacks fields that came later, whose defaults did the same, and the digest of the images."""
+    plan = plan_of(tiny, SHORT, few, 3, None)
+    old = {part: dict(values) for part, values in plan.items()}
+    for part, name in (("recipe", "nesterov"), ("network", "stochastic_depth"), ("images", "digest")):
+        del old[part][name]
+    check_same(old, plan, "the training")
+    other = plan_of(tiny, dataclasses.replace(SHORT, nesterov=False), few, 3, None)
+    with pytest.raises(InputError, match="another recipe: nesterov=True, not False"):
+        check_same(old, other, "the training")

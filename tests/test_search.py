@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import json
 import math
 import multiprocessing
 import os
@@ -189,6 +190,23 @@ def test_another_space_of_the_same_names_is_refused(pretended, tmp_path):
     other = Study(space=lambda hp: dataclasses.replace(space(hp), activation="elu"), trials=2)
     with pytest.raises(InputError, match="another network than the space gives now"):
         search.run(other, tmp_path / "out")
+
+
+def test_a_search_goes_on_after_an_upgrade_and_not_with_other_images(tmp_path):
+    """An earlier version did not have every field of a recipe, nor the digest."""
+    study = Study(space=space)
+    results, values = Results(study, tmp_path, "one"), space_of(study)
+    results.check_same(values)
+    (tmp_path / "state" / "trial_0000").mkdir(parents=True)  # begun
+    results.check_same(values)
+    with pytest.raises(InputError, match="a study with another digest of images"):
+        Results(study, tmp_path, "other").check_same(values)
+    plan = json.loads((tmp_path / "study.json").read_text())
+    del plan["digest of images"], plan["recipe"]["nesterov"]
+    (tmp_path / "study.json").write_text(json.dumps(plan))
+    results.check_same(values)
+    with pytest.raises(InputError, match="a study with another recipe"):
+        Results(Study(space=space, recipe=kr.Recipe(nesterov=False)), tmp_path, "one").check_same(values)
 
 
 @pytest.mark.parametrize("name", ["epochs", "multiply_adds", "seed"])

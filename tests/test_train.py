@@ -49,7 +49,7 @@ def test_a_run_holds_what_it_says(small_run, digits):
     assert run.spec == kr.ResNetSpec(**{**dataclasses.asdict(kr.SPECS["resnet8"]), **fields})
     assert run.recipe == kr.recipes.resolve("digits", epochs=15)
     assert run.class_names == list("0123456789")
-    assert run.data == {"source": "digits"}
+    assert run.data == {"source": "digits", "digest": digits.digest}
     history = history_of(run)
     assert [int(row["epoch"]) for row in history] == list(range(1, run.recipe.epochs + 1))
     assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "images_per_second"} <= set(history[0])

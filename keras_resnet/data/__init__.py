@@ -13,7 +13,7 @@ from keras_resnet.data.evaluation import as_classes_of, from_folder_for, from_me
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import BUILT_IN, from_tfds
-from keras_resnet.data.records import PATTERN, from_records
+from keras_resnet.data.records import from_records, holds_records
 from keras_resnet.data.streams import from_sources, holds_sources
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run
@@ -82,7 +82,7 @@ def load(
         raise InputError("class_names are for arrays and iterables; folders, records and sets with a name have their own")
     if str(source) in BUILT_IN:
         return BUILT_IN[str(source)](batch_size=batch_size)
-    if Path(source).is_dir() and any(Path(source).glob(PATTERN)):
+    if Path(source).is_dir() and holds_records(Path(source)):
         return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
         return from_folder(source, image_size=size, batch_size=batch_size)
@@ -98,9 +98,10 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     """The images that `run` was trained on, or those of another source, brought to the same size.
 
     InputError if the run was trained on arrays and none are given, if shape or classes differ from the run's, or if its own images
-    have changed in number: the splits would differ, and images that it was trained on be among the test images.
+    have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
     """
     origin = dict(run.data)
+    digest = origin.pop("digest", None)  # none where an earlier version wrote it
     if not set(origin) <= {"source", "data_dir", "image_size"}:
         raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
     run_source = origin.pop("source", None)
@@ -119,10 +120,11 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         )
     counts = {name: len(split) for name, split in data.splits.items()}
     before = run.metrics.get("images")
-    if is_own and counts != before:
+    if is_own and (counts != before or digest not in (None, data.digest)):
+        how = f"{before} then, {counts} now" if counts != before else "as many, but other labels, pixels or files"
         raise InputError(
-            f"the images of {run_source!r} have changed since training, {before} then, {counts} now: test images "
-            "could be ones that it was trained on; train again, or pass other images as data"
+            f"the images of {run_source!r} have changed since training, {how}: test images could be ones that it was trained on; "
+            "train again, or pass these images as data (--data)"
         )
     return data
 
@@ -136,7 +138,7 @@ def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None
     if source is None:
         return of_run(run, data_dir=data_dir)
     is_path = isinstance(source, str | Path)
-    if is_path and Path(source).is_dir() and not any(Path(source).glob(PATTERN)):
+    if is_path and Path(source).is_dir() and not holds_records(Path(source)):
         return from_folder_for(run, source)
     if is_path or isinstance(source, Dataset):
         size: Any = run.spec.input_shape[:2] if can_resize(source) else None

@@ -9,12 +9,15 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.data import digest
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
+from keras_resnet.data.image_graph import upright_pixels
 from keras_resnet.data.random_numbers import Draws
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.lazy_tensorflow import Batches, Tensor
@@ -28,6 +31,15 @@ NUMBERS = 2**24  # in a batch of images that no recipe decides the size of
 FEW = 2000  # training images below which more of them are set aside, since accuracies on a hundred images tell little
 THREADS = max(2, os.cpu_count() or 1)
 SMALLEST = 4  # pixels along a side
+FOR_IMAGES: dict[str, Any] = {  # fields of a recipe that change height and width, or colours, and the values that leave them alone
+    "crop": 0,
+    "flip": False,
+    "resized_crop": None,
+    "augment": "none",
+    "erase": 0.0,
+    "cutmix": 0.0,
+    "progressive": (),
+}
 EVERY_EPOCH = 2**31  # a stream that no training reaches the end of
 
 
@@ -40,6 +52,8 @@ class Split:
     labels: np.ndarray
     encoded: Callable[[int], bytes] | None = None
     """The JPEG of an index, where images are read again each time: a random part can then be decoded without the rest."""
+    decoded_in_graph: bool = False
+    """Whether batches are of `encoded`, decoded by TensorFlow's threads, and not of `take`: one grey value from it at most."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -66,12 +80,14 @@ class Split:
             lambda places: self.take(indices[places]),
             self.labels[indices],
             None if encoded is None else lambda place: encoded(indices[place]),
+            self.decoded_in_graph,
         )
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """An image set: raw pixels 0..255, channels last, and integer labels that count into `class_names`."""
+    """An image set: raw pixels 0..255, channels last, and integer labels that count into `class_names`. Of arrays also signals and
+    volumes, of any values."""
 
     splits: dict[str, Split]
     class_names: list[str]
@@ -82,7 +98,14 @@ class Dataset:
     origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
     """The arguments of `load` that give this set again."""
     skipped: tuple[str, ...] = ()
-    """Files that could not be read, each with the reason."""
+    """What the source has and was not taken, each with the reason."""
+    contents: str = ""
+    """Digest of the files that the images are read from; "" for arrays."""
+
+    @cached_property
+    def digest(self) -> str:
+        """The identity of labels and images, see `digest`: that of other ones of the same number and size is another."""
+        return digest.of_splits({name: self.splits[name] for name in SPLITS if name in self.splits}, self.contents)
 
     def resume_note(self) -> str:
         """What a training that goes on from a checkpoint cannot promise on these images: nothing but that of a stream."""
@@ -169,7 +192,10 @@ class Dataset:
         return self._fetched("train", indices, size), recipe
 
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
-        """`recipe`. InputError if it cannot be carried out on these images, by so many devices or machines."""
+        """`recipe`, for signals and volumes without what changes images. InputError if it cannot be carried out on these images, by
+        so many devices or machines."""
+        if len(self.image_shape) != 3:
+            recipe = _without(FOR_IMAGES, recipe, f"shape {self.image_shape}")
         if recipe.crop >= min(self.image_shape[:-1]):
             too_far = f"crop={recipe.crop} is too far for images of {self.image_shape}"
             raise InputError(f"{too_far}: it must be below their height and width")
@@ -204,7 +230,7 @@ class Dataset:
             return batch, crop_numbers(draws, recipe.resized_crop or 1)
 
         def read(index: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-            content = tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
+            content = _content(examples, index)
             image = tf.cond(
                 tf.strings.substr(content, 0, 2) == b"\xff\xd8",
                 lambda: decoded_part(content, numbers, self.image_shape),
@@ -223,11 +249,33 @@ class Dataset:
         examples = self.examples(split)
         labels = tf.constant(examples.labels, tf.int32)
 
+        if examples.decoded_in_graph:
+
+            def read(index: Tensor) -> tuple[Tensor, Tensor]:
+                return upright_pixels(_content(examples, index), self.image_shape), labels[index]
+
+            single = indices.unbatch().map(read, num_parallel_calls=THREADS)
+            return single.batch(batch_size or self.batch_size, drop_remainder=bool(batch_size))
+
         def fetch(batch: Tensor) -> tuple[Tensor, Tensor]:
             images = tf.numpy_function(examples.take, [batch], self.dtype)
             return tf.ensure_shape(images, (batch_size, *self.image_shape)), tf.gather(labels, batch)
 
         return indices.map(fetch, num_parallel_calls=THREADS)
+
+
+def _content(examples: Split, index: Tensor) -> Tensor:
+    """The content of an image file, a scalar string."""
+    return tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
+
+
+def _without(fields: dict[str, Any], recipe: Recipe, what: str) -> Recipe:
+    """The recipe with those values; a warning names the fields that had others."""
+    changed = {name: value for name, value in fields.items() if getattr(recipe, name) != value}
+    if changed:
+        had = ", ".join(f"{name}={getattr(recipe, name)}" for name in changed)
+        LOG.warning(f"data of {what} are no images: the recipe's {had} is for images and left out")
+    return replace(recipe, **changed)
 
 
 def without_autotune(batches: Batches) -> Batches:

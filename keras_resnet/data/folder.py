@@ -1,4 +1,4 @@
-"""Image sets from folders with a sub-folder for each class: finds the files, leaves out unreadable ones, makes the splits."""
+"""Image sets from folders with a sub-folder for each class: what `scan` finds is read, or left out if it cannot be."""
 
 import logging
 from collections.abc import Callable
@@ -9,16 +9,15 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
-from keras_resnet.data.images import SUFFIXES, decode, describe, reason, upright
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.data.digest import of_files
+from keras_resnet.data.images import decode, describe, reason, upright
+from keras_resnet.data.scan import Files, parts_of, parts_to_evaluate, tell
+from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
-SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 DEFAULT_SIZE = 224
 LARGEST_KEPT_SIZE = 256
 MEMORY = 4 * 2**30  # bytes of decoded pixels kept; a larger set is decoded from its files again in every epoch
-
-Files = list[tuple[Path, str]]  # image files, each with its class
 
 
 def from_folder(
@@ -27,20 +26,21 @@ def from_folder(
     """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
 
     Without test/ the images of val/ are for test, and those that choose are taken from the training images, as everywhere.
-    Every file is decoded once before this returns. One that cannot be is counted and named in a warning and in `skipped`, and left
-    out. With `image_size=None` images keep their size if all have the same one of at most 256 pixels, and are brought to 224x224
-    if not. They are grey, one channel, if all files are. InputError if there are fewer than two classes or one has no image.
+    A file of another suffix is taken if Pillow knows its content. Every one is decoded once before this returns. What is left out,
+    files that cannot be decoded and whatever else there is, is counted and named by reason in a warning, and in `skipped`. With
+    `image_size=None` images keep their size if all have the same one of at most 256 pixels, and are brought to 224x224 if not. They
+    are grey, one channel, if all files are. InputError if there are fewer than two classes, one has no image, or the folders are
+    laid out otherwise.
     """
     folder = Path(folder)
-    parts = {name: _files(part) for name, part in _split_folders(folder).items()}
-    class_names = _class_names(folder, parts)
     skipped: dict[Path, str] = {}
-    shape = _image_shape([path for files in parts.values() for path, _ in files], image_size, skipped)
-    keep = sum(map(len, parts.values())) * int(np.prod(shape)) <= memory
+    parts = parts_of(folder, skipped)
+    class_names = sorted({name for _, name in parts["train"]})
+    paths = [path for files in parts.values() for path, _ in files]
+    shape = _image_shape(paths, image_size, skipped)
+    keep = len(paths) * int(np.prod(shape)) <= memory
     splits = {name: _read(files, class_names, shape, keep, skipped) for name, files in parts.items()}
-    if skipped:
-        lines = [f"{len(skipped)} of {sum(map(len, parts.values()))} image files cannot be read and are left out:"]
-        LOG.warning("\n".join([*lines, *(f"  {path}: {why}" for path, why in sorted(skipped.items()))]))
+    tell(skipped, sum(path not in skipped for path in paths), folder)
     for label, name in enumerate(class_names):
         if label not in splits["train"].labels:
             raise InputError(f"class {name!r} in {str(folder)!r} has no readable training image")
@@ -53,46 +53,30 @@ def from_folder(
         batch_size=batch_size,
         origin={"source": str(folder.resolve()), "image_size": image_size},
         skipped=tuple(f"{path}: {why}" for path, why in skipped.items()),
+        contents=of_files(paths, folder),
     )
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """The folder of each split that is there; the folder itself for training if it holds classes.
+def from_folder_as(
+    folder: str | Path, class_names: list[str], image_shape: tuple[int, int, int], *, memory: int = MEMORY
+) -> Dataset:
+    """The images under `folder` to evaluate: of those classes, or some of them, brought to that size and those channels.
 
-    A split's folder has class folders in it: a class may be called "train" too.
+    The folder has one sub-folder per class, or any of train/, val/ and test/ above such; without those all images are for "test".
+    Nothing is set aside, and one picture is enough. What is left out is told as by `from_folder`. InputError for a class not
+    in `class_names`, and where nothing can be read.
     """
-    inside = {entry.name.lower(): entry for entry in folder.iterdir() if entry.is_dir()}
-    folders = {name: [inside[alias] for alias in aliases if alias in inside] for name, aliases in SPLIT_FOLDERS.items()}
-    if not any(entry.is_dir() for train in folders["train"] for entry in train.iterdir()):
-        return {"train": folder}
-    for name, entries in folders.items():
-        if len(entries) > 1:
-            raise InputError(f"two folders for {name}: {', '.join(repr(str(entry)) for entry in entries)}; keep one")
-    return {name: entries[0] for name, entries in folders.items() if entries}
-
-
-def _files(part: Path) -> Files:
-    """The image files of each class. InputError for a class folder without any: to drop it would shift the labels silently."""
-    files = []
-    for entry in sorted(entry for entry in part.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__"))):
-        paths = [path for path in sorted(entry.rglob("*")) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
-        if not paths:
-            raise InputError(f"class folder {str(entry)!r} has no image files ({', '.join(SUFFIXES)})")
-        files += [(path, entry.name) for path in paths]
-    return files
-
-
-def _class_names(folder: Path, parts: dict[str, Files]) -> list[str]:
-    """The classes of the training images. A class that only validation or test has would shift labels silently: InputError."""
-    class_names = sorted({name for _, name in parts["train"]})
-    if len(class_names) < 2:
-        names = f"only {class_names[0]!r}" if class_names else "none"
-        raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {names}")
-    for files in parts.values():
-        for _, name in files:
-            if name not in class_names:
-                raise unknown("training class", name, class_names)
-    return class_names
+    folder = Path(folder)
+    skipped: dict[Path, str] = {}
+    parts = parts_to_evaluate(folder, class_names, skipped)
+    count = sum(map(len, parts.values()))
+    keep = count * int(np.prod(image_shape)) <= memory
+    splits = {name: _read(files, class_names, image_shape, keep, skipped) for name, files in parts.items()}
+    splits = {name: split for name, split in splits.items() if len(split)}
+    tell(skipped, sum(map(len, splits.values())), folder)
+    if not splits:
+        raise InputError(f"none of the {count} image files in {str(folder)!r} can be read")
+    return Dataset(splits, class_names, image_shape, skipped=tuple(f"{path}: {why}" for path, why in skipped.items()))
 
 
 def _image_shape(paths: list[Path], image_size: tuple[int, int] | None, skipped: dict[Path, str]) -> tuple[int, int, int]:

@@ -44,14 +44,19 @@ def upright(file: str | Path | io.BytesIO) -> bytes:
     """The content of the file, if TensorFlow reads it as Pillow does; otherwise it is written anew as a PNG."""
     content = file.getvalue() if isinstance(file, io.BytesIO) else Path(file).read_bytes()
     with Image.open(io.BytesIO(content)) as image:
-        is_simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
-        if is_simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+        if is_plain(image):
             return content
         upright_image = ImageOps.exif_transpose(image)
         pixels = fit_pixels(upright_image, upright_image.height, upright_image.width, 1 if is_grey(image) else 3)
     png = io.BytesIO()
     Image.fromarray(pixels.squeeze()).save(png, "PNG", compress_level=0)
     return png.getvalue()
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether TensorFlow reads the open file of an image as Pillow does, and it lies upright."""
+    is_simple = image.format in ("JPEG", "PNG", "BMP") and image.mode in ("L", "RGB")
+    return is_simple and image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np.ndarray:

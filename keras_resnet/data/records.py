@@ -1,32 +1,45 @@
-"""Image sets in TFRecord files: an index of the position of each record, so that any of them can be read at any time.
+"""Image sets in TFRecord files: an index of the place of each image, so that any of them can be read at any time.
 
-Records are read one by one in the order of training, like the files of a folder; none is kept decoded.
+All files are read once, by TensorFlow's reader, which verifies their checksums; every image is decoded then. Images are read one by
+one in the order of training, like the files of a folder; none is kept decoded.
 """
 
 import io
 import logging
 import os
+import re
+import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, held_out
 from keras_resnet.data.folder import DEFAULT_SIZE
-from keras_resnet.data.images import decode, upright
+from keras_resnet.data.images import decode, is_plain, reason, upright
+from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
-PATTERN = "*tfrecord*"
+NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
 PREFIXES = {"train": "train", "validation": "val", "test": "test"}
 IMAGE_KEYS = ("image/encoded", "image")  # TensorFlow's research models, and TensorFlow Datasets
 LABEL_KEYS = ("image/class/label", "label")
+TEXT_KEY = "image/class/text"
 INDEX = ".keras-resnet-index.npz"
-COLUMNS = ("shard", "offset", "length", "labels", "image_key")
-HEADER, FOOTER = 12, 4  # bytes around a record: its length and a checksum before it, a checksum behind it
+COLUMNS = {"shard": "i8", "offset": "i8", "length": "i8", "sums": "i8", "plain": "?", "labels": "i8"}  # of the images
+LISTS = ("texts", "damaged")  # label and name of classes; images that cannot be decoded
+HEADER = 12  # bytes before a record: its length and a checksum
+SHOWN = 20  # images that a warning names
+COMPRESSED = {b"\x1f\x8b": "GZIP", b"\x78\x01": "ZLIB", b"\x78\x9c": "ZLIB", b"\x78\xda": "ZLIB"}  # by their first bytes
+
+Table = dict[str, np.ndarray]
 
 
 def from_records(
@@ -39,64 +52,97 @@ def from_records(
     """The TFRecord files in `folder`, named train*, val* and test*: examples with an encoded image and a whole-number label.
 
     Keys are "image/encoded" and "image/class/label", or "image" and "label". Images are brought to `image_size`, 224x224 if None,
-    in colour. Without `class_names` the classes are named by their labels; labels that count from 1 are moved down by one. Without
-    test*, or where its labels are all below 0, the images of val* are for test, as everywhere: see `dataset.held_out`. The index of
-    the records is kept in the folder if one may write there. InputError if a file is damaged or an example lacks a key.
+    in colour. Without `class_names` the classes are named by "image/class/text" or else by their labels; labels that count from 1
+    are moved down by one. Without test*, or where its labels are all below 0, the images of val* are for test, as everywhere: see
+    `dataset.held_out`. The index of the records is kept in the folder if one may write there. Images that cannot be decoded are
+    counted, named and left out. InputError if a file is compressed, a checksum is wrong, or an example lacks a key.
     """
     folder = Path(folder)
-    parts = {name: sorted(folder.glob(prefix + PATTERN)) for name, prefix in PREFIXES.items()}
+    found = record_files(folder)
+    parts = {name: [path for path in found if path.name.startswith(prefix)] for name, prefix in PREFIXES.items()}
     parts = {name: files for name, files in parts.items() if files}
     if "train" not in parts:
-        names = sorted(path.name for path in folder.glob(PATTERN))
-        some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-        raise InputError(f"{str(folder)!r} has no TFRecord files named train*; found {some}")
+        names = listed([path.name for path in found], 3)
+        raise InputError(f"{str(folder)!r} has no TFRecord files named train*; found {names}")
     tables = {name: table_of(files, folder, name) for name, files in parts.items()}
     return dataset_of(tables, class_names, image_size, batch_size, {"source": str(folder.resolve()), "image_size": image_size})
 
 
+def record_files(folder: Path) -> list[Path]:
+    """The files in `folder` that are named as TFRecord files."""
+    return sorted(path for path in folder.iterdir() if NAME.search(path.name) and not path.name.startswith(".") and path.is_file())
+
+
+def holds_records(folder: Path) -> bool:
+    """Whether `folder` is a set of TFRecord files, and not one of class folders with a stray file beside them."""
+    files = record_files(folder)
+    has_folders = any(path.is_dir() for path in folder.iterdir() if not path.name.startswith("."))
+    return bool(files) and (not has_folders or any(path.name.startswith(PREFIXES["train"]) for path in files))
+
+
 def dataset_of(
-    tables: dict[str, Any], class_names: list[str] | None, image_size: Any, batch_size: int, origin: dict[str, Any]
+    tables: dict[str, Table], class_names: list[str] | None, image_size: Any, batch_size: int, origin: dict[str, Any]
 ) -> Dataset:
     """The image set of those tables of records, by the names of the source."""
-    parts = held_out({name: table["labels"] for name, table in tables.items()})
-    lowest = min(int(tables[name]["labels"].min()) for name in parts.values())
-    highest = max(int(tables[name]["labels"].max()) for name in parts.values())
-    first = 1 if lowest == 1 and class_names is None else 0
-    names = class_names or [str(label) for label in range(first, highest + 1)]
-    if lowest < 0 or highest - first >= len(names) or len(names) < 2:
-        raise InputError(f"labels {lowest}..{highest} do not count into {len(names)} classes")
+    source = repr(origin["source"])
+    known = held_out({name: table["labels"] for name, table in tables.items()}).values()
+    labels, names = count_from_0({name: tables[name]["labels"] for name in known}, class_names, source)
+    if class_names is None:
+        names = _named(names, [text for table in tables.values() for text in table["texts"]])
     shape = (*(image_size or (DEFAULT_SIZE, DEFAULT_SIZE)), 3)
-    splits = {name: _split(table, first, shape) for name, table in tables.items()}
-    return Dataset(complete(splits, repr(origin["source"])), names, shape, batch_size=batch_size, origin=origin)
+    splits = {name: _split(table, labels.get(name, table["labels"]), shape) for name, table in tables.items()}
+    damaged = [line for table in tables.values() for line in table["damaged"].tolist()]
+    if damaged:
+        taken = sum(map(len, splits.values()))
+        lines = [f"  {line}" for line in damaged[:SHOWN]] + ["  ..."] * (len(damaged) > SHOWN)
+        LOG.warning("\n".join([f"{len(damaged)} of {taken + len(damaged)} images in {source} are left out:", *lines]))
+    return Dataset(
+        complete(splits, source),
+        names,
+        shape,
+        batch_size=batch_size,
+        origin=origin,
+        skipped=tuple(damaged),
+        contents=sha256(b"".join(table["sums"].astype("<i8").tobytes() for table in tables.values())).hexdigest(),
+    )
 
 
-def _split(table: dict[str, np.ndarray], first: int, shape: tuple[int, int, int]) -> Split:
+def _named(labels: list[str], texts: list[Any]) -> list[str]:
+    """The text of each label where there is one, with the label behind it where another label has the same one."""
+    text_of = {label: " ".join(text.split()) for label, text in reversed(texts)}
+    names = [text_of.get(label) or label for label in labels]
+    return [f"{name} ({label})" if names.count(name) > 1 else name for name, label in zip(names, labels, strict=True)]
+
+
+def _split(table: Table, labels: np.ndarray, shape: tuple[int, int, int]) -> Split:
     def encoded(index: Any) -> bytes:
-        return upright(io.BytesIO(_image(table, int(index))))
+        content = _image(table, int(index))
+        return content if table["plain"][index] else upright(io.BytesIO(content))
 
     def take(indices: np.ndarray) -> np.ndarray:
         return np.stack([decode(io.BytesIO(_image(table, int(index))), shape) for index in indices])
 
-    return Split(take, (table["labels"] - first).astype(np.int32), encoded)
+    return Split(take, labels.astype(np.int32), encoded, decoded_in_graph=True)
 
 
-def _image(table: dict[str, np.ndarray], index: int) -> bytes:
-    """The encoded image of a record."""
-    path = str(table["files"][table["shard"][index]])
-    with open(path, "rb") as file:
-        file.seek(int(table["offset"][index]))
-        content = file.read(int(table["length"][index]))
-    return _example(content, path).features.feature[str(table["image_key"])].bytes_list.value[0]
+def _image(table: Table, index: int) -> bytes:
+    """The encoded image of a record. InputError if it is another one than the index says."""
+    path, offset = str(table["files"][table["shard"][index]]), int(table["offset"][index])
+    with open(path, "rb", buffering=0) as file:
+        content = os.pread(file.fileno(), int(table["length"][index]), offset)
+    if zlib.crc32(content) != table["sums"][index]:
+        raise InputError(f"{path!r} is damaged, or was changed since it was first read: the image at byte {offset}")
+    return content
 
 
-def table_of(files: list[Path], folder: Path, name: str) -> dict[str, np.ndarray]:
-    """Where the records of `files` are, and their labels: from the index in the folder, or by reading all of them once."""
+def table_of(files: list[Path], folder: Path, name: str) -> Table:
+    """Where the images of `files` are, and their labels: from the index in the folder, or by reading all of them once."""
     stamps = np.array([f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files])
     index_path = folder / f".{name}{INDEX}"
     paths = np.array([str(path) for path in files])
     with suppress(*UNREADABLE), np.load(index_path, allow_pickle=False) as content:
         if np.array_equal(content["stamps"], stamps):
-            return {**{column: content[column] for column in COLUMNS}, "files": paths}
+            return {**{column: content[column] for column in (*COLUMNS, *LISTS)}, "files": paths}
     table = _read(files)
     partial = index_path.with_suffix(f".{os.getpid()}.npz")
     try:
@@ -107,45 +153,83 @@ def table_of(files: list[Path], folder: Path, name: str) -> dict[str, np.ndarray
     return {**table, "files": paths}
 
 
-def _read(files: list[Path]) -> dict[str, np.ndarray]:
-    LOG.warning(f"reading {len(files)} TFRecord files, {files[0].name} and on, once for their labels")
-    rows, labels, image_key, label_key = [], [], None, None
-    for number, path in enumerate(files):
-        for offset, content in _records(path):
-            features = _example(content, str(path)).features.feature
-            if image_key is None:
-                image_key, label_key = (_key(features, keys, path) for keys in (IMAGE_KEYS, LABEL_KEYS))
-            value = features[label_key].int64_list.value
-            if len(value) != 1 or not features[image_key].bytes_list.value:
-                raise InputError(f"{str(path)!r}: a record at byte {offset} has no {image_key!r} or not one {label_key!r}")
-            rows.append((number, offset, len(content)))
-            labels.append(value[0])
+def _read(files: list[Path]) -> Table:
+    LOG.warning(f"reading {len(files)} TFRecord files, {files[0].name} and on, once for their labels, checksums and images")
+    rows: list[tuple[Any, ...]] = []
+    texts: dict[str, str] = {}
+    damaged: list[str] = []
+    with ThreadPoolExecutor() as threads:
+        for shard, (own_rows, own_texts, own_damaged) in enumerate(threads.map(_read_file, files)):
+            rows += [(shard, *row) for row in own_rows]
+            texts, damaged = {**own_texts, **texts}, damaged + own_damaged
     if not rows:
-        raise InputError(f"{str(files[0])!r} holds no records")
-    shard, offset, length = np.array(rows, np.int64).T
-    return {"shard": shard, "offset": offset, "length": length, "labels": np.array(labels), "image_key": np.array(image_key)}
+        raise InputError(f"{str(files[0])!r} holds no records" + (f"; {damaged[0]}" if damaged else ""))
+    columns = {name: np.array(column, kind) for (name, kind), column in zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)}
+    return {**columns, "texts": np.array(list(texts.items()), str).reshape(-1, 2), "damaged": np.array(damaged, str)}
+
+
+def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[str]]:
+    """Of every image the values of `COLUMNS` behind the first; names of labels; and images that cannot be decoded."""
+    rows: list[tuple[Any, ...]] = []
+    texts: dict[str, str] = {}
+    damaged: list[str] = []
+    keys: tuple[str, str] | None = None
+    for offset, content in _records(path):
+        features = _example(content, path, offset).features.feature
+        keys = keys or (_key(features, IMAGE_KEYS, path), _key(features, LABEL_KEYS, path))
+        images, labels = features[keys[0]].bytes_list.value, features[keys[1]].int64_list.value
+        if len(labels) != 1 or not images:
+            raise InputError(f"{str(path)!r}: a record at byte {offset} has no {keys[0]!r} or not one {keys[1]!r}")
+        try:
+            plain = _is_plain(images[0])
+        except Exception as error:  # Pillow raises many kinds for damaged files
+            damaged.append(f"{path.name}: the image of the record at byte {offset}: {reason(error)}")
+            continue
+        place = offset + HEADER + content.index(images[0])
+        rows.append((place, len(images[0]), zlib.crc32(images[0]), plain, labels[0]))
+        if text := features[TEXT_KEY].bytes_list.value:
+            texts.setdefault(str(labels[0]), text[0].decode(errors="replace"))
+    return rows, texts, damaged
+
+
+def _is_plain(content: bytes) -> bool:
+    """Whether TensorFlow reads an image as Pillow does. The errors that Pillow raises, if it cannot be decoded as a whole."""
+    with Image.open(io.BytesIO(content)) as image:
+        plain = is_plain(image)
+        image.draft("L", (1, 1))  # all of a JPEG is read, and an eighth of it computed
+        image.load()
+    return plain
 
 
 def _records(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Offset and content of each record of a file."""
-    with path.open("rb") as file:
-        while header := file.read(HEADER):
-            length = int.from_bytes(header[:8], "little")
-            offset = file.tell()
-            if len(header) < HEADER or offset + length + FOOTER > path.stat().st_size:
-                raise InputError(f"{str(path)!r} is damaged or no TFRecord file: it ends within a record at byte {offset}")
-            yield offset, file.read(length)
-            file.seek(FOOTER, os.SEEK_CUR)
+    """Offset and content of each record of a file, by TensorFlow's reader, which verifies checksums."""
+    from tensorflow.errors import DataLossError
+    from tensorflow.python.lib.io.tf_record import tf_record_random_reader
+
+    size, offset = path.stat().st_size, 0
+    reader = tf_record_random_reader(str(path))
+    while offset < size:
+        try:
+            content, following = reader.read(offset)
+        except (DataLossError, IndexError) as error:
+            kind = COMPRESSED.get(path.read_bytes()[:2]) if not offset else None
+            if kind:
+                what = f"is compressed by {kind}, so its images cannot be read in any order"
+                raise InputError(f"{str(path)!r} {what}; unpack it, or write it without compression") from None
+            why = "it ends within a record" if "truncated" in str(error) else "its checksum is wrong for the record"
+            raise InputError(f"{str(path)!r} is damaged or no TFRecord file: {why} at byte {offset}; copy it again") from None
+        yield offset, content
+        offset = following
 
 
-def _example(content: bytes, path: str) -> Any:
+def _example(content: bytes, path: Path, offset: int) -> Any:
     from google.protobuf.message import DecodeError
     from tensorflow.train import Example
 
     try:
         return Example.FromString(content)
     except DecodeError:
-        raise InputError(f"{path!r} is damaged: a record is no tf.train.Example") from None
+        raise InputError(f"{str(path)!r} is damaged: the record at byte {offset} is no tf.train.Example") from None
 
 
 def _key(features: Any, keys: tuple[str, ...], path: Path) -> str:

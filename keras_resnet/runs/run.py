@@ -17,7 +17,7 @@ from keras_resnet.recipes.recipe import Recipe
 CONTENTS = {
     "spec.json": "the network (ResNetSpec)",
     "recipe.json": "how it was trained (Recipe)",
-    "data.json": "what it was trained on, as arguments of keras_resnet.data.load",
+    "data.json": "what it was trained on, as arguments of keras_resnet.data.load, and a digest of it",
     "metrics.json": "accuracy, loss, cost and seed",
     "history.csv": "one row an epoch; loss is that of the recipe, val_loss plain cross-entropy",
     "history.png": "loss and accuracy curves",
@@ -64,7 +64,7 @@ class Run:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """Arguments of `keras_resnet.data.load`; `source` is None for a run trained on arrays."""
+        """Arguments of `keras_resnet.data.load`, `source` being None for a run trained on arrays; and a `digest` of the images."""
         return self._parsed("data.json", _object)
 
     @cached_property

@@ -15,10 +15,11 @@ from typing import Any
 from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
 from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
-from keras_resnet.fields import to_json
+from keras_resnet.fields import completed, to_json
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, is_run
-from keras_resnet.search.budget import COSTS, LATENCY
+from keras_resnet.search.budget import COSTS, LATENCY, Budget
 from keras_resnet.search.study import SCORE, Study
 
 STATE, TRIALS = "state", "trials"  # folders of a search
@@ -59,8 +60,8 @@ class Final:
 class Results:
     """The results of a study in the folder `out`; `rows` has one for each trial, in the order in which they began."""
 
-    def __init__(self, study: Study, out: Path) -> None:
-        self.study, self.out = study, out
+    def __init__(self, study: Study, out: Path, digest: str = "") -> None:
+        self.study, self.out, self.digest = study, out, digest
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}  # draws beyond each limit of the budget, or illegal
         self.last_refusal = ""
@@ -74,6 +75,7 @@ class Results:
         fields = {
             "space": hyperparameters.get_config()["space"],
             "data": [self.study.data, self.study.image_size],
+            "digest of images": self.digest,
             "recipe": json.loads(to_json(self.study.trained_by({}))),
             "budget": dataclasses.asdict(self.study.budget),
             "engine": self.study.engine,
@@ -92,7 +94,9 @@ class Results:
             old_plan = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             raise InputError(f"{str(self.out / PLAN)!r} is missing or damaged") from None
-        if names := [name for name in plan if plan[name] != old_plan.get(name)]:
+        for part, kind in (("recipe", Recipe), ("budget", Budget)):  # an earlier version may have written it
+            old_plan[part] = completed(old_plan.get(part, {}), kind)
+        if names := [name for name in plan if name in old_plan and plan[name] != old_plan[name]]:
             raise InputError(f"{str(self.out)!r} has the results of a study with another {names[0]}; choose another folder")
 
     def gather(

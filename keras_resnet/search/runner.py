@@ -39,7 +39,7 @@ class Search:
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
         self.examples = len(data.splits["train"])
-        self.results = Results(study, out)
+        self.results = Results(study, out, data.digest)
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
         self.measure = self.latencies.measure if study.measure_latency else self.latencies.predict
 

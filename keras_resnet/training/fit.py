@@ -222,7 +222,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
     (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
     (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
-    write_json(folder / "data.json", training.data.origin)
+    write_json(folder / "data.json", {**training.data.origin, "digest": training.data.digest})
     write_json(folder / "metrics.json", {**metrics(training), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")

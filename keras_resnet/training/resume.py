@@ -9,6 +9,7 @@ import keras
 
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
+from keras_resnet.fields import completed
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run
@@ -16,11 +17,13 @@ from keras_resnet.training import checkpoint_files
 from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.transfer import origin
 
+KINDS = {"network": ResNetSpec, "recipe": Recipe}  # parts of an identity that are dataclasses
+
 
 def plan_of(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: Run | None) -> dict[str, Any]:
     """The identity of the training that `fit` was called for."""
     counts = {split: len(examples) for split, examples in data.splits.items()}
-    return identity(spec, recipe, seed, origin(init), {**data.origin, **counts})
+    return identity(spec, recipe, seed, origin(init), {**data.origin, "digest": data.digest, **counts})
 
 
 def identity(spec: ResNetSpec, recipe: Recipe, seed: int, first_weights: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +67,19 @@ def checkpoint_to_use(
 
 
 def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None:
-    """InputError that names the first difference between two trainings; "auto" in the plan agrees with everything."""
+    """InputError that names the first difference between two trainings; "auto" in the plan agrees with everything.
+
+    An earlier version may have written `trained`: a field that it does not have was at its default, and what has no default is not
+    compared.
+    """
     for part, values in plan.items():
-        for name in {**values, **trained[part]}:
-            before, now = trained[part].get(name), values.get(name)
+        old = completed(trained[part], KINDS[part]) if part in KINDS else trained[part]
+        for name in [name for name in values if name in old]:
+            before, now = old[name], values[name]
+            if before != now and name == "digest":
+                raise InputError(
+                    f"{what} is of other images: as many, but labels, pixels or files differ; give it those that it began with, "
+                    "or begin anew by overwrite=True (--overwrite)"
+                )
             if before != now and now != "auto":
                 raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only go on as it began")
