@@ -1,7 +1,6 @@
 """`evaluate` and `predict`: the model of a finished run, applied to images."""
 
 import csv
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,6 @@ from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs.run import Run
 
-LOG = logging.getLogger("keras_resnet")
 COMPARED = 16  # pictures by which it is found what a file that does not say it puts out
 
 
@@ -102,32 +100,27 @@ def predict(
 def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> Iterator[tuple[Path, Any]]:
     """Every picture that is named, or is in a folder that is named, with its pixels of `shape`.
 
-    What cannot be read is added to `problems`, also a folder without pictures; but in a folder only what is called a picture.
+    A file that cannot be read is added to `problems`, and a folder without pictures. In a folder, what is left out is told in a
+    warning, as in a folder of training images.
     """
     from keras_resnet.data import read_image
-    from keras_resnet.data.images import SUFFIXES
+    from keras_resnet.data.scan import LeftOut, pictures_in, tell
 
     for path in paths:
-        files = [path] if not path.is_dir() else sorted(file for file in path.rglob("*") if is_visible_file(file, path))
-        found, others = 0, 0
+        left_out: LeftOut = {}
+        files, found = pictures_in(path, left_out) if path.is_dir() else [path], 0
         for file in files:
             try:
                 yield file, read_image(file, shape)
                 found += 1
             except InputError as error:
-                if file == path or file.suffix.lower() in SUFFIXES:
+                left_out[file] = "cannot be read"
+                if not path.is_dir():
                     problems.append(str(error))
-                else:
-                    others += 1
-        if others:
-            LOG.warning(f"{others} of {len(files)} files in {str(path)!r} are no pictures and are left out")
-        if path.is_dir() and not found:
-            problems.append(f"no readable picture in {str(path)!r}, which has {len(files)} files")
-
-
-def is_visible_file(file: Path, folder: Path) -> bool:
-    """Whether it is a file, and neither it nor a folder between it and `folder` is hidden."""
-    return file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        if path.is_dir():
+            tell(left_out, found, path)
+            if not found:
+                problems.append(f"no readable picture in {str(path)!r}")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

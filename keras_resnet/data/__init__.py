@@ -138,7 +138,7 @@ def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None
     if source is None:
         return of_run(run, data_dir=data_dir)
     is_path = isinstance(source, str | Path)
-    if is_path and Path(source).is_dir() and not any(Path(source).glob(PATTERN)):
+    if is_path and Path(source).is_dir() and not holds_records(Path(source)):
         return from_folder_for(run, source)
     if is_path or isinstance(source, Dataset):
         size: Any = run.spec.input_shape[:2] if can_resize(source) else None

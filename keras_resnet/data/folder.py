@@ -11,7 +11,7 @@ import numpy as np
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
 from keras_resnet.data.digest import of_files
 from keras_resnet.data.images import decode, describe, reason, upright
-from keras_resnet.data.scan import Files, parts_of, tell
+from keras_resnet.data.scan import Files, parts_of, parts_to_evaluate, tell
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
@@ -55,6 +55,28 @@ def from_folder(
         skipped=tuple(f"{path}: {why}" for path, why in skipped.items()),
         contents=of_files(paths, folder),
     )
+
+
+def from_folder_as(
+    folder: str | Path, class_names: list[str], image_shape: tuple[int, int, int], *, memory: int = MEMORY
+) -> Dataset:
+    """The images under `folder` to evaluate: of those classes, or some of them, brought to that size and those channels.
+
+    The folder has one sub-folder per class, or any of train/, val/ and test/ above such; without those all images are for "test".
+    Nothing is set aside, and one picture is enough. What is left out is told as by `from_folder`. InputError for a class not
+    in `class_names`, and where nothing can be read.
+    """
+    folder = Path(folder)
+    skipped: dict[Path, str] = {}
+    parts = parts_to_evaluate(folder, class_names, skipped)
+    count = sum(map(len, parts.values()))
+    keep = count * int(np.prod(image_shape)) <= memory
+    splits = {name: _read(files, class_names, image_shape, keep, skipped) for name, files in parts.items()}
+    splits = {name: split for name, split in splits.items() if len(split)}
+    tell(skipped, sum(map(len, splits.values())), folder)
+    if not splits:
+        raise InputError(f"none of the {count} image files in {str(folder)!r} can be read")
+    return Dataset(splits, class_names, image_shape, skipped=tuple(f"{path}: {why}" for path, why in skipped.items()))
 
 
 def _image_shape(paths: list[Path], image_size: tuple[int, int] | None, skipped: dict[Path, str]) -> tuple[int, int, int]:

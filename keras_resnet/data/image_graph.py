@@ -4,11 +4,8 @@ Built-in operations alone. Pixels are those of `images.read_image` but for one g
 Files are JPEG, PNG, GIF and BMP. Not here: BMP of fewer than 8 bits, and colours under transparency in GIF, which turn black.
 """
 
-from functools import partial
-
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data.exif_graph import number, orientation, part
-from keras_resnet.data.images import SPARE
 from keras_resnet.lazy_tensorflow import Tensor
 
 EXACT = "INTEGER_ACCURATE"  # JPEG as Pillow decodes it; TensorFlow's usual, faster way is up to nine grey values off
@@ -29,18 +26,8 @@ def decode(content: Tensor, shape: tuple[int | None, ...]) -> Tensor:
 
 
 def upright_pixels(content: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A file that lies upright, a scalar string, as uint8 pixels of `shape` (height, width, channels); a large JPEG is decoded at
-    a part of its size, as `images.decode` does."""
-    image = tf.cond(tf.strings.substr(content, 0, 2) == b"\xff\xd8", lambda: reduced_jpeg(content, shape), lambda: stored(content))
-    return cover(coloured(image, shape[-1])[None], shape)[0]
-
-
-def reduced_jpeg(content: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The pixels of a JPEG at 1/8, 1/4, 1/2 or all of its size: the least that is `SPARE` times that of `shape`."""
-    spare = tf.image.extract_jpeg_shape(content)[:2] // [SPARE * side for side in shape[:2]]
-    ratios = (1, 2, 4, 8)
-    choice = tf.reduce_sum(tf.cast(tf.reduce_min(spare) >= ratios[1:], "int32"))
-    return tf.switch_case(choice, [partial(tf.io.decode_jpeg, content, ratio=ratio, dct_method=EXACT) for ratio in ratios])
+    """A file that lies upright, a scalar string, as uint8 pixels of `shape` (height, width, channels)."""
+    return cover(coloured(stored(content), shape[-1])[None], shape)[0]
 
 
 def stored(content: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Pictures are not decoded here, see `folder`.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -40,6 +40,29 @@ def parts_of(folder: Path, left_out: LeftOut) -> dict[str, Files]:
                 where = f"{str(path)!r} is for {split}"
                 raise InputError(f"{where}: {unknown('training class', name, class_names)}; move what has no class out of the set")
     return parts
+
+
+def parts_to_evaluate(folder: Path, class_names: Sequence[str], left_out: LeftOut) -> dict[str, Files]:
+    """The pictures of each split that is there, whichever these are; all for "test" where `folder` holds the classes themselves.
+
+    InputError for a class that is not one of `class_names`.
+    """
+    inside = {entry.name.lower(): entry for entry in _folders(folder, {})}
+    found = {name: [inside[alias] for alias in aliases if alias in inside] for name, aliases in SPLIT_FOLDERS.items()}
+    splits = {name: entry for name, entries in found.items() for entry in entries if _folders(entry, {})}
+    parts = {name: _files(part, name, left_out) for name, part in (splits or {"test": folder}).items()}
+    for path, name in [file for files in parts.values() for file in files]:
+        if name not in class_names:
+            hint = "rename its folder, or move it out of the set"
+            raise InputError(f"{str(path)!r}: {unknown('class of the run', name, class_names)}; {hint}")
+    if splits:
+        left_out |= {entry: "beside the parts" for entry in _entries(folder, left_out) if entry not in splits.values()}
+    return parts
+
+
+def pictures_in(folder: Path, left_out: LeftOut) -> list[Path]:
+    """What may be a picture in a folder, at any depth, in order."""
+    return list(_pictures(folder, left_out, (folder.resolve(),)))
 
 
 def tell(left_out: LeftOut, taken: int, folder: Path) -> None:
