@@ -72,7 +72,7 @@ def test_the_gate_refuses_and_the_remedies_help(found, hard, digits, tmp_path):
     assert {"model_int8_equalized.tflite", "model_int8_softmax_batch1_2float.tflite"} <= {path.name for path in tmp_path.iterdir()}
 
 
-@pytest.mark.parametrize("pixels", ["uint8", "int8", "float32"])
+@pytest.mark.parametrize("pixels", ["int8", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("uint8", "float32"))])
 def test_mixed_files_take_the_pixels_asked_for(hard, digits, tmp_path, pixels):
     target = Target("tflite", "int8", pixels=pixels, float_layers=2)
     (row,) = export(hard, targets=[target], data=digits, out=tmp_path, min_agreement=0.9)

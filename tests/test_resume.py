@@ -80,7 +80,7 @@ def assert_same(run, other):
     assert run.metrics["kept_epoch"] == other.metrics["kept_epoch"]
 
 
-@pytest.mark.parametrize(("step", "begins_at"), [(10, 5), (15, 12), (20, 15), (36, 35)])
+@pytest.mark.parametrize(("step", "begins_at"), [pytest.param(10, 5, marks=pytest.mark.slow), (15, 12), (20, 15), (36, 35)])
 def test_goes_on_from_the_step(step, begins_at, tiny, few, undisturbed, tmp_path):
     end_before(step, undisturbed, tmp_path / "run")
     assert checkpoint_files.newest(checkpoint_files.folder_of(tmp_path / "run")).step == begins_at
@@ -140,7 +140,11 @@ def test_patience_is_as_long_after_an_interruption(tiny, few, tmp_path):
             },
             28,
         ),
-        ({"precision": "float16", "schedule": "linear", "remat": True, "optimizer": "adamw", "learning_rate": 1e-3}, 20),
+        pytest.param(
+            {"precision": "float16", "schedule": "linear", "remat": True, "optimizer": "adamw", "learning_rate": 1e-3},
+            20,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["ema", "batch_size", "float16"],
 )
