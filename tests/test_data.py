@@ -255,7 +255,7 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
 
 def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):
     for name in ("old.tfrecord", "train.tfrecord.log"):
-        (photos / name).touch()
+        (photos / name).write_text("no record at all")
     assert len(kr.data.load(photos).examples("all")) == 40
     assert "2 beside the class folders: old.tfrecord, train.tfrecord.log" in caplog.text
 
