@@ -13,6 +13,7 @@ from keras_resnet import RECIPES, VARIANTS, InputError, Run, export, recipes
 from keras_resnet.data import from_folder, to_evaluate
 from keras_resnet.files import evaluation, model_file
 from keras_resnet.files.predictions import probabilities
+from keras_resnet.networks import choice
 
 ONE_UNIT = ("resnet8", "--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
 
@@ -39,9 +40,9 @@ def test_the_list_can_be_narrowed(call):
     assert [row["network"] for row in rows] == ["resnet8", "resnet20", "plain8", "plain20"]
     assert rows[0]["input"] == "64x64x3"
     assert rows[0]["multiply_adds"] > 48_000_000  # at 32x32 it has a quarter
-    large, small = (json.loads(call("list", "--for", size, "--json")[1]) for size in ("224", "32"))
-    assert "resnet50" in {row["network"] for row in large}
-    assert not {row["network"] for row in large} & {row["network"] for row in small}
+    large, small = ({name for name, row in VARIANTS.items() if choice.suits(row.spec, (side, side))} for side in (224, 32))
+    assert "resnet50" in large
+    assert not large & small
     for arguments, message in (
         (("--for", "big"), "--for big: expected a size such as 64x64"),
         (("--max-parameters", "many"), "'many': expected a number such as 500000, 500k or 2.5M"),
@@ -50,6 +51,24 @@ def test_the_list_can_be_narrowed(call):
         code, _, err = call("list", *arguments)
         assert code == 2
         assert message in err
+
+
+@pytest.mark.parametrize(
+    ("count", "shape", "network"),
+    [
+        (26, (24, 24, 3), "resnet8"),
+        (45_000, (32, 32, 3), "resnet20"),
+        (192, (64, 64, 3), "resnet18"),
+        (1_281_167, (224, 224, 3), "resnet50"),
+        (500, (4096, 2), "resnet18"),
+    ],
+)
+def test_a_network_is_proposed_by_number_and_size(count, shape, network):
+    proposed = choice.for_images(count, shape)
+    assert proposed.network == network
+    assert f"{count:,} training images" in proposed.why
+    assert "x".join(map(str, shape[:-1])) in proposed.why
+    assert choice.suits(VARIANTS[network].spec, shape[:-1])
 
 
 @pytest.mark.usefixtures("eagerly")
@@ -63,7 +82,7 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
     for part in (
         "no network was named: resnet8 is taken, since its stem keeps all pixels of small images (24x24)",
         "images: 26 train, 6 validation, 8 test; 24x24 pixels, 3 channels",
-        "classes: 2: bright_above 13+3+4, dark_above 13+3+4",
+        "classes: 2, each with its images for training+validation+test: bright_above 13+3+4, dark_above 13+3+4",
         "left out: 1 file, the first",
         "broken.jpg",
         "parameters, ",

@@ -60,7 +60,7 @@ def classes_of(data: Dataset) -> str:
     if count > MOST_CLASSES:
         return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} training images"
     listed = (f"{name} {'+'.join(map(str, row))}" for name, row in zip(data.class_names, zip(*numbers, strict=True), strict=True))
-    return f"{count}: {', '.join(listed)}"
+    return f"{count}, each with its images for training+validation+test: {', '.join(listed)}"
 
 
 def few_steps(recipe: Recipe, each: int) -> str:
