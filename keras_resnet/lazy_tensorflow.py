@@ -7,6 +7,8 @@ Batches = Any  # tensorflow.data.Dataset
 
 
 def __getattr__(name: str) -> Any:
+    if name.startswith("__"):  # `from ... import` asks every module for its `__path__`
+        raise AttributeError(name)
     import tensorflow
 
     return getattr(tensorflow, name)

@@ -123,6 +123,13 @@ assert not loaded, loaded
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+def test_a_prediction_loads_no_framework_beside_its_file():
+    """The process of the file does, and only the one that the file needs."""
+    modules = "keras_resnet.data, keras_resnet.files.predictions, keras_resnet.files.benchmark, keras_resnet.cli"
+    script = f"import sys, {modules}; assert not {{'keras', 'tensorflow'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
 def test_every_public_name_is_there():
     for name in keras_resnet.__all__:
         assert getattr(keras_resnet, name) is not None
