@@ -142,7 +142,7 @@ def test_a_damaged_image_in_a_record_is_named_and_left_out(folder, caplog):
         assert "train.tfrecord-00001-of-00002: the image of the record at byte " in caplog.text
         assert len(data.skipped) == 2
         assert "its format is not recognised" in data.skipped[1]
-        assert sum(len(labels) for _, labels in data.train) == 14
+    assert sum(len(labels) for _, labels in data.train) == 14
 
 
 def test_images_that_change_after_the_index_are_noticed(folder):

@@ -183,7 +183,7 @@ def test_images_are_added_where_test_has_few(few, digits):
 
 
 def test_many_test_images_stay_alone():
-    images = np.zeros((1200, 4, 4, 1), np.uint8)
+    images = np.full((1200, 4, 4, 1), 9, np.uint8)
     data = kr.data.from_arrays({name: (images, np.arange(1200) % 3) for name in ("train", "validation", "test")})
     assert sources(with_comparison_images(data)) == {"test": 1200}
     assert count(data) == 1200

@@ -49,9 +49,10 @@ def load(
     Args:
         source: "digits" (1,797 handwritten digits of 8x8, offline); a folder of images, one sub-folder per class, or train/,
             val/ and test/ above them; a folder of TFRecord files, train*, val* and test*; the name of a TensorFlow Datasets
-            image-classification set, such as "cifar10"; arrays, (images, labels) or {"train": (images, labels), "test": ...}; or a
-            `tf.data.Dataset`, a Keras `PyDataset`, a Grain dataset or another iterable of (image, label) pairs, batched or not, or
-            a tuple (training, validation, test) or dictionary of those, see `streams`.
+            image-classification set, such as "cifar10"; arrays, (images, labels) or {"train": (images, labels), "test": ...}, of
+            images, signals or volumes, see `from_arrays`; or a `tf.data.Dataset`, a Keras `PyDataset`, a Grain dataset or another
+            iterable of (image, label) pairs, batched or not, or a tuple (training, validation, test) or dictionary of those, see
+            `streams`.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
             None keeps them where all have one size; see `from_folder`.

@@ -32,15 +32,18 @@ def count_from_0(
     if first:
         LOG.warning(f"{source}: labels count from 1 to {highest}; they are moved down by one, and the classes named by them")
     moved = {name: (part - first).astype(np.int32) for name, part in labels.items()}
-    _check_training_images(moved["train"], names, source, is_named=class_names is not None)
+    _check_training_images(moved, names, source, is_named=class_names is not None)
     return moved, names
 
 
-def _check_training_images(labels: np.ndarray, names: list[str], source: str, *, is_named: bool) -> None:
-    missing = sorted(set(range(len(names))) - set(labels.tolist()))
+def _check_training_images(labels: Mapping[str, np.ndarray], names: list[str], source: str, *, is_named: bool) -> None:
+    missing = sorted(set(range(len(names))) - set(labels["train"].tolist()))
     if not missing:
         return
+    elsewhere = [part for part, each in labels.items() if np.isin(each, missing).any()]
     what = f"{source}: no training images of {len(missing)} of {len(names)} classes ({listed(names[label] for label in missing)})"
+    if elsewhere and not is_named:
+        raise InputError(f"{what}, but {' and '.join(elsewhere)} has some: give such images to train too, or leave them out")
     if not is_named:
         raise InputError(
             f"{what}; labels must count without gaps: np.unique(labels, return_inverse=True)[1] are such ones, "

@@ -62,7 +62,14 @@ def from_tfds(
         tables = {ours: table_of(paths, Path(builder.data_path), ours) for ours, paths in files.items()}
         return dataset_of(tables, features["label"].names, shape[:2], batch_size, origin)
     splits = {ours: _read(builder, theirs, shape) for ours, theirs in names.items()}
-    return Dataset(complete(splits, repr(name)), features["label"].names, shape, batch_size=batch_size, origin=origin)
+    return Dataset(
+        complete(splits, repr(name)),
+        features["label"].names,
+        shape,
+        batch_size=batch_size,
+        origin=origin,
+        contents=builder.info.full_name,  # with its version; another decoder may give other pixels
+    )
 
 
 def _builder(name: str, data_dir: str | Path | None) -> Any:

@@ -69,8 +69,20 @@ def from_records(
 
 
 def record_files(folder: Path) -> list[Path]:
-    """The files in `folder` that are named as TFRecord files."""
-    return sorted(path for path in folder.iterdir() if NAME.search(path.name) and not path.name.startswith(".") and path.is_file())
+    """The files in `folder` that are named as TFRecord files, or have that in their name and begin as one does."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".") and path.is_file() and _is_record_file(path))
+
+
+def _is_record_file(path: Path) -> bool:
+    if NAME.search(path.name) or "tfrec" not in path.name:
+        return bool(NAME.search(path.name))
+    begin = _begin(path)
+    return len(begin) == HEADER and int.from_bytes(begin[:8], "little") + HEADER <= path.stat().st_size
+
+
+def _begin(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEADER)
 
 
 def holds_records(folder: Path) -> bool:
@@ -129,7 +141,8 @@ def _image(table: Table, index: int) -> bytes:
     """The encoded image of a record. InputError if it is another one than the index says."""
     path, offset = str(table["files"][table["shard"][index]]), int(table["offset"][index])
     with open(path, "rb", buffering=0) as file:
-        content = os.pread(file.fileno(), int(table["length"][index]), offset)
+        file.seek(offset)
+        content = file.read(int(table["length"][index]))
     if zlib.crc32(content) != table["sums"][index]:
         raise InputError(f"{path!r} is damaged, or was changed since it was first read: the image at byte {offset}")
     return content
@@ -212,8 +225,7 @@ def _records(path: Path) -> Iterator[tuple[int, bytes]]:
         try:
             content, following = reader.read(offset)
         except (DataLossError, IndexError) as error:
-            kind = COMPRESSED.get(path.read_bytes()[:2]) if not offset else None
-            if kind:
+            if not offset and (kind := COMPRESSED.get(_begin(path)[:2])):
                 what = f"is compressed by {kind}, so its images cannot be read in any order"
                 raise InputError(f"{str(path)!r} {what}; unpack it, or write it without compression") from None
             why = "it ends within a record" if "truncated" in str(error) else "its checksum is wrong for the record"

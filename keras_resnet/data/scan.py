@@ -110,14 +110,14 @@ def _check_classes(folder: Path, entries: list[Path], splits: list[Path]) -> Non
             raise _without_classes(flat[0])
         raise InputError(f"{str(folder)!r} has {listed(entry.name for entry in entries)} and no folder for training: call it train")
     _check_level(folder, entries)
-    held = [(entry, _names_inside(entry)) for entry in entries]
+    held = [(entry, names) for entry in entries if len(names := _names_inside(entry)) > 1]
     shared = [entry for entry, names in held if any(len(names & others) > 1 for other, others in held if other != entry)]
     if len(shared) < 2:
         return
     if any(word in entry.name.lower() for entry in shared for word in SPLIT_WORDS):
         raise _misnamed(folder, shared)
-    names = listed(entry.name for entry in shared)
-    LOG.warning(f"{names} in {str(folder)!r} hold the same folders: each is taken as one class, with all that is inside")
+    folders = listed(entry.name for entry in shared)
+    LOG.warning(f"{folders} in {str(folder)!r} hold the same folders: each is taken as one class, with all that is inside")
 
 
 def _check_level(folder: Path, entries: list[Path]) -> None:

@@ -37,7 +37,8 @@ def tensorboard(out: Path, recipe: Recipe, data: Dataset, seed: int) -> list[ker
     folder = out.with_name(f"{out.name}-tensorboard")
     images, _ = next(iter(data.training_batches(recipe, seed=seed)))
     pixels = np.clip(np.asarray(images[:PICTURES], "float32") / 255, 0, 1)
-    return [keras.callbacks.TensorBoard(str(folder)), Pictures(folder / "train", pixels)]
+    pictures = [Pictures(folder / "train", pixels)] if len(data.image_shape) == 3 else []  # signals and volumes are none
+    return [keras.callbacks.TensorBoard(str(folder)), *pictures]
 
 
 def wandb(out: Path, recipe: Recipe, data: Dataset, seed: int) -> list[keras.callbacks.Callback]:

@@ -1,0 +1,85 @@
+"""Signals and volumes: what `fit` does with images, it does with them."""
+
+import dataclasses
+
+import keras
+import keras_tuner
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.files.model_file import ModelFile
+from keras_resnet.files.predictions import accuracy
+from keras_resnet.search import HyperResNet
+
+RECIPE = dataclasses.replace(kr.RECIPES["cifar-30"], epochs=1, batch_size=8, learning_rate=0.02, mixup=0.2)
+SHAPES = {1: (16, 2), 3: (6, 6, 6, 1)}
+SETTINGS = {"seed": 1, "checkpoint_every": 1, "verbose": 0}
+
+
+def arrays(shape):
+    """Three classes of signals or volumes, around -3, 0 and 3."""
+    labels = np.arange(48) % 3
+    means = 3.0 * (labels - 1)
+    values = np.random.default_rng(0).normal(means.reshape(-1, *[1] * len(shape)), 1.0, (48, *shape))
+    return values.astype("float32"), labels
+
+
+class Interruption(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("rank", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerly):
+    data, spec = kr.data.load(arrays(SHAPES[rank])), dataclasses.replace(tiny, normalize=None)
+    whole = kr.fit(spec, RECIPE, data, tmp_path / "whole", **SETTINGS)
+    assert caplog.text.count("the recipe's crop=4, flip=True is for images and left out") == 1
+    assert (whole.recipe.crop, whole.recipe.flip, whole.recipe.mixup) == (0, False, 0.2)
+    assert whole.spec.input_shape == SHAPES[rank]
+    with pytest.raises(KeyboardInterrupt):
+        kr.fit(spec, RECIPE, data, tmp_path / "run", callbacks=[Interruption()], **SETTINGS)
+    run = kr.fit(spec, RECIPE, data, tmp_path / "run", resume=True, **SETTINGS)
+    for one, other in zip(*(keras.saving.load_model(each.model_path).get_weights() for each in (run, whole)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="was trained on arrays, which it does not hold; pass them"):
+        kr.data.of_run(run)
+    again = kr.data.of_run(run, arrays(SHAPES[rank]))
+    assert accuracy(ModelFile(run.model_path), again, "test") == pytest.approx(run.metrics["test"]["accuracy"])
+    assert (kr.export.tflite(run, quantize="int8", data=data) if rank == 1 else kr.export.onnx(run, data=data)).bytes
+
+
+def test_the_usual_recipe_leaves_volumes_as_they_are():
+    values, labels = arrays(SHAPES[3])
+    data = kr.data.load((values, labels), batch_size=8)
+    recipe = data.check(
+        dataclasses.replace(RECIPE, mixup=0.0, augment="randaugment", erase=1.0, cutmix=1.0, progressive=(0.5, 1.0))
+    )
+    assert recipe == data.check(dataclasses.replace(RECIPE, mixup=0.0))
+    images, _ = next(iter(data.training_batches(recipe)))
+    assert {image.tobytes() for image in images.numpy()} < {value.tobytes() for value in values}
+
+
+@pytest.mark.slow
+def test_they_are_searched(tiny, tmp_path):
+    values, labels = arrays(SHAPES[1])
+    space = HyperResNet(
+        lambda hp: dataclasses.replace(tiny, normalize=None, stem_width=hp.Choice("width", [4, 8])),
+        input_shape=SHAPES[1],
+        classes=3,
+        recipe=kr.Recipe(),
+    )
+    tuner = keras_tuner.RandomSearch(space, "accuracy", max_trials=1, directory=tmp_path, seed=0)
+    tuner.search(values, labels, epochs=1, verbose=0)
+    assert tuner.get_best_models()[0].input_shape == (None, *SHAPES[1])
+
+
+def test_what_looks_like_images_without_channels_is_said(caplog):
+    values, labels = arrays((8, 8))
+    assert kr.data.load((values, labels)).image_shape == (8, 8)
+    assert "taken as signals of length 8 with 8 channels; for grey images add the axis" in caplog.text
+    volumes = kr.data.load((np.full((48, 5, 6, 7, 1), 9, "uint8"), labels))
+    assert (volumes.image_shape, volumes.dtype) == ((5, 6, 7, 1), "uint8")
+    assert kr.data.load((values[..., None, None].astype("int16"), labels)).dtype == "float32"
