@@ -105,11 +105,12 @@ def pair_of(element: Any) -> tuple[Any, Any]:
 def batch_of(element: Any) -> Arrays:
     """An element as images (number, ..., channels) and integer labels (number,); a single example has the number 1.
 
-    Labels (number,) or one-hot (number, classes), of any real type. It is a batch if images and labels are equally many, unless the
-    label of a single image is one-hot by its values. InputError for labels that are shares of classes.
+    Labels (number,) or one-hot (number, classes), of any real type. It is a batch if images and labels are equally many; but one
+    image, if the label is one-hot in floats and as long as the image is high. InputError for labels that are shares of classes.
     """
     images, labels = (np.asarray(part) for part in pair_of(element))
-    if labels.ndim == 0 or (labels.ndim == 1 and (len(labels) != len(images) or (images.ndim == 3 and is_one_hot(labels[None])))):
+    may_be_one_label = labels.ndim == 1 and images.ndim == 3 and labels.dtype.kind in "fb"
+    if labels.ndim == 0 or (labels.ndim == 1 and (len(labels) != len(images) or (may_be_one_label and is_one_hot(labels[None])))):
         images, labels = images[None], labels[None]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
