@@ -28,6 +28,12 @@ for name, fields in NETWORKS.items():
 keras.utils.set_random_seed(0)
 kr.build("resnet20", **SMALL).save(f"built-{BACKEND}.keras")
 np.save(f"built-{BACKEND}.npy", kr.load(f"built-{BACKEND}.keras").predict_on_batch(images))
+labels, logits = np.arange(5) % 3, keras.ops.convert_to_tensor(np.random.default_rng(0).normal(size=(5, 5)).astype("float32"))
+for smoothing, targets in ((0.0, labels), (0.1, np.eye(5, dtype="float32")[labels])):
+    recipe = kr.Recipe(label_smoothing=smoothing)
+    plain = np.array([float(recipe.make_loss()(targets[i : i + 1], logits[i : i + 1])) for i in range(5)])
+    weighted = float(recipe.make_loss(class_weights=[1, 2, 5, 1, 1])(targets, logits))
+    np.testing.assert_allclose(weighted, np.mean(plain * np.array([1, 2, 5])[labels]), rtol=1e-5)
 losses = []
 for remat in (False, True):
     keras.utils.set_random_seed(0)

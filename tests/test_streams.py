@@ -11,6 +11,7 @@ import tensorflow as tf
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data import streams
+from keras_resnet.data.sources import batch_of
 from keras_resnet.data.streams import Stream
 from keras_resnet.export.comparison_images import with_comparison_images
 
@@ -84,6 +85,24 @@ def test_a_source_that_fits_into_memory_is_one_set_whatever_its_kind_and_order(a
             np.testing.assert_array_equal(examples.labels, expected.splits[split].labels, name)
             everything = np.arange(len(examples))
             np.testing.assert_array_equal(examples.take(everything), expected.splits[split].take(everything), name)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "shape", "read"),
+    [
+        ((8, 8, 1), np.int64(3), (1, 8, 8, 1), [3]),
+        ((8, 8, 1), np.eye(10)[3], (1, 8, 8, 1), [3]),
+        ((8, 8, 1), np.eye(8)[3], (1, 8, 8, 1), [3]),
+        ((5, 8, 8, 1), [[0], [1], [0], [1], [1]], (5, 8, 8, 1), [0, 1, 0, 1, 1]),
+        ((5, 8, 8, 1), np.array([0.0, 1, 0, 2, 1]), (5, 8, 8, 1), [0, 1, 0, 2, 1]),
+        ((4, 50, 2), [0, 0, 1, 0], (4, 50, 2), [0, 0, 1, 0]),  # signals
+        ((50, 2), 1, (1, 50, 2), [1]),
+    ],
+)
+def test_one_example_is_told_from_a_batch(images, labels, shape, read):
+    batch, numbers = batch_of((np.zeros(images), labels))
+    assert batch.shape == shape
+    assert numbers.tolist() == read
 
 
 def test_grain(arrays):

@@ -6,7 +6,8 @@ What each can do is brought to one form here, `Source`; and each element that th
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from keras_resnet.lazy_tensorflow import Batches
 
 ENDLESS = sys.maxsize  # Grain's length of a set that repeats for ever
 KEYS = ("image", "label")  # of an element that is a dictionary, as TensorFlow Datasets gives it
+Arrays = tuple[np.ndarray, np.ndarray]  # images (number, ..., channels) and labels (number,)
 EXPECTED = "a source gives (image, label) pairs, one at a time or batched"
 
 
@@ -32,7 +34,7 @@ class Source:
     once: bool = False
     """Whether the second pass goes on where the first stopped: an iterator, such as a generator."""
     item: Callable[[int], Any] | None = None
-    """The element of that number, where a pass can begin anywhere."""
+    """The element of that number, counted through all passes, where a pass can begin anywhere."""
     workers: int = 1
     """Elements to prepare at the same time, by `item`."""
     graph: Batches | None = None
@@ -43,16 +45,16 @@ class Source:
 
         A source without an end, and one that is read once, goes on where it is. InputError where it gives nothing more.
         """
-        start = first % self.length if self.length and not self.once else 0
-        if self.item and self.length:
-            yield from map(self.item, range(start, self.length))
-        elif start:
+        if self.item:
+            yield from map(self.item, count(first))
+        elif self.length and not self.once and (start := first % self.length):
             yield from islice(self.one_pass(), start, None)
         while True:
-            count = 0
-            for count, element in enumerate(self.one_pass(), start=1):  # noqa: B007
+            is_empty = True
+            for element in self.one_pass():
+                is_empty = False
                 yield element
-            if not count:
+            if is_empty:
                 raise InputError("the source ended: a generator can be read once; give a function that returns a new one")
 
 
@@ -81,12 +83,12 @@ def opened(source: Any) -> Source:
 def _by_number(source: Any, length: int | None, workers: int = 1) -> Source:
     length = ENDLESS if length is None else length
 
-    def one_pass() -> Iterator[Any]:
-        yield from map(source.__getitem__, range(length))
-        if hasattr(source, "on_epoch_end"):
+    def item(number: int) -> Any:
+        if number and number % length == 0 and hasattr(source, "on_epoch_end"):
             source.on_epoch_end()
+        return source[number % length]
 
-    return Source(one_pass, length, item=source.__getitem__, workers=workers)
+    return Source(lambda: map(item, range(length)), length, item=item, workers=workers)
 
 
 def pair_of(element: Any) -> tuple[Any, Any]:
@@ -100,14 +102,15 @@ def pair_of(element: Any) -> tuple[Any, Any]:
     raise InputError(f"{EXPECTED}, or dictionaries of {' and '.join(map(repr, KEYS))}; this one gives {kind}{hint}")
 
 
-def batch_of(element: Any) -> tuple[np.ndarray, np.ndarray]:
+def batch_of(element: Any) -> Arrays:
     """An element as images (number, ..., channels) and integer labels (number,); a single example has the number 1.
 
-    Labels (number,) or one-hot (number, classes), of any real type. It is a batch if images and labels are equally many, unless the
-    label of a single image is one-hot by its values. InputError for labels that are shares of classes.
+    Labels (number,) or one-hot (number, classes), of any real type. It is a batch if images and labels are equally many; but one
+    image, if the label is one-hot in floats and as long as the image is high. InputError for labels that are shares of classes.
     """
     images, labels = (np.asarray(part) for part in pair_of(element))
-    if labels.ndim == 0 or (labels.ndim == 1 and (len(labels) != len(images) or (images.ndim == 3 and is_one_hot(labels[None])))):
+    may_be_one_label = labels.ndim == 1 and images.ndim == 3 and labels.dtype.kind in "fb"
+    if labels.ndim == 0 or (labels.ndim == 1 and (len(labels) != len(images) or (may_be_one_label and is_one_hot(labels[None])))):
         images, labels = images[None], labels[None]
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -140,34 +143,38 @@ def is_one_hot(labels: np.ndarray) -> bool:
 
 def examples_from(source: Source, first: int, image_shape: tuple[int, ...], dtype: str) -> Batches:
     """Single examples, (image, label), without an end, from element number `first` on, as a `tf.data.Dataset`."""
-
-    def checked(element: Any) -> tuple[np.ndarray, np.ndarray]:
-        images, labels = batch_of(element)
-        if images.shape[1:] != image_shape:
-            raise InputError(
-                f"images of one shape are needed, received {image_shape} and {images.shape[1:]}: resize them in the source"
-            )
-        return images.astype(dtype, copy=False), labels.astype(np.int32)
-
-    def as_pair(*element: Any) -> tuple[Any, Any]:
-        return pair_of(element[0] if len(element) == 1 else element)
+    checked, types = partial(_checked, image_shape=image_shape, dtype=dtype), [dtype, tf.int32]
 
     def shaped(images: Any, labels: Any) -> tuple[Any, Any]:
         return tf.ensure_shape(images, (None, *image_shape)), tf.ensure_shape(labels, (None,))
 
     if source.graph is not None:
-        start = 0 if source.length in (None, ENDLESS) else first % source.length
-        elements = source.graph.skip(start).concatenate(source.graph.repeat()).map(as_pair)
-        both = elements.map(lambda *pair: tf.numpy_function(lambda *arrays: checked(arrays), pair, [dtype, tf.int32]))
-    elif source.item and source.length and source.workers > 1:
-        item, length = source.item, source.length
-        both = tf.data.Dataset.range(first, ENDLESS).map(
-            lambda number: tf.numpy_function(lambda index: checked(item(int(index) % length)), [number], [dtype, tf.int32]),
-            num_parallel_calls=source.workers,
-        )
+        pairs = _pairs_from(source.graph, 0 if source.length in (None, ENDLESS) else first % source.length)
+        batches = pairs.map(lambda *pair: tf.numpy_function(lambda *arrays: checked(arrays), pair, types))
+    elif source.item and source.workers > 1:
+        item, numbers = source.item, tf.data.Dataset.range(first, ENDLESS)
+        one = partial(tf.numpy_function, lambda number: checked(item(int(number))), Tout=types)
+        batches = numbers.map(lambda number: one([number]), num_parallel_calls=source.workers)
     else:
         signature = (tf.TensorSpec((None, *image_shape), dtype), tf.TensorSpec((None,), tf.int32))
-        return tf.data.Dataset.from_generator(
-            lambda: map(checked, source.from_element(first)), output_signature=signature
-        ).unbatch()
-    return both.map(shaped).unbatch()
+        batches = tf.data.Dataset.from_generator(lambda: map(checked, source.from_element(first)), output_signature=signature)
+    return batches.map(shaped).unbatch()
+
+
+def _pairs_from(elements: Batches, start: int) -> Batches:
+    """Images and labels of a `tf.data.Dataset`, without an end, from its element number `start` on."""
+    endless = elements.skip(start).concatenate(elements.repeat())
+    return endless.map(lambda *element: pair_of(element[0] if len(element) == 1 else element))
+
+
+def _checked(element: Any, *, image_shape: tuple[int, ...], dtype: str) -> Arrays:
+    """An element as `batch_of` gives it, of the form that the first ones have. InputError if it has another."""
+    images, labels = batch_of(element)
+    if images.shape[1:] != image_shape:
+        raise other_shape(image_shape, images.shape[1:])
+    return images.astype(dtype, copy=False), labels.astype(np.int32)
+
+
+def other_shape(expected: tuple[int, ...], received: tuple[int, ...]) -> InputError:
+    """The error for an image that is not of the shape of those before it."""
+    return InputError(f"images of one shape are needed, received {expected} and {received}: resize them in the source")

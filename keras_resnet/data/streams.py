@@ -17,7 +17,7 @@ from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split, split_by_class, without_autotune
 from keras_resnet.data.folder import MEMORY
-from keras_resnet.data.sources import ENDLESS, Source, batch_of, classes_in, examples_from, is_source, opened
+from keras_resnet.data.sources import ENDLESS, Arrays, Source, batch_of, classes_in, examples_from, is_source, opened, other_shape
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.lazy_tensorflow import Batches
 from keras_resnet.recipes.recipe import Recipe
@@ -25,8 +25,6 @@ from keras_resnet.recipes.recipe import Recipe
 LOG = logging.getLogger("keras_resnet")
 READ_TWICE = 64  # images of a second pass that must be among those of the first
 HEAD = 2048  # images of a stream that stand for all where some are looked at
-
-Arrays = tuple[np.ndarray, np.ndarray]  # images (number, ..., channels) and labels (number,)
 
 
 @dataclass(frozen=True)
@@ -142,7 +140,7 @@ def read(source: Source) -> Arrays | None:
     for element in source.one_pass():
         images, labels = batch_of(element)
         if batches and images.shape[1:] != (shape := batches[0][0].shape[1:]):
-            raise InputError(f"images of one shape are needed, received {shape} and {images.shape[1:]}: resize them in the source")
+            raise other_shape(shape, images.shape[1:])
         size += images.nbytes
         if size > MEMORY or images.nbytes * (source.length or 1) > MEMORY:
             return None
