@@ -16,6 +16,7 @@ from keras_resnet.export.supported import open_source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import RUNTIMES
 from keras_resnet.networks.connections import scores_of
+from keras_resnet.recipes.batch_statistics import recompute_statistics
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -212,3 +213,11 @@ def test_networks_of_others_that_a_recipe_compiled(digits, tmp_path):
     data = kr.data.load((images, np.arange(60) % 10))
     check = kr.export.tflite(model, data=data, out=tmp_path, accept_undecided=True)
     assert check.accepted, check.problem
+
+
+def test_statistics_of_models_inside_a_model_are_recomputed(few):
+    image = keras.Input((8, 8, 1))
+    inner = keras.Model(image, layers.BatchNormalization()(image))
+    images = few.splits["train"].take(np.arange(48)).astype("float32")
+    recompute_statistics(wrapped(inner), [images[:24], images[24:]])
+    np.testing.assert_allclose(inner.layers[1].moving_mean, images.mean((0, 1, 2)), rtol=1e-4)

@@ -6,10 +6,12 @@ from typing import Any
 import keras
 
 from keras_resnet.hooks import replaced
+from keras_resnet.networks.connections import normalizations
 
 
 def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
-    """Set the moving mean and variance of every batch normalisation to the means over those batches of images.
+    """Set the moving mean and variance of every batch normalisation, those of models inside it too, to the means over those
+    batches of images.
 
     Each batch normalisation uses its batch, as in training; dropout stays off. Frozen ones stay as they are. Averages of weights
     need this, since the statistics of a training are those of the weights before the average (arXiv:1803.05407 section 3.2).
@@ -20,7 +22,7 @@ def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
 
     >>> recompute_statistics(model, (images for images, labels in data.train.take(16)))
     """
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable]
+    layers = [layer for layer in normalizations(model) if layer.trainable]
     if not layers:
         return
     momenta = {layer: layer.momentum for layer in layers}
