@@ -81,13 +81,14 @@ def test_training(names, tiny, few, tmp_path, eagerly):
 
 
 @pytest.fixture
-def _threads(monkeypatch):
+def running(monkeypatch):
     """TensorFlow runs already."""
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda number: None)
 
 
 @every
-def test_answers_of_a_file(names, small_run, digits, _threads):
+@pytest.mark.usefixtures("running")
+def test_answers_of_a_file(names, small_run, digits):
     images = digits.splits["test"].take(np.arange(20))
     expected = kr.load(small_run.path).predict_on_batch(images.astype("float32"))
     with set_globally(*names):
