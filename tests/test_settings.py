@@ -80,14 +80,28 @@ def test_training(names, tiny, few, tmp_path, eagerly):
         assert run.metrics[split] == expected.metrics[split]
 
 
+@pytest.fixture
+def running(monkeypatch):
+    """TensorFlow runs already."""
+    monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda number: None)
+
+
 @every
-def test_exported_files_and_their_answers(names, small_run, digits, tmp_path, monkeypatch):
-    monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda number: None)  # it runs already
+@pytest.mark.usefixtures("running")
+def test_answers_of_a_file(names, small_run, digits):
     images = digits.splits["test"].take(np.arange(20))
     expected = kr.load(small_run.path).predict_on_batch(images.astype("float32"))
     with set_globally(*names):
         np.testing.assert_array_equal(keras_runner(keras, small_run.model_path, 1).run(images), expected)
-        for kind in ("tflite", "onnx") if len(names) == 1 else ("tflite",):
+
+
+@pytest.mark.slow
+@every
+def test_exported_files(names, small_run, digits, tmp_path):
+    images = digits.splits["test"].take(np.arange(20))
+    expected = kr.load(small_run.path).predict_on_batch(images.astype("float32"))
+    with set_globally(*names):
+        for kind in ("tflite", "onnx"):
             check = kr.export.export(small_run, kind, data=digits, out=tmp_path)[0]
             assert check.passed, check.problem
             answers = kr.export.ModelFile(tmp_path / check.file)(images)

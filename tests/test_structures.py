@@ -80,7 +80,7 @@ STRUCTURES = {
     "sequential_of_models": lambda: keras.Sequential([keras.Input((8, 8, 1)), graph(), layers.Softmax()]),
 }
 
-RARE = ("subclass_of_dictionary", "wrapped_with_layers_behind", "lists", "sequential_of_models")
+RARE = ("subclass_of_dictionary", "nested", "one_output_of_two", "wrapped_with_layers_behind", "lists", "sequential_of_models")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in STRUCTURES])
@@ -170,7 +170,7 @@ RANDOM = {
 }
 
 
-@pytest.mark.parametrize("format", ["tflite", "onnx"])
+@pytest.mark.parametrize("format", [pytest.param("tflite", marks=pytest.mark.slow), "onnx"])
 def test_nothing_random_is_exported(format, few, tmp_path):
     model = graph(front=keras.Sequential([keras.Input((8, 8, 1)), *(make() for make in RANDOM.values())]))
     answers, expected = exported(model, few, tmp_path, format)
