@@ -191,7 +191,7 @@ def operations_of(model):
         ((4, 5, 3), {"scale": 0.5, "offset": 1.0}, "Mul"),
         ((4, 5, 1), {"scale": [0.5], "offset": [1.0]}, "Mul"),
         ((5, 3), COLOURS, "Mul"),
-        ((4, 5, 3), {"scale": [[[0.1, 0.2, 0.4]]]}, "Mul"),
+        ((4, 5, 3), {"scale": [[[0.1, 0.2, 0.4]]]}, "Conv2D"),
         ((4, 5, 1), COLOURS, "Mul"),
         ((4, 5, 40), {"scale": [0.5] * 40}, "Mul"),
     ],

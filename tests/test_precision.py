@@ -154,7 +154,7 @@ def test_an_interrupted_training_goes_on_as_it_was_chosen(tiny, few, tmp_path, r
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        kr.fit(tiny, recipe, few, tmp_path / "run", callbacks=[Stop()], verbose=0)
+        kr.fit(tiny, recipe, few, tmp_path / "run", callbacks=[Stop()], checkpoint_every=1000, verbose=0)
     measured |= {("float32", "default"): 3}
     run = kr.fit(tiny, recipe, few, tmp_path / "run", resume=True, verbose=0)
     assert run.recipe.precision == "bfloat16"

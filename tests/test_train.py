@@ -397,7 +397,7 @@ def test_probabilities_can_be_trained(tiny, few, short, tmp_path):
 def test_a_folder_with_damaged_files_trains(tiny, photos, tmp_path):
     (photos / "bright_above" / "00.jpg").write_bytes((photos / "bright_above" / "00.jpg").read_bytes()[:400])
     (photos / "dark_above" / "07.jpg").write_text("not an image")
-    recipe = dataclasses.replace(SHORT, epochs=30, batch_size=8)
+    recipe = dataclasses.replace(SHORT, epochs=30, batch_size=8, learning_rate_batch=None)
     run = kr.fit(tiny, recipe, kr.data.load(photos), tmp_path / "run", verbose=0)
     assert run.metrics["images"] == {"train": 24, "validation": 6, "test": 8}
     losses = [float(row["loss"]) for row in history_of(run)]
