@@ -10,7 +10,7 @@ import sys
 from keras_resnet import startup
 
 startup.prepare()  # as the command line does: the same seed gives the same weights
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there is a process of the tests for each of two cores
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are more processes of tests than cores
 
 from dataclasses import replace
 from multiprocessing import forkserver

@@ -145,7 +145,8 @@ def test_two_processes_train_as_one(backend, alone, two_processes):
 @pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
 def test_without_synchronisation_each_device_normalises_for_itself(backend, two_devices, tmp_path):
     apart = trained(tmp_path, devices=2, strategy="mirrored", recipe={"sync_norm": False, "epochs": 1})
-    assert abs(two_devices["losses"][0] / apart["losses"][0] - 1) > 1e-4
+    together, each = (np.array(result["losses"][:STEPS]) for result in (two_devices, apart))
+    assert np.abs(together / each - 1).max() > 1e-4  # where one device differs from two by 2e-5 at most
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
+from keras_resnet.data.dataset import SPLITS, Dataset, Split
 from keras_resnet.networks.variants import resolve
 
 WARNING = "but this network takes 0 to 255 and normalises them itself"
@@ -91,6 +92,6 @@ def test_the_first_prediction(tiny, caplog, tmp_path):
 def test_a_run(tiny, tmp_path, caplog, eagerly):
     dim = (PIXELS[:, :, :, :1] > 128).astype("uint8")
     recipe = kr.Recipe(epochs=1, batch_size=8, crop=0)
-    arrays = {"train": (dim, LABELS), "validation": (dim, LABELS), "test": (dim, LABELS)}
-    kr.fit(tiny, recipe, kr.data.from_arrays(arrays), tmp_path / "run", verbose=0)
+    splits = dict.fromkeys(SPLITS, Split.of(dim, LABELS))  # `load` refuses such arrays
+    kr.fit(tiny, recipe, Dataset(splits, list("0123456789"), dim.shape[1:]), tmp_path / "run", verbose=0)
     assert len(warnings(caplog)) == 1

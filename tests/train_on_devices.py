@@ -45,7 +45,9 @@ digits = kr.data.load("digits")
 sizes = {"train": 96, "validation": 32, "test": 32}
 splits = {name: (digits.splits[name].take(np.arange(size)), digits.splits[name].labels[:size]) for name, size in sizes.items()}
 spec = dataclasses.replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_width=4)
-recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=8, warmup=0, sync_norm=True, ema=0.5)
+recipe = dataclasses.replace(
+    kr.RECIPES["digits"], epochs=2, batch_size=8, learning_rate_batch=None, warmup=0, sync_norm=True, ema=0.5
+)
 recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
 watch = Losses()
 fields = {"strategy": devices, "seed": 4, "callbacks": [watch], "verbose": 0, **settings.get("fit", {})}

@@ -179,11 +179,13 @@ class Progress(keras.callbacks.Callback):
 
     def is_due(self, step: int, now: float) -> bool:
         """Whether a log gets a line at this step: the first gives an estimate, others are rare and not at the end of an epoch."""
+        each = self.steps / self.epochs
+        if not step % each:
+            return False
         if self.line is None:
             return self.first is not None and step >= self.first[0] + ESTIMATE_AFTER
-        each = self.steps / self.epochs
         before, moment = self.line
-        return now - moment >= LINE_SECONDS and LINE_SHARE * each <= step - before and step % each > 0
+        return now - moment >= LINE_SECONDS and LINE_SHARE * each <= step - before
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         parts = [f"epoch {epoch + 1}/{self.epochs}", loss(logs)]
