@@ -45,6 +45,10 @@ def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
         (copy / changed).write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}' is not what manifest.json lists: {changed} was changed since the export"):
             ModelFile(copy / name)
+    shutil.copytree(files / "saved_model", copy / "saved_model", dirs_exist_ok=True)
+    (copy / "saved_model" / "1" / "more").touch()  # what the export did not write
+    with pytest.raises(InputError, match=r"saved_model' is not what manifest.json lists: saved_model/1/more was changed"):
+        ModelFile(copy / "saved_model")
     (copy / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest.json' is damaged; export again"):
         ModelFile(copy / "model.onnx")

@@ -26,7 +26,7 @@ def schedule(recipe: Recipe) -> str:
 def on_images(recipe: Recipe) -> list[str]:
     """What is done to training images and labels."""
     done = {
-        f"images shifted by up to {recipe.crop} pixels": recipe.crop,
+        f"images shifted by up to {recipe.crop} pixel{'s' * (recipe.crop > 1)}": recipe.crop,
         f"parts of at least {recipe.resized_crop or 1:.0%} of the image".replace("%", " %"): recipe.resized_crop,
         "mirrored": recipe.flip,
         recipe.augment: recipe.augment != "none",
