@@ -12,9 +12,10 @@ import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data import named
 from keras_resnet.data.arrays import from_arrays
-from keras_resnet.data.dataset import Dataset, Split, split_by_class
+from keras_resnet.data.dataset import Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import describe, fit_pixels
+from keras_resnet.data.splits import split_by_class
 
 
 def gathered(batches):

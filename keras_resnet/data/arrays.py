@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split, complete
-from keras_resnet.data.labels import count_from_0
+from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
+from keras_resnet.data.labels import count_from_0, is_one_hot
+from keras_resnet.data.splits import complete
 from keras_resnet.errors import InputError, unknown
 
 LOG = logging.getLogger("keras_resnet")
@@ -23,7 +24,7 @@ def from_arrays(arrays: Any, *, class_names: list[str] | None = None, batch_size
     """A set from (images, labels), from ((images, labels), (images, labels)) for training and test as keras.datasets gives it, or
     from a dictionary of pairs under "train", "validation" and "test".
 
-    Without "test" the arrays under "validation" are for test, as everywhere; see `dataset.held_out`.
+    Without "test" the arrays under "validation" are for test, as everywhere; see `splits.held_out`.
 
     Images are (number, height, width, channels), raw pixels 0..255 of any real type. Signals (number, length, channels) and volumes
     (number, depth, height, width, channels) may have any finite values; they are kept as uint8 or float32. Labels are whole numbers
@@ -54,12 +55,17 @@ def _parts(arrays: Any) -> dict[str, Any]:
     if isinstance(arrays, tuple | list) and len(arrays) in TUPLES and all(map(_is_pair_of_arrays, arrays)):
         return dict(zip(TUPLES[len(arrays)], arrays, strict=True))
     parts = dict(arrays) if isinstance(arrays, Mapping) else {"train": arrays}
+    check_names(parts, "arrays")
+    return parts
+
+
+def check_names(parts: Mapping[str, Any], what: str) -> None:
+    """InputError for a name that is not a split's, and where there is nothing to train on."""
     for name in parts:
         if name not in SPLITS:
             raise unknown("split", name, SPLITS)
     if "train" not in parts:
-        raise InputError(f"no arrays under 'train'; received {', '.join(map(repr, parts))}")
-    return parts
+        raise InputError(f"no {what} under 'train'; received {', '.join(map(repr, parts))}")
 
 
 def _is_pair_of_arrays(part: Any) -> bool:
@@ -115,7 +121,7 @@ def _checked_labels(name: str, labels: np.ndarray, count: int) -> tuple[np.ndarr
     if labels.ndim == 2 and labels.shape[1] == 1:  # as keras.datasets gives them
         labels = labels[:, 0]
     elif labels.ndim == 2 and len(labels) == count:
-        if not (np.isin(labels, (0, 1)).all() and (labels.sum(1) == 1).all()):
+        if not is_one_hot(labels):
             raise InputError(
                 f"{name}: labels of shape {labels.shape} are not one-hot: each row must have a single 1, and 0 elsewhere"
             )

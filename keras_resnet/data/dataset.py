@@ -26,9 +26,7 @@ from keras_resnet.recipes.recipe import Recipe
 LOG = logging.getLogger("keras_resnet")
 BATCH_SIZE = 128
 SPLITS = ("train", "validation", "test")
-HELD_OUT, HELD_OUT_OF_FEW = 0.1, 0.2  # share of the training images set aside for validation, and for test, where there are none
 NUMBERS = 2**24  # in a batch of images that no recipe decides the size of
-FEW = 2000  # training images below which more of them are set aside, since accuracies on a hundred images tell little
 THREADS = max(2, os.cpu_count() or 1)
 SMALLEST = 4  # pixels along a side
 FOR_IMAGES: dict[str, Any] = {  # fields of a recipe that change height and width, or colours, and the values that leave them alone
@@ -284,48 +282,3 @@ def without_autotune(batches: Batches) -> Batches:
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)
-
-
-def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (rest, part): the part has that share of each class, and at least one image of a class that has two."""
-    parts = []
-    for label in np.unique(labels):
-        members = np.random.default_rng((seed, int(label))).permutation(np.flatnonzero(labels == label))
-        parts.append(members[: max(round(len(members) * share), int(len(members) >= 2))])
-    part = np.sort(np.concatenate(parts))
-    return np.setdiff1d(np.arange(len(labels)), part), part
-
-
-def held_out(labels: dict[str, np.ndarray]) -> dict[str, str]:
-    """Our splits to the parts of a source, given the labels of each part: the rule of every source.
-
-    What a source holds out is reported: its test images, or its validation images where the test images are not there or have no
-    labels (all below 0, as those of ImageNet). Images to choose by are then taken from the training images, see `complete`.
-    """
-    known = [name for name, each in labels.items() if name == "train" or not len(each) or each.max() >= 0]
-    if "test" not in known and "validation" in known:
-        return {"train": "train", "test": "validation"}
-    return {name: name for name in known}
-
-
-def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
-    """The three splits of a source, as `held_out` has them: a part that is missing is set aside from the training images.
-
-    InputError if one is empty.
-    """
-    parts = held_out({name: split.labels for name, split in splits.items()})
-    if parts.get("test") == "validation":
-        LOG.warning(
-            f"{source} has no labelled test images: its validation images are for test, a part of the training images chooses"
-        )
-    splits = {ours: splits[theirs] for ours, theirs in parts.items()}
-    few = len(splits["train"]) < FEW
-    for seed, name in enumerate(("test", "validation")):
-        if name not in splits:
-            labels = splits["train"].labels
-            rest, part = split_by_class(labels, HELD_OUT_OF_FEW if few else HELD_OUT, seed)
-            splits[name], splits["train"] = splits["train"].part(part), splits["train"].part(rest)
-    for name in SPLITS:
-        if not len(splits[name]):
-            raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")
-    return {name: splits[name] for name in SPLITS}

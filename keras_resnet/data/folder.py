@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.digest import of_files
 from keras_resnet.data.images import decode, describe, reason, upright
 from keras_resnet.data.scan import Files, parts_of, parts_to_evaluate, tell
+from keras_resnet.data.splits import complete
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")

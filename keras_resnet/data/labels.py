@@ -56,3 +56,8 @@ def listed(names: Iterable[str], shown: int = SHOWN) -> str:
     """Names in a line, of many only the first."""
     names = list(names)
     return ", ".join([*names[:shown], *(["..."] if len(names) > shown else [])])
+
+
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Whether each row has a single 1 and is 0 elsewhere."""
+    return labels.dtype.kind in "iufb" and bool(np.isin(labels, (0, 1)).all() and np.all(labels.sum(1) == 1))

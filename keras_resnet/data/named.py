@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, split_by_class
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
 from keras_resnet.data.images import fit_pixels
 from keras_resnet.data.records import dataset_of, table_of
+from keras_resnet.data.splits import complete, split_by_class
 from keras_resnet.errors import InputError, unknown
 
 DIGITS_TEST = 0.2  # share of the 1,797 digits
@@ -42,7 +43,7 @@ def from_tfds(
     """An image-classification set of TensorFlow Datasets; prepared first if `data_dir` does not have it yet.
 
     Images of varying size are scaled to cover `image_size` (224 if None) and cut to the centre. The "test" split, or the
-    "validation" split of a set without one or without its labels (ImageNet), is for test, see `dataset.held_out`. A set is decoded
+    "validation" split of a set without one or without its labels (ImageNet), is for test, see `splits.held_out`. A set is decoded
     into memory, or if it is too large read from its files again in every epoch. InputError if the set is
     unknown, has no labels, or is too large and not in TFRecord files.
     """

@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 from keras_resnet.atomic import UNREADABLE
-from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split, complete, held_out
+from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.folder import DEFAULT_SIZE
 from keras_resnet.data.images import decode, is_plain, reason, upright
 from keras_resnet.data.labels import count_from_0, listed
+from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
@@ -54,7 +55,7 @@ def from_records(
     Keys are "image/encoded" and "image/class/label", or "image" and "label". Images are brought to `image_size`, 224x224 if None,
     in colour. Without `class_names` the classes are named by "image/class/text" or else by their labels; labels that count from 1
     are moved down by one. Without test*, or where its labels are all below 0, the images of val* are for test, as everywhere: see
-    `dataset.held_out`. The index of the records is kept in the folder if one may write there. Images that cannot be decoded are
+    `splits.held_out`. The index of the records is kept in the folder if one may write there. Images that cannot be decoded are
     counted, named and left out. InputError if a file is compressed, a checksum is wrong, or an example lacks a key.
     """
     folder = Path(folder)

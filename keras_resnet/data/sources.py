@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.data.labels import is_one_hot
 from keras_resnet.errors import InputError
 from keras_resnet.lazy_tensorflow import Batches
 
@@ -134,11 +135,6 @@ def classes_in(element: Any) -> int | None:
     is_wide = labels.ndim == 2 and labels.shape[1] > 1
     is_single = labels.ndim == 1 and len(batch_of(element)[1]) == 1 and len(labels) > 1
     return labels.shape[-1] if is_wide or is_single else None
-
-
-def is_one_hot(labels: np.ndarray) -> bool:
-    """Whether each row has a single 1 and is 0 elsewhere."""
-    return labels.dtype.kind in "iufb" and bool(np.isin(labels, (0, 1)).all() and np.all(labels.sum(1) == 1))
 
 
 def examples_from(source: Source, first: int, image_shape: tuple[int, ...], dtype: str) -> Batches:

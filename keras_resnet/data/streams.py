@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.data.arrays import from_arrays
-from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split, split_by_class, without_autotune
+from keras_resnet.data.arrays import check_names, from_arrays
+from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split, without_autotune
 from keras_resnet.data.folder import MEMORY
 from keras_resnet.data.sources import ENDLESS, Arrays, Source, batch_of, classes_in, examples_from, is_source, opened, other_shape
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.data.splits import split_by_class
+from keras_resnet.errors import InputError
 from keras_resnet.lazy_tensorflow import Batches
 from keras_resnet.recipes.recipe import Recipe
 
@@ -110,11 +111,7 @@ def _parts(sources: Any) -> dict[str, Any]:
     if is_source(sources):
         return {"train": sources}
     parts = dict(sources) if isinstance(sources, Mapping) else dict(zip(SPLITS, sources, strict=False))
-    for name in parts:
-        if name not in SPLITS:
-            raise unknown("split", name, SPLITS)
-    if "train" not in parts:
-        raise InputError(f"no source under 'train'; received {', '.join(map(repr, parts))}")
+    check_names(parts, "source")
     return parts
 
 

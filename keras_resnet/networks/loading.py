@@ -11,8 +11,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.networks.connections import every_layer
-from keras_resnet.networks.pixel_range import notice_in_predictions
+from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
 
 
@@ -46,8 +45,8 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
 
 def keep_channels_last(model: keras.Model) -> None:
     """Let the normalisation in a file of an earlier version scale the last axis, whatever Keras's global data format is later."""
-    for layer in every_layer(model):
-        if type(layer) is keras.layers.Rescaling and layer.name == "normalize" and np.ndim(layer.scale) == 1:
+    for layer in normalizing_layers(model):
+        if np.ndim(layer.scale) == 1:
             layer.scale, layer.offset = [[layer.scale]], [[layer.offset]]
 
 
