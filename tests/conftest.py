@@ -1,8 +1,10 @@
 """Shared by the tests: a tiny network and a few images, one trained run, images on disk, and the real CIFAR-10 where it is."""
 
+import fcntl
 import gc
 import multiprocessing
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -38,6 +40,17 @@ from keras_resnet.training import fit
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
+LONGEST = (
+    "test_shell",
+    "test_distribute",
+    "test_backends",
+    "test_export",
+    "test_resume",
+    "test_search",
+    "test_latency",
+    "test_remat",
+)
+
 LATENCIES = {name: getattr(check, name) for name in ("SECONDS", "FEWEST")}
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -63,6 +76,11 @@ sys.modules["keras_resnet"] = None
 keras.saving.get_custom_objects().clear()
 os.chdir(sys.argv.pop(1))
 """
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest first, so that no process waits for one of them in the end."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 def pytest_collection_finish(session):
@@ -211,10 +229,18 @@ def drawn():
 
 @pytest.fixture(scope="session")
 def small_run(digits, tiny, tmp_path_factory):
-    """A network of four layers with weights that knows most digits: its files take a third of the time of a resnet8's."""
-    spec = replace(tiny, widths=(16,), stem_width=16)
-    recipe = kr.recipes.resolve("digits", epochs=15)
-    return kr.fit(spec, recipe, digits, tmp_path_factory.mktemp("runs") / "digits-small", verbose=0)
+    """A network of four layers with weights that knows most digits: its files take a third of the time of a resnet8's.
+
+    The first process of the tests that asks for it trains it. Each has a copy of its own.
+    """
+    base = tmp_path_factory.getbasetemp()
+    trained = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "digits-small"
+    with trained.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not trained.exists():
+            spec, recipe = replace(tiny, widths=(16,), stem_width=16), kr.recipes.resolve("digits", epochs=15)
+            kr.fit(spec, recipe, digits, trained, verbose=0)
+    return Run.open(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "digits-small"))
 
 
 @pytest.fixture

@@ -121,10 +121,8 @@ def rows_with(parts_of, numbers):
 
 
 def most(row):
-    """Every value, and what stands beside one another in a unit."""
-    rank = len(row["input_shape"])
-    beside = combinations(("block", "activation_order", "norm", "antialias", "squeeze"), 2)
-    return set(row.items()) | {(rank, row[name]) for name in INSIDE} | {(row[one], one, row[other], other) for one, other in beside}
+    """Every value, and each order of the layers in each block."""
+    return set(row.items()) | {(len(row["input_shape"]), row["block"]), (row["activation_order"], row["block"])}
 
 
 def inside(row):

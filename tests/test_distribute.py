@@ -35,12 +35,12 @@ runpy.run_path(arguments[0], run_name="__main__")
 
 
 class Started:
-    """`train_on_devices.py` in a process of its own, which leaves its run at `folder`/runs/run."""
+    """`train_on_devices.py` in a process of its own, which leaves the run of a strategy at `folder`/runs/STRATEGY."""
 
     def __init__(self, folder, environment=None, **settings):
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         self.output, self.errors = (Path(tempfile.mkstemp(dir=folder)[1]) for _ in range(2))
-        arguments = [str(SCRIPT), str(folder / "runs" / "run"), json.dumps(settings)]
+        arguments = [str(SCRIPT), str(folder / "runs"), json.dumps(settings)]
         if "KERAS_BACKEND" in (environment or {}):
             everything = os.environ | {"PYTHONPATH": str(Path(kr.__file__).parents[1])} | environment
             with self.output.open("wb") as output, self.errors.open("wb") as errors:
@@ -57,13 +57,9 @@ class Started:
         self.process.join(timeout)
         return self.process.exitcode
 
-    def result(self):
+    def results(self):
         assert self.code() == 0, self.errors.read_text()[-2000:]
-        return json.loads(self.output.read_text().splitlines()[-1])
-
-
-def trained(folder, environment=None, **settings):
-    return Started(folder, environment, **settings).result()
+        return [json.loads(line) for line in self.output.read_text().splitlines() if line.startswith("{")]
 
 
 def free_ports(count=2):
@@ -98,27 +94,28 @@ def backend(request):
 
 
 @pytest.fixture(scope="module")
-def alone(backend, tmp_path_factory):
-    return trained(tmp_path_factory.mktemp("alone"), environment_of(backend), strategy="one")
+def alone_and_two(backend, tmp_path_factory):
+    environment, several = ({"KERAS_BACKEND": "jax"}, "data_parallel") if backend == "jax" else ({}, "mirrored")
+    return Started(tmp_path_factory.mktemp("devices"), environment, devices=2, strategies=["one", several]).results()
 
 
 @pytest.fixture(scope="module")
-def two_devices(backend, tmp_path_factory):
-    strategy = {"tensorflow": "mirrored", "jax": "data_parallel"}[backend]
-    return trained(tmp_path_factory.mktemp("two"), environment_of(backend), devices=2, strategy=strategy)
+def alone(alone_and_two):
+    return alone_and_two[0]
+
+
+@pytest.fixture(scope="module")
+def two_devices(alone_and_two):
+    return alone_and_two[1]
 
 
 @pytest.fixture(scope="module")
 def two_processes(backend, tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     processes = [Started(folder, environment) for environment in workers_of(backend)]
-    results = [process.result() for process in processes]
-    assert [path.name for path in (folder / "runs").iterdir()] == ["run"]
+    results = [process.results()[0] for process in processes]
+    assert [path.name for path in (folder / "runs").iterdir()] == ["auto"]
     return results
-
-
-def environment_of(backend):
-    return {"KERAS_BACKEND": "jax"} if backend == "jax" else {}
 
 
 @pytest.mark.timeout(600)
@@ -144,7 +141,7 @@ def test_two_processes_train_as_one(backend, alone, two_processes):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
 def test_without_synchronisation_each_device_normalises_for_itself(backend, two_devices, tmp_path):
-    apart = trained(tmp_path, devices=2, strategy="mirrored", recipe={"sync_norm": False, "epochs": 1})
+    [apart] = Started(tmp_path, devices=2, strategies=["mirrored"], recipe={"sync_norm": False, "epochs": 1}).results()
     together, each = (np.array(result["losses"][:STEPS]) for result in (two_devices, apart))
     assert np.abs(together / each - 1).max() > 1e-4  # where one device differs from two by 2e-5 at most
 
@@ -155,10 +152,7 @@ def test_without_synchronisation_each_device_normalises_for_itself(backend, two_
 def test_two_devices_clip_as_one(backend, tmp_path):
     """LAMB, whose gradients are all longer than its clipping allows here."""
     recipe = {"optimizer": "lamb", "learning_rate": 0.01, "weight_decay": 0.02}
-    one, two = (
-        trained(tmp_path / strategy, devices=devices, strategy=strategy, recipe=recipe)
-        for strategy, devices in (("one", 1), ("mirrored", 2))
-    )
+    one, two = Started(tmp_path, devices=2, strategies=["one", "mirrored"], recipe=recipe).results()
     np.testing.assert_allclose(two["losses"][:STEPS], one["losses"][:STEPS], rtol=2e-5)
 
 
@@ -173,8 +167,9 @@ def test_a_worker_that_dies_ends_the_job_and_a_restart_goes_on(backend, two_proc
     other.process.kill()
     assert chief.code(200) not in (0, None)
     assert "a worker of the group was lost" in chief.errors.read_text()
-    assert not (tmp_path / "runs" / "run").exists()
-    again, _ = [process.result() for process in [Started(tmp_path, environment, **fields) for environment in workers_of(backend)]]
+    assert not (tmp_path / "runs" / "auto").exists()
+    both = [Started(tmp_path, environment, **fields) for environment in workers_of(backend)]
+    [again], _ = [process.results() for process in both]
     assert 0 < len(again["losses"]) <= EPOCH  # it did not begin again
     assert again["weights"] == pytest.approx(two_processes[0]["weights"], rel=1e-5)
 

@@ -31,7 +31,7 @@ def trained(shape, *, fused, steps=3, freeze=None, jit_compile=False, eager=Fals
     [
         ((8, 8, 1), {}),
         ((9, 2), {}),
-        ((5, 6, 7, 1), {}),
+        pytest.param((5, 6, 7, 1), {}, marks=pytest.mark.slow),
         ((None, None, 1), {}),
         ((8, 8, 1), {"remat": True}),
         ((8, 8, 1), {"activation_order": "full_preactivation"}),
@@ -39,7 +39,7 @@ def trained(shape, *, fused, steps=3, freeze=None, jit_compile=False, eager=Fals
         ((8, 8, 1), {"jit_compile": True}),
         ((8, 8, 1), {"block": "bottleneck"}),
         ((None, None, 1), {"block": "bottleneck", "squeeze": 4}),
-        ((8, 8, 1), {"block": "bottleneck", "groups": 2}),
+        pytest.param((8, 8, 1), {"block": "bottleneck", "groups": 2}, marks=pytest.mark.slow),
     ],
     ids=str,
 )

@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,12 +146,11 @@ def test_tflite_takes_raw_pixels(main_job):
             assert np.float32 not in tensors  # integers from end to end
 
 
-def test_files_run_where_this_package_is_not_installed(main_job, digits, tmp_path):
+def test_files_run_where_this_package_is_not_installed(main_job, digits, tmp_path, elsewhere):
     run = main_job.run
     images = digits.sample(5, "test").astype("float32")
     np.save(tmp_path / "images.npy", images)
     script = f"""
-import sys; sys.modules["keras_resnet"] = None
 import numpy as np, onnxruntime, tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 images = np.load("images.npy")
@@ -168,7 +166,7 @@ interpreter.allocate_tensors(); interpreter.set_tensor(index, images); interpret
 lite = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 np.save("outputs.npy", np.stack([saved.numpy(), onnx, lite]))
 """
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    elsewhere(script)
     expected = keras.saving.load_model(run.model_path).predict_on_batch(images)
     for outputs in np.load(tmp_path / "outputs.npy"):
         np.testing.assert_allclose(outputs, expected, atol=1e-4)

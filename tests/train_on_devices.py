@@ -1,6 +1,6 @@
-"""Trains on the devices that its arguments ask for, and prints the losses: a process of its own for `test_distribute.py`.
+"""Trains by each strategy that its arguments ask for, and prints the losses: a process of its own for `test_distribute.py`.
 
-python train_on_devices.py OUT '{"devices": 2, "strategy": "mirrored", "recipe": {...}, "fit": {...}}'
+python train_on_devices.py OUT '{"devices": 2, "strategies": ["one", "mirrored"], "recipe": {...}, "fit": {...}}'
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from keras_resnet.training.distribute import choose
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-    parts = [tf.config.LogicalDeviceConfiguration()] * settings.get("devices", 1)
+    parts = [tf.config.LogicalDeviceConfiguration()] * count
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
 
 
@@ -39,8 +39,7 @@ class Losses(keras.callbacks.Callback):
             time.sleep(60)  # to be killed
 
 
-auto = choose("auto").replicas if "strategy" in settings else None
-devices = choose(settings.get("strategy", "auto"))
+auto = choose("auto").replicas if "strategies" in settings else None
 digits = kr.data.load("digits")
 sizes = {"train": 96, "validation": 32, "test": 32}
 splits = {name: (digits.splits[name].take(np.arange(size)), digits.splits[name].labels[:size]) for name, size in sizes.items()}
@@ -49,20 +48,19 @@ recipe = dataclasses.replace(
     kr.RECIPES["digits"], epochs=2, batch_size=8, learning_rate_batch=None, warmup=0, sync_norm=True, ema=0.5
 )
 recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
-watch = Losses()
-fields = {"strategy": devices, "seed": 4, "callbacks": [watch], "verbose": 0, **settings.get("fit", {})}
-run = kr.fit(spec, recipe, kr.data.from_arrays(splits, class_names=list(digits.class_names)), out, **fields)
-last = keras.saving.load_model(run.model_path).get_weights()
-print(
-    json.dumps(
-        {
-            "auto": auto,
-            "replicas": devices.replicas,
-            "workers": devices.workers,
-            "losses": watch.losses,
-            "history": (run.path / "history.csv").read_text(),
-            "test": run.metrics["test"],
-            "weights": [float(np.abs(weight).sum()) for weight in last],
-        }
-    )
-)
+data = kr.data.from_arrays(splits, class_names=list(digits.class_names))
+for strategy in settings.get("strategies", ["auto"]):
+    devices, watch = choose(strategy), Losses()
+    fields = {"strategy": devices, "seed": 4, "callbacks": [watch], "verbose": 0, **settings.get("fit", {})}
+    run = kr.fit(spec, recipe, data, os.path.join(out, strategy), **fields)
+    last = keras.saving.load_model(run.model_path).get_weights()
+    result = {
+        "auto": auto,
+        "replicas": devices.replicas,
+        "workers": devices.workers,
+        "losses": watch.losses,
+        "history": (run.path / "history.csv").read_text(),
+        "test": run.metrics["test"],
+        "weights": [float(np.abs(weight).sum()) for weight in last],
+    }
+    print(json.dumps(result))

@@ -4,6 +4,7 @@ A new network is a new row.
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from keras_resnet.errors import InputError
@@ -238,7 +239,10 @@ def name_of(spec: ResNetSpec) -> str:
     >>> name_of(resolve("resnet20", classes=100))
     'resnet20'
     """
-    for name, row in SPECS.items():
-        if replace(row, input_shape=spec.input_shape, classes=spec.classes) == spec:
-            return name
-    return "custom"
+    return _names(spec.input_shape, spec.classes).get(spec, "custom")
+
+
+@lru_cache
+def _names(input_shape: tuple[int | None, ...], classes: int) -> dict[ResNetSpec, str]:
+    """The first name of each row, for such images and classes."""
+    return {replace(row, input_shape=input_shape, classes=classes): name for name, row in reversed(SPECS.items())}
