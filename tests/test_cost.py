@@ -238,7 +238,7 @@ def test_memory_of_training_has_parameters_gradients_and_momentum():
     ("name", "fields"),
     [
         ("resnet8", {}),
-        ("resnet8", {"activation_order": "full_preactivation", "squeeze": 4}),
+        pytest.param("resnet8", {"activation_order": "full_preactivation", "squeeze": 4}, marks=pytest.mark.slow),
         ("resnet8", {"channel_attention": True, "shortcut": "avg_projection", "activation": "silu"}),
         ("resnet8", {"input_shape": (64, 2), "norm": None, "block": "bottleneck", "shortcut": "projection"}),
     ],

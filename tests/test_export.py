@@ -421,20 +421,20 @@ def test_a_saved_model_that_stretches_pictures_is_refused(copy, monkeypatch):
     assert "it has to be scaled until it covers the network's size, and cut to its centre" in row.problem
 
 
-def test_signals_and_volumes_are_exported_too(tmp_path):
-    for shape in ((64, 2), (8, 8, 8, 1)):
-        model = kr.build("resnet8", **TWO_STAGES, input_shape=shape, classes=3)
-        images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
-        for target in (
-            Target("saved_model"),
-            Target("onnx"),
-            Target("onnx", layout="NCHW"),
-            *[Target("tflite")] * (len(shape) == 2),
-        ):
-            path = tmp_path / str(len(shape)) / target.file
-            path.parent.mkdir(exist_ok=True)
-            WRITERS[target.format](source_of(model, images), path, target)
-            np.testing.assert_allclose(ModelFile(path)(images), model.predict_on_batch(images), atol=1e-4)
+@pytest.mark.parametrize("shape", [(64, 2), pytest.param((8, 8, 8, 1), marks=pytest.mark.slow)], ids=str)
+def test_signals_and_volumes_are_exported_too(shape, tmp_path):
+    model = kr.build("resnet8", **TWO_STAGES, input_shape=shape, classes=3)
+    images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")
+    targets = (Target("saved_model"), Target("onnx"), Target("onnx", layout="NCHW"), *[Target("tflite")] * (len(shape) == 2))
+    for target in targets:
+        path = tmp_path / target.file
+        WRITERS[target.format](source_of(model, images), path, target)
+        np.testing.assert_allclose(ModelFile(path)(images), model.predict_on_batch(images), atol=1e-4)
+
+
+def test_volumes_are_refused_by_tflite(tmp_path):
+    model = kr.build("resnet8", **TWO_STAGES, input_shape=(8, 8, 8, 1), classes=3)
+    images = np.zeros((3, 8, 8, 8, 1), "float32")
     with pytest.raises(InputError, match="TFLite has no built-in operation for AvgPool3D"):
         WRITERS["tflite"](source_of(model, images), tmp_path / "model.tflite", Target("tflite"))
 

@@ -95,7 +95,15 @@ def test_choices_without_meaning_are_refused(arguments, message):
             make("resnet18", **arguments)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50d", "resnet50v2", "resnet20", "ecaresnet50t", "seresnet50"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet18",
+        "resnet50v2",
+        "ecaresnet50t",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50d", "seresnet50")),
+    ],
+)
 def test_any_size(name, tmp_path):
     fields = {"depths": (1, 1, 1), "widths": (16, 16, 32), "stem_width": 16, "classes": 4}
     model = kr.build(name, input_shape=(None, None, 3), **fields)

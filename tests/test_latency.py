@@ -65,7 +65,14 @@ def test_each_operation_is_measured_once(monkeypatch, tmp_path):
         LatencyTable(tmp_path / "latency.json")
 
 
-@pytest.mark.parametrize("fields", [{}, {"activation_order": "full_preactivation"}, {"squeeze": 4}, {"branch_dropout": 0.1}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"squeeze": 4},
+        *(pytest.param(fields, marks=pytest.mark.slow) for fields in ({}, {"activation_order": "full_preactivation"})),
+        {"branch_dropout": 0.1},
+    ],
+)
 def test_operations_are_those_of_the_file(fields, tmp_path):
     """As many convolutions, each with what a file does at once with it."""
     small = {"depths": (2, 1), "widths": (4, 8), "stem_width": 4, "input_shape": (16, 16, 3)}
