@@ -64,7 +64,7 @@ def test_arrays_of_any_shape_are_covered_and_cut(digits):
 class Served:
     """In place of a SavedModel: its signatures, on a network of one product."""
 
-    image_shape = (8, 8, 1)
+    image_shape, scores = (8, 8, 1), "logits"
     weights = np.random.default_rng(0).normal(0, 0.01, (64, 10))
 
     def __call__(self, images):

@@ -30,6 +30,11 @@ def top1(outputs: np.ndarray) -> np.ndarray:
     return outputs[:, 0, 1].astype(int) if outputs.ndim == 3 else outputs.argmax(1)
 
 
+def scores_alone(outputs: np.ndarray) -> np.ndarray:
+    """The scores in outputs, without the numbers of the best classes: (images, classes) or (images, k)."""
+    return outputs[..., 0] if outputs.ndim == 3 else outputs
+
+
 def top1_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     """Share of rows whose best class is that of the label."""
     return float(np.mean(top1(outputs) == labels))
