@@ -347,8 +347,15 @@ def test_a_report_counts_by_hand():
         (3, 2 / 3, 2 / 3),
         (0, None, None),
     ]
-    with pytest.raises(InputError, match="the file gives 3 classes, the images have 4"):
-        evaluation.confusion(outputs, np.zeros(6, int), 4)
+    best_two = np.array([[[0.9, 3], [0.1, 7]]])  # scores and numbers
+    for wrong, message in (
+        (outputs, "the file gives 3 classes, the run has 4"),
+        (best_two, "the file gives at least 8 classes, the run has 4"),
+        (np.full((6, 4), np.nan), "no finite numbers"),  # which all would be class 0
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluation.confusion(wrong, np.zeros(len(wrong), int), 4)
+    assert evaluation.confusion(best_two, np.zeros(1, int), 8)[0, 3] == 1
 
 
 def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_path, caplog):

@@ -70,6 +70,7 @@ def predict(
     path = model_file(run, model)
     if table and (table.is_dir() or not table.absolute().parent.is_dir()):
         raise InputError(f"--csv {str(table)!r} cannot be written: name a file in a folder that is there")
+    from keras_resnet.files.evaluation import check_outputs
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
@@ -80,10 +81,9 @@ def predict(
     some: dict[Path, Any] = {}
     for image, array in pixels:
         outputs[image] = runner(array[None])[0]
+        check_outputs(outputs[image][None], len(names))
         if len(some) < COMPARED:
             some[image] = array
-    if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
-        raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
     scores = runner.scores or scores_beside(run, some, outputs)
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
@@ -136,15 +136,14 @@ def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -
     import numpy as np
 
     from keras_resnet.files.model_file import ModelFile
-    from keras_resnet.files.predictions import probabilities
+    from keras_resnet.files.predictions import nearest_kind
 
     if run.spec.classifier_activation or not outputs:
         return "probabilities"
     with ModelFile(run.model_path) as network:
         logits = np.concatenate([network(array[None]) for array in pixels.values()])
     given = np.stack([outputs[image] for image in pixels])
-    is_nearer = given.ndim == 2 and np.abs(given - probabilities(logits)).mean() < np.abs(given - logits).mean()
-    return "probabilities" if is_nearer else "logits"
+    return nearest_kind(given, logits) if given.ndim == 2 else "scores"
 
 
 def model_file(run: Run, model: Path | None) -> Path:
