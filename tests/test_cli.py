@@ -273,9 +273,9 @@ def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_ru
 def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, small_run, photos, tmp_path):
     good, *_ = sorted(photos.rglob("*.jpg"))
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    code, out, err = call("predict", small_run.path, tmp_path / "bad.png", good, "--json")
+    code, out, err = call("predict", small_run.path, tmp_path / "bad.png", good, good, "--top", 1, "--json")
     assert code == 2
-    assert {row["image"] for row in json.loads(out)} == {str(good)}
+    assert [row["image"] for row in json.loads(out)] == [str(good)] * 2  # as often as it is named
     assert "bad.png" in err
 
 

@@ -140,6 +140,8 @@ def test_the_largest_difference_is_held_to_its_tolerance():
     assert decide(outputs, outputs + 0.011, real, max_difference=0.02)[1] == "passed"
     assert decide(outputs, np.full_like(outputs, np.nan), real)[2].startswith("outputs are not finite")
     assert decide(outputs, outputs[::-1], min_agreement=0)[1] == "passed"  # who asks for nothing
+    both = decide(sure(np.arange(40) % 2, 2), sure(np.arange(1, 41) % 2, 2), max_difference=0.1)[2]
+    assert both.endswith("accept a larger max_difference (--max-difference), and accept a lower min_agreement (--min-agreement)")
 
 
 @pytest.mark.parametrize("quantize", [None, "float16"])

@@ -77,17 +77,17 @@ def predict(
     problems: list[str] = []
     pixels = pictures(images, run.spec.require_sizes("resizing a picture"), problems)
     runner, names = ModelFile(path), run.class_names
-    outputs: dict[Path, Any] = {}
-    some: dict[Path, Any] = {}
+    answers: list[tuple[Path, Any]] = []
+    some: list[Any] = []
     for image, array in pixels:
-        outputs[image] = runner(array[None])[0]
-        check_outputs(outputs[image][None], len(names))
-        if len(some) < COMPARED:
-            some[image] = array
-    scores = runner.scores or scores_beside(run, some, outputs)
+        outputs = runner(array[None])
+        check_outputs(outputs, len(names))
+        answers.append((image, outputs[0]))
+        some += [array] * (len(some) < COMPARED)
+    scores = runner.scores or scores_beside(run, some, [output for _, output in answers[:COMPARED]])
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
-        for image, output in outputs.items()
+        for image, output in answers
         for number, probability in best(output, top, scores)
     ]
     if table:
@@ -131,8 +131,8 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -> str:
-    """What a file that does not say it puts out for these images, by picture: that which the network of the run is nearer to."""
+def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:
+    """What a file that does not say it puts out for these images: that which the network of the run is nearer to."""
     import numpy as np
 
     from keras_resnet.files.model_file import ModelFile
@@ -141,8 +141,8 @@ def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -
     if run.spec.classifier_activation or not outputs:
         return "probabilities"
     with ModelFile(run.model_path) as network:
-        logits = np.concatenate([network(array[None]) for array in pixels.values()])
-    given = np.stack([outputs[image] for image in pixels])
+        logits = np.concatenate([network(array[None]) for array in pixels])
+    given = np.stack(outputs)
     return nearest_kind(given, logits) if given.ndim == 2 else "scores"
 
 
