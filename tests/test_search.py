@@ -313,9 +313,13 @@ def test_a_front_in_a_picture_is_that_of_its_two_axes(monkeypatch, tmp_path):
     found = Results(Study(space=space, objectives=("val_accuracy", "parameters", "latency")), tmp_path)
     for trial, (score, parameters, latency) in enumerate([(0.9, 10, 2.0), (0.8, 5, 3.0), (0.85, 12, 1.0), (0.9, 10, 2.5)]):
         row = {"trial": str(trial), "status": "completed", "val_accuracy": score, "multiply_adds": 1}
-        found.rows.append({**row, "parameters": parameters, "latency": latency})
+        found.rows.append({**row, "parameters": parameters, "latency": latency, "width": trial})
+    found.hyperparameters = ["width"]
     assert len(found.front) == 3
     page.front(found, tmp_path)
+    page.parallel(found, tmp_path)
+    titles = [text.get_text() for text in figures[1].axes[0].get_xticklabels()]
+    assert titles == ["width", "parameters", "latency, ms", "validation accuracy"]  # each objective has its own axis
     first, second = figures[0].axes
     for axis, places, names in (
         (first, [[5, 80], [10, 90], [10, 90]], {"1", "0, 3"}),

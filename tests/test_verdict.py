@@ -111,6 +111,51 @@ def test_one_near_tie_refuses_no_file():
         assert decide(model, file)[1] != "failed"
 
 
+def others(counts):
+    """Answers of a model that puts so many images into each class, and of a file that gives so many of these another one."""
+    answers = np.repeat(np.arange(len(counts)), [images for images, _ in counts])
+    wrong = np.concatenate([np.arange(images) < differ for images, differ in counts])
+    return answers, np.where(wrong, (answers + 1) % len(counts), answers)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ([(500, 12), (500, 12)], "24 of 1,000 images get another top-1 answer: agreement 0.9760"),  # 0.98 may be true
+        ([*[(109, 0)] * 9, (20, 4)], "class 'class 9': 4 of its 20 images get another top-1 answer, hardly by chance"),
+        ([(999, 0), (1, 0)], "class 'class 1': 0 of its 1 images get another top-1 answer; over classes the agreement is 0.5"),
+    ],
+)
+def test_each_criterion_alone_makes_a_file_undecided(counts, reason):
+    model, file = (sure(answers, len(counts)) for answers in others(counts))
+    _, verdict, problem = decide(model, file)
+    assert (verdict, problem.count("too few images")) == ("undecided", 1)
+    assert reason in problem
+
+
+@pytest.mark.parametrize(("quantize", "verdict"), [("dynamic", "undecided"), ("int8", "undecided"), ("int16", "failed")])
+def test_every_kind_of_integers_has_its_own_tolerance(quantize, verdict):
+    target = Target("tflite", quantize, output="softmax")
+    for counts, expected_verdict in (([(500, 12), (500, 12)], verdict), ([(500, 1), (500, 1)], "passed")):
+        model, file = (sure(answers, 2) for answers in others(counts))
+        assert decide(model, file, target)[1] == expected_verdict
+    assert decide(model, sure(np.repeat([0, 1], 500), 2, 0.8), target)[1] == "failed"  # by its probabilities
+
+
+def test_probabilities_that_move_a_little_too_much_make_a_file_undecided():
+    model, file = sure(np.arange(100) % 2, 2, 0.96), sure(np.arange(100) % 2, 2, 0.90)
+    found, verdict, problem = decide(model, file)
+    assert (found.top1_agreement, verdict) == (1, "undecided")
+    assert "too few images to say: 0.060 of the probability goes to other classes" in problem
+    assert decide(np.repeat(model, 20, axis=0), np.repeat(file, 20, axis=0))[1] == "failed"
+
+
+def test_the_worst_class_is_the_least_likely_one():
+    """One image of one is more likely to be chance than thirty of a hundred."""
+    model, file = (sure(answers, 3) for answers in others([(1, 1), (100, 30), (100, 0)]))
+    assert decide(model, file)[0].worst_class == ClassCount("class 1", 70, 100)
+
+
 @pytest.mark.parametrize(("images", "verdict"), [(1, "undecided"), (35, "undecided"), (36, "passed")])
 def test_few_images_that_agree_are_too_few(images, verdict):
     model = sure(np.arange(images) % 2, 2)
@@ -157,6 +202,14 @@ def test_numbers_of_classes_are_no_scores(quantize):
             bad = good.copy()
             bad[..., part] = change(good[..., part])
             assert reference.decide(target, bad)[1] == "failed"
+
+
+def test_small_logits_are_held_to_1():
+    """They are sums of larger numbers, whose rounding remains."""
+    logits = np.random.default_rng(0).normal(0, 0.01, (50, 10))
+    reference = Reference(data=SimpleNamespace(class_names=[""] * 10), outputs=logits, are_probabilities=False)
+    for change, verdict in ((5e-5, "passed"), (2e-4, "failed")):
+        assert reference.decide(Target("onnx"), logits + change)[1] == verdict
 
 
 @pytest.mark.parametrize("quantize", [None, "float16"])
