@@ -338,23 +338,25 @@ def test_the_evaluation_is_told_class_by_class(call, small_run):
 
 
 def test_a_report_counts_by_hand():
-    outputs = np.eye(3)[[0, 0, 1, 1, 1, 0]]
-    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1]), 3), ["a", "b", "c"])
-    assert found["confusion_matrix"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
-    assert found["accuracy"] == found["balanced_accuracy"] == pytest.approx(4 / 6)
+    outputs = np.eye(4)[[0, 0, 1, 1, 1, 1, 2]]
+    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1, 1]), 4), ["a", "b", "c", "d"])
+    assert found["confusion_matrix"] == [[2, 1, 0, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert found["accuracy"] == pytest.approx(5 / 7)
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 3 / 4) / 2)
     assert [(row["images"], row["precision"], row["recall"]) for row in found["classes"]] == [
-        (3, 2 / 3, 2 / 3),
-        (3, 2 / 3, 2 / 3),
+        (3, 1, 2 / 3),
+        (4, 3 / 4, 3 / 4),
+        (0, 0, None),
         (0, None, None),
     ]
     best_two = np.array([[[0.9, 3], [0.1, 7]]])  # scores and numbers
     for wrong, message in (
-        (outputs, "the file gives 3 classes, the run has 4"),
-        (best_two, "the file gives at least 8 classes, the run has 4"),
-        (np.full((6, 4), np.nan), "no finite numbers"),  # which all would be class 0
+        (outputs, "the file gives 4 classes, the run has 5"),
+        (best_two, "the file gives at least 8 classes, the run has 5"),
+        (np.full((6, 5), np.nan), "no finite numbers"),  # which all would be class 0
     ):
         with pytest.raises(InputError, match=message):
-            evaluation.confusion(wrong, np.zeros(len(wrong), int), 4)
+            evaluation.confusion(wrong, np.zeros(len(wrong), int), 5)
     assert evaluation.confusion(best_two, np.zeros(1, int), 8)[0, 3] == 1
 
 
