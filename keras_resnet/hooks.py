@@ -1,6 +1,6 @@
-"""What this package replaces in Keras and TensorFlow objects, and which private attributes of them and of KerasTuner it reads.
+"""What this package replaces in Keras and TensorFlow objects, and what is private of them and of KerasTuner that it uses.
 
-No other module does either. `setup.py` allows only versions that have these attributes; `tests/test_hooks.py` has a test for each,
+No other module does any of this. `setup.py` allows only versions that have these parts; `tests/test_hooks.py` has a test for each,
 which says in a sentence what a new version has changed.
 """
 
@@ -133,3 +133,48 @@ def moving_averages(optimizer: Any) -> list[Any]:
 def is_known(hyperparameters: Any, entry: Any) -> bool:
     """Whether hyperparameters have one of that name under those conditions."""
     return bool(hyperparameters._exists(entry.name, entry.conditions))
+
+
+def add_chief(server: Any, oracle: Any) -> Any:
+    """Let a gRPC server answer workers by KerasTuner's protocol, from the `oracle` of what is returned."""
+    from keras_tuner.src import protos
+    from keras_tuner.src.distribute.oracle_chief import OracleServicer
+
+    servicer = OracleServicer(oracle)
+    protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
+    return servicer
+
+
+def chief_stub(channel: Any) -> Any:
+    """The calls of KerasTuner's protocol to the chief at the other end of a gRPC channel."""
+    from keras_tuner.src import protos
+
+    return protos.get_service_grpc().OracleStub(channel)
+
+
+def oracle_client() -> Any:
+    """What a worker has for an oracle: it asks the chief by its `stub`. Address and name are those in KERASTUNER_ variables."""
+    from keras_tuner.src.distribute.oracle_client import OracleClient
+
+    return OracleClient(None)
+
+
+def with_boundary(content: bytes, inputs: Any, outputs: Any) -> bytes:
+    """A TFLite file of integers that takes and gives float32, with these types in their place. ValueError for one that is float."""
+    from tensorflow.lite.python.util import modify_model_io_type
+
+    return bytes(modify_model_io_type(content, inputs, outputs))
+
+
+def saved_model_of(content: bytes) -> Any:
+    """The message in `saved_model.pb`: `meta_graphs`, each with `graph_def` and `signature_def`."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    return SavedModel.FromString(content)
+
+
+def record_reader(path: str) -> Any:
+    """A reader of a TFRecord file whose `read(offset)` gives the record there and the offset of the next one."""
+    from tensorflow.python.lib.io.tf_record import tf_record_random_reader
+
+    return tf_record_random_reader(path)

@@ -273,9 +273,9 @@ def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_ru
 def test_an_unreadable_picture_does_not_hide_the_answers_to_others(call, small_run, photos, tmp_path):
     good, *_ = sorted(photos.rglob("*.jpg"))
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    code, out, err = call("predict", small_run.path, tmp_path / "bad.png", good, "--json")
+    code, out, err = call("predict", small_run.path, tmp_path / "bad.png", good, good, "--top", 1, "--json")
     assert code == 2
-    assert {row["image"] for row in json.loads(out)} == {str(good)}
+    assert [row["image"] for row in json.loads(out)] == [str(good)] * 2  # as often as it is named
     assert "bad.png" in err
 
 
@@ -338,17 +338,26 @@ def test_the_evaluation_is_told_class_by_class(call, small_run):
 
 
 def test_a_report_counts_by_hand():
-    outputs = np.eye(3)[[0, 0, 1, 1, 1, 0]]
-    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1]), 3), ["a", "b", "c"])
-    assert found["confusion_matrix"] == [[2, 1, 0], [1, 2, 0], [0, 0, 0]]
-    assert found["accuracy"] == found["balanced_accuracy"] == pytest.approx(4 / 6)
+    outputs = np.eye(4)[[0, 0, 1, 1, 1, 1, 2]]
+    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1, 1]), 4), ["a", "b", "c", "d"])
+    assert found["confusion_matrix"] == [[2, 1, 0, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert found["accuracy"] == pytest.approx(5 / 7)
+    assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 3 / 4) / 2)
     assert [(row["images"], row["precision"], row["recall"]) for row in found["classes"]] == [
-        (3, 2 / 3, 2 / 3),
-        (3, 2 / 3, 2 / 3),
+        (3, 1, 2 / 3),
+        (4, 3 / 4, 3 / 4),
+        (0, 0, None),
         (0, None, None),
     ]
-    with pytest.raises(InputError, match="the file gives 3 classes, the images have 4"):
-        evaluation.confusion(outputs, np.zeros(6, int), 4)
+    best_two = np.array([[[0.9, 3], [0.1, 7]]])  # scores and numbers
+    for wrong, message in (
+        (outputs, "the file gives 4 classes, the run has 5"),
+        (best_two, "the file gives at least 8 classes, the run has 5"),
+        (np.full((6, 5), np.nan), "no finite numbers"),  # which all would be class 0
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluation.confusion(wrong, np.zeros(len(wrong), int), 5)
+    assert evaluation.confusion(best_two, np.zeros(1, int), 8)[0, 3] == 1
 
 
 def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_path, caplog):

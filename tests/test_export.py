@@ -23,7 +23,7 @@ from keras_resnet.export.pictures import encoded
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
 from keras_resnet.files.model_file import ModelFile
-from keras_resnet.files.predictions import are_probabilities, best
+from keras_resnet.files.predictions import best
 from keras_resnet.files.runtimes import from_tensor, to_tensor
 from keras_resnet.networks.connections import gives_probabilities
 
@@ -478,9 +478,8 @@ def test_the_best_classes_of_any_kind_of_output():
     logits = np.log([0.2, 0.7, 0.1])
     integers = np.array([0.2, 0.7] + [0] * 50)  # small probabilities are rounded to 0
     for outputs, scores in (
-        (logits, ""),
         (logits, "logits"),
-        (np.exp(logits), ""),
+        (np.exp(logits), "probabilities"),
         (integers, "probabilities"),
         (np.array([[0.7, 1], [0.2, 0]]), "scores"),
     ):
@@ -489,11 +488,9 @@ def test_the_best_classes_of_any_kind_of_output():
         assert probability == pytest.approx(0.7)
 
 
-@pytest.mark.parametrize("scores", ["", "logits"])
-def test_logits_between_0_and_1_are_no_probabilities(scores):
-    (_, first), (_, second) = best(np.array([0.2, 0.5]), 2, scores)
+def test_logits_between_0_and_1_are_no_probabilities():
+    (_, first), (_, second) = best(np.array([0.2, 0.5]), 2, "logits")
     assert (first, second) == pytest.approx((0.5744, 0.4256), abs=1e-4)
-    assert not are_probabilities(np.array([[0.0, 1.0]]), "logits")
 
 
 def test_a_run_on_arrays_needs_its_images_again(tiny, few, tmp_path):

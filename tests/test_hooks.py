@@ -1,6 +1,9 @@
 """A canary for each hook: where a new Keras or KerasTuner has changed what is replaced or read in it, the sentence says so."""
 
 import ast
+import json
+import re
+from concurrent import futures
 from pathlib import Path
 from unittest import mock
 
@@ -183,12 +186,101 @@ def test_replaced_is_for_a_while():
     assert "call" not in vars(layer)
 
 
-@pytest.mark.parametrize("name", ORACLE)
-def test_oracle(name):
-    engines = (oracles.RandomSearchOracle, oracles.BayesianOptimizationOracle, oracles.HyperbandOracle, oracles.GridSearchOracle)
-    objective = keras_tuner.Objective("score", "max")
-    there = [hasattr(engine(objective=objective), name) for engine in engines]
-    assert any(there), f"{name} {ORACLE[name]}: no engine of KerasTuner has it"
+def engine(kind=oracles.RandomSearchOracle, folder=None, **settings):
+    """An engine with a depth of 1 to 3 and a fixed width."""
+    made = kind(objective=keras_tuner.Objective("score", "max"), **settings)
+    made.hyperparameters.Int("depth", 1, 3)
+    made.hyperparameters.Fixed("width", 8)
+    if folder:
+        made._set_project_dir(str(folder), "search")
+    return made
+
+
+def values_that_were_tried(folder):
+    oracle = engine(folder=folder, max_trials=3)
+    tried = oracle.create_trial("worker").hyperparameters.values
+    return oracle._duplicate(tried) and not oracle._duplicate({**tried, "depth": tried["depth"] % 3 + 1})
+
+
+def next_of_a_grid(folder):
+    grid = engine(oracles.GridSearchOracle, folder)
+    values = [{"depth": 1, "width": 8}]
+    while following := grid._get_next_combination(values[-1]):
+        values.append(following)
+    return [each["depth"] for each in values] == [1, 2, 3]
+
+
+def size_of_a_round(folder):
+    band = engine(oracles.HyperbandOracle, folder, max_epochs=9)
+    with mock.patch.object(band, "_get_size", wraps=band._get_size) as size:
+        band.create_trial("worker")
+    return size.called and band._get_size(2, 0) == 9 and band._get_size(2, 2) == 1
+
+
+def first_round_of_hyperband(folder):
+    band = engine(oracles.HyperbandOracle, folder, max_epochs=9)
+    with mock.patch.object(band, "_random_trial", wraps=band._random_trial) as draw:
+        band.create_trial("worker")
+    (trial, bracket), _ = draw.call_args
+    return trial == "0000" and bracket["bracket_num"] == 2 and len(bracket["rounds"][0]) == 1
+
+
+def known_values_in_a_row(folder):
+    oracle = engine(folder=folder, max_trials=9)
+    oracle._max_collisions = 5
+    with mock.patch.object(oracle, "_duplicate", return_value=True), mock.patch.object(oracle, "_tried_so_far", {1}):
+        return oracle._random_values() is None
+
+
+def folder_of_a_trial(folder):
+    oracle = engine(folder=folder, max_trials=9)
+    trial = oracle.create_trial("worker")
+    return (Path(oracle._get_trial_dir(trial.trial_id)) / "trial.json").is_file()
+
+
+def trials_to_retry(folder):
+    oracle = engine(folder=folder, max_trials=9)
+    trial = oracle.create_trial("worker")
+    oracle.ongoing_trials.pop("worker")
+    oracle._retry_queue.append(trial.trial_id)
+    return oracle.create_trial("other").trial_id == trial.trial_id and not oracle._retry_queue
+
+
+def drawn_values(folder):
+    oracle = engine(folder=folder, max_trials=9)
+    return oracle._random_values().keys() == {"depth", "width"}
+
+
+def file_of_the_state(folder):
+    oracle = engine(folder=folder, max_trials=9)
+    trial = oracle.create_trial("worker")
+    state = json.loads(Path(oracle._get_oracle_fname()).read_text())
+    return state["ongoing_trials"] == {"worker": trial.trial_id} and state["retry_queue"] == []
+
+
+CANARIES = {
+    "_duplicate": values_that_were_tried,
+    "_get_next_combination": next_of_a_grid,
+    "_get_oracle_fname": file_of_the_state,
+    "_get_size": size_of_a_round,
+    "_get_trial_dir": folder_of_a_trial,
+    "_max_collisions": known_values_in_a_row,
+    "_nonfixed_space": lambda folder: [e.name for e in engine(oracles.BayesianOptimizationOracle)._nonfixed_space()] == ["depth"],
+    "_random_trial": first_round_of_hyperband,
+    "_random_values": drawn_values,
+    "_retry_queue": trials_to_retry,
+    "_set_project_dir": lambda folder: Path(engine(folder=folder)._get_oracle_fname()).parent == folder / "search",
+}
+CALLED = {"_check_consecutive_failures", "_random_values", "_save_trial"}  # that subclasses override, in the test below
+
+
+@pytest.mark.parametrize("name", CANARIES)
+def test_oracle(name, tmp_path):
+    assert CANARIES[name](tmp_path), f"{name} {ORACLE[name]}"
+
+
+def test_every_private_part_of_an_oracle_has_a_canary():
+    assert CANARIES.keys() | CALLED == ORACLE.keys()
 
 
 def test_oracle_calls_what_is_overridden(tmp_path):
@@ -216,14 +308,55 @@ def test_known_hyperparameters():
     assert not hooks.is_known(keras_tuner.HyperParameters(), entry), hooks.is_known.__doc__
 
 
-def test_the_parts_of_the_chief_and_its_client():
-    from keras_tuner.src import protos
-    from keras_tuner.src.distribute.oracle_chief import OracleServicer
-    from keras_tuner.src.distribute.oracle_client import OracleClient
+def test_a_worker_asks_its_chief(free_port, monkeypatch, tmp_path):
+    import grpc
 
-    assert {"CreateTrial", "EndTrial", "GetTrial", "UpdateTrial"} <= set(dir(OracleServicer)), "a chief answers to these calls"
-    assert {"create_trial", "end_trial", "get_trial", "update_trial"} <= set(dir(OracleClient)), "a worker makes these calls"
-    assert hasattr(protos.get_service_grpc(), "OracleStub"), "a worker speaks through a stub"
+    address = f"127.0.0.1:{free_port}"
+    for name, value in (("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", str(free_port)), ("TUNER_ID", "worker")):
+        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
+    servicer = hooks.add_chief(server, None)
+    server.add_insecure_port(address)
+    server.start()
+    servicer.oracle = oracle = engine(folder=tmp_path, max_trials=3)
+    client = hooks.oracle_client()
+    client.stub = hooks.chief_stub(grpc.insecure_channel(address))
+    trial = client.create_trial("worker")
+    assert oracle.ongoing_trials["worker"].trial_id == trial.trial_id == "0", hooks.add_chief.__doc__
+    client.update_trial(trial.trial_id, {"score": 0.5}, step=1)
+    assert client.get_trial(trial.trial_id).status == "RUNNING", hooks.oracle_client.__doc__
+    trial.status = "COMPLETED"
+    client.end_trial(trial)
+    assert (oracle.end_order, oracle.trials["0"].score) == (["0"], 0.5), hooks.chief_stub.__doc__
+    server.stop(None)
+
+
+def test_files_of_tensorflow(tmp_path):
+    with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
+        for content in (b"one", b"two"):
+            writer.write(content)
+    first, following = (reader := hooks.record_reader(str(tmp_path / "records"))).read(0)
+    assert (first, reader.read(following)[0]) == (b"one", b"two"), hooks.record_reader.__doc__
+    module = tf.Module()
+    module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([1])])
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.double)
+    (graph,) = hooks.saved_model_of((tmp_path / "saved" / "saved_model.pb").read_bytes()).meta_graphs
+    assert "serving_default" in graph.signature_def, hooks.saved_model_of.__doc__
+    assert graph.graph_def.library.function, hooks.saved_model_of.__doc__
+
+
+def test_the_boundary_of_a_tflite_file():
+    from ai_edge_litert.interpreter import Interpreter
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.full((1, 2), number, "float32")] for number in range(3))
+    interpreter = Interpreter(model_content=hooks.with_boundary(converter.convert(), tf.uint8, tf.float32))
+    (image,), (scores,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert (image["dtype"], scores["dtype"]) == (np.uint8, np.float32), hooks.with_boundary.__doc__
+
+
+PRIVATE_MODULE = re.compile(r"(keras|keras_tuner)\.src\b|tensorflow\.(python|core|lite\.python)\b")
 
 
 def is_foreign(node):
@@ -236,6 +369,13 @@ def is_foreign(node):
 def test_hooks_are_in_one_place(path):
     if path.name == "hooks.py":
         return
+    private = {
+        name
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in [getattr(node, "module", None), *(alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name"))]
+        if name and PRIVATE_MODULE.match(name)
+    }
+    assert not private, f"{private}: import it in hooks"
     trees = {other: ast.parse(other.read_text()) for other in {path, *path.parent.glob("*.py")}}
     own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(trees[path]):

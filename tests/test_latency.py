@@ -12,6 +12,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.console import cell
 from keras_resnet.export.operations import operations
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.networks.resnet import outputs
@@ -168,6 +169,7 @@ def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path
     found = search.run(study, tmp_path / "out")
     limit = LatencyTable(tmp_path / "out" / "latency.json").predict(dataclasses.replace(allowed, input_shape=(8, 8, 1)))
     assert found.study.budget.latency == limit
+    assert f"latency at most {cell(limit)} ms, that of a custom network" in (tmp_path / "out" / "results.html").read_text()
     assert found.refused["latency"] > 0
     assert all(row["latency"] <= limit for row in found.rows)
     assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again

@@ -13,8 +13,9 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import InputError, timing
 from keras_resnet.files import runtimes
-from keras_resnet.files.benchmark import compare
+from keras_resnet.files.benchmark import are_comparable, compare
 from keras_resnet.files.model_file import ModelFile
+from keras_resnet.files.predictions import probabilities
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +215,22 @@ def test_logits_and_probabilities_are_not_subtracted(small_run, tmp_path):
     assert shares["top1_agreement"] == best["top1_agreement"] == 1
     _, same = compare([paths[1], paths[1]], rounds=1)
     assert same["max_difference"] == 0
+
+
+def test_files_that_do_not_say_what_they_give_are_of_the_kind_that_they_are_near():
+    """Logits too may be between 0 and 1, and sum to 1."""
+    logits = np.eye(4)[[0, 1, 2, 3, 0]] * 0.8 + 0.05
+    shares = probabilities(logits)
+    for one, other, kinds, expected in (
+        (logits + 0.01, logits, ("", "logits"), True),
+        (shares, logits, ("", "logits"), False),
+        (logits, shares, ("", "probabilities"), False),
+        (shares, shares, ("", ""), True),
+        (logits, shares, ("", ""), False),
+        (logits, logits, ("logits", "probabilities"), False),
+        (logits[:, :3], logits, ("", ""), False),
+    ):
+        assert are_comparable(one, other, *kinds) == are_comparable(other, one, *kinds[::-1]) == expected
 
 
 def test_threads_reach_the_runtime(loose, monkeypatch):

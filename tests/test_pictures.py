@@ -64,7 +64,7 @@ def test_arrays_of_any_shape_are_covered_and_cut(digits):
 class Served:
     """In place of a SavedModel: its signatures, on a network of one product."""
 
-    image_shape = (8, 8, 1)
+    image_shape, scores = (8, 8, 1), "logits"
     weights = np.random.default_rng(0).normal(0, 0.01, (64, 10))
 
     def __call__(self, images):
@@ -72,7 +72,10 @@ class Served:
             images = np.stack([image_graph.decode(tf.constant(content), self.image_shape) for content in images])
         elif images.dtype == np.uint8:
             images = image_graph.cover(images, self.image_shape).numpy()
-        return images.reshape(len(images), -1) @ self.weights
+        return self.answer(images.reshape(len(images), -1).astype(float))
+
+    def answer(self, pixels):
+        return pixels @ self.weights
 
 
 BROKEN = {
@@ -80,6 +83,19 @@ BROKEN = {
     "orientation": (lambda content: tf.constant(1, tf.int64), "EXIF orientation 2 .* has to be turned upright by its EXIF"),
     "coloured": (lambda image, channels: image[..., -1:], "for a PNG file with alpha .* alpha has to be dropped"),
 }
+
+
+def test_one_picture_may_be_more_sensitive_than_the_others(digits):
+    """As one between two classes is, where one grey value of rounding is told apart from a picture that was turned wrongly."""
+    images = digits.splits["test"].take(np.arange(8))
+    between = files(images)[8].pixels((8, 8, 1)).ravel().astype(float)
+
+    class Sensitive(Served):
+        def answer(self, pixels):
+            distances = np.square(pixels - between).sum(1, keepdims=True)
+            return super().answer(pixels) + 100 * np.exp(-distances / 100)
+
+    check_pictures(Sensitive(), images)
 
 
 def test_signatures_that_break_the_rule_are_refused(digits, monkeypatch):

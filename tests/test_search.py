@@ -243,6 +243,8 @@ def test_the_page_shows_everything(pretended, tmp_path):
     assert "<h1>Deep &amp; wide?</h1>" in page
     assert "&lt;no memory&gt;" in page
     assert "6 of 7 trials have a score" in page
+    assert 'name="viewport"' in page  # or a phone shows it as on a desk
+    assert "prefers-color-scheme: dark" in page
     assert [title for title in ("Accuracy and cost", "Parallel coordinates", "Importance") if f"<h2>{title}</h2>" in page] == [
         "Accuracy and cost",
         "Parallel coordinates",
@@ -260,10 +262,12 @@ def test_the_page_says_what_was_searched_where(pretended, tmp_path):
     text = " ".join(re.sub(r"<[^>]*>", " ", (tmp_path / "widths" / "results.html").read_text()).split())
     assert "Study widths" in text
     assert "Images digits: 287 validation" in text
-    assert "Budget parameters at most 100,000; tflite int8, bytes at most 500,000" in text
+    assert "Budget parameters at most 100,000; tflite int8 at most 500,000 bytes" in text
     assert "Objectives validation accuracy, parameters" in text
     assert found.verdict[1:] in text
     assert "95 % interval" in text
+    found.as_fast_as, found.study = kr.SPECS["resnet8"], replace(study, budget=Budget(parameters=9, latency=0.123456789))
+    assert page.facts(found)["Budget"] == "parameters at most 9; latency at most 0.1235 ms, that of resnet8"
 
 
 def test_the_page_escapes_names_and_values(pretended, tmp_path):
@@ -300,6 +304,41 @@ def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
     ends = sorted(100 * row["val_accuracy"] for row in found.rows)
     assert sorted(line.get_ydata()[-1] for line in learning.lines) == pytest.approx(ends)
     assert len(coordinates.lines) == 20 + 5  # and an axis for each name and the score
+
+
+def test_a_front_in_a_picture_is_that_of_its_two_axes(monkeypatch, tmp_path):
+    """That of three objectives goes up and down when it is drawn over one cost."""
+    figures = []
+    monkeypatch.setattr(page, "encoded", lambda figure: figures.append(figure) or "")
+    found = Results(Study(space=space, objectives=("val_accuracy", "parameters", "latency")), tmp_path)
+    for trial, (score, parameters, latency) in enumerate([(0.9, 10, 2.0), (0.8, 5, 3.0), (0.85, 12, 1.0), (0.9, 10, 2.5)]):
+        row = {"trial": str(trial), "status": "completed", "val_accuracy": score, "multiply_adds": 1}
+        found.rows.append({**row, "parameters": parameters, "latency": latency, "width": trial})
+    found.hyperparameters = ["width"]
+    assert len(found.front) == 3
+    page.front(found, tmp_path)
+    page.parallel(found, tmp_path)
+    titles = [text.get_text() for text in figures[1].axes[0].get_xticklabels()]
+    assert titles == ["width", "parameters", "latency, ms", "validation accuracy"]  # each objective has its own axis
+    first, second = figures[0].axes
+    for axis, places, names in (
+        (first, [[5, 80], [10, 90], [10, 90]], {"1", "0, 3"}),
+        (second, [[1, 85], [2, 90]], {"2", "0"}),
+    ):
+        assert axis.lines[0].get_xydata().tolist() == places
+        assert {text.get_text() for text in axis.texts} == names
+
+
+def test_of_many_values_a_few_are_written(tmp_path):
+    _, axis = page.drawn(1)
+    found = Results(Study(space=space), tmp_path)
+    found.rows = [
+        {"val_accuracy": 0.5, "status": "completed", "rate": number / 100, "width": number % 2} for number in range(1, 31)
+    ]
+    names = ["rate", "width"]
+    page.name_values(axis, found, names, [page.ranks([row[name] for row in found.rows]) for name in names])
+    written = [text.get_text() for text in axis.texts]
+    assert written == ["0.01", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3", "0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -582,6 +621,7 @@ def test_the_widest_network_within_a_budget():
     spec = search.widest(family, Budget(parameters=100_000))
     assert costs(spec)["parameters"] <= 100_000 < costs(family(spec.stem_width + 1))["parameters"]
     assert search.widest(family, Budget(parameters=100_000), [2, 4, 300]).stem_width == 4
+    assert Budget(latency=0.02).excess({"latency": 0.0234567891234, "parameters": 9}) == "latency 0.0234568 above 0.02"
     with pytest.raises(InputError, match=r"width 40 is beyond the budget: parameters 1,\d+,\d+ above 100,000"):
         search.widest(family, Budget(parameters=100_000), [40])
 

@@ -2,14 +2,17 @@
 
 import json
 from contextlib import contextmanager
+from dataclasses import replace
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 
 import keras_resnet as kr
 from keras_resnet.files.runtimes import keras_runner
 from keras_resnet.networks.settings import fixed_settings
+from keras_resnet.search import latency
 
 ALONE = {
     "policy": lambda: keras.config.set_dtype_policy("mixed_float16"),
@@ -136,6 +139,27 @@ def test_commands_under_a_file_of_settings(small_run, call, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_speed_of_training_and_a_search_under_settings(call, tmp_path, monkeypatch):
+def test_speed_of_training_under_settings(call):
     with set_globally(*ALONE):
         assert call("benchmark", "--network", "resnet8", "--data", "digits")[0] == 0
+
+
+def test_networks_of_a_search(tiny, few, tmp_path, monkeypatch, eagerly):
+    """They learn the same in a script of KerasTuner, and it is float32 whose latency is measured."""
+
+    def trained():
+        keras.utils.set_random_seed(0)
+        hyper = kr.search.HyperResNet(lambda hp: tiny, input_shape=few.image_shape, classes=10, recipe="digits")
+        values = keras_tuner.HyperParameters()
+        model = hyper.build(values)
+        hyper.fit(values, model, few.train, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    measured, plain = [], trained()
+    monkeypatch.setattr(latency, "measure_model", lambda model, *rest: measured.append(model) or 1.0)
+    with set_globally(*ALONE):
+        for mine, other in zip(trained(), plain, strict=True):
+            assert mine.dtype == "float32"
+            np.testing.assert_array_equal(mine, other)
+        latency.LatencyTable(tmp_path / "latency.json").predict(replace(tiny, input_shape=few.image_shape))
+    assert {layer.compute_dtype for model in measured for layer in model.layers} == {"float32"}

@@ -8,7 +8,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet.export import Target
-from keras_resnet.export.check import Reference
+from keras_resnet.export.check import Reference, expected
 from keras_resnet.export.comparison_images import count, rarest_first, sources, with_comparison_images
 from keras_resnet.export.verdict import ClassCount, chance, exact_interval, moved_probabilities, over_classes
 
@@ -111,6 +111,51 @@ def test_one_near_tie_refuses_no_file():
         assert decide(model, file)[1] != "failed"
 
 
+def others(counts):
+    """Answers of a model that puts so many images into each class, and of a file that gives so many of these another one."""
+    answers = np.repeat(np.arange(len(counts)), [images for images, _ in counts])
+    wrong = np.concatenate([np.arange(images) < differ for images, differ in counts])
+    return answers, np.where(wrong, (answers + 1) % len(counts), answers)
+
+
+@pytest.mark.parametrize(
+    ("counts", "reason"),
+    [
+        ([(500, 12), (500, 12)], "24 of 1,000 images get another top-1 answer: agreement 0.9760"),  # 0.98 may be true
+        ([*[(109, 0)] * 9, (20, 4)], "class 'class 9': 4 of its 20 images get another top-1 answer, hardly by chance"),
+        ([(999, 0), (1, 0)], "class 'class 1': 0 of its 1 images get another top-1 answer; over classes the agreement is 0.5"),
+    ],
+)
+def test_each_criterion_alone_makes_a_file_undecided(counts, reason):
+    model, file = (sure(answers, len(counts)) for answers in others(counts))
+    _, verdict, problem = decide(model, file)
+    assert (verdict, problem.count("too few images")) == ("undecided", 1)
+    assert reason in problem
+
+
+@pytest.mark.parametrize(("quantize", "verdict"), [("dynamic", "undecided"), ("int8", "undecided"), ("int16", "failed")])
+def test_every_kind_of_integers_has_its_own_tolerance(quantize, verdict):
+    target = Target("tflite", quantize, output="softmax")
+    for counts, expected_verdict in (([(500, 12), (500, 12)], verdict), ([(500, 1), (500, 1)], "passed")):
+        model, file = (sure(answers, 2) for answers in others(counts))
+        assert decide(model, file, target)[1] == expected_verdict
+    assert decide(model, sure(np.repeat([0, 1], 500), 2, 0.8), target)[1] == "failed"  # by its probabilities
+
+
+def test_probabilities_that_move_a_little_too_much_make_a_file_undecided():
+    model, file = sure(np.arange(100) % 2, 2, 0.96), sure(np.arange(100) % 2, 2, 0.90)
+    found, verdict, problem = decide(model, file)
+    assert (found.top1_agreement, verdict) == (1, "undecided")
+    assert "too few images to say: 0.060 of the probability goes to other classes" in problem
+    assert decide(np.repeat(model, 20, axis=0), np.repeat(file, 20, axis=0))[1] == "failed"
+
+
+def test_the_worst_class_is_the_least_likely_one():
+    """One image of one is more likely to be chance than thirty of a hundred."""
+    model, file = (sure(answers, 3) for answers in others([(1, 1), (100, 30), (100, 0)]))
+    assert decide(model, file)[0].worst_class == ClassCount("class 1", 70, 100)
+
+
 @pytest.mark.parametrize(("images", "verdict"), [(1, "undecided"), (35, "undecided"), (36, "passed")])
 def test_few_images_that_agree_are_too_few(images, verdict):
     model = sure(np.arange(images) % 2, 2)
@@ -126,7 +171,7 @@ def test_images_of_one_class_show_no_other():
 
 def test_real_files_are_decided_by_differences_on_any_number_of_images():
     model = np.array([[0.50001, 0.49999]])
-    for quantize, change, verdict in ((None, 3e-5, "passed"), (None, 2e-4, "failed"), ("float16", 9e-3, "passed")):
+    for quantize, change, verdict in ((None, 3e-5, "passed"), (None, 2e-4, "failed"), ("float16", 4e-3, "passed")):
         found, decision, problem = decide(model, model + change * np.array([[-1, 1]]), Target("tflite", quantize, output="softmax"))
         assert (found.agreed, decision) == (0, verdict)  # a near tie
         assert decision == "passed" or "largest difference" in problem
@@ -140,6 +185,40 @@ def test_the_largest_difference_is_held_to_its_tolerance():
     assert decide(outputs, outputs + 0.011, real, max_difference=0.02)[1] == "passed"
     assert decide(outputs, np.full_like(outputs, np.nan), real)[2].startswith("outputs are not finite")
     assert decide(outputs, outputs[::-1], min_agreement=0)[1] == "passed"  # who asks for nothing
+    both = decide(sure(np.arange(40) % 2, 2), sure(np.arange(1, 41) % 2, 2), max_difference=0.1)[2]
+    assert both.endswith("accept a larger max_difference (--max-difference), and accept a lower min_agreement (--min-agreement)")
+
+
+@pytest.mark.parametrize("quantize", [None, "float16"])
+def test_numbers_of_classes_are_no_scores(quantize):
+    """Those of 200 classes were taken for the largest output: a float16 file passed whatever its answers."""
+    logits = np.log(sure(np.arange(50) * 4, 200))
+    reference = Reference(data=SimpleNamespace(class_names=[""] * 200), outputs=logits, are_probabilities=False)
+    for output in ("top1", "top3"):
+        target = Target("tflite", quantize, output=output)
+        good = expected(logits, target, are_probabilities=False)
+        assert reference.decide(target, good)[1] == "passed"
+        for part, change in ((0, lambda scores: scores + 0.02), (1, lambda numbers: (numbers + 1) % 200)):
+            bad = good.copy()
+            bad[..., part] = change(good[..., part])
+            assert reference.decide(target, bad)[1] == "failed"
+
+
+def test_small_logits_are_held_to_1():
+    """They are sums of larger numbers, whose rounding remains."""
+    logits = np.random.default_rng(0).normal(0, 0.01, (50, 10))
+    reference = Reference(data=SimpleNamespace(class_names=[""] * 10), outputs=logits, are_probabilities=False)
+    for change, verdict in ((5e-5, "passed"), (2e-4, "failed")):
+        assert reference.decide(Target("onnx"), logits + change)[1] == verdict
+
+
+@pytest.mark.parametrize("quantize", [None, "float16"])
+def test_small_probabilities_are_held_to_their_own_size(quantize):
+    """A network that is sure of nothing, and a file that has one answer."""
+    model = sure(np.arange(50), 1000, 0.008)
+    target = Target("tflite", quantize, output="softmax")
+    assert decide(model, model * 1.00001, target)[1] == "passed"
+    assert decide(model, np.full_like(model, 0.001), target)[1] == "failed"
 
 
 def test_the_best_classes_move_what_they_show():

@@ -70,24 +70,24 @@ def predict(
     path = model_file(run, model)
     if table and (table.is_dir() or not table.absolute().parent.is_dir()):
         raise InputError(f"--csv {str(table)!r} cannot be written: name a file in a folder that is there")
+    from keras_resnet.files.evaluation import check_outputs
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
     problems: list[str] = []
     pixels = pictures(images, run.spec.require_sizes("resizing a picture"), problems)
     runner, names = ModelFile(path), run.class_names
-    outputs: dict[Path, Any] = {}
-    some: dict[Path, Any] = {}
+    answers: list[tuple[Path, Any]] = []
+    some: list[Any] = []
     for image, array in pixels:
-        outputs[image] = runner(array[None])[0]
-        if len(some) < COMPARED:
-            some[image] = array
-    if any(len(output) != len(names) for output in outputs.values() if output.ndim == 1):
-        raise InputError(f"{str(path)!r} does not have the {len(names)} classes of {str(folder)!r}")
-    scores = runner.scores or scores_beside(run, some, outputs)
+        outputs = runner(array[None])
+        check_outputs(outputs, len(names))
+        answers.append((image, outputs[0]))
+        some += [array] * (len(some) < COMPARED)
+    scores = runner.scores or scores_beside(run, some, [output for _, output in answers[:COMPARED]])
     rows = [
         {"image": str(image), "class": names[number], "probability": probability}
-        for image, output in outputs.items()
+        for image, output in answers
         for number, probability in best(output, top, scores)
     ]
     if table:
@@ -131,20 +131,19 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def scores_beside(run: Run, pixels: dict[Path, Any], outputs: dict[Path, Any]) -> str:
-    """What a file that does not say it puts out for these images, by picture: that which the network of the run is nearer to."""
+def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:
+    """What a file that does not say it puts out for these images: that which the network of the run is nearer to."""
     import numpy as np
 
     from keras_resnet.files.model_file import ModelFile
-    from keras_resnet.files.predictions import probabilities
+    from keras_resnet.files.predictions import nearest_kind
 
     if run.spec.classifier_activation or not outputs:
         return "probabilities"
     with ModelFile(run.model_path) as network:
-        logits = np.concatenate([network(array[None]) for array in pixels.values()])
-    given = np.stack([outputs[image] for image in pixels])
-    is_nearer = given.ndim == 2 and np.abs(given - probabilities(logits)).mean() < np.abs(given - logits).mean()
-    return "probabilities" if is_nearer else "logits"
+        logits = np.concatenate([network(array[None]) for array in pixels])
+    given = np.stack(outputs)
+    return nearest_kind(given, logits) if given.ndim == 2 else "scores"
 
 
 def model_file(run: Run, model: Path | None) -> Path:

@@ -26,6 +26,7 @@ from keras_resnet.data.images import decode, is_plain, reason, upright
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
+from keras_resnet.hooks import record_reader
 
 LOG = logging.getLogger("keras_resnet")
 NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
@@ -218,10 +219,9 @@ def _is_plain(content: bytes) -> bool:
 def _records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Offset and content of each record of a file, by TensorFlow's reader, which verifies checksums."""
     from tensorflow.errors import DataLossError
-    from tensorflow.python.lib.io.tf_record import tf_record_random_reader
 
     size, offset = path.stat().st_size, 0
-    reader = tf_record_random_reader(str(path))
+    reader = record_reader(str(path))
     while offset < size:
         try:
             content, following = reader.read(offset)

@@ -15,10 +15,10 @@ from keras_resnet.export.comparison_images import COMPARED, sources, with_compar
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.pictures import check_pictures, encoded, picture_of
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import MAX_DIFFERENCE, Target
+from keras_resnet.export.targets import MAX_DIFFERENCE, Target, scale_of
 from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, moved_probabilities
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import outputs_of, probabilities, scores_by_value, top1, top1_accuracy
+from keras_resnet.files.predictions import outputs_of, probabilities, scores_alone, scores_by_value, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
 
 THREADS = (1, 2)
@@ -147,7 +147,8 @@ class Reference:
     def decide(self, target: Target, outputs: np.ndarray, **chosen: float | None) -> tuple[Findings, str, str]:
         """What the outputs of a file for the images say, the verdict, and the problem, see `Check`."""
         reference, names = expected(self.outputs, target, self.are_probabilities), self.data.class_names
-        tolerance = target.tolerance.chosen(float(np.max(np.abs(reference))), **chosen)
+        scale = scale_of(scores_alone(reference), target.output == "logits" and not self.are_probabilities)
+        tolerance = target.tolerance.chosen(scale, **chosen)
         differences = self.differences(outputs, reference, target)
         found = replace(
             findings(top1(outputs), top1(reference), self.moved(outputs, target), names, tolerance),
@@ -174,13 +175,13 @@ class Reference:
     def check_signatures(self, file: ModelFile, outputs: np.ndarray) -> None:
         """InputError if a SavedModel answers float pixels or image files otherwise than it did integer pixels, or pictures of other
         shapes and kinds otherwise than their pixels."""
-        images = self.data.splits["test"].take(np.arange(min(FEW, len(outputs))))
+        images, scores = self.data.splits["test"].take(np.arange(min(FEW, len(outputs)))), scores_alone(outputs)
         inputs = {"float pixels": images.astype("float32")}
         if images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] in (1, 3):
             inputs["image files"] = np.array([encoded(picture_of(image), "PNG") for image in images])
         for kind, content in inputs.items():
-            difference = float(np.max(np.abs(file(content) - outputs[: len(images)])))
-            if difference > MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(outputs)))):
+            difference = float(np.max(np.abs(scores_alone(file(content)) - scores[: len(images)])))
+            if difference > MAX_DIFFERENCE * scale_of(scores, file.scores == "logits"):
                 raise InputError(f"for {kind} its outputs differ by {difference:.2e} from those for integer pixels")
         if "image files" in inputs:
             check_pictures(file, images)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.files.runtimes import kind_of, served_version
+from keras_resnet.hooks import saved_model_of
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
@@ -61,9 +62,7 @@ def of_onnx(path: Path) -> Iterable[str]:
 
 def of_saved_model(path: Path) -> Iterable[str]:
     """The operations of a SavedModel's default signature, those of the functions that it calls in their place."""
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    graphs = SavedModel.FromString((served_version(path) / "saved_model.pb").read_bytes()).meta_graphs[0]
+    graphs = saved_model_of((served_version(path) / "saved_model.pb").read_bytes()).meta_graphs[0]
     functions = {function.signature.name: function.node_def for function in graphs.graph_def.library.function}
     outputs = graphs.signature_def["serving_default"].outputs
     (start,) = {output.name.split(":")[0] for output in outputs.values()}

@@ -13,8 +13,9 @@ from PIL import ExifTags, Image
 
 from keras_resnet.data.images import decode, describe, fit_pixels
 from keras_resnet.errors import InputError
-from keras_resnet.export.targets import MAX_DIFFERENCE
+from keras_resnet.export.targets import MAX_DIFFERENCE, scale_of
 from keras_resnet.files.model_file import ModelFile
+from keras_resnet.files.predictions import scores_alone
 
 SHAPES = {"3:4": (2.0, 1.5), "16:9": (1.5, 8 / 3), "1:2": (3.0, 1.5), "2:1": (1.5, 3.0)}  # in heights and widths of the test images
 NOISES = 20  # tries with noise of a picture whose outputs differ more than those of others
@@ -57,7 +58,7 @@ def check_pictures(file: ModelFile, images: np.ndarray) -> None:
     expected = scores(file, pixels)
     some = [noisy(exact, number) for number, exact in enumerate(pixels[::3])]
     sensitivity = float(np.max(np.abs(scores(file, some) - expected[::3])))
-    usual = max(MAX_DIFFERENCE * max(1.0, float(np.max(np.abs(expected)))), sensitivity)
+    usual = max(MAX_DIFFERENCE * scale_of(expected, file.scores == "logits"), sensitivity)
     actual = scores(file, [picture.content for picture in pictures])
     for picture, exact, one, other in zip(pictures, pixels, actual, expected, strict=True):
         difference, allowed = float(np.max(np.abs(one - other))), usual
@@ -82,8 +83,7 @@ def scores(file: ModelFile, contents: list[Any]) -> np.ndarray:
     singles = [[content] for content in contents]
     alike = [list(group) for _, group in groupby(contents, np.shape)]  # files too, if they all come to one size
     outputs = [file(np.array(batch)) for batch in (singles if None in file.image_shape else alike)]
-    array = np.concatenate(outputs)
-    return array[..., 0] if array.ndim == 3 else array
+    return scores_alone(np.concatenate(outputs))
 
 
 def files(images: np.ndarray) -> list[Picture]:

@@ -22,7 +22,7 @@ from keras_resnet.export.rescaling import is_by_channel
 from keras_resnet.export.signature import with_interface
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
-from keras_resnet.hooks import count_uses
+from keras_resnet.hooks import count_uses, with_boundary
 from keras_resnet.networks.connections import is_fused_activation
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
@@ -115,14 +115,13 @@ class Debugger:
     def convert(self, float_tensors: list[str]) -> bytes:
         """The file with the layers of those tensors in float. It gives float32 where the last layer is one of them."""
         import tensorflow as tf
-        from tensorflow.lite.python.util import modify_model_io_type
 
         model = self.make_debugger(denylisted_nodes=float_tensors, fully_quantize=False).get_nondebug_quantized_model()
         boundary = getattr(tf, str(self.target.pixels))
         try:
-            return bytes(modify_model_io_type(model, boundary, tf.float32 if self.target.best else boundary))
+            return with_boundary(model, boundary, tf.float32 if self.target.best else boundary)
         except ValueError:  # its output is no integer
-            return bytes(modify_model_io_type(model, boundary, tf.float32))
+            return with_boundary(model, boundary, tf.float32)
 
 
 def layer_names(tensor: str, names: Iterable[str]) -> list[str]:

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from keras_resnet.errors import InputError, unknown
 
 FORMATS = ("saved_model", "tflite", "onnx", "keras")
@@ -29,7 +31,7 @@ class Tolerance:
     """How much a file may differ from the Keras model. None: that is not asked."""
 
     max_difference: float | None = None
-    """Largest difference of any output, relative to the largest output of the Keras model or 1."""
+    """Largest difference of any output, relative to `scale_of` those of the Keras model."""
     min_agreement: float | None = None
     """Lowest share of images with the same top-1 answer."""
     max_moved: float | None = None
@@ -40,11 +42,11 @@ class Tolerance:
         """What no class may be below, and what the images must show at least of all together."""
         return max(0.0, round((1 if self.min_agreement is None else self.min_agreement) - BELOW, 6))
 
-    def chosen(self, largest: float, min_agreement: float | None = None, max_difference: float | None = None) -> "Tolerance":
-        """With an absolute `max_difference`, from the largest output of the Keras model; what is given replaces its own. Who allows
-        other answers to a share of the images allows as much of the probability to go with them."""
+    def chosen(self, scale: float, min_agreement: float | None = None, max_difference: float | None = None) -> "Tolerance":
+        """With an absolute `max_difference`, from the `scale_of` outputs of the Keras model; what is given replaces its own. Who
+        allows other answers to a share of the images allows as much of the probability to go with them."""
         if max_difference is None and self.max_difference is not None:
-            max_difference = self.max_difference * max(1.0, largest)
+            max_difference = self.max_difference * scale
         if min_agreement is None:
             return replace(self, max_difference=max_difference)
         moved = None if self.max_moved is None else max(self.max_moved, 1 - min_agreement)
@@ -62,6 +64,13 @@ TOLERANCES = {  # by quantisation
     "int8": Tolerance(min_agreement=0.98, max_moved=0.05),
     "int16": Tolerance(min_agreement=0.99, max_moved=0.05),
 }
+
+
+def scale_of(scores: np.ndarray, are_logits: bool) -> float:
+    """What differences of scores are relative to: the largest score, or 1 where logits are smaller, since these are sums of larger
+    numbers. Probabilities are not: of 1,000 classes all may be below 0.01."""
+    largest = float(np.max(np.abs(scores)))
+    return max(1.0, largest) if are_logits else largest
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 FALSE_ALARMS = 0.05  # chance that a file is refused for a class although every class reaches the lowest agreement
 TAIL = 0.025  # to either side of a 95 % interval
 MORE_IMAGES = "check it on more images (data=, --data), or take it as it is (accept_undecided=True, --accept-undecided)"
-LOWER_AGREEMENT = "a lower min_agreement (--min-agreement) would accept it"
-LARGER_DIFFERENCE = "a larger max_difference (--max-difference) would accept it"
+LOWER_AGREEMENT = "accept a lower min_agreement (--min-agreement)"
+LARGER_DIFFERENCE = "accept a larger max_difference (--max-difference)"
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,8 @@ def judge(found: Findings, tolerance: Tolerance, class_names: list[str]) -> tupl
         opinions.append(of_probabilities(found, tolerance))
     for verdict in (FAILED, UNDECIDED):
         if those := [opinion for opinion in opinions if opinion.verdict == verdict]:
-            return verdict, f"{'; '.join(opinion.reason for opinion in those)}. The way out: {those[0].way_out}"
+            ways_out = dict.fromkeys(opinion.way_out for opinion in those)  # each reason needs its own
+            return verdict, f"{'; '.join(opinion.reason for opinion in those)}. The way out: {', and '.join(ways_out)}"
     return PASSED, ""
 
 

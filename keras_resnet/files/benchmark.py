@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.files.model_file import ModelFile, size
-from keras_resnet.files.predictions import are_probabilities, top1
+from keras_resnet.files.predictions import nearest_kind, scores_alone, top1
 
 OPEN_SIDE = 224  # of images for a file that takes any size
 NOISE = 32  # random images, where none are given
@@ -66,18 +66,25 @@ def compare(
         }
         reference = rows[0] if rows else row
         row |= {"time_ratio": row["milliseconds"] / reference["milliseconds"], "size_ratio": row["bytes"] / reference["bytes"]}
-        is_comparable = are_probabilities(answers, file.scores) == are_probabilities(outputs[0], files[0].scores)
+        is_comparable = are_comparable(answers, outputs[0], file.scores, files[0].scores)
         rows.append({**row, **differences(answers, outputs[0], is_comparable), "compared_on": f"{len(images)} {kind}"})
     return rows
 
 
 def differences(outputs: np.ndarray, reference: np.ndarray, is_comparable: bool) -> dict[str, float | None]:
-    """How far outputs are from those of the first file, which are comparable where both are probabilities, or neither."""
-    agreement = float(np.mean(top1(outputs) == top1(reference)))
-    if outputs.shape != reference.shape or not is_comparable:
-        return {"max_difference": None, "top1_agreement": agreement}
-    error = np.abs(outputs - reference)
-    return {"max_difference": float(np.max(error if error.ndim == 2 else error[..., 0])), "top1_agreement": agreement}
+    """How far outputs are from those of the first file: the largest difference only where they are comparable."""
+    difference = float(np.max(np.abs(scores_alone(outputs) - scores_alone(reference)))) if is_comparable else None
+    return {"max_difference": difference, "top1_agreement": float(np.mean(top1(outputs) == top1(reference)))}
+
+
+def are_comparable(outputs: np.ndarray, reference: np.ndarray, scores: str, reference_scores: str) -> bool:
+    """Whether outputs of two files for the same images are numbers of one kind: as the files say, and where one of them does not,
+    as they are nearer to each other."""
+    if outputs.shape != reference.shape or outputs.ndim == 3:
+        return outputs.shape == reference.shape
+    if scores and reference_scores:
+        return scores == reference_scores
+    return nearest_kind(outputs, reference) == nearest_kind(reference, outputs) == "logits"
 
 
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:

@@ -20,15 +20,25 @@ def confusion(outputs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarr
     Args:
         outputs: of `runtimes.Runner`: (images, classes), or (images, k, 2) of a file that gives the best classes.
         labels: (images,).
-        classes: those of the labels. InputError if the outputs have others.
+        classes: those of the labels. InputError, see `check_outputs`.
     """
-    answers = top1(outputs)
-    if (outputs.ndim == 2 and outputs.shape[1] != classes) or answers.max(initial=0) >= classes:
-        given = outputs.shape[1] if outputs.ndim == 2 else f"at least {answers.max() + 1}"
-        raise InputError(f"the file gives {given} classes, the images have {classes}: it is not an export of this run")
+    check_outputs(outputs, classes)
     counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, answers), 1)
+    np.add.at(counts, (labels, top1(outputs)), 1)
     return counts
+
+
+def check_outputs(outputs: np.ndarray, classes: int) -> None:
+    """InputError for outputs of a file, see `confusion`, that are those of other classes than so many, or no finite numbers."""
+    if not np.isfinite(outputs).all():
+        raise InputError(
+            "the file gives outputs that are no finite numbers: it is damaged, or the training of its network diverged"
+        )
+    are_of_best = outputs.ndim == 3
+    given = int(outputs[..., 1].max(initial=0)) + 1 if are_of_best else outputs.shape[1]
+    if given > classes or (given < classes and not are_of_best):
+        least = "at least " * are_of_best
+        raise InputError(f"the file gives {least}{given} classes, the run has {classes}: it is not an export of this run")
 
 
 def report(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:

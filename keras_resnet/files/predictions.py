@@ -30,6 +30,11 @@ def top1(outputs: np.ndarray) -> np.ndarray:
     return outputs[:, 0, 1].astype(int) if outputs.ndim == 3 else outputs.argmax(1)
 
 
+def scores_alone(outputs: np.ndarray) -> np.ndarray:
+    """The scores in outputs, without the numbers of the best classes: (images, classes) or (images, k)."""
+    return outputs[..., 0] if outputs.ndim == 3 else outputs
+
+
 def top1_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     """Share of rows whose best class is that of the label."""
     return float(np.mean(top1(outputs) == labels))
@@ -49,20 +54,17 @@ def scores_by_value(outputs: np.ndarray) -> str:
     return "probabilities" if np.allclose(outputs.sum(axis=1), 1, atol=1e-3) else ""
 
 
-def are_probabilities(outputs: np.ndarray, scores: str = "") -> bool:
-    """Whether outputs (images, classes), or the best k (images, k, 2), are probabilities: as their file says in `scores`, or by
-    their values where it says nothing: between 0 and 1, and of all classes together 1 but for the rounding of integers."""
-    if scores or outputs.ndim == 3:
-        return scores != "logits"
-    return bool(np.all((outputs >= 0) & (outputs <= 1)) and np.allclose(outputs.sum(axis=1), 1, atol=0.05))
+def nearest_kind(outputs: np.ndarray, logits: np.ndarray) -> str:
+    """What outputs (images, classes) are of a file that does not say it, "logits" or "probabilities": that which these logits of
+    another file for the same images are nearer to."""
+    is_nearer = np.abs(outputs - probabilities(logits)).mean() < np.abs(outputs - logits).mean()
+    return "probabilities" if is_nearer else "logits"
 
 
-def best(outputs: np.ndarray, count: int, scores: str = "") -> list[tuple[int, float]]:
-    """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: logits, probabilities or the best k.
-
-    `scores` says which, see `are_probabilities`.
-    """
+def best(outputs: np.ndarray, count: int, scores: str) -> list[tuple[int, float]]:
+    """The best classes of one image and their probabilities, from a row of `runtimes.Runner`: of `scores`, "logits" or
+    "probabilities", or the best k."""
     if outputs.ndim == 2:
         return [(int(number), float(score)) for score, number in outputs[:count]]
-    shares = outputs if are_probabilities(outputs[None], scores) else probabilities(outputs)
+    shares = probabilities(outputs) if scores == "logits" else outputs
     return [(int(number), float(shares[number])) for number in np.argsort(-shares, kind="stable")[:count]]

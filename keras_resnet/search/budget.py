@@ -52,7 +52,11 @@ class Budget:
     def excess(self, amounts: Mapping[str, float]) -> str:
         """Which limits those costs are above, and by how much; empty if none."""
         limits = {name: getattr(self, name) or math.inf for name in amounts}
-        return ", ".join(f"{name} {cost:,} above {limits[name]:,}" for name, cost in amounts.items() if cost > limits[name])
+
+        def text(amount: float) -> str:
+            return f"{amount:,}" if isinstance(amount, int) else f"{amount:,.6g}"
+
+        return ", ".join(f"{name} {text(cost)} above {text(limits[name])}" for name, cost in amounts.items() if cost > limits[name])
 
 
 def costs(spec: ResNetSpec) -> dict[str, int]:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.console import cell
-from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
 from keras_resnet.search.budget import LATENCY
-from keras_resnet.search.results import Results, Row
+from keras_resnet.search.results import Results, Row, pareto
 from keras_resnet.search.study import SCORE
 
 FEWEST = 5  # trials that an importance is worked out from
-UNITS_OF = {LATENCY: ", ms", **dict.fromkeys(("tflite_float32", "tflite_int8", "inference_memory", "training_memory"), ", bytes")}
+UNITS_OF = {LATENCY: " ms", **dict.fromkeys(("tflite_float32", "tflite_int8", "inference_memory", "training_memory"), " bytes")}
+MOST_VALUES = 7  # that are written at the axis of a hyperparameter
+MOST_NAMES = 2  # of trials that are written at one point
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost
 ABOVE: dict[str, Any] = {
     "loc": "lower left",
@@ -50,31 +51,32 @@ def facts(results: Results) -> dict[str, str]:
     study = results.study
     size = f", {study.image_size}x{study.image_size} pixels" if study.image_size else ""
     limits = [(limit.name, getattr(study.budget, limit.name)) for limit in fields(study.budget)]
-    allowed = [f"{unit_of(name)} at most {bound(value)}" for name, value in limits if value is not None]
-    images = results.images
-    counts = ", ".join(f"{count:,} {split}" for split, count in images.items())
+    allowed = [f"{word_of(name)} at most {cell(value)}{UNITS_OF.get(name, '')}" for name, value in limits if value is not None]
+    if results.as_fast_as:  # the latency is the last limit
+        allowed[-1] += f", that of {name_of(results.as_fast_as).replace('custom', 'a custom network')}"
+    counts = ", ".join(f"{count:,} {split}" for split, count in results.images.items())
     return {
         "Study": results.out.name,
         "Images": f"{study.data}{size}" + (f": {counts}" if counts else ""),
         "Budget": "; ".join(allowed) or "no limit",
-        "Objectives": ", ".join(map(unit_of, study.objectives)),
+        "Objectives": ", ".join(map(word_of, study.objectives)),
         "Engine": f"{study.engine}, seed {study.seed}",
     }
 
 
-def bound(value: Any) -> str:
-    """A limit of a budget as text."""
-    return f"that of {name_of(value)}" if isinstance(value, ResNetSpec) else f"{value:,}"
+def word_of(name: str) -> str:
+    """An objective or a cost as a person reads it."""
+    return {SCORE: "validation accuracy", "multiply_adds": "multiply-adds"}.get(name, name.replace("_", " "))
 
 
-def unit_of(name: str) -> str:
-    """An objective or a cost as a person reads it, with its unit."""
-    words = {SCORE: "validation accuracy", "multiply_adds": "multiply-adds"}
-    return words.get(name, name.replace("_", " ")) + UNITS_OF.get(name, "")
+def title_of(name: str) -> str:
+    """The title of an axis: what it shows, and the unit."""
+    unit = UNITS_OF.get(name, "")
+    return word_of(name) + f",{unit}" * bool(unit)
 
 
 def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
-    """Accuracy over what it costs, and the trials that none beats in both."""
+    """Accuracy over each cost, and the trials that none beats in both."""
     if not results.scored:
         return None
     from matplotlib.ticker import EngFormatter, MaxNLocator
@@ -83,22 +85,38 @@ def front(results: Results, trials: Path) -> tuple[str, str, str] | None:
     figure, *axes = drawn(len(costs))
     for axis, name in zip(axes, costs, strict=True):
         axis.scatter(*points(results.scored, name), s=18, color="#999", label="trial")
-        best = sorted(results.front, key=lambda row: row[name])
-        axis.plot(*points(best, name), drawstyle="steps-post", marker="o", color="#27a", label="Pareto front")
-        for row, x, y in zip(best, *points(best, name), strict=True):
-            axis.annotate(row["trial"], (x, y), fontsize=7, xytext=(3, 4), textcoords="offset points")
-        axis.set(xlabel=unit_of(name), ylabel="validation accuracy, %")
+        best = sorted(pareto(results.scored, [SCORE, name]), key=lambda row: row[name])
+        axis.plot(*points(best, name), drawstyle="steps-post", marker="o", color="#27a", label="Pareto front of both")
+        axis.set(xlabel=title_of(name), ylabel="validation accuracy, %")
+        middle = sum(axis.get_xlim()) / 2
+        for (x, y), names in by_point(best, name).items():
+            side, shift = ("left", 3) if x < middle else ("right", -3)
+            axis.annotate(names, (x, y), fontsize=7, ha=side, xytext=(shift, 4), textcoords="offset points")
+        axis.xaxis.set_major_locator(MaxNLocator(6))
         if name != LATENCY:
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-            axis.xaxis.set_major_locator(MaxNLocator(6))
         axis.grid(alpha=0.3)
         axis.legend(**ABOVE)
-    return "Accuracy and cost", "The best trials are at the top left: accurate and cheap.", encoded(figure)
+    explanation = (
+        "The best trials are at the top left: accurate and cheap. Those on the line are beaten by no other one in both at once."
+    )
+    return "Accuracy and cost", explanation, encoded(figure)
 
 
 def points(rows: list[Row], name: str) -> tuple[list[float], list[float]]:
     """A cost of each row, and its accuracy in percent."""
     return [row[name] for row in rows], [100 * row[SCORE] for row in rows]
+
+
+def by_point(rows: list[Row], name: str) -> dict[tuple[float, float], str]:
+    """The names of the trials at each point of accuracy over a cost, of many the first."""
+    trials: dict[tuple[float, float], list[str]] = {}
+    for row, *point in zip(rows, *points(rows, name), strict=True):
+        trials.setdefault((point[0], point[1]), []).append(row["trial"])
+    return {
+        point: ", ".join(names[:MOST_NAMES]) + f" and {len(names) - MOST_NAMES} more" * (len(names) > MOST_NAMES)
+        for point, names in trials.items()
+    }
 
 
 def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
@@ -117,20 +135,24 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     for number in np.argsort(share):
         heights = [*(place[number] + spread[number] for place in places), *(values[number] for values in shares)]
         axis.plot(heights, color=colormaps["viridis_r"](share[number]), alpha=0.8)
-    columns = [*names, *map(unit_of, goals)]
-    axis.set_xticks(range(len(columns)), columns, rotation=20, ha="right")
-    axis.set_yticks([])
-    axis.set_xlim(-0.3, len(columns) - 0.4)
-    axis.spines[:].set_visible(False)
-    for number in range(len(columns)):
-        axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
+    draw_axes(axis, [*names, *map(title_of, goals)])
     name_values(axis, results, names, places)
     name_ends(axis, results, goals, len(names))
     explanation = (
-        "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried, that of an "
-        "objective from the lowest to the highest."
+        "Each line is a trial; a darker line has a higher accuracy. The axis of a hyperparameter has the values that were tried in "
+        "their order; that of an objective goes from the lowest to the highest."
     )
     return "Parallel coordinates", explanation, encoded(figure)
+
+
+def draw_axes(axis: Any, titles: list[str]) -> None:
+    """Upright axes side by side, each with its title."""
+    axis.set_xticks(range(len(titles)), titles, rotation=20, ha="right")
+    axis.set_yticks([])
+    axis.set_xlim(-0.3, len(titles) - 0.4)
+    axis.spines[:].set_visible(False)
+    for number in range(len(titles)):
+        axis.axvline(number, color="#bbb", linewidth=0.8, zorder=0)
 
 
 BOX: dict[str, Any] = {
@@ -142,9 +164,11 @@ BOX: dict[str, Any] = {
 
 
 def name_values(axis: Any, results: Results, names: list[str], places: list[np.ndarray]) -> None:
-    """Write the values of each hyperparameter at its axis."""
+    """Write the values of each hyperparameter at its axis, of many a few: the first, the last, and some between."""
     for number, name in enumerate(names):
-        for value, place in sorted({(label(row.get(name)), places[number][index]) for index, row in enumerate(results.scored)}):
+        values = sorted({(place, label(row.get(name))) for place, row in zip(places[number], results.scored, strict=True)})
+        for index in sorted(set(np.linspace(0, len(values) - 1, min(len(values), MOST_VALUES)).astype(int))):
+            place, value = values[index]
             axis.annotate(value, (number, place), xytext=(-4, 0), ha="right", **BOX)
 
 

@@ -67,6 +67,7 @@ class Results:
         self.last_refusal = ""
         self.hyperparameters: list[str] = []
         self.finals: list[Final] = []  # the full trainings of the finalists
+        self.as_fast_as: ResNetSpec | None = None  # the network whose latency is the budget
 
     def check_same(self, hyperparameters: Any) -> None:
         """Write the plan of the search. InputError if the folder has the results of another one, or a name is that of a column."""

@@ -58,6 +58,7 @@ class Search:
         if isinstance(limit, ResNetSpec):
             budget = replace(self.study.budget, latency=self.measure(resolve(limit, **self.images)))
             self.study = self.results.study = replace(self.study, budget=budget)
+            self.results.as_fast_as = limit
         (self.out / STATE / OVER).unlink(missing_ok=True)
         self.oracle = oracle_of(self.study, space, self.out / STATE, lambda values: self.refusal(space, values), self.lease)
         self.oracle.on_end, self.oracle.reason_of = self.write_results, self.reason_of

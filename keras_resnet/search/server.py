@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from keras_tuner.src import protos
-from keras_tuner.src.distribute.oracle_chief import OracleServicer
-from keras_tuner.src.distribute.oracle_client import OracleClient
 
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, WorkerLost
+from keras_resnet.hooks import add_chief, chief_stub, oracle_client
 
 POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is taken for lost
 COMING = 60.0  # seconds that a chief may need to start: so long a mark that it left before is not believed
@@ -25,11 +23,11 @@ class Chief:
 
     def __init__(self, oracle: Any, address: str, tell: Callable[[Any, str], None]) -> None:
         check_address(address)
-        self.servicer, self.address, self.tell = OracleServicer(oracle), address, tell
+        self.oracle, self.address, self.tell = oracle, address, tell
 
     def __enter__(self) -> "Chief":
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-        protos.get_service_grpc().add_OracleServicer_to_server(self.servicer, self.server)
+        self.servicer = add_chief(self.server, self.oracle)
         port = 0
         with quiet(), suppress(RuntimeError):
             port = self.server.add_insecure_port(self.address)
@@ -59,20 +57,19 @@ class ChiefIsDone(Exception):
     """There is no chief any more, and it left a mark that all is done."""
 
 
-def connect(address: str, name: str, done: Path, tell: Callable[[str], None] = lambda line: None) -> OracleClient:
+def connect(address: str, name: str, done: Path, tell: Callable[[str], None] = lambda line: None) -> Any:
     """The oracle of the chief at that address, for a worker of that name. Calls to a chief that is gone wait for its return, or
     for the mark that it leaves when it is done."""
     host, port = check_address(address)
     variables = {"KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": port, "KERASTUNER_TUNER_ID": name}
     original = {variable: os.environ[variable] for variable in variables if variable in os.environ}
     os.environ |= variables
-    client = OracleClient(None)
+    client = oracle_client()
     for variable in variables:  # with them every tuner of this process would look for that chief
         del os.environ[variable]
     os.environ |= original
     channel = grpc.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 1000)])
-    stub = protos.get_service_grpc().OracleStub(channel)
-    client.stub = RetryingStub(stub, done, lambda: tell(f"waiting for a chief at {address}"))
+    client.stub = RetryingStub(chief_stub(channel), done, lambda: tell(f"waiting for a chief at {address}"))
     return client
 
 
