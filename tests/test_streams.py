@@ -14,6 +14,7 @@ from keras_resnet.data import streams
 from keras_resnet.data.sources import batch_of
 from keras_resnet.data.streams import Stream
 from keras_resnet.export.comparison_images import with_comparison_images
+from keras_resnet.training.opening import classes_of
 
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=1, batch_size=16)
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -148,6 +149,19 @@ def test_an_endless_source_is_a_stream_in_its_order(arrays, caplog):
     compared = with_comparison_images(data)  # of an export
     assert len(compared.examples("compared").labels) == 104
     assert sum(map(len, data.sample_batches(50))) == 50
+
+
+def test_what_is_not_known_of_a_stream_is_not_told(arrays, tiny, tmp_path, caplog):
+    """Sorted by class, so that its first images are of two of ten: none of the others are missing, and no class is rare."""
+    order = np.argsort(arrays[1], kind="stable")
+    source = as_tensors(arrays[0][order], arrays[1][order]).repeat()
+    data = kr.data.load((source, tuple(array[:40] for array in arrays)), images_per_epoch=16)
+    assert "no training images of" not in caplog.text
+    numbers = "+".join(str(np.sum(data.splits[split].labels == 0)) for split in ("validation", "test"))
+    assert classes_of(data).startswith(f"10, each with its images for validation+test: 0 {numbers}, 1 ")
+    with pytest.raises(InputError, match=r"class_weight='balanced' counts .* not known of a stream: give the weights, such as"):
+        kr.fit(tiny, dataclasses.replace(RECIPE, class_weight="balanced"), data, tmp_path / "run", verbose=0)
+    assert data.check(dataclasses.replace(RECIPE, class_weight={"3": 5})).class_weight == (("3", 5.0),)
 
 
 def test_a_stream_with_numbers_goes_on_where_it_was(arrays):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -99,6 +99,8 @@ class Dataset:
     """What the source has and was not taken, each with the reason."""
     contents: str = ""
     """Digest of the files that the images are read from; "" for arrays."""
+    knows_all_labels: ClassVar[bool] = True
+    """Whether `splits` has the labels of all training images."""
 
     @cached_property
     def digest(self) -> str:

@@ -56,11 +56,13 @@ def images_of(data: Dataset) -> str:
 def classes_of(data: Dataset) -> str:
     """The classes, with their images of each split where there are few."""
     count = len(data.class_names)
-    numbers = [np.bincount(data.splits[split].labels, minlength=count) for split in SPLITS]
+    splits = SPLITS if data.knows_all_labels else SPLITS[1:]
+    numbers = [np.bincount(data.splits[split].labels, minlength=count) for split in splits]
     if count > MOST_CLASSES:
-        return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} training images"
+        what = f"{'training' if data.knows_all_labels else 'validation'} images"
+        return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} {what}"
     listed = (f"{name} {'+'.join(map(str, row))}" for name, row in zip(data.class_names, zip(*numbers, strict=True), strict=True))
-    return f"{count}, each with its images for training+validation+test: {', '.join(listed)}"
+    return f"{count}, each with its images for {'+'.join(splits)}: {', '.join(listed)}"
 
 
 def few_steps(recipe: Recipe, each: int) -> str:
