@@ -31,8 +31,8 @@ def from_arrays(
     Images are (number, height, width, channels), raw pixels 0..255 of any real type. Signals (number, length, channels) and volumes
     (number, depth, height, width, channels) may have any finite values; they are kept as uint8 or float32. Labels are whole numbers
     (number,) from 0 without gaps, or one-hot (number, classes); see `labels.count_from_0`. Training images of every class are
-    needed, unless these are only some of all (`may_lack_classes`). InputError for pixels scaled to 0..1, NaN, a missing axis, labels
-    out of range or numbers that disagree.
+    needed, unless these are only some of all (`may_lack_classes`). InputError for pixels scaled to 0..1, NaN, a missing axis,
+    labels out of range or numbers that disagree.
 
     >>> from_arrays((images, labels), class_names=["cat", "dog"])
     """

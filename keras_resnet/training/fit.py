@@ -20,6 +20,7 @@ from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset, load
+from keras_resnet.data.dataset import errors_in_a_line
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
@@ -49,7 +50,6 @@ from keras_resnet.training.transfer import origin
 LOG = logging.getLogger("keras_resnet")
 ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
     "accumulate": "it cannot accumulate there",
-    "clip_norm": "it would clip the gradient of each device by itself",
     "steps_per_execution": "it cannot take several steps at a time there",
 }
 LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
@@ -93,11 +93,12 @@ def fit(
         patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
             None to train all epochs.
         callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
-        verbose: 0 to print nothing; "auto" and 1 for what is trained, a line an epoch, and in a terminal one that shows the current
-            epoch; 2 for no such line, but others within long epochs.
+        verbose: 0 to print nothing, and only log warnings; "auto" and 1 for what is trained, a line an epoch, and in a terminal one
+            that shows the current epoch; 2 for no such line, but others within long epochs.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
-    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
+    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists, or an image cannot be read any
+    more; the training then goes on by `resume` once that is mended. `Diverged` if the loss becomes
     NaN; the last good weights are then in a run folder `out`-diverged.
     """
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
@@ -130,10 +131,9 @@ def fit(
             if note := data.resume_note():
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
-        shows = bool(verbose) and devices.chief
-        if shows:
-            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None)
-        with graphs_as_written():
+        if devices.chief:
+            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None, shows=bool(verbose))
+        with graphs_as_written(), errors_in_a_line():
             recipe = settle(spec, recipe, devices)
             training = prepare(spec, recipe, data, seed, devices, init)
             saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, init), checkpoint_every)
@@ -189,20 +189,20 @@ def run_epochs(
     saver.restore(checkpoint)
     shows = bool(verbose) and devices.chief
     live = shows and verbose != 2 and sys.stdout.isatty()
-    rising = RisingLoss(len(data.class_names), recipe.learning_rate)
     progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
+    watching = [RisingLoss(len(data.class_names), recipe.learning_rate)] * devices.chief + [progress] * shows
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each and not training.model.stop_training:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
-        with devices.fitting(), progress.bar if live else nullcontext():
+        with devices.fitting(), errors_in_a_line(), progress.bar if live else nullcontext():
             training.model.fit(
                 batches,
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *[progress, rising] * shows],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *watching],
                 shuffle=False,  # the stream is in its own order
                 verbose=0,
             )

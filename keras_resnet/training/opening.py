@@ -16,9 +16,10 @@ LOG = logging.getLogger("keras_resnet")
 MOST_CLASSES = 12  # that are named with their images in the first lines
 
 
-def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool) -> None:
-    """Print the first lines, and warn of too few steps for a network that begins with random weights."""
-    print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
+def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool, shows: bool) -> None:
+    """Print the first lines, if it `shows` anything, and warn of too few steps for a network that begins with random weights."""
+    if shows:
+        print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
     problem = few_steps(recipe, data.steps_per_epoch(recipe.batch_size))
     if problem and begins_at_random:
         LOG.warning(problem)
