@@ -8,7 +8,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
-from keras_resnet.recipes import PROTOCOLS, default_for, for_images, hyperrule, resolve
+from keras_resnet.recipes import PROTOCOLS, for_images, hyperrule, resolve
 from keras_resnet.recipes.automatic import FEWEST_STEPS
 from keras_resnet.recipes.words import in_words
 
@@ -24,11 +24,6 @@ def test_rows_have_evidence_and_survive_json():
 def test_no_field_is_in_both_network_and_recipe():
     """So that `--set field=value` is never ambiguous."""
     assert not set(names(Recipe)) & set(names(ResNetSpec))
-
-
-def test_default():
-    assert default_for("digits") == "digits"
-    assert default_for("some/folder") == default_for("cifar10") == "cifar-30"
 
 
 @pytest.mark.parametrize("count", [6, 36, 192, 1000, 2500, 45_000])
