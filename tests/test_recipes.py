@@ -408,6 +408,14 @@ def test_class_weights_are_read_from_what_people_write(given, held):
     assert from_json(kr.Recipe, to_json(recipe)) == recipe
 
 
+@pytest.mark.parametrize(
+    "fields", [{"label_smoothing": 0.1}, {"mixup": 0.2}, {"cutmix": 1}, {"loss": "binary"}, {"class_weight": "balanced"}], ids=str
+)
+def test_another_loss_than_that_of_validation_has_an_axis_of_its_own(fields):
+    assert kr.Recipe().is_cross_entropy
+    assert not kr.Recipe(**fields).is_cross_entropy
+
+
 def test_class_weights_as_numbers():
     labels, names = np.repeat([0, 1], [30, 10]), ["cat", "dog"]
     assert kr.Recipe().class_weights(labels, names) is None

@@ -252,7 +252,8 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_json(folder / "metrics.json", {**metrics(training), **write_sample(training.data, folder), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
-    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=not training.recipe.one_hot)
+    one_loss = training.recipe.is_cross_entropy
+    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=one_loss)
 
 
 def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:
