@@ -35,6 +35,10 @@ def test_the_recipe_follows_from_number_and_size_of_the_images(count, side):
     assert steps_per_epoch >= min(8, count // 8)
     assert recipe.crop == side / 8
     assert recipe.flip
+    usual = RECIPES["cifar-30"]
+    is_gentle = recipe.ema > 0 and recipe.learning_rate <= usual.learning_rate / 2  # else the loss of small sets rises
+    assert is_gentle == (count < 2000)
+    assert recipe.learning_rate_batch == usual.learning_rate_batch
     quarter = dataclasses.replace(recipe, batch_size=recipe.batch_size * 4)
     assert quarter.peak_learning_rate == pytest.approx(4 * recipe.peak_learning_rate)
 
