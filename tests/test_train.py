@@ -19,6 +19,7 @@ from keras_resnet.runs.run import CONTENTS
 from keras_resnet.training import fit as train
 from keras_resnet.training.callbacks import BestAndLast, Progress, RisingLoss, Throughput
 from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.opening import announce
 from keras_resnet.training.session import Training
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -455,6 +456,8 @@ def test_what_is_trained_is_told_unless_nothing_is_to_be_printed(tiny, few, tmp_
     assert "has 6 steps only" in caplog.text  # what may be wrong is told all the same
     assert "the validation loss rose to" in caplog.text
     caplog.clear()
+    announce(kr.Run.open(tmp_path / "quiet").spec, SHORT, few, 0, begins_at_random=False, shows=False)
+    assert caplog.text == ""  # a trained network needs fewer steps
     kr.fit(tiny, SHORT, few, tmp_path / "run", verbose=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines[:5]] == ["images", "classes", "network", "recipe", "steps"]
