@@ -668,6 +668,13 @@ def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeyp
     assert len(kr.data.of_run(kr.Run.open(run.path)).examples("all")) == 40
 
 
+def test_a_sample_is_drawn_at_random_and_always_the_same():
+    samples = [np.concatenate(list(numbered(50).sample_batches(20)))[:, 0, 0, 0] for _ in range(2)]
+    assert len(set(samples[0])) == 20
+    assert list(samples[0]) == list(samples[1]) != sorted(samples[0])
+    assert max(samples[0]) >= 20  # and not the first ones
+
+
 def test_all_is_every_image_once(digits):
     images, labels = gathered(digits.batches("all"))
     assert len(images) == 1797

@@ -174,6 +174,18 @@ def test_a_stream_with_numbers_goes_on_where_it_was(arrays):
         np.testing.assert_array_equal(labels, arrays[1][np.repeat(np.arange(24, 32), 2)])
 
 
+def test_a_set_of_keras_is_told_when_a_pass_ends(arrays):
+    """Where many shuffle."""
+
+    class Turning(Batches):
+        def on_epoch_end(self):
+            self.images = self.images[::-1]
+
+    data = kr.data.load((Turning(*arrays), arrays), images_per_epoch=96)
+    images = np.concatenate([pixels for pixels, _ in data.training_batches(dataclasses.replace(RECIPE, crop=0)).take(12)])
+    np.testing.assert_array_equal(images, np.concatenate([arrays[0], arrays[0][::-1]]))
+
+
 def test_a_source_with_random_changes_of_its_own_is_read_in_every_epoch(arrays, caplog):
     random = np.random.default_rng(0)
     source = Batches(*arrays, change=lambda images: random.permutation(images, axis=1))

@@ -20,6 +20,7 @@ from keras_resnet.training import fit as train
 from keras_resnet.training.callbacks import BestAndLast, Progress, RisingLoss, Throughput
 from keras_resnet.training.distribute import Distribution
 from keras_resnet.training.opening import announce
+from keras_resnet.training.recall import Recall
 from keras_resnet.training.session import Training
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -422,6 +423,13 @@ def test_an_image_that_is_damaged_meanwhile_is_named_in_a_line(resized_crop, tin
             kr.fit(tiny, recipe, data, tmp_path / "run", resume=True, checkpoint_every=2, callbacks=[meanwhile], verbose=0)
         path.write_bytes(whole)
     assert kr.fit(tiny, recipe, data, tmp_path / "run", resume=True, verbose=0).metrics["epochs"] == 3
+
+
+def test_classes_without_images_do_not_lower_the_balanced_accuracy():
+    metric = Recall(4)
+    metric.update_state([0, 0, 1, 3], np.eye(4)[[0, 2, 1, 0]])
+    assert metric.by_class() == [0.5, 1.0, None, 0.0]
+    assert float(metric.result()) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("class_weight", ["balanced", pytest.param("none", marks=pytest.mark.slow)])
