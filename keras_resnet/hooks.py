@@ -171,10 +171,3 @@ def saved_model_of(content: bytes) -> Any:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
     return SavedModel.FromString(content)
-
-
-def record_reader(path: str) -> Any:
-    """A reader of a TFRecord file whose `read(offset)` gives the record there and the offset of the next one."""
-    from tensorflow.python.lib.io.tf_record import tf_record_random_reader
-
-    return tf_record_random_reader(path)

@@ -197,6 +197,13 @@ def test_part_of_a_photo_in_whole_pixels():
         assert height * width >= 0.88 * 1200  # to half a pixel
 
 
+@pytest.mark.parametrize("tall", [1, 4, 1 / 4])
+def test_as_much_is_erased_of_long_images(tall):
+    boxes = augment.crop_boxes(augment.crop_numbers(draws(2000), 0.02, most=0.4), tall, narrowest=0.3, most=0.4).numpy()
+    area = boxes[:, 2] * boxes[:, 3]
+    assert (area.min(), area.mean(), area.max()) == pytest.approx((0.02, 0.21, 0.4), abs=0.005)
+
+
 def test_erasing():
     images = np.zeros((600, 20, 20, 3), "uint8")
     found = augment.erase(tf.constant(images), draws(600), 0.5).numpy()

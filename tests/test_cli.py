@@ -82,7 +82,7 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
     for part in (
         "no network was named: resnet8 is taken, since its stem keeps all pixels of small images (24x24)",
         "images: 26 train, 6 validation, 8 test; 24x24 pixels, 3 channels",
-        "classes: 2, each with its images for training+validation+test: bright_above 13+3+4, dark_above 13+3+4",
+        "classes: 2, each with its images for train+validation+test: bright_above 13+3+4, dark_above 13+3+4",
         "left out: 1 file, the first",
         "broken.jpg",
         "parameters, ",
@@ -322,6 +322,8 @@ def test_arrays_and_sets_are_measured_too(small_run, digits, tmp_path, caplog):
     data = to_evaluate(small_run, (images, labels))
     assert (list(data.splits), len(data.class_names), data.examples("all").labels.tolist()) == (["test"], 10, [7, 0, 7])
     assert to_evaluate(small_run, iter(zip(images, labels, strict=True))).examples("test").labels.size == 3
+    assert "no images of 8 of the run's 10 classes" in caplog.text
+    assert "training images" not in caplog.text  # nothing is trained
     folder = write_digits(digits, tmp_path / "photos", (3, 7), count=5, mode="L")
     data = to_evaluate(small_run, from_folder(folder, image_size=(8, 8)))
     assert set(data.examples("all").labels) == {3, 7}

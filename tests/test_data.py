@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import itertools
 import json
 import shutil
@@ -649,7 +650,13 @@ def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeyp
     assert len(kr.data.of_run(run).examples("all")) == 40
     replaced = photos / "dark_above" / "07.jpg"
     whole = replaced.read_bytes()
-    for change in (lambda: Image.new("RGB", (24, 24)).save(replaced), lambda: replaced.rename(replaced.with_name("new.jpg"))):
+    black = io.BytesIO()
+    Image.new("RGB", (24, 24)).save(black, "JPEG")
+    for change in (
+        lambda: replaced.write_bytes(black.getvalue()),
+        lambda: replaced.write_bytes(black.getvalue().ljust(len(whole), b"\0")),  # of the same size
+        lambda: replaced.rename(replaced.with_name("new.jpg")),
+    ):
         change()  # as many as before
         with pytest.raises(InputError, match="have changed since training, as many, but other labels, pixels or files"):
             kr.data.of_run(run)
@@ -659,6 +666,13 @@ def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeyp
     del origin["digest"]  # as an earlier version left it
     (run.path / "data.json").write_text(json.dumps(origin))
     assert len(kr.data.of_run(kr.Run.open(run.path)).examples("all")) == 40
+
+
+def test_a_sample_is_drawn_at_random_and_always_the_same():
+    samples = [np.concatenate(list(numbered(50).sample_batches(20)))[:, 0, 0, 0] for _ in range(2)]
+    assert len(set(samples[0])) == 20
+    assert list(samples[0]) == list(samples[1]) != sorted(samples[0])
+    assert max(samples[0]) >= 20  # and not the first ones
 
 
 def test_all_is_every_image_once(digits):

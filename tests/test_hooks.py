@@ -332,11 +332,6 @@ def test_a_worker_asks_its_chief(free_port, monkeypatch, tmp_path):
 
 
 def test_files_of_tensorflow(tmp_path):
-    with tf.io.TFRecordWriter(str(tmp_path / "records")) as writer:
-        for content in (b"one", b"two"):
-            writer.write(content)
-    first, following = (reader := hooks.record_reader(str(tmp_path / "records"))).read(0)
-    assert (first, reader.read(following)[0]) == (b"one", b"two"), hooks.record_reader.__doc__
     module = tf.Module()
     module.double = tf.function(lambda x: 2 * x, input_signature=[tf.TensorSpec([1])])
     tf.saved_model.save(module, str(tmp_path / "saved"), signatures=module.double)

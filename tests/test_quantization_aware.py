@@ -402,6 +402,14 @@ def test_transfer_to_other_classes(small_run, caplog, names, activation):
     np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], fresh[0])
 
 
+def test_the_classifier_goes_on_where_the_classes_are_the_same(small_run, caplog):
+    model = kr.build(small_run.spec)
+    take_weights(model, small_run, small_run.class_names)
+    for mine, trained in zip(model.get_weights(), kr.load(small_run.model_path).get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, trained)
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [

@@ -8,7 +8,7 @@ import pytest
 import keras_resnet as kr
 from keras_resnet import RECIPES, Diverged, InputError, Recipe, ResNetSpec
 from keras_resnet.fields import from_json, names, to_json
-from keras_resnet.recipes import PROTOCOLS, default_for, for_images, hyperrule, resolve
+from keras_resnet.recipes import PROTOCOLS, for_images, hyperrule, resolve
 from keras_resnet.recipes.automatic import FEWEST_STEPS
 from keras_resnet.recipes.words import in_words
 
@@ -26,11 +26,6 @@ def test_no_field_is_in_both_network_and_recipe():
     assert not set(names(Recipe)) & set(names(ResNetSpec))
 
 
-def test_default():
-    assert default_for("digits") == "digits"
-    assert default_for("some/folder") == default_for("cifar10") == "cifar-30"
-
-
 @pytest.mark.parametrize("count", [6, 36, 192, 1000, 2500, 45_000])
 @pytest.mark.parametrize("side", [8, 64, 224])
 def test_the_recipe_follows_from_number_and_size_of_the_images(count, side):
@@ -40,6 +35,10 @@ def test_the_recipe_follows_from_number_and_size_of_the_images(count, side):
     assert steps_per_epoch >= min(8, count // 8)
     assert recipe.crop == side / 8
     assert recipe.flip
+    usual = RECIPES["cifar-30"]
+    is_gentle = recipe.ema > 0 and recipe.learning_rate <= usual.learning_rate / 2  # else the loss of small sets rises
+    assert is_gentle == (count < 2000)
+    assert recipe.learning_rate_batch == usual.learning_rate_batch
     quarter = dataclasses.replace(recipe, batch_size=recipe.batch_size * 4)
     assert quarter.peak_learning_rate == pytest.approx(4 * recipe.peak_learning_rate)
 
@@ -411,6 +410,14 @@ def test_class_weights_are_read_from_what_people_write(given, held):
     recipe = kr.Recipe(class_weight=given)
     assert recipe.class_weight == held
     assert from_json(kr.Recipe, to_json(recipe)) == recipe
+
+
+@pytest.mark.parametrize(
+    "fields", [{"label_smoothing": 0.1}, {"mixup": 0.2}, {"cutmix": 1}, {"loss": "binary"}, {"class_weight": "balanced"}], ids=str
+)
+def test_another_loss_than_that_of_validation_has_an_axis_of_its_own(fields):
+    assert kr.Recipe().is_cross_entropy
+    assert not kr.Recipe(**fields).is_cross_entropy
 
 
 def test_class_weights_as_numbers():

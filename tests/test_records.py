@@ -12,6 +12,7 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data import augment, named, records
+from keras_resnet.data.dataset import errors_in_a_line
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 
@@ -109,11 +110,6 @@ def test_what_is_wrong_is_named(folder, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match=rf"00000-of-00002' is damaged or no TFRecord file: {why}"):
             kr.data.load(folder)
-    for kind in ("GZIP", "ZLIB"):
-        with tf.io.TFRecordWriter(str(path), kind) as writer:
-            writer.write(example(b"x", 1))
-        with pytest.raises(InputError, match=f"00000-of-00002' is compressed by {kind}, so its images .*; unpack it"):
-            kr.data.load(folder)
     path.write_bytes(whole)
     write(folder, "test.tfrecord", 4, keys=("picture", "label"))
     with pytest.raises(
@@ -127,6 +123,47 @@ def test_what_is_wrong_is_named(folder, tmp_path):
     (tmp_path / "other" / "data.tfrecord").touch()
     with pytest.raises(InputError, match=r"has no TFRecord files named train\*; found data.tfrecord"):
         kr.data.load(tmp_path / "other")
+
+
+@pytest.mark.parametrize("kind", ["GZIP", "ZLIB"])
+def test_compressed_files_are_read(kind, folder, caplog, monkeypatch):
+    plain = kr.data.load(folder, image_size=(20, 25))
+    pixels = plain.splits["train"].take(np.arange(24))
+    path = folder / "train.tfrecord-00001-of-00002"
+    content = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    with tf.io.TFRecordWriter(str(path), kind) as writer:
+        for record in content:
+            writer.write(record)
+    for _ in range(2):  # the second time by the index
+        caplog.clear()
+        packed = kr.data.load(folder, image_size=(20, 25))
+        assert packed.digest == plain.digest
+        np.testing.assert_array_equal(packed.splits["train"].take(np.arange(24)), pixels)
+        assert sum(len(labels) for _, labels in packed.train) == 24
+    assert caplog.text == ""
+    monkeypatch.setattr(records, "MEMORY", 1000)
+    with pytest.raises(
+        InputError, match=r"1 compressed TFRecord files, '.*00001-of-00002' and on, have .* unpack them, or write them"
+    ):
+        kr.data.load(folder)
+    monkeypatch.undo()
+    whole = path.read_bytes()
+    for damaged in (whole[:-300], whole[:1000] + bytes([whole[1000] ^ 1]) + whole[1001:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"00001-of-00002' is damaged or no TFRecord file: "):
+            kr.data.load(folder)
+
+
+def test_a_file_may_begin_as_a_compressed_one_does(folder):
+    """If its first record has 35,615 bytes."""
+    jpeg = encoded(pixels_of(3), quality=95)
+    jpeg += bytes(0x8B1F - len(example(jpeg + bytes(30_000), 1)) + 30_000)
+    path = folder / "train.tfrecord-00001-of-00002"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for label in range(3):
+            writer.write(example(jpeg, label))
+    assert path.read_bytes()[:2] == b"\x1f\x8b"
+    assert len(kr.data.load(folder).splits["train"]) == 15
 
 
 def test_a_damaged_image_in_a_record_is_named_and_left_out(folder, caplog):
@@ -151,10 +188,14 @@ def test_images_that_change_after_the_index_are_noticed(folder):
     content = bytearray(path.read_bytes())
     content[3000] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"00000-of-00002' is damaged, or was changed since it was first read: the image at byte"):
+    message = r"the image at byte \d+ of '.*00000-of-00002' is damaged, or was changed since it was first read$"
+    with pytest.raises(InputError, match=message):
         data.splits["train"].take(np.arange(12))
-    with pytest.raises(tf.errors.OpError, match=r"is damaged, or was changed since it was first read: the image at byte"):
+    with pytest.raises(InputError, match=message), errors_in_a_line():
         list(data.train)
+    path.unlink()
+    with pytest.raises(InputError, match="00000-of-00002' cannot be read any more: No such file"):
+        data.splits["train"].take(np.arange(12))
 
 
 def test_batches_are_what_is_taken(folder, monkeypatch):

@@ -53,6 +53,15 @@ def space(hp):
     return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
 
 
+def test_a_study_without_a_recipe_takes_that_of_its_images(photos, tmp_path, pretended):
+    """Which are few."""
+    _, trained = pretended
+    search.run(Study(space=one_stage, data=str(photos), trials=1), tmp_path / "out")
+    expected = kr.recipes.for_images(26, (24, 24, 3), class_names=["bright_above", "dark_above"])
+    assert [recipe for _, _, recipe, _, _ in trained] == [expected]
+    assert (expected.batch_size, expected.crop) == (8, 3)
+
+
 def one_stage(hp):
     width = hp.Choice("width", [4, 8, 16, 32])
     return dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth1", 1, 4),), widths=(width,), stem_width=width)

@@ -14,6 +14,7 @@ from keras_resnet.data import streams
 from keras_resnet.data.sources import batch_of
 from keras_resnet.data.streams import Stream
 from keras_resnet.export.comparison_images import with_comparison_images
+from keras_resnet.training.opening import classes_of
 
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=1, batch_size=16)
 pytestmark = pytest.mark.usefixtures("eagerly")
@@ -150,6 +151,19 @@ def test_an_endless_source_is_a_stream_in_its_order(arrays, caplog):
     assert sum(map(len, data.sample_batches(50))) == 50
 
 
+def test_what_is_not_known_of_a_stream_is_not_told(arrays, tiny, tmp_path, caplog):
+    """Sorted by class, so that its first images are of two of ten: none of the others are missing, and no class is rare."""
+    order = np.argsort(arrays[1], kind="stable")
+    source = as_tensors(arrays[0][order], arrays[1][order]).repeat()
+    data = kr.data.load((source, tuple(array[:40] for array in arrays)), images_per_epoch=16)
+    assert "no training images of" not in caplog.text
+    numbers = "+".join(str(np.sum(data.splits[split].labels == 0)) for split in ("validation", "test"))
+    assert classes_of(data).startswith(f"10, each with its images for validation+test: 0 {numbers}, 1 ")
+    with pytest.raises(InputError, match=r"class_weight='balanced' counts .* not known of a stream: give the weights, such as"):
+        kr.fit(tiny, dataclasses.replace(RECIPE, class_weight="balanced"), data, tmp_path / "run", verbose=0)
+    assert data.check(dataclasses.replace(RECIPE, class_weight={"3": 5})).class_weight == (("3", 5.0),)
+
+
 def test_a_stream_with_numbers_goes_on_where_it_was(arrays):
     """Of 96 images an epoch; each image twice in a row, as the recipe has it, from image 24 of the source on."""
     for workers in (1, 2):
@@ -158,6 +172,18 @@ def test_a_stream_with_numbers_goes_on_where_it_was(arrays):
         images, labels = next(iter(data.training_batches(recipe, start=3)))
         np.testing.assert_array_equal(images, arrays[0][np.repeat(np.arange(24, 32), 2)])
         np.testing.assert_array_equal(labels, arrays[1][np.repeat(np.arange(24, 32), 2)])
+
+
+def test_a_set_of_keras_is_told_when_a_pass_ends(arrays):
+    """Where many shuffle."""
+
+    class Turning(Batches):
+        def on_epoch_end(self):
+            self.images = self.images[::-1]
+
+    data = kr.data.load((Turning(*arrays), arrays), images_per_epoch=96)
+    images = np.concatenate([pixels for pixels, _ in data.training_batches(dataclasses.replace(RECIPE, crop=0)).take(12)])
+    np.testing.assert_array_equal(images, np.concatenate([arrays[0], arrays[0][::-1]]))
 
 
 def test_a_source_with_random_changes_of_its_own_is_read_in_every_epoch(arrays, caplog):

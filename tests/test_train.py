@@ -19,6 +19,8 @@ from keras_resnet.runs.run import CONTENTS
 from keras_resnet.training import fit as train
 from keras_resnet.training.callbacks import BestAndLast, Progress, RisingLoss, Throughput
 from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.opening import announce
+from keras_resnet.training.recall import Recall
 from keras_resnet.training.session import Training
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=2)
@@ -404,6 +406,32 @@ def test_a_folder_with_damaged_files_trains(tiny, photos, tmp_path):
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 
+@pytest.mark.parametrize("resized_crop", [None, pytest.param(0.5, marks=pytest.mark.slow)])
+def test_an_image_that_is_damaged_meanwhile_is_named_in_a_line(resized_crop, tiny, photos, tmp_path):
+    """And once it is whole again the training goes on."""
+
+    path = photos / "dark_above" / "07.jpg"
+    whole = path.read_bytes()
+    recipe = dataclasses.replace(SHORT, epochs=3, batch_size=8, crop=0, resized_crop=resized_crop)
+    data = kr.data.from_folder(photos, memory=0)
+    for damage, message in (
+        (lambda: path.write_bytes(whole[:300]), r"dark_above/07.jpg' is damaged, or was changed since it was first read$"),
+        (path.unlink, r"dark_above/07.jpg' cannot be read any more: No such file or directory$"),
+    ):
+        with pytest.raises(InputError, match=message):
+            meanwhile = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs, damage=damage: damage())
+            kr.fit(tiny, recipe, data, tmp_path / "run", resume=True, checkpoint_every=2, callbacks=[meanwhile], verbose=0)
+        path.write_bytes(whole)
+    assert kr.fit(tiny, recipe, data, tmp_path / "run", resume=True, verbose=0).metrics["epochs"] == 3
+
+
+def test_classes_without_images_do_not_lower_the_balanced_accuracy():
+    metric = Recall(4)
+    metric.update_state([0, 0, 1, 3], np.eye(4)[[0, 2, 1, 0]])
+    assert metric.by_class() == [0.5, 1.0, None, 0.0]
+    assert float(metric.result()) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("class_weight", ["balanced", pytest.param("none", marks=pytest.mark.slow)])
 def test_a_rare_class_is_found_where_classes_are_balanced(tiny, tmp_path, class_weight):
     """20 of 400 images have faint stripes. Without weights the run has an accuracy of 0.71 to tell, and a recall of 0."""
@@ -429,9 +457,15 @@ def test_a_rare_class_is_found_where_classes_are_balanced(tiny, tmp_path, class_
         assert measured["balanced_accuracy"] > 0.65
 
 
-def test_what_is_trained_is_told_unless_nothing_is_to_be_printed(tiny, few, tmp_path, capsys, caplog):
+def test_what_is_trained_is_told_unless_nothing_is_to_be_printed(tiny, few, tmp_path, capsys, caplog, monkeypatch):
+    monkeypatch.setattr("keras_resnet.training.callbacks.RISE", 0.0)
     kr.fit(tiny, SHORT, few, tmp_path / "quiet", verbose=0)
     assert capsys.readouterr().out == ""
+    assert "has 6 steps only" in caplog.text  # what may be wrong is told all the same
+    assert "the validation loss rose to" in caplog.text
+    caplog.clear()
+    announce(kr.Run.open(tmp_path / "quiet").spec, SHORT, few, 0, begins_at_random=False, shows=False)
+    assert caplog.text == ""  # a trained network needs fewer steps
     kr.fit(tiny, SHORT, few, tmp_path / "run", verbose=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines[:5]] == ["images", "classes", "network", "recipe", "steps"]

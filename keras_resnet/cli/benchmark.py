@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_resnet import recipes
 from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_backend
 from keras_resnet.cli.training import ImageSize, Jit, Named, Precision, plan
 from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
+from keras_resnet.recipes.automatic import AUTO
+from keras_resnet.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,12 +54,15 @@ def benchmark(
         return
     refuse(of_files, "for model files only, and none is given")
     data = data or "digits"
-    spec, training_recipe = plan(network or "resnet20", recipe or recipes.default_for(data), set_, precision=precision, jit=jit)
+    planned = partial(plan, network or "resnet20", settings=set_, precision=precision, jit=jit)
+    planned(Recipe() if recipe in (None, AUTO) else recipe)  # mistakes are told now
     load_backend()
     from keras_resnet.data import load
+    from keras_resnet.training.fit import recipe_for
     from keras_resnet.training.precision import throughput
 
-    show_table(throughput(spec, training_recipe, load(data, data_dir=data_dir, image_size=image_size)), as_json=as_json)
+    images = load(data, data_dir=data_dir, image_size=image_size)
+    show_table(throughput(*planned(recipe_for(recipe, images)), images), as_json=as_json)
 
 
 def refuse(options: dict[str, Any], why: str) -> None:

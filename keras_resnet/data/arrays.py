@@ -20,7 +20,9 @@ TUPLES = {2: ("train", "test"), 3: SPLITS}  # what the pairs of keras.datasets a
 LARGEST = float(np.finfo(np.float32).max)
 
 
-def from_arrays(arrays: Any, *, class_names: list[str] | None = None, batch_size: int = BATCH_SIZE) -> Dataset:
+def from_arrays(
+    arrays: Any, *, class_names: list[str] | None = None, batch_size: int = BATCH_SIZE, may_lack_classes: bool = False
+) -> Dataset:
     """A set from (images, labels), from ((images, labels), (images, labels)) for training and test as keras.datasets gives it, or
     from a dictionary of pairs under "train", "validation" and "test".
 
@@ -28,8 +30,9 @@ def from_arrays(arrays: Any, *, class_names: list[str] | None = None, batch_size
 
     Images are (number, height, width, channels), raw pixels 0..255 of any real type. Signals (number, length, channels) and volumes
     (number, depth, height, width, channels) may have any finite values; they are kept as uint8 or float32. Labels are whole numbers
-    (number,) from 0 without gaps, or one-hot (number, classes); see `labels.count_from_0`. InputError for pixels scaled to 0..1,
-    NaN, a missing axis, labels out of range or numbers that disagree.
+    (number,) from 0 without gaps, or one-hot (number, classes); see `labels.count_from_0`. Training images of every class are
+    needed, unless these are only some of all (`may_lack_classes`). InputError for pixels scaled to 0..1, NaN, a missing axis,
+    labels out of range or numbers that disagree.
 
     >>> from_arrays((images, labels), class_names=["cat", "dog"])
     """
@@ -43,7 +46,8 @@ def from_arrays(arrays: Any, *, class_names: list[str] | None = None, batch_size
     pairs = {name: _checked_labels(name, labels, len(array)) for name, (array, labels) in values.items()}
     if class_names is None and len(widths := {width for _, width in pairs.values()}) == 1 and (width := widths.pop()):
         class_names = list(map(str, range(width)))  # one-hot labels say how many there are
-    labels, names = count_from_0({name: each for name, (each, _) in pairs.items()}, class_names, "arrays")
+    every = {name: each for name, (each, _) in pairs.items()}
+    labels, names = count_from_0(every, class_names, "arrays", may_lack_classes=may_lack_classes)
     shape = shapes.pop()
     dtype = _dtype([array.dtype for array, _ in values.values()], is_image=len(shape) == 3)
     splits = {name: Split.of(array.astype(dtype, copy=False), labels[name]) for name, (array, _) in values.items()}

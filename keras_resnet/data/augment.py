@@ -63,29 +63,29 @@ def resized_crop(images: Tensor, draws: Draws, smallest: float) -> Tensor:
     return _like(images, crops)
 
 
-def crop_numbers(draws: Draws, smallest: float, largest: float = 1) -> Tensor:
+def crop_numbers(draws: Draws, smallest: float, most: float = 1) -> Tensor:
     """What a random part of an image is made of: (count, 5).
 
     They are the smallest share of the area, the one that was drawn, and three numbers from 0 to 1: for the aspect, and for the
     place from the top and from the left.
     """
-    area = draws(low=smallest, high=largest)
+    area = draws(low=smallest, high=most)
     return tf.stack([tf.fill(tf.shape(area), smallest), area, draws(), draws(), draws()], axis=1)
 
 
-def crop_boxes(numbers: Tensor, tall: Any, narrowest: float = 3 / 4) -> Tensor:
+def crop_boxes(numbers: Tensor, tall: Any, narrowest: float = 3 / 4, most: float = 1) -> Tensor:
     """Top, left, height and width (..., 4) of parts, as shares of an image that is `tall` times as high as it is wide.
 
     The aspect of a part, width to height in pixels of the image, is from `narrowest` to its inverse, and even in its logarithm over
-    those at which so large a part fits into the image. Areas go up to the largest that has a legal aspect: 67 % of an image of 2:1
-    for 3:4 to 4:3, and 75 % of one of 16:9. Where that is less than the smallest area allowed, the aspect is kept and the area is
-    not: the part is the largest of a legal aspect.
+    those at which so large a part fits into the image. Areas go up to the largest, of `most` at most, that has a legal aspect: 67 %
+    of an image of 2:1 for 3:4 to 4:3, and 75 % of one of 16:9. Where that is less than the smallest area allowed, the aspect is
+    kept and the area is not: the part is the largest of a legal aspect.
     """
     smallest, area, position, down, right = tf.unstack(numbers, axis=-1)
     # Width to height in shares of the sides, whose product is the area: a part of them fits from `area` to 1 / `area`.
     low, high = narrowest * tall, tall / narrowest
-    largest = tf.minimum(tf.minimum(high, 1 / low), 1.0)
-    area = smallest + (area - smallest) * tf.maximum(tf.math.divide_no_nan(largest - smallest, 1 - smallest), 0)
+    largest = tf.minimum(tf.minimum(high, 1 / low), most)
+    area = smallest + (area - smallest) * tf.maximum(tf.math.divide_no_nan(largest - smallest, most - smallest), 0)
     area = tf.minimum(area, largest)
     first, last = tf.maximum(area, low), tf.minimum(1 / area, high)
     ratio = first * (last / first) ** position
@@ -116,7 +116,7 @@ def _window(numbers: Tensor, size: Tensor) -> Tensor:
 
 def erase(images: Tensor, draws: Draws, probability: float) -> Tensor:
     """Fill a random rectangle of 2 to 40 % of an image with noise, with that probability."""
-    boxes = crop_boxes(crop_numbers(draws, 0.02, 0.4), images.shape[1] / images.shape[2], narrowest=0.3)
+    boxes = crop_boxes(crop_numbers(draws, 0.02, most=0.4), images.shape[1] / images.shape[2], narrowest=0.3, most=0.4)
     inside = _rectangle(images, *tf.unstack(boxes, axis=1))
     erased = inside & (draws() < probability)[:, None, None, None]
     return tf.where(erased, _like(images, draws(*images.shape[1:], high=255)), images)

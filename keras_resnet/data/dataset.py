@@ -7,10 +7,12 @@ and resumed exactly. The other modules of this folder read the images.
 import logging
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -99,6 +101,8 @@ class Dataset:
     """What the source has and was not taken, each with the reason."""
     contents: str = ""
     """Digest of the files that the images are read from; "" for arrays."""
+    knows_all_labels: ClassVar[bool] = True
+    """Whether `splits` has the labels of all training images."""
 
     @cached_property
     def digest(self) -> str:
@@ -266,6 +270,17 @@ class Dataset:
 def _content(examples: Split, index: Tensor) -> Tensor:
     """The content of an image file, a scalar string."""
     return tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
+
+
+@contextmanager
+def errors_in_a_line() -> Iterator[None]:
+    """InputError for an image that cannot be read again, in place of TensorFlow's error, whose many lines are of its graph."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not (found := re.search(r"InputError: (.+)", str(error))):
+            raise
+        raise InputError(found[1]) from None
 
 
 def _without(fields: dict[str, Any], recipe: Recipe, what: str) -> Recipe:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.data.arrays import from_arrays
-from keras_resnet.data.dataset import Dataset, Split
+from keras_resnet.data.dataset import SPLITS, Dataset, Split
 from keras_resnet.data.folder import from_folder_as
 from keras_resnet.data.labels import listed
 from keras_resnet.data.streams import in_memory
@@ -39,7 +39,7 @@ def from_memory_for(run: Run, source: Any) -> Dataset:
     splits = {}
     for name, part in parts.items():
         part = in_memory(name, part)
-        whole = from_arrays(dict.fromkeys(("train", "validation", "test"), part), class_names=run.class_names)
+        whole = from_arrays(dict.fromkeys(SPLITS, part), class_names=run.class_names, may_lack_classes=True)
         splits[name] = whole.splits["test"]
     warn_of_missing(splits.values(), run.class_names)
     return replace(whole, splits=splits)

@@ -1,6 +1,8 @@
 """Image sets from folders with a sub-folder for each class: what `scan` finds is read, or left out if it cannot be."""
 
+import io
 import logging
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +12,7 @@ import numpy as np
 
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.digest import of_files
-from keras_resnet.data.images import decode, describe, reason, upright
+from keras_resnet.data.images import decode, describe, read_again, reason, upright
 from keras_resnet.data.scan import Files, parts_of, parts_to_evaluate, tell
 from keras_resnet.data.splits import complete
 from keras_resnet.errors import InputError
@@ -99,18 +101,22 @@ def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], kee
     """The split of the files that can be decoded; every one is tried once, now."""
     paths = [path for path, _ in files]
     labels = np.array([class_names.index(name) for _, name in files], np.int32)
-    images = np.empty((len(paths) if keep else 0, *shape), np.uint8)
+    images, checksums = np.empty((len(paths) if keep else 0, *shape), np.uint8), np.zeros(len(paths), np.int64)
 
     def try_one(index: int) -> None:
-        pixels = decode(paths[index], shape)
+        content = paths[index].read_bytes()
+        pixels, checksums[index] = decode(io.BytesIO(content), shape), zlib.crc32(content)
         if keep:
             images[index] = pixels
 
+    def again(index: int) -> io.BytesIO:
+        return read_again(paths[index], checksums[index])
+
     def take(indices: np.ndarray) -> np.ndarray:
-        return images[indices] if keep else np.stack([decode(paths[index], shape) for index in indices])
+        return images[indices] if keep else np.stack([decode(again(index), shape) for index in indices])
 
     readable = _each(try_one, paths, skipped)
-    encoded = None if keep else lambda index: upright(paths[index])
+    encoded = None if keep else lambda index: upright(again(index))
     return Split(take, labels, encoded).part(np.array(sorted(readable), int))
 
 

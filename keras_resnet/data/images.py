@@ -6,6 +6,7 @@ cut off, on both sides alike. `image_graph` does it in exported files, and docs/
 """
 
 import io
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,22 @@ def decode(path: str | Path | io.BytesIO, image_shape: tuple[int, ...]) -> np.nd
     # In full, though JPEGs decode at an eighth of their size several times faster: pixels would be up to 70 grey values off.
     with Image.open(path) as image:
         return fit_pixels(ImageOps.exif_transpose(image), *image_shape)
+
+
+def unchanged(content: bytes, checksum: int, place: str) -> io.BytesIO:
+    """What was read again of a file. InputError if it is not what it was when it was first read; `place` says where it is."""
+    if zlib.crc32(content) != checksum:
+        raise InputError(f"{place} is damaged, or was changed since it was first read")
+    return io.BytesIO(content)
+
+
+def read_again(path: Path, checksum: int) -> io.BytesIO:
+    """The content of a file that was read before. InputError if it cannot be read now, or is another one."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(path)!r} cannot be read any more: {error.strerror}") from None
+    return unchanged(content, checksum, repr(str(path)))
 
 
 def upright(file: str | Path | io.BytesIO) -> bytes:

@@ -12,12 +12,13 @@ SHOWN = 8  # classes that a message names
 
 
 def count_from_0(
-    labels: Mapping[str, np.ndarray], class_names: list[str] | None, source: str
+    labels: Mapping[str, np.ndarray], class_names: list[str] | None, source: str, *, may_lack_classes: bool = False
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """The labels of every part, int32 from 0, and the names of their classes, which are the labels themselves if None are given.
 
     Without names, labels that count from 1 are moved down by one, with a warning. A class without training images is refused, or
-    where the classes have names, told in a warning. InputError for labels out of range, or of one class.
+    where the classes have names, told in a warning; not where the labels `may_lack_classes`. InputError for labels out of range, or
+    of one class.
     """
     every = np.concatenate([part for part in labels.values() if len(part)] or [np.zeros(0, int)])
     if not len(every):
@@ -32,7 +33,8 @@ def count_from_0(
     if first:
         LOG.warning(f"{source}: labels count from 1 to {highest}; they are moved down by one, and the classes named by them")
     moved = {name: (part - first).astype(np.int32) for name, part in labels.items()}
-    _check_training_images(moved, names, source, is_named=class_names is not None)
+    if not may_lack_classes:
+        _check_training_images(moved, names, source, is_named=class_names is not None)
     return moved, names
 
 

@@ -1,9 +1,10 @@
 """Image sets in TFRecord files: an index of the place of each image, so that any of them can be read at any time.
 
 All files are read once, by TensorFlow's reader, which verifies their checksums; every image is decoded then. Images are read one by
-one in the order of training, like the files of a folder; none is kept decoded.
+one in the order of training, like the files of a folder; none is kept decoded. Files that are compressed are kept in memory.
 """
 
+import gzip
 import io
 import logging
 import os
@@ -19,14 +20,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
-from keras_resnet.data.folder import DEFAULT_SIZE
-from keras_resnet.data.images import decode, is_plain, reason, upright
+from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
+from keras_resnet.data.images import decode, is_plain, reason, unchanged, upright
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
-from keras_resnet.hooks import record_reader
 
 LOG = logging.getLogger("keras_resnet")
 NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
@@ -36,8 +37,8 @@ LABEL_KEYS = ("image/class/label", "label")
 TEXT_KEY = "image/class/text"
 INDEX = ".keras-resnet-index.npz"
 COLUMNS = {"shard": "i8", "offset": "i8", "length": "i8", "sums": "i8", "plain": "?", "labels": "i8"}  # of the images
-LISTS = ("texts", "damaged")  # label and name of classes; images that cannot be decoded
-HEADER = 12  # bytes before a record: its length and a checksum
+LISTS = ("texts", "damaged", "packed")  # label and name of classes; images that cannot be decoded; numbers of compressed files
+HEADER, FOOTER = 12, 4  # bytes before a record, its length and a checksum; and behind it, another checksum
 SHOWN = 20  # images that a warning names
 COMPRESSED = {b"\x1f\x8b": "GZIP", b"\x78\x01": "ZLIB", b"\x78\x9c": "ZLIB", b"\x78\xda": "ZLIB"}  # by their first bytes
 
@@ -57,7 +58,8 @@ def from_records(
     in colour. Without `class_names` the classes are named by "image/class/text" or else by their labels; labels that count from 1
     are moved down by one. Without test*, or where its labels are all below 0, the images of val* are for test, as everywhere: see
     `splits.held_out`. The index of the records is kept in the folder if one may write there. Images that cannot be decoded are
-    counted, named and left out. InputError if a file is compressed, a checksum is wrong, or an example lacks a key.
+    counted, named and left out. Files that are compressed by GZIP or ZLIB are kept in memory, unpacked, up to 4 GiB. InputError if
+    a checksum is wrong, or an example lacks a key.
     """
     folder = Path(folder)
     found = record_files(folder)
@@ -129,25 +131,48 @@ def _named(labels: list[str], texts: list[Any]) -> list[str]:
 
 
 def _split(table: Table, labels: np.ndarray, shape: tuple[int, int, int]) -> Split:
+    unpacked = _unpacked(table)
+
     def encoded(index: Any) -> bytes:
-        content = _image(table, int(index))
-        return content if table["plain"][index] else upright(io.BytesIO(content))
+        content = _image(table, unpacked, int(index))
+        return content.getvalue() if table["plain"][index] else upright(content)
 
     def take(indices: np.ndarray) -> np.ndarray:
-        return np.stack([decode(io.BytesIO(_image(table, int(index))), shape) for index in indices])
+        return np.stack([decode(_image(table, unpacked, int(index)), shape) for index in indices])
 
     return Split(take, labels.astype(np.int32), encoded, decoded_in_graph=True)
 
 
-def _image(table: Table, index: int) -> bytes:
+def _unpacked(table: Table) -> dict[int, bytes]:
+    """The content of each compressed file, by its number: nothing in one can be read without all that is before it."""
+    packed = table["packed"].tolist()
+    size = sum(int((table["offset"] + table["length"])[table["shard"] == shard].max(initial=0)) for shard in packed)
+    if size > MEMORY:
+        what = f"{len(packed)} compressed TFRecord files, {str(table['files'][packed[0]])!r} and on, have {size / 2**30:.1f} GiB"
+        raise InputError(f"{what}, too many to keep in memory; unpack them, or write them without compression")
+    return {shard: _decompressed(Path(table["files"][shard])) for shard in packed}
+
+
+def _decompressed(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if _compression(path) == "GZIP" else zlib.decompress(content)
+
+
+def _image(table: Table, unpacked: dict[int, bytes], index: int) -> io.BytesIO:
     """The encoded image of a record. InputError if it is another one than the index says."""
-    path, offset = str(table["files"][table["shard"][index]]), int(table["offset"][index])
+    shard, offset, length = (int(table[column][index]) for column in ("shard", "offset", "length"))
+    path = str(table["files"][shard])
+    try:
+        content = unpacked[shard][offset : offset + length] if shard in unpacked else _part(path, offset, length)
+    except OSError as error:
+        raise InputError(f"{path!r} cannot be read any more: {error.strerror}") from None
+    return unchanged(content, table["sums"][index], f"the image at byte {offset} of {path!r}")
+
+
+def _part(path: str, offset: int, length: int) -> bytes:
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
-        content = file.read(int(table["length"][index]))
-    if zlib.crc32(content) != table["sums"][index]:
-        raise InputError(f"{path!r} is damaged, or was changed since it was first read: the image at byte {offset}")
-    return content
+        return file.read(length)
 
 
 def table_of(files: list[Path], folder: Path, name: str) -> Table:
@@ -180,7 +205,9 @@ def _read(files: list[Path]) -> Table:
     if not rows:
         raise InputError(f"{str(files[0])!r} holds no records" + (f"; {damaged[0]}" if damaged else ""))
     columns = {name: np.array(column, kind) for (name, kind), column in zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)}
-    return {**columns, "texts": np.array(list(texts.items()), str).reshape(-1, 2), "damaged": np.array(damaged, str)}
+    packed = [shard for shard, path in enumerate(files) if _compression(path)]
+    lists = (np.array(list(texts.items()), str).reshape(-1, 2), np.array(damaged, str), np.array(packed, int))
+    return {**columns, **dict(zip(LISTS, lists, strict=True))}
 
 
 def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[str]]:
@@ -216,23 +243,25 @@ def _is_plain(content: bytes) -> bool:
     return plain
 
 
-def _records(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Offset and content of each record of a file, by TensorFlow's reader, which verifies checksums."""
-    from tensorflow.errors import DataLossError
+def _compression(path: Path) -> str:
+    """ "GZIP" or "ZLIB" of a compressed file; "" of another one, which may begin with the same two bytes."""
+    if kind := COMPRESSED.get(_begin(path)[:2], ""):
+        with suppress(tf.errors.DataLossError):
+            next(iter(tf.data.TFRecordDataset(str(path))))
+            return ""
+    return kind
 
-    size, offset = path.stat().st_size, 0
-    reader = record_reader(str(path))
-    while offset < size:
-        try:
-            content, following = reader.read(offset)
-        except (DataLossError, IndexError) as error:
-            if not offset and (kind := COMPRESSED.get(_begin(path)[:2])):
-                what = f"is compressed by {kind}, so its images cannot be read in any order"
-                raise InputError(f"{str(path)!r} {what}; unpack it, or write it without compression") from None
-            why = "it ends within a record" if "truncated" in str(error) else "its checksum is wrong for the record"
-            raise InputError(f"{str(path)!r} is damaged or no TFRecord file: {why} at byte {offset}; copy it again") from None
-        yield offset, content
-        offset = following
+
+def _records(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Place and content of each record of a file, unpacked, by TensorFlow's reader, which verifies checksums."""
+    offset = 0
+    try:
+        for content in tf.data.TFRecordDataset(str(path), _compression(path)).as_numpy_iterator():
+            yield offset, content
+            offset += HEADER + len(content) + FOOTER
+    except tf.errors.OpError as error:
+        why = "it ends within a record" if "truncated" in str(error) else "its checksum is wrong for the record"
+        raise InputError(f"{str(path)!r} is damaged or no TFRecord file: {why} at byte {offset}; copy it again") from None
 
 
 def _example(content: bytes, path: Path, offset: int) -> Any:

@@ -38,7 +38,17 @@ class Stream(Dataset):
     source: Source = field(kw_only=True)
     per_element: int = field(kw_only=True)
     """Images in an element of the source."""
+    knows_all_labels: ClassVar[bool] = False
     digest: ClassVar[str] = ""  # the images may come in another order, or changed, each time
+
+    def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
+        """As of every set. InputError also for weights of classes that follow from their numbers of images: those are not known."""
+        if recipe.class_weight == "balanced":
+            raise InputError(
+                "class_weight='balanced' counts the training images of each class, which are not known of a stream: "
+                'give the weights, such as {"cat": 5, "dog": 1} (on the command line cat=5,dog=1)'
+            )
+        return super().check(recipe, parts)
 
     def resume_note(self) -> str:
         """What a training that goes on from a checkpoint cannot promise on these images."""
@@ -205,7 +215,8 @@ def _stream(source: Source, pairs: dict[str, Any], class_names: list[str] | None
     if class_names is None:
         highest = max(int(np.asarray(labels).max()) for _, labels in [head, *pairs.values()])
         class_names = list(map(str, range(highest + 1)))
-    whole = from_arrays({"test": pairs["validation"], **pairs, "train": head}, class_names=class_names, batch_size=batch_size)
+    arrays = {"test": pairs["validation"], **pairs, "train": head}
+    whole = from_arrays(arrays, class_names=class_names, batch_size=batch_size, may_lack_classes=True)
     splits = whole.splits if "test" in pairs else _halved(whole.splits)
     places = np.arange(count) % len(head[0])
     shared = {each.name: getattr(whole, each.name) for each in fields(whole)}

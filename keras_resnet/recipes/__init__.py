@@ -7,7 +7,7 @@ simulates int8, `stop_on_nan` stops a training that diverges.
 """
 
 from keras_resnet.recipes.automatic import for_images
-from keras_resnet.recipes.named import PROTOCOLS, RECIPES, Protocol, default_for, fine_tuning, hyperrule, resolve
+from keras_resnet.recipes.named import PROTOCOLS, RECIPES, Protocol, fine_tuning, hyperrule, resolve
 from keras_resnet.recipes.recipe import Recipe
 
-__all__ = ["PROTOCOLS", "RECIPES", "Protocol", "Recipe", "default_for", "fine_tuning", "for_images", "hyperrule", "resolve"]
+__all__ = ["PROTOCOLS", "RECIPES", "Protocol", "Recipe", "fine_tuning", "for_images", "hyperrule", "resolve"]

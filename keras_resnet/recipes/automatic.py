@@ -25,7 +25,8 @@ def for_images(count: int, image_shape: tuple[int, ...], *, source: object = Non
     A source that has a recipe of its own, such as "digits", gets that. Others: one-cycle SGD as in "cifar-30". Where there are few
     images, batches are smaller and epochs more, and what is validated and kept is a moving average of the weights, with statistics
     of its own: those of single steps lag behind, and the validation loss rose to twice its start and more. The learning rate holds
-    for 128 images and is scaled to the batch. Signs, whose classes are single characters or numbers, are not mirrored; nothing but
+    for 128 images and is scaled to the batch. Signs, whose classes are single characters or numbers, are not mirrored; to mirror
+    pictures whose classes have numbers for names, as those of arrays have without `class_names`, set `flip=True`. Nothing but
     pictures is shifted or mirrored.
 
     >>> for_images(192, (64, 64, 3)).batch_size

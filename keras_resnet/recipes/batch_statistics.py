@@ -11,10 +11,11 @@ from keras_resnet.networks.connections import normalizations
 
 def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
     """Set the moving mean and variance of every batch normalisation, those of models inside it too, to the means over those
-    batches of images.
+    images.
 
-    Each batch normalisation uses its batch, as in training; dropout stays off. Frozen ones stay as they are. Averages of weights
-    need this, since the statistics of a training are those of the weights before the average (arXiv:1803.05407 section 3.2).
+    Each batch normalisation uses its batch, as in training, and a batch counts by its number of images; dropout stays off. Frozen
+    ones stay as they are. Averages of weights need this, since the statistics of a training are those of the weights before the
+    average (arXiv:1803.05407 section 3.2).
 
     Args:
         model: with the weights that the statistics are for.
@@ -25,13 +26,14 @@ def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
     layers = [layer for layer in normalizations(model) if layer.trainable]
     if not layers:
         return
-    momenta = {layer: layer.momentum for layer in layers}
+    momenta, done = {layer: layer.momentum for layer in layers}, 0
     try:
         with replaced({layer: _training_call(layer) for layer in layers}, "call"):
-            for count, images in enumerate(batches):
+            for images in batches:
                 for layer in layers:
-                    layer.momentum = count / (count + 1)  # so that the moving average is the mean of the batches so far
+                    layer.momentum = done / (done + len(images))  # so that the moving average is the mean of the images so far
                 model(images, training=False)
+                done += len(images)
     finally:
         for layer, momentum in momenta.items():
             layer.momentum = momentum

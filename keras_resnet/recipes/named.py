@@ -227,11 +227,6 @@ def resolve(recipe: str | Recipe, **fields: Any) -> Recipe:
     return change(look_up(recipe, RECIPES, "recipe"), fields)
 
 
-def default_for(source: str) -> str:
-    """The name of the recipe for an image set when none is asked for."""
-    return source if source in RECIPES else "cifar-30"
-
-
 def hyperrule(images: int) -> Recipe:
     """BiT-HyperRule (arXiv:1912.11370): the recipe to fine-tune a trained network on so many images.
 

@@ -172,6 +172,11 @@ class Recipe:
         return bool(self.mixes or self.label_smoothing or self.loss == "binary")
 
     @property
+    def is_cross_entropy(self) -> bool:
+        """Whether the loss is plain cross-entropy, as that of validation always is."""
+        return not self.one_hot and self.class_weight == "none"
+
+    @property
     def mixes(self) -> bool:
         """Whether labels become shares of classes."""
         return bool(self.mixup or self.cutmix)

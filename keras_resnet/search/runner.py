@@ -23,6 +23,7 @@ from keras_resnet.search.page import page
 from keras_resnet.search.results import PAGE, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.search.worker import TrialFailed, train_in_process
+from keras_resnet.training.fit import recipe_for
 
 WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
 FINALS, WINNER = "finals", "winner"  # folders of a search, beside STATE and TRIALS
@@ -35,8 +36,9 @@ class Search:
     """Carries out a study in the folder `out`."""
 
     def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
-        self.study, self.out, self.lease, self.tell = study, out, lease, tell
         data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
+        study = replace(study, recipe=recipe_for(study.recipe, data))
+        self.study, self.out, self.lease, self.tell = study, out, lease, tell
         self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
         self.examples = len(data.splits["train"])
         self.results = Results(study, out, data.digest)

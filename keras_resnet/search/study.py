@@ -43,7 +43,7 @@ class Study:
     image_size: int | None = None
     """Of the images of a folder, in pixels."""
     recipe: str | Recipe | None = None
-    """Of every trial. None for the usual one of the images."""
+    """Of every trial. None for the one that follows from number, size and kind of the images, see `recipes.for_images`."""
     budget: Budget = field(default_factory=Budget)
     """What a network may cost. One beyond it is never built."""
     objectives: tuple[str, ...] = (SCORE,)
@@ -102,7 +102,7 @@ class Study:
         return self.measure_latency or self.budget.latency is not None or LATENCY in self.objectives
 
     def trained_by(self, changes: dict[str, Any]) -> Recipe:
-        return change(recipes.resolve(self.recipe or recipes.default_for(self.data)), changes)
+        return change(recipes.resolve(self.recipe or Recipe()), changes)
 
     def draw(self, hyperparameters: Any) -> tuple[ResNetSpec, Recipe]:
         """The network and the recipe of those hyperparameters. InputError for an illegal spec, SpaceError for anything else."""

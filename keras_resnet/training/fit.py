@@ -20,6 +20,7 @@ from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset, load
+from keras_resnet.data.dataset import errors_in_a_line
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
@@ -49,7 +50,6 @@ from keras_resnet.training.transfer import origin
 LOG = logging.getLogger("keras_resnet")
 ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
     "accumulate": "it cannot accumulate there",
-    "clip_norm": "it would clip the gradient of each device by itself",
     "steps_per_execution": "it cannot take several steps at a time there",
 }
 LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
@@ -93,35 +93,21 @@ def fit(
         patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
             None to train all epochs.
         callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
-        verbose: 0 to print nothing; "auto" and 1 for what is trained, a line an epoch, and in a terminal one that shows the current
-            epoch; 2 for no such line, but others within long epochs.
+        verbose: 0 to print nothing, and only log warnings; "auto" and 1 for what is trained, a line an epoch, and in a terminal one
+            that shows the current epoch; 2 for no such line, but others within long epochs.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
-    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists. `Diverged` if the loss becomes
-    NaN; the last good weights are then in a run folder `out`-diverged.
+    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists, or an image cannot be read any
+    more; the training then goes on by `resume` once that is mended. `Diverged` if the loss becomes NaN; the last good weights are
+    then in a run folder `out`-diverged.
     """
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
-    seed = int(seed)
+    seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
-    data = load(data)
-    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
-    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     init = init if isinstance(init, Run | None) else Run.open(init)
-    if recipe.quantization_aware and init is None:
-        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
-    data = replace(data, batch_size=recipe.batch_size)
-    if spec.normalization:
-        pixels = data.sample(LOOKED_AT)
-        notice(float(pixels.min()), float(pixels.max()))
+    spec, recipe, data = suited(spec, recipe, load(data), devices, init)
     plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
-        run = Run.open(out)
-        check_finished(run, plan)
-        if devices.chief:
-            checkpoint_files.forget(checkpoint_files.folder_of(Path(out)))  # of a training that was killed when all was done
-        return run
+        return finished(Run.open(out), plan, devices)
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoint_files.folder_of(out)
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
@@ -130,29 +116,54 @@ def fit(
             if note := data.resume_note():
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
-        shows = bool(verbose) and devices.chief
-        if shows:
-            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None)
-        with graphs_as_written():
+        if devices.chief:
+            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None, shows=bool(verbose))
+        with graphs_as_written(), errors_in_a_line():
             recipe = settle(spec, recipe, devices)
             training = prepare(spec, recipe, data, seed, devices, init)
             saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, init), checkpoint_every)
+            stopping = [Patience(training.weights, patience)] if patience else []
             try:
-                stopping = [Patience(training.weights, patience)] if patience else []
                 with saver:
                     run_epochs(training, saver, checkpoint, [*callbacks, *stopping], verbose)
             except Diverged as error:
-                if not devices.chief:
-                    raise
-                outcome = keep_diverged(training, out, str(error))
-                checkpoint_files.clear(folder)
-                raise Diverged(f"{error}; {outcome}") from None
+                raise (ended_by(error, training, out) if devices.chief else error) from None
             run = save(training, out, overwrite=overwrite) if devices.chief else Run(out)
         if devices.chief:
             checkpoint_files.clear(folder)
     devices.wait()
     if run.path != out:
         LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
+    return run
+
+
+def checked_seed(seed: int) -> int:
+    """The seed. InputError if it is none."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
+    return int(seed)
+
+
+def suited(
+    spec: str | ResNetSpec, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: Run | None
+) -> tuple[ResNetSpec, Recipe, Dataset]:
+    """Network, recipe and images, each as the others need it. InputError for what cannot be trained."""
+    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
+    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
+    if recipe.quantization_aware and init is None:
+        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
+    if spec.normalization:
+        pixels = data.sample(LOOKED_AT)
+        notice(float(pixels.min()), float(pixels.max()))
+    return spec, recipe, replace(data, batch_size=recipe.batch_size)
+
+
+def finished(run: Run, plan: dict[str, Any], devices: Distribution) -> Run:
+    """The run of a training that is complete. InputError if it came out of another one than the planned."""
+    check_finished(run, plan)
+    if devices.chief:
+        checkpoint_files.forget(checkpoint_files.folder_of(run.path))  # it may have been killed when all was done
     return run
 
 
@@ -189,20 +200,20 @@ def run_epochs(
     saver.restore(checkpoint)
     shows = bool(verbose) and devices.chief
     live = shows and verbose != 2 and sys.stdout.isatty()
-    rising = RisingLoss(len(data.class_names), recipe.learning_rate)
     progress = Progress(lambda: saver.step, recipe.epochs * each, recipe.epochs, live=live)
+    watching = [RisingLoss(len(data.class_names), recipe.learning_rate)] * devices.chief + [progress] * shows
     devices.prepare(training.model, *example(data, recipe, devices.replicas))
     while saver.step < recipe.epochs * each and not training.model.stop_training:
         # An epoch that was interrupted takes fewer steps, and so a call of its own.
         epoch, done = divmod(saver.step, each)
         batches = devices.batches(partial(data.training_batches, recipe, seed=training.seed, start=saver.step))
-        with devices.fitting(), progress.bar if live else nullcontext():
+        with devices.fitting(), errors_in_a_line(), progress.bar if live else nullcontext():
             training.model.fit(
                 batches,
                 steps_per_epoch=each - done,
                 initial_epoch=epoch,
                 epochs=epoch + 1 if done else recipe.epochs,
-                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *[progress, rising] * shows],
+                callbacks=[StopOnNaN(done), training.throughput, training.weights, saver, *callbacks, *watching],
                 shuffle=False,  # the stream is in its own order
                 verbose=0,
             )
@@ -229,12 +240,14 @@ def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: s
     return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
 
 
-def keep_diverged(training: Training, out: Path, why: str) -> str:
-    """Save the last good weights, if an epoch gave some, in a run folder `out`-diverged. Returns the sentence for the error."""
-    if not training.weights.best_epoch:
-        return "nothing was learned before that: try a lower learning_rate"
-    run = save(training, out.with_name(f"{out.name}-diverged"), diverged=why)
-    return f"the weights up to then are kept in {str(run.path)!r}; the same training would end so again: lower learning_rate"
+def ended_by(error: Diverged, training: Training, out: Path) -> Diverged:
+    """The error, with what became of the last good weights: if an epoch gave some, they are in a run folder `out`-diverged."""
+    outcome = "nothing was learned before that: try a lower learning_rate"
+    if training.weights.best_epoch:
+        run = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
+        outcome = f"the weights up to then are kept in {str(run.path)!r}; the same training would end so again: lower learning_rate"
+    checkpoint_files.clear(checkpoint_files.folder_of(out))
+    return Diverged(f"{error}; {outcome}")
 
 
 def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
@@ -252,7 +265,8 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_json(folder / "metrics.json", {**metrics(training), **write_sample(training.data, folder), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
-    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=not training.recipe.one_hot)
+    one_loss = training.recipe.is_cross_entropy
+    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=one_loss)
 
 
 def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:

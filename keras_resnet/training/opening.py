@@ -16,9 +16,10 @@ LOG = logging.getLogger("keras_resnet")
 MOST_CLASSES = 12  # that are named with their images in the first lines
 
 
-def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool) -> None:
-    """Print the first lines, and warn of too few steps for a network that begins with random weights."""
-    print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
+def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool, shows: bool) -> None:
+    """Print the first lines, if it `shows` anything, and warn of too few steps for a network that begins with random weights."""
+    if shows:
+        print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
     problem = few_steps(recipe, data.steps_per_epoch(recipe.batch_size))
     if problem and begins_at_random:
         LOG.warning(problem)
@@ -56,11 +57,13 @@ def images_of(data: Dataset) -> str:
 def classes_of(data: Dataset) -> str:
     """The classes, with their images of each split where there are few."""
     count = len(data.class_names)
-    numbers = [np.bincount(data.splits[split].labels, minlength=count) for split in SPLITS]
+    splits = SPLITS if data.knows_all_labels else SPLITS[1:]
+    numbers = [np.bincount(data.splits[split].labels, minlength=count) for split in splits]
     if count > MOST_CLASSES:
-        return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} training images"
+        what = f"{'training' if data.knows_all_labels else 'validation'} images"
+        return f"{count:,}, each with {numbers[0].min():,} to {numbers[0].max():,} {what}"
     listed = (f"{name} {'+'.join(map(str, row))}" for name, row in zip(data.class_names, zip(*numbers, strict=True), strict=True))
-    return f"{count}, each with its images for training+validation+test: {', '.join(listed)}"
+    return f"{count}, each with its images for {'+'.join(splits)}: {', '.join(listed)}"
 
 
 def few_steps(recipe: Recipe, each: int) -> str:

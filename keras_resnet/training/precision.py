@@ -119,7 +119,7 @@ def rate(action: Callable[[], Any], images: int, at_least: float = 0) -> float:
 def throughput(spec: ResNetSpec, recipe: Recipe, data: Dataset) -> list[dict[str, Any]]:
     """Images per second of the pipeline of `data`, of training steps on images in memory, and of both, as rows of a table."""
     spec = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = settle(spec, data.check(replace(recipe, batch_size=min(recipe.batch_size, len(data.splits["train"])))), Distribution())
+    recipe = settle(spec, data.check(recipe.fitting(len(data.splits["train"]))), Distribution())
     batches = iter(data.training_batches(recipe))
     with graphs_as_written():
         step = steps_of(spec, recipe)
