@@ -44,7 +44,7 @@ def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerl
     run = kr.fit(spec, RECIPE, data, tmp_path / "run", resume=True, **SETTINGS)
     for one, other in zip(*(keras.saving.load_model(each.model_path).get_weights() for each in (run, whole)), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(InputError, match="was trained on arrays, which it does not hold; pass them"):
+    with pytest.raises(InputError, match="was trained on arrays or an iterable, which it does not hold; pass them"):
         kr.data.of_run(run)
     again = kr.data.of_run(run, arrays(SHAPES[rank]))
     assert accuracy(ModelFile(run.model_path), again, "test") == pytest.approx(run.metrics["test"]["accuracy"])
@@ -64,7 +64,9 @@ def test_the_usual_recipe_leaves_volumes_as_they_are():
 
 def study_of(rank, tiny):
     spec = dataclasses.replace(tiny, normalize=None)
-    return Study(space=lambda hp: hp.Choice("width", [4]) and spec, data=arrays(SHAPES[rank]), recipe=RECIPE, trials=1)
+    return Study(
+        space=lambda hp: hp.Choice("width", [4]) and (spec, {"flip": True}), data=arrays(SHAPES[rank]), recipe=RECIPE, trials=1
+    )
 
 
 def check_winner(run, rank):

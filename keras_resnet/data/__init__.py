@@ -101,8 +101,8 @@ def can_resize(source: Any) -> bool:
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
     """The images that `run` was trained on, or those of another source, brought to the same size.
 
-    InputError if the run was trained on arrays and none are given, if shape or classes differ from the run's, or if its own images
-    have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
+    InputError if the run was trained on arrays or an iterable and none is given, if shape or classes differ from the run's, or if
+    its own images have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
     """
     origin = dict(run.data)
     digest = origin.pop("digest", None)  # none where an earlier version wrote it
@@ -110,7 +110,10 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
     run_source = origin.pop("source", None)
     if source is None and run_source is None:
-        raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
+        raise InputError(
+            f"{str(run.path)!r} was trained on arrays or an iterable, which it does not hold; pass them as data=, or for --data "
+            "save them as an .npz file or a folder of images"
+        )
     is_own = source is None
     if not is_own:
         origin = {"image_size": run.spec.input_shape[:2] if can_resize(source) else None}
