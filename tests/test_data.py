@@ -16,6 +16,7 @@ from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import Dataset, Split
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import describe, fit_pixels
+from keras_resnet.data.npz import write_npz
 from keras_resnet.data.splits import split_by_class
 
 
@@ -682,3 +683,38 @@ def test_all_is_every_image_once(digits):
         part, _ = gathered(digits.batches(name))
         assert part.tobytes() in images.tobytes()
     assert list(np.bincount(labels)) == list(sum(np.bincount(split.labels) for split in digits.splits.values()))
+
+
+def test_a_file_of_arrays(tmp_path, few):
+    """With the names that keras.datasets, MedMNIST and a search give to arrays."""
+    images, labels = (np.concatenate(parts) for parts in zip(*(gathered(few.batches(name)) for name in few.splits), strict=True))
+    np.savez(tmp_path / "keras.npz", x_train=images[:128], y_train=labels[:128], x_test=images[128:], y_test=labels[128:])
+    names = {"train": slice(96), "val": slice(96, 128), "test": slice(128, None)}
+    arrays = {f"{name}_images": images[part] for name, part in names.items()}
+    arrays |= {f"{name}_labels": labels[part, None] for name, part in names.items()}
+    np.savez_compressed(tmp_path / "med.npz", **arrays)
+    write_npz(few, tmp_path / "ours.npz")
+    assert (
+        kr.data.load(tmp_path / "keras.npz").digest
+        == kr.data.load(((images[:128], labels[:128]), (images[128:], labels[128:]))).digest
+    )
+    for name in ("med.npz", "ours.npz"):
+        data = kr.data.load(tmp_path / name)
+        assert (data.digest, data.class_names) == (few.digest, few.class_names)
+        assert data.origin == {"source": str(tmp_path / name)}
+
+
+def test_a_file_of_arrays_that_cannot_be_read(tmp_path):
+    np.savez(tmp_path / "other.npz", images=np.zeros((4, 8, 8, 1)), labels=np.zeros(4))
+    np.savez(tmp_path / "objects.npz", x_train=np.array([{}, {}]), y_train=np.zeros(2))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:300])
+    for name, message in (
+        ("none.npz", "no file at"),
+        ("other.npz", "has images, labels: expected train_images and train_labels, or x_train and y_train"),
+        ("objects.npz", "cannot be read, it may be damaged: Object arrays"),
+        ("cut.npz", "cannot be read, it may be damaged: File is not a zip file"),
+    ):
+        with pytest.raises(InputError, match=message):
+            kr.data.load(str(tmp_path / name))
+    with pytest.raises(InputError, match="image_size is for folders"):
+        kr.data.load(tmp_path / "other.npz", image_size=8)

@@ -23,7 +23,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.errors import WorkerLost
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space
+from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, runner
 from keras_resnet.search.budget import costs
 from keras_resnet.search.hypermodel import count_steps
 from keras_resnet.search.oracle import space_of
@@ -441,6 +441,32 @@ def test_a_trial_that_learns_nothing_ends_early(tmp_path):
     study = Study(space=space, recipe=kr.recipes.resolve("digits", **still), patience=1)
     run = search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "still", 0)
     assert run.metrics["epochs"] < 9
+
+
+def test_arrays_of_a_study_are_saved_for_its_trials(few, pretended, monkeypatch, tmp_path):
+    """What can be loaded by its name is not saved; a stream cannot be."""
+    asked, pretend = [], runner.train_in_process
+    monkeypatch.setattr(runner, "train_in_process", lambda study, *rest: asked.append(study.data) or pretend(study, *rest))
+    images, labels = few.splits["train"].take(np.arange(96)), few.splits["train"].labels
+    pairs = tf.data.Dataset.from_tensor_slices((images, labels))
+    for name, source in {"set": few, "arrays": (images, labels), "source": pairs}.items():
+        search.run(Study(space=space, data=source, trials=1), tmp_path / name)
+        saved = kr.data.load(asked[-1])
+        assert saved.digest == kr.data.load(source).digest
+        assert saved.origin["source"] == asked[-1] == str(tmp_path / name / "images.npz")
+    assert "arrays: 287 validation" in (tmp_path / name / "results.html").read_text()
+    search.run(Study(space=space, data=kr.data.load("digits"), trials=1), tmp_path / "digits")
+    assert asked[-1] == "digits"
+    assert not (tmp_path / "digits" / "images.npz").exists()
+    stream = kr.data.load((pairs.repeat(), (images, labels)), images_per_epoch=9)
+    with pytest.raises(InputError, match="a process of its own, which cannot read a source that is read again in every epoch"):
+        search.run(Study(space=space, data=stream), tmp_path / "stream")
+
+
+def test_the_recipe_of_a_study_follows_from_its_images(few, pretended, tmp_path):
+    """Few images get small batches, as by `fit`."""
+    search.run(Study(space=space, data=few, trials=1), tmp_path / "out")
+    assert pretended[1][-1][2] == kr.recipes.for_images(96, (8, 8, 1), class_names=few.class_names)
 
 
 def test_trials_that_raise_or_are_killed_are_told(tmp_path):

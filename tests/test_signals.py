@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError
+from keras_resnet import InputError, search
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy
-from keras_resnet.search import HyperResNet
+from keras_resnet.search import HyperResNet, Study, runner
 
 RECIPE = dataclasses.replace(kr.RECIPES["cifar-30"], epochs=1, batch_size=8, learning_rate=0.02, mixup=0.2)
 SHAPES = {1: (16, 2), 3: (6, 6, 6, 1)}
@@ -44,7 +44,7 @@ def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerl
     run = kr.fit(spec, RECIPE, data, tmp_path / "run", resume=True, **SETTINGS)
     for one, other in zip(*(keras.saving.load_model(each.model_path).get_weights() for each in (run, whole)), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(InputError, match="was trained on arrays, which it does not hold; pass them"):
+    with pytest.raises(InputError, match="was trained on arrays or an iterable, which it does not hold; pass them"):
         kr.data.of_run(run)
     again = kr.data.of_run(run, arrays(SHAPES[rank]))
     assert accuracy(ModelFile(run.model_path), again, "test") == pytest.approx(run.metrics["test"]["accuracy"])
@@ -62,8 +62,38 @@ def test_the_usual_recipe_leaves_volumes_as_they_are():
     assert {image.tobytes() for image in images.numpy()} < {value.tobytes() for value in values}
 
 
+def study_of(rank, tiny):
+    spec = dataclasses.replace(tiny, normalize=None)
+    return Study(
+        space=lambda hp: hp.Choice("width", [4]) and (spec, {"flip": True}), data=arrays(SHAPES[rank]), recipe=RECIPE, trials=1
+    )
+
+
+def check_winner(run, rank):
+    """It knows where its images are, which the search has saved."""
+    assert run.spec.input_shape == SHAPES[rank]
+    assert run.data["digest"] == kr.data.load(arrays(SHAPES[rank])).digest == kr.data.of_run(run).digest
+
+
+def test_a_study_searches_signals(tiny, tmp_path, caplog, eagerly, monkeypatch):
+    def train_here(study, spec, recipe, out, seed, alive):
+        return kr.fit(spec, recipe, study.data, out, seed=seed, verbose=0)
+
+    monkeypatch.setattr(runner, "train_in_process", train_here)
+    found = search.run(study_of(1, tiny), tmp_path / "out")
+    assert caplog.text.count("the recipe's crop=4, flip=True is for images and left out") == 1
+    check_winner(kr.Run.open(found.out / "winner"), 1)
+
+
 @pytest.mark.slow
-def test_they_are_searched(tiny, tmp_path):
+@pytest.mark.parametrize("rank", SHAPES)
+def test_a_study_searches_them_in_processes(rank, tiny, tmp_path):
+    found = search.run(study_of(rank, tiny), tmp_path / "out")
+    check_winner(kr.Run.open(found.out / "winner"), rank)
+
+
+@pytest.mark.slow
+def test_a_script_of_keras_tuner_searches_them(tiny, tmp_path):
     values, labels = arrays(SHAPES[1])
     space = HyperResNet(
         lambda hp: dataclasses.replace(tiny, normalize=None, stem_width=hp.Choice("width", [4, 8])),

@@ -14,6 +14,7 @@ from keras_resnet.data import streams
 from keras_resnet.data.sources import batch_of
 from keras_resnet.data.streams import Stream
 from keras_resnet.export.comparison_images import with_comparison_images
+from keras_resnet.export.supported import open_source
 from keras_resnet.training.opening import classes_of
 
 RECIPE = dataclasses.replace(kr.RECIPES["digits"], epochs=1, batch_size=16)
@@ -116,24 +117,33 @@ def test_grain(arrays):
     np.testing.assert_array_equal(next(iter(data.train))[0][:4], arrays[0][:4])
 
 
-@pytest.mark.slow  # such a source becomes a set like any other, which is the test above
-def test_fit_takes_a_source_and_resumes_to_the_bit(arrays, tiny, tmp_path):
-    class Killed(Exception):
-        pass
+class Interruption(keras.callbacks.Callback):
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise KeyboardInterrupt
 
-    class Kill(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if batch == 1:
-                raise Killed
 
-    shuffled = as_tensors(*arrays).shuffle(96).batch(8)
+@pytest.mark.parametrize(
+    "kind", ["PyDataset", *(pytest.param(name, marks=pytest.mark.slow) for name in SOURCES if name != "PyDataset")]
+)
+def test_each_trains_resumes_and_is_exported(kind, arrays, tiny, tmp_path):
+    """To the weights of a training without interruption on the same images from another source."""
+    whole = kr.fit(tiny, RECIPE, as_tensors(*arrays), tmp_path / "whole", verbose=0)
     options = {"checkpoint_every": 1, "verbose": 0}
-    whole = kr.fit(tiny, RECIPE, shuffled, tmp_path / "whole", **options)
-    with pytest.raises(Killed):
-        kr.fit(tiny, RECIPE, shuffled, tmp_path / "cut", callbacks=[Kill()], **options)
-    cut = kr.fit(tiny, RECIPE, shuffled, tmp_path / "cut", resume=True, **options)
+    with pytest.raises(KeyboardInterrupt):
+        kr.fit(tiny, RECIPE, SOURCES[kind](*arrays), tmp_path / "cut", callbacks=[Interruption()], **options)
+    cut = kr.fit(tiny, RECIPE, SOURCES[kind](*arrays), tmp_path / "cut", resume=True, **options)
     for one, other in zip(*(keras.saving.load_model(run.model_path).get_weights() for run in (whole, cut)), strict=True):
         np.testing.assert_array_equal(one, other)
+    with pytest.raises(InputError, match="does not hold; pass them as data=, or for --data save"):
+        kr.export.tflite(cut)
+    assert kr.export.tflite(cut, data=SOURCES[kind](*arrays)).images_from == {"test": 20, "validation and training": 76}
+
+
+def test_a_model_is_exported_on_any_source(arrays, tiny, tmp_path):
+    model = kr.build(tiny, input_shape=(8, 8, 1), classes=10)
+    _, data, _ = open_source(model, as_tensors(*arrays), tmp_path)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 61, "validation": 15, "test": 20}
 
 
 def test_an_endless_source_is_a_stream_in_its_order(arrays, caplog):
@@ -211,6 +221,7 @@ def test_resume_says_what_is_not_exact(arrays, tiny, tmp_path, caplog):
     caplog.clear()
     run = kr.fit(tiny, RECIPE, make(source), tmp_path / "run", resume=True, verbose=0)
     assert run.metrics["images"]["train"] == 32
+    assert kr.export.tflite(run, data=make(source)).passed
     [told] = [record.message for record in caplog.records if record.message.startswith("resume: ")]
     assert "only if it gives the same images in the same order in each pass" in told
     for endless in (source.repeat(), (pair for pair in zip(*arrays, strict=True))):

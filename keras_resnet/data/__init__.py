@@ -13,6 +13,7 @@ from keras_resnet.data.evaluation import as_classes_of, from_folder_for, from_me
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
 from keras_resnet.data.named import BUILT_IN, from_tfds
+from keras_resnet.data.npz import from_npz, is_npz
 from keras_resnet.data.records import from_records, holds_records
 from keras_resnet.data.streams import from_sources, holds_sources
 from keras_resnet.errors import InputError
@@ -49,10 +50,10 @@ def load(
     Args:
         source: "digits" (1,797 handwritten digits of 8x8, offline); a folder of images, one sub-folder per class, or train/,
             val/ and test/ above them; a folder of TFRecord files, train*, val* and test*; the name of a TensorFlow Datasets
-            image-classification set, such as "cifar10"; arrays, (images, labels) or {"train": (images, labels), "test": ...}, of
-            images, signals or volumes, see `from_arrays`; or a `tf.data.Dataset`, a Keras `PyDataset`, a Grain dataset or another
-            iterable of (image, label) pairs, batched or not, or a tuple (training, validation, test) or dictionary of those, see
-            `streams`.
+            image-classification set, such as "cifar10"; an `.npz` file of arrays, see `npz`; arrays, (images, labels) or
+            {"train": (images, labels), "test": ...}, of images, signals or volumes, see `from_arrays`; or a `tf.data.Dataset`, a
+            Keras `PyDataset`, a Grain dataset or another iterable of (image, label) pairs, batched or not, or a tuple (training,
+            validation, test) or dictionary of those, see `streams`.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
             None keeps them where all have one size; see `from_folder`.
@@ -83,6 +84,8 @@ def load(
         raise InputError("class_names are for arrays and iterables; folders, records and sets with a name have their own")
     if str(source) in BUILT_IN:
         return BUILT_IN[str(source)](batch_size=batch_size)
+    if is_npz(source):
+        return from_npz(source, batch_size=batch_size)
     if Path(source).is_dir() and holds_records(Path(source)):
         return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
@@ -92,14 +95,14 @@ def load(
 
 def can_resize(source: Any) -> bool:
     """Whether `load` can bring the images of a source to another size: files, and not built-in sets or arrays."""
-    return isinstance(source, str | Path) and str(source) not in BUILT_IN
+    return isinstance(source, str | Path) and str(source) not in BUILT_IN and not is_npz(source)
 
 
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
     """The images that `run` was trained on, or those of another source, brought to the same size.
 
-    InputError if the run was trained on arrays and none are given, if shape or classes differ from the run's, or if its own images
-    have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
+    InputError if the run was trained on arrays or an iterable and none is given, if shape or classes differ from the run's, or if
+    its own images have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
     """
     origin = dict(run.data)
     digest = origin.pop("digest", None)  # none where an earlier version wrote it
@@ -107,7 +110,10 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
     run_source = origin.pop("source", None)
     if source is None and run_source is None:
-        raise InputError(f"{str(run.path)!r} was trained on arrays, which it does not hold; pass them as data")
+        raise InputError(
+            f"{str(run.path)!r} was trained on arrays or an iterable, which it does not hold; pass them as data=, or for --data "
+            "save them as an .npz file or a folder of images"
+        )
     is_own = source is None
     if not is_own:
         origin = {"image_size": run.spec.input_shape[:2] if can_resize(source) else None}

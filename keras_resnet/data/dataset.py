@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -197,8 +197,18 @@ class Dataset:
     def check(self, recipe: Recipe, parts: int = 1) -> Recipe:
         """`recipe`, for signals and volumes without what changes images. InputError if it cannot be carried out on these images, by
         so many devices or machines."""
+        given, recipe = recipe, self.suited(recipe)
+        if recipe != given:
+            had = ", ".join(f"{name}={value}" for name, value in asdict(given).items() if value != getattr(recipe, name))
+            LOG.warning(f"data of shape {self.image_shape} are no images: the recipe's {had} is for images and left out")
+        if recipe.batch_size % parts:
+            raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
+        return recipe
+
+    def suited(self, recipe: Recipe) -> Recipe:
+        """`recipe`, without a word of what is left out for signals and volumes. InputError as of `check`."""
         if len(self.image_shape) != 3:
-            recipe = _without(FOR_IMAGES, recipe, f"shape {self.image_shape}")
+            recipe = replace(recipe, **FOR_IMAGES)
         if recipe.crop >= min(self.image_shape[:-1]):
             too_far = f"crop={recipe.crop} is too far for images of {self.image_shape}"
             raise InputError(f"{too_far}: it must be below their height and width")
@@ -206,8 +216,6 @@ class Dataset:
         if recipe.progressive and round(smallest * min(recipe.progressive)) < SMALLEST:
             few = f"fewer than {SMALLEST} pixels along a side"
             raise InputError(f"progressive={recipe.progressive}: images of {self.image_shape} would have {few}")
-        if recipe.batch_size % parts:
-            raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
         return recipe
 
     def resized(self, images: Tensor, shares: tuple[float, ...], step: Tensor, steps: int) -> Tensor:
@@ -281,15 +289,6 @@ def errors_in_a_line() -> Iterator[None]:
         if not (found := re.search(r"InputError: (.+)", str(error))):
             raise
         raise InputError(found[1]) from None
-
-
-def _without(fields: dict[str, Any], recipe: Recipe, what: str) -> Recipe:
-    """The recipe with those values; a warning names the fields that had others."""
-    changed = {name: value for name, value in fields.items() if getattr(recipe, name) != value}
-    if changed:
-        had = ", ".join(f"{name}={getattr(recipe, name)}" for name in changed)
-        LOG.warning(f"data of {what} are no images: the recipe's {had} is for images and left out")
-    return replace(recipe, **changed)
 
 
 def without_autotune(batches: Batches) -> Batches:

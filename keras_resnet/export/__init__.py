@@ -15,7 +15,6 @@ import keras
 
 from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
-from keras_resnet.data import Dataset
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.quantization_debug import Debugger
@@ -64,7 +63,7 @@ def export(
     quantize: str | None = None,
     *,
     targets: list[Target] | None = None,
-    data: Dataset | None = None,
+    data: Any = None,
     out: str | Path | None = None,
     min_agreement: float | None = None,
     max_difference: float | None = None,
@@ -83,7 +82,8 @@ def export(
         format: "saved_model", "tflite", "onnx", "keras", or "all" for every row of `TARGETS`.
         quantize: for "tflite": "float16", "dynamic", "int8", "int16".
         targets: several targets, in place of `format`, `quantize` and `fields`.
-        data: the images to calibrate with and check on. None: those that the run was trained on.
+        data: the images to calibrate with and check on: what `keras_resnet.data.load` gives or takes. None: those that the run was
+            trained on.
         out: the folder to write to. None: the run's `export/`.
         min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own, see `targets.Tolerance`.
         max_difference: largest absolute difference of any output to accept, in place of each target's own.
@@ -120,7 +120,7 @@ def export(
 def debug_quantization(
     source: Run | str | Path | keras.Model,
     *,
-    data: Dataset | None = None,
+    data: Any = None,
     out: str | Path | None = None,
     most: int = 5,
     on_check: Callable[[Check], None] = lambda check: None,

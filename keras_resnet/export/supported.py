@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_resnet.data import Dataset, of_run
+from keras_resnet.data import load as load_images
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.export.calibration import calibration_images
 from keras_resnet.files.predictions import scores_by_value
@@ -49,7 +50,7 @@ class Source:
 
 
 def open_source(
-    source: Run | str | Path | keras.Model, data: Dataset | None, out: str | Path | None, scores: str | None = None
+    source: Run | str | Path | keras.Model, data: Any, out: str | Path | None, scores: str | None = None
 ) -> tuple[Source, Dataset, Path]:
     """The network, the images that its files are checked on, and the folder that they go to. InputError, see `export`."""
     if scores not in (None, "logits", "probabilities"):
@@ -59,7 +60,7 @@ def open_source(
     if isinstance(source, keras.Model):
         if data is None or out is None:
             raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
-        model, name = source, source.name
+        model, name, data = source, source.name, load_images(data)
     else:
         run = source if isinstance(source, Run) else Run.open(source)
         data = of_run(run, data)

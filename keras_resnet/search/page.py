@@ -57,7 +57,7 @@ def facts(results: Results) -> dict[str, str]:
     counts = ", ".join(f"{count:,} {split}" for split, count in results.images.items())
     return {
         "Study": results.out.name,
-        "Images": f"{study.data}{size}" + (f": {counts}" if counts else ""),
+        "Images": f"{study.data_name}{size}" + (f": {counts}" if counts else ""),
         "Budget": "; ".join(allowed) or "no limit",
         "Objectives": ", ".join(map(word_of, study.objectives)),
         "Engine": f"{study.engine}, seed {study.seed}",

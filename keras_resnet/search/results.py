@@ -23,8 +23,8 @@ from keras_resnet.search.budget import COSTS, LATENCY, Budget
 from keras_resnet.search.study import SCORE, Study
 
 STATE, TRIALS = "state", "trials"  # folders of a search
-TABLE, FINALS_TABLE, PAGE, PLAN = "results.csv", "finals.csv", "results.html", "study.json"
-OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, "latency.json", STATE, TRIALS)  # files of a search before its first trial
+TABLE, FINALS_TABLE, PAGE, PLAN, IMAGES = "results.csv", "finals.csv", "results.html", "study.json", "images.npz"
+OWN = (TABLE, FINALS_TABLE, PAGE, PLAN, IMAGES, "latency.json", STATE, TRIALS)  # files of a search before its first trial
 FIXED = ("input_shape", "classes")  # of a spec: the images decide
 BEFORE, BEHIND = ("trial", "status", SCORE), ("parameters", "multiply_adds", "tflite_int8", LATENCY, "seconds")
 UNITS = {LATENCY: f"{LATENCY}, ms"}  # names of columns for a person
@@ -75,7 +75,7 @@ class Results:
             raise InputError(f"a hyperparameter cannot be called {names[0]!r}: results have a column of that name")
         fields = {
             "space": hyperparameters.get_config()["space"],
-            "data": [self.study.data, self.study.image_size],
+            "data": [self.study.data_name, self.study.image_size],
             "digest of images": self.digest,
             "recipe": json.loads(to_json(self.study.trained_by({}))),
             "budget": dataclasses.asdict(self.study.budget),

@@ -10,7 +10,9 @@ from typing import Any
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.atomic import replace_text
-from keras_resnet.data import load
+from keras_resnet.data import Dataset, load
+from keras_resnet.data.npz import write_npz
+from keras_resnet.data.streams import Stream
 from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
@@ -20,7 +22,7 @@ from keras_resnet.search.budget import LATENCY, costs
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
 from keras_resnet.search.page import page
-from keras_resnet.search.results import PAGE, STATE, TABLE, TRIALS, Final, Results, copy_run
+from keras_resnet.search.results import IMAGES, PAGE, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.search.worker import TrialFailed, train_in_process
 from keras_resnet.training.fit import recipe_for
@@ -36,12 +38,15 @@ class Search:
     """Carries out a study in the folder `out`."""
 
     def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
-        data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
-        study = replace(study, recipe=recipe_for(study.recipe, data))
-        self.study, self.out, self.lease, self.tell = study, out, lease, tell
-        self.images = {"input_shape": data.image_shape, "classes": len(data.class_names)}
-        self.examples = len(data.splits["train"])
-        self.results = Results(study, out, data.digest)
+        self.out, self.lease, self.tell = out, lease, tell
+        self.data = load(study.data, data_dir=study.data_dir, image_size=study.image_size)
+        self.source = source_of_trials(study, self.data, out)
+        recipe = recipe_for(study.recipe, self.data)
+        if len(self.data.image_shape) != 3:
+            recipe = self.data.check(recipe)  # says once what is left out for signals and volumes
+        self.study = study = replace(study, recipe=recipe)
+        self.images = {"input_shape": self.data.image_shape, "classes": len(self.data.class_names)}
+        self.results = Results(study, out, self.data.digest)
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
         self.measure = self.latencies.measure if study.measure_latency else self.latencies.predict
 
@@ -56,6 +61,8 @@ class Search:
         """Open the engine, with its trials so far."""
         space = space_of(self.study)
         self.results.check_same(space)
+        if self.source.get("data") == str(saved_in(self.out)):
+            write_npz(self.data, saved_in(self.out))
         limit = self.study.budget.latency
         if isinstance(limit, ResNetSpec):
             budget = replace(self.study.budget, latency=self.measure(resolve(limit, **self.images)))
@@ -86,7 +93,11 @@ class Search:
         spec, recipe = self.study.draw(hyperparameters)
         if EPOCHS in values:  # each training of Hyperband is a full one
             recipe = replace(recipe, epochs=int(values[EPOCHS]))
-        return resolve(spec, **self.images), recipe.fitting(self.examples)
+        return resolve(spec, **self.images), self.fitted(recipe)
+
+    def fitted(self, recipe: Recipe) -> Recipe:
+        """The recipe as it is carried out on the images. InputError if it cannot be."""
+        return self.data.suited(recipe.fitting(len(self.data.splits["train"])))
 
     def refusal(self, space: Any, values: dict[str, Any]) -> str:
         """Why a network of those values is not to be built, or nothing. Where the space is wrong, the trial is to fail."""
@@ -125,7 +136,7 @@ class Search:
             study, spec, recipe, seed = self.plan(trial)
             if excess := self.study.budget.excess(costs(spec)):
                 raise TrialFailed(f"beyond the budget: {excess}")
-            metrics = train_in_process(study, spec, recipe, self.folder(trial), seed, renew_lease).metrics
+            metrics = train_in_process(replace(study, **self.source), spec, recipe, self.folder(trial), seed, renew_lease).metrics
             score = metrics["validation"]["accuracy"]
             oracle.update_trial(trial.trial_id, {SCORE: score}, step=metrics["kept_epoch"])
             trial.status = TrialStatus.COMPLETED
@@ -204,7 +215,7 @@ class Search:
     def final_plan(self, trial: Trial) -> tuple[ResNetSpec, Recipe]:
         """The network of a trial, and the recipe of its final trainings."""
         spec, recipe = self.draw(trial.hyperparameters, own_values(trial))
-        return spec, replace(recipe, **self.study.final).fitting(self.examples)
+        return spec, self.fitted(replace(recipe, **self.study.final))
 
     def train_finals(self, train: Callable[[Any], None]) -> list[Final]:
         """The final trainings, one for each finalist and seed. Those that exist are not trained again."""
@@ -235,6 +246,30 @@ class Search:
         if not self.study.patience:
             folders.append(self.out / TRIALS / trial.trial_id)
         return next((run for run in map(Run, folders) if is_run(run.path) and is_training(run, spec, recipe, seed)), None)
+
+
+def saved_in(out: Path) -> Path:
+    """The file of a search with the images that have no name."""
+    return out.absolute() / IMAGES
+
+
+def source_of_trials(study: Study, data: Dataset, out: Path) -> dict[str, Any]:
+    """Fields of the study by which the process of a trial loads `data`, where its own do not say it.
+
+    InputError for a stream, which another process cannot read.
+    """
+    if isinstance(data, Stream):
+        raise InputError(
+            "each trial of a search is trained in a process of its own, which cannot read a source that is read again in every "
+            "epoch: give arrays, a source that fits into memory, or the path of a folder of images or TFRecords"
+        )
+    if isinstance(study.data, str | Path):
+        return {}
+    origin = {"data_dir": None, "image_size": None, **data.origin}
+    source = origin.pop("source")
+    if source and load(source, **origin).digest == data.digest:
+        return {"data": source, **origin}
+    return {"data": str(saved_in(out)), "data_dir": None, "image_size": None}
 
 
 def is_training(run: Run, spec: ResNetSpec, recipe: Recipe, seed: int) -> bool:

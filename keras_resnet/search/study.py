@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet import recipes
+from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError, SpaceError, unknown
 from keras_resnet.fields import change, documented
 from keras_resnet.networks.spec import ResNetSpec
@@ -36,8 +37,9 @@ class Study:
     space: Space
     """A function of `keras_tuner.HyperParameters` that returns a `ResNetSpec`, or one and changes to the recipe, such as
     {"learning_rate": hp.Float(...)}. It builds nothing. A spec that is illegal counts as beyond the budget."""
-    data: str = "digits"
-    """What `keras_resnet.data.load` takes by name: "digits", a folder, or a TensorFlow Datasets name."""
+    data: Any = "digits"
+    """What `keras_resnet.data.load` takes or gives: "digits", a folder, a TensorFlow Datasets name, arrays, a `tf.data.Dataset`
+    that fits into memory. Trials run in processes of their own, so arrays are saved as `images.npz` in the folder of the search."""
     data_dir: str | None = None
     """Where TensorFlow Datasets keeps its files."""
     image_size: int | None = None
@@ -81,7 +83,7 @@ class Study:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
                 raise InputError(f"{name}={value!r}: must be a whole number of at least {minimum}")
-        for name, kind in (("budget", Budget), ("final", dict), ("data", str), ("objectives", tuple)):
+        for name, kind in (("budget", Budget), ("final", dict), ("objectives", tuple)):
             if not isinstance(getattr(self, name), kind):
                 raise InputError(f"{name}={getattr(self, name)!r}: expected a {kind.__name__}")
         for objective in self.objectives:
@@ -100,6 +102,12 @@ class Study:
     @property
     def wants_latency(self) -> bool:
         return self.measure_latency or self.budget.latency is not None or LATENCY in self.objectives
+
+    @property
+    def data_name(self) -> str:
+        """The images as text: the source that they can be loaded from, or "arrays"."""
+        source = self.data.origin["source"] if isinstance(self.data, Dataset) else self.data
+        return str(source) if isinstance(source, str | Path) else "arrays"
 
     def trained_by(self, changes: dict[str, Any]) -> Recipe:
         return change(recipes.resolve(self.recipe or Recipe()), changes)
