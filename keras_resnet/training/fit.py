@@ -110,7 +110,7 @@ def fit(
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     init = init if isinstance(init, Run | None) else Run.open(init)
     if recipe.quantization_aware and init is None:
-        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
+        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
     data = replace(data, batch_size=recipe.batch_size)
     if spec.normalization:
         pixels = data.sample(LOOKED_AT)
