@@ -295,7 +295,7 @@ def test_other_images_are_measured_as_the_run_takes_them(call, small_run, digits
     write_digits(digits, tmp_path / "photos" / "test", (3, 7))
     code, out, err = call("evaluate", small_run.path, "--data", tmp_path / "photos", "--out", tmp_path / "found", "--json")
     assert code == 0, err
-    assert "no images of 8 of the run's 10 classes (0, 1, 2, 4, 5, 6, 8, 9); the others are measured" in caplog.text
+    assert "no images of 8 of the run's 10 classes (0, 1, 2, 4, 5, 6, 8, 9): their recall is unknown" in caplog.text
     [found] = json.loads(out)
     assert found["images"] == 2
     rows = {row["class"]: row for row in found["classes"]}
@@ -420,7 +420,7 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("train", "resnet8", "--sede", "1"), "No such option: --sede"),
         (("train", "resnet8", "--strategy", "mirored"), "no strategy named 'mirored'; did you mean 'mirrored'?"),
         (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),
-        (("train", "resnet8", "--set", "crop=8"), "crop=8 is too far for images of (8, 8, 1)"),
+        (("train", "resnet8", "--set", "crop=8"), "crop=8 is too large for images of (8, 8, 1)"),
         (("benchmark", "--jit", "maybe"), "no jit named 'maybe'"),
         (
             ("benchmark", "a.keras", "--network", "nonsense", "--set", "epochs=99"),
