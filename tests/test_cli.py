@@ -93,7 +93,7 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
     ):
         assert part in before
     assert " left" in out.partition("epoch 1/9")[2].splitlines()[0]  # an estimate within the first epoch
-    assert "this training has 63 steps only, too few to learn much from random weights: stop it (Ctrl-C)" in caplog.text
+    assert "only 63 steps, too few to train from random weights: stop (Ctrl-C)" in caplog.text
     run = Run.open(tmp_path / "saved_models" / "photos-resnet8")
     assert run.recipe == dataclasses.replace(
         recipes.for_images(26, (24, 24, 3), class_names=run.class_names), batch_size=4, epochs=9
@@ -476,7 +476,7 @@ def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
 def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
     code, _, err = call("train", *ONE_UNIT, "--out", tmp_path / "run", "--set", "learning_rate=1e30", "--set", "warmup=0")
     assert code == 1
-    assert "nothing was learned before that: try a lower learning_rate" in err
+    assert "no epoch was complete: try a lower learning_rate" in err
     assert len(err.splitlines()) == 1
 
 
