@@ -204,7 +204,7 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, small_run, tmp_path)
 
 
 def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, tmp_path, monkeypatch):
-    problem = "too few images to say"
+    problem = "too few images to decide"
 
     def pretended(*arguments, on_check, accept_undecided, **options):
         check = export.Check(file="model_int8.tflite", bytes=1, images=4, images_from={"test": 4}, keras_accuracy=1.0)
@@ -231,7 +231,7 @@ def test_files_for_a_phone(call, small_run, tmp_path):
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1)
     assert code == 0
     assert "time_ratio" in out
-    assert "32 images of noise" in out
+    assert "32 random images" in out
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--data", "digits", "--json")
     rows = json.loads(out)
     assert [(row["compared_on"], row["top1_agreement"]) for row in rows] == [("256 images", 1), ("256 images", 1)]
@@ -503,7 +503,7 @@ def test_search_refusals(call, tmp_path):
         ((tmp_path / "none.py",), "no study at"),
         ((study, "--worker", "nowhere"), "'nowhere' is no address: expected HOST:PORT, such as 10.0.0.1:8000"),
         ((study, "--chief", "127.0.0.1:1234567"), "'127.0.0.1:1234567' is no address"),
-        ((study, "--chief", "a:1", "--worker", "a:1"), "a process is the chief or a worker, not both"),
+        ((study, "--chief", "a:1", "--worker", "a:1"), "a process is either the chief or a worker"),
     ):
         code, _, err = call("search", *arguments, *(() if len(arguments) == 1 else ("--out", tmp_path / "out")))
         assert code == 2

@@ -440,7 +440,7 @@ def test_refusals(digits, tmp_path):
     simulate_integers(model)
     with pytest.raises(InputError, match="simulates integers already"):
         simulate_integers(model)
-    with pytest.raises(InputError, match=r"simulates integers: call keras_resnet.quantization.release on it"):
+    with pytest.raises(InputError, match=r"is in quantisation-aware training: call keras_resnet.quantization.release\(model\)"):
         kr.export.tflite(model, data=digits, out=tmp_path)
     with pytest.raises(InputError, match="recomputes nothing: build the model without remat=True"):
         simulate_integers(kr.build("resnet8", remat=True))

@@ -127,8 +127,8 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     name_values(axis, results, names, places)
     name_ends(axis, results, goals, len(names))
     explanation = (
-        "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried, that of an "
-        "objective from the lowest to the highest."
+        "Each line is a trial; a darker line has a higher accuracy. Each axis shows the values that were tried; that of "
+        "an objective goes from the lowest to the highest."
     )
     return "Parallel coordinates", explanation, encoded(figure)
 
