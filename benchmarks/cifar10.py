@@ -2,8 +2,8 @@
 
     python benchmarks/cifar10.py DATA_DIR RUNS [SEEDS] [OUT.json]
 
-DATA_DIR is a TensorFlow Datasets folder that has CIFAR-10, RUNS where the run folders go. What is complete there is not trained
-again, and what was interrupted goes on.
+DATA_DIR is a TensorFlow Datasets folder with CIFAR-10, RUNS the folder for the runs. Complete runs are not trained again, and
+interrupted ones are resumed.
 """
 
 import json

@@ -1,9 +1,9 @@
-"""The README's main job over several seeds: `resnet8` on the digits, with the weights that each rule of `Recipe.keep` keeps.
+"""The README's first command over several seeds: `resnet8` on the digits, with keep="last" and keep="best" (see `Recipe.keep`).
 
     python benchmarks/digits.py [OUT.json] [--seeds 10]
 
 Each seed is trained twice, once for each rule, the same otherwise. Reported is the accuracy on the 359 test images: mean, standard
-deviation over the seeds, and the worst. Two minutes on two cores; ONEDNN_MAX_CPU_ISA=AVX2 or TF_ENABLE_ONEDNN_OPTS=0 stand in for
+deviation over the seeds, and the worst. Two minutes on two cores; ONEDNN_MAX_CPU_ISA=AVX2 or TF_ENABLE_ONEDNN_OPTS=0 simulate
 another processor.
 """
 

@@ -1,9 +1,9 @@
-"""Exports of a run held against what they should reach, and what int8 does to a network that is hard for it.
+"""Exports of a run compared with their targets, and int8 on a network that is hard to quantise.
 
     python benchmarks/exports.py RUN [--data-dir DIR] [--json OUT.json]
 
-Every file is run over all test images in its own runtime. The hard network is the same one with half the channels of one layer
-100 times as large, and compensated in the next: its outputs are the same, and a step of int8 is 100 times as coarse for the rest.
+Every file runs on all test images in its own runtime. In the hard network half the channels of one layer are scaled by 100, and
+scaled back in the next layer: the outputs are the same, but int8 is 100 times coarser for the other channels.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""A training killed again and again, at random moments, and continued each time: does it end as if nothing had happened?
+"""A training that is killed at random moments and resumed each time: are the final weights those of an uninterrupted one?
 
     python benchmarks/kills.py [KILLS] [OUT.json]
 
 Trains `resnet8` on the digits once without interruption, then again with `--resume` and a checkpoint every second step, and sends
-SIGKILL at random moments, 50 times in all unless told otherwise; where a run is complete before that, another one begins.
-The weights of every run must equal those of the first bit for bit, and whatever is at its folder must be a whole run.
+SIGKILL at random moments, KILLS times in all (50 by default); if a run is complete before that, another one starts.
+The weights of every run must equal those of the first bit for bit, and its folder must always be a complete run, or absent.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Latencies predicted from operations that were measured once, held against whole networks, measured.
+"""Latencies predicted from measured operations, compared with the measured latencies of whole networks.
 
     python benchmarks/latency.py [SPECS] [--quantize int8] [--json OUT.json]
 

@@ -1,9 +1,9 @@
-"""The winner of the search under the budget of MLPerf Tiny's ResNet-8 against that network, trained by the same recipe.
+"""The winner of the search within the budget of MLPerf Tiny's ResNet-8, compared with that network trained by the same recipe.
 
     keras-resnet search tuning/cifar10_mlperf_tiny.py --out OUT [--data-dir DIR]
     python benchmarks/mlperf_tiny.py OUT [--data-dir DIR] [--json OUT.json]
 
-ResNet-8 is trained with the seeds of the winner; its runs go to OUT/resnet8, and what is complete there is not trained again.
+ResNet-8 is trained with the seeds of the winner; its runs go to OUT/resnet8, and complete ones are not trained again.
 Accuracies are those of int8 files on all test images.
 """
 

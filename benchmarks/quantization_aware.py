@@ -1,8 +1,8 @@
-"""What quantisation-aware training gives: int8 accuracy of a run, of its fine-tuning with integers, and of the same without them.
+"""Quantisation-aware training: int8 accuracy of a run, after quantisation-aware fine-tuning, and after plain fine-tuning.
 
     python benchmarks/quantization_aware.py RUN [--data-dir DIR] [--epochs 2] [--out DIR] [--json OUT.json]
 
-The third row is the control: a run that is trained longer may be better for that alone. Accuracies are those on all test images.
+The third row is the control: longer training alone may improve a run. Accuracies are on all test images.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="Where the runs go; what is complete there is not trained again.")
+    parser.add_argument("--out", type=Path, help="Folder for the runs; complete ones are not trained again.")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     start = kr.Run.open(options.run)

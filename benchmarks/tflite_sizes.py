@@ -1,4 +1,4 @@
-"""How far `cost_of` is from the sizes of converted `.tflite` files.
+"""Sizes of `.tflite` files estimated by `cost_of`, compared with converted files.
 
     python benchmarks/tflite_sizes.py [OUT.json]
 

@@ -1,16 +1,16 @@
-"""Training speed of this package beside its peers: the same network, batch, precision and images, in turns.
+"""Training speed of this package and of other libraries: the same network, batch and images, in turns.
 
     python benchmarks/train_step.py [--network resnet50] [--batch 16] [--rounds 5] [--json OUT.json]
 
-Every library and precision has a process of its own, which builds the network, traces one step, and then waits. Round after round
-each is asked for a few steps, one process at a time, so that what else the machine does meets all alike. Printed are the
-median images per second, the ratio to the first row, and which share that is of the fastest convolution of the same precision that
-was measured in the same rounds: a step is counted as three times the multiply-adds of the network. Libraries that are not
-installed are left out. "keras" is our network trained by Keras alone; keras.applications has no ResNet-20, and that row is one
-built as its networks are: convolutions with biases, and a projection with normalisation at the start of every stage.
+Every library and precision has a process of its own, which builds the network, traces one step, and then waits. In each round every
+process runs a few steps, one process at a time, so that other load on the machine affects all equally. Printed are the median
+images per second, the ratio to the first row, and the share of the peak: the fastest convolution of the same precision, measured in
+the same rounds. A step counts as three times the multiply-adds of the network. Libraries that are not installed are skipped.
+"keras" is our network trained by Keras alone. keras.applications has no ResNet-20: that row is a network in its style, with biased
+convolutions and a projection with normalisation at the start of every stage.
 
-bfloat16 is left out where the processor has no instructions for it. Whatever takes more than a minute, and ten times as long as the
-first row of the table, for its first two steps is given up, and said so.
+bfloat16 is skipped if the processor has no instructions for it. A candidate is stopped if its first two steps take more than a
+minute and ten times as long as the first row; a line says so.
 """
 
 import argparse
@@ -226,7 +226,7 @@ def workers_of(names: list[tuple[str, str]], network: str, batch: int) -> dict[t
         process, start = worker(*key, network, batch), perf_counter()
         if ask(process, 2, patience) is None:
             process.kill()
-            print(f"{' '.join(key)}: given up, its first two steps took more than {patience:.0f} s", flush=True)
+            print(f"{' '.join(key)}: stopped, its first two steps took more than {patience:.0f} s", flush=True)
             continue
         patience = patience or max(PATIENCE, TOO_SLOW * (perf_counter() - start))
         ready[key] = process
@@ -237,7 +237,7 @@ def precisions() -> list[str]:
     from keras_resnet.startup import has_bfloat16
 
     if has_bfloat16() is False:
-        print("this processor has no instructions for bfloat16: it is left out", flush=True)
+        print("this processor has no instructions for bfloat16: it is skipped", flush=True)
         return ["float32"]
     return list(PRECISIONS)
 

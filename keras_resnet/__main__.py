@@ -15,12 +15,12 @@ INTERRUPTED = 130
 
 
 def main() -> int:
-    """The program: errors that the caller can mend are one line."""
+    """Run the program. Expected errors are printed as one line."""
     startup.prepare()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         return (
-            fail("interrupted; no file was left half-written. A training goes on with --resume, a search by the same command", code)
+            fail("interrupted; no incomplete file was left. Resume a training with --resume, a search with the same command", code)
             if code == INTERRUPTED
             else code
         )

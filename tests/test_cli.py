@@ -80,7 +80,7 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
     assert code == 0, err
     before = out[: out.index("epoch 1/9")]
     for part in (
-        "no network was named: resnet8 is taken, since its stem keeps all pixels of small images (24x24)",
+        "no network was named: using resnet8 (its stem keeps the resolution of small images (24x24)",
         "images: 26 train, 6 validation, 8 test; 24x24 pixels, 3 channels",
         "classes: 2, each with its images for train+validation+test: bright_above 13+3+4, dark_above 13+3+4",
         "left out: 1 file, the first",
@@ -93,7 +93,7 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
     ):
         assert part in before
     assert " left" in out.partition("epoch 1/9")[2].splitlines()[0]  # an estimate within the first epoch
-    assert "this training has 63 steps only, too few to learn much from random weights: stop it (Ctrl-C)" in caplog.text
+    assert "only 63 steps, too few to train from random weights: stop (Ctrl-C)" in caplog.text
     run = Run.open(tmp_path / "saved_models" / "photos-resnet8")
     assert run.recipe == dataclasses.replace(
         recipes.for_images(26, (24, 24, 3), class_names=run.class_names), batch_size=4, epochs=9
@@ -145,7 +145,7 @@ def test_show(call):
     assert shown["stages"][-1]["output"] == "100"
     code, out, _ = call("show", "resnet18", "--set", "input_shape=none,none,3")
     assert code == 0
-    assert "input_shape has open sizes: outputs, multiply-adds and memory are those of (224, 224, 3)" in out
+    assert "the size of the input varies: outputs, multiply-adds and memory are for (224, 224, 3)" in out
     assert "11,689,512" in out
     code, out, _ = call("show", "resnet20", "--train-memory", "--batch", "64")
     assert "remat=True          64" in out
@@ -199,12 +199,12 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, small_run, tmp_path)
     code, out, err = call("export", small_run.path, *settings)
     assert code == 1
     assert "failed" in out
-    assert "model_float16.tflite is not put in place: largest difference" in err
+    assert "model_float16.tflite is not written: largest difference" in err
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "REPORT.md"}
 
 
 def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, tmp_path, monkeypatch):
-    problem = "too few images to say"
+    problem = "too few images to decide"
 
     def pretended(*arguments, on_check, accept_undecided, **options):
         check = export.Check(file="model_int8.tflite", bytes=1, images=4, images_from={"test": 4}, keras_accuracy=1.0)
@@ -216,7 +216,7 @@ def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, t
     code, out, err = call("export", small_run.path, "--out", tmp_path)
     assert code == 1
     assert "undecided" in out
-    assert f"undecided model_int8.tflite\nkeras-resnet: model_int8.tflite is not put in place: {problem}" in err
+    assert f"undecided model_int8.tflite\nkeras-resnet: model_int8.tflite is not written: {problem}" in err
     code, out, err = call("export", small_run.path, "--out", tmp_path, "--accept-undecided")
     assert code == 0
     assert "undecided" in out
@@ -231,7 +231,7 @@ def test_files_for_a_phone(call, small_run, tmp_path):
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1)
     assert code == 0
     assert "time_ratio" in out
-    assert "32 images of noise" in out
+    assert "32 random images" in out
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1, "--data", "digits", "--json")
     rows = json.loads(out)
     assert [(row["compared_on"], row["top1_agreement"]) for row in rows] == [("256 images", 1), ("256 images", 1)]
@@ -295,7 +295,7 @@ def test_other_images_are_measured_as_the_run_takes_them(call, small_run, digits
     write_digits(digits, tmp_path / "photos" / "test", (3, 7))
     code, out, err = call("evaluate", small_run.path, "--data", tmp_path / "photos", "--out", tmp_path / "found", "--json")
     assert code == 0, err
-    assert "no images of 8 of the run's 10 classes (0, 1, 2, 4, 5, 6, 8, 9); the others are measured" in caplog.text
+    assert "no images of 8 of the run's 10 classes (0, 1, 2, 4, 5, 6, 8, 9): their recall is unknown" in caplog.text
     [found] = json.loads(out)
     assert found["images"] == 2
     rows = {row["class"]: row for row in found["classes"]}
@@ -333,7 +333,13 @@ def test_arrays_and_sets_are_measured_too(small_run, digits, tmp_path, caplog):
 def test_the_evaluation_is_told_class_by_class(call, small_run):
     code, out, _ = call("evaluate", small_run.path)
     assert code == 0
-    for heading in ("balanced", "precision", "recall", "95 % interval of recall", "images of a class (row) by the class"):
+    for heading in (
+        "balanced",
+        "precision",
+        "recall",
+        "95 % interval of recall",
+        "confusion matrix: true class (row), predicted class (column)",
+    ):
         assert heading in out
     recall = small_run.metrics["test"]["recall"]["3"]
     assert any(line.split()[:1] == ["3"] and f"{recall:.4f}" in line for line in out.splitlines())
@@ -376,7 +382,7 @@ def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_
     assert [(row["image"], row["class"], float(row["probability"])) for row in written] == [tuple(row.values()) for row in rows]
     (tmp_path / "empty").mkdir()
     code, _, err = call("predict", small_run.path, tmp_path / "empty")
-    assert (code, "no readable picture in" in err) == (2, True)
+    assert (code, "no readable image in" in err) == (2, True)
 
 
 def test_where_int8_hurts(call, small_run, tmp_path, monkeypatch):
@@ -389,7 +395,7 @@ def test_where_int8_hurts(call, small_run, tmp_path, monkeypatch):
     assert {path.name for path in tmp_path.iterdir()} == {"quantization.json", "quantization.png"}
     code, _, err = call("export", small_run.path, "--format", "tflite", "--debug-quantization")
     assert code == 2
-    assert "leave out --format and the options of a file" in err
+    assert "leave out --format and the options of files" in err
 
 
 def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
@@ -425,15 +431,15 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("train", "resnet8", "--sede", "1"), "No such option: --sede"),
         (("train", "resnet8", "--strategy", "mirored"), "no strategy named 'mirored'; did you mean 'mirrored'?"),
         (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),
-        (("train", "resnet8", "--set", "crop=8"), "crop=8 is too far for images of (8, 8, 1)"),
+        (("train", "resnet8", "--set", "crop=8"), "crop=8 is too large for images of (8, 8, 1)"),
         (("benchmark", "--jit", "maybe"), "no jit named 'maybe'"),
         (
             ("benchmark", "a.keras", "--network", "nonsense", "--set", "epochs=99"),
-            "--network, --set: for training only, which is measured without files",
+            "--network, --set: only for training, which is measured if no files are given",
         ),
-        (("benchmark", "a.keras", "--precision", "float99"), "--precision: for training only"),
+        (("benchmark", "a.keras", "--precision", "float99"), "--precision: only for training"),
         (("benchmark", "a.keras", "--image-size", 8), "--image-size: only with --data"),
-        (("benchmark", "--rounds", 3), "--rounds: for model files only, and none is given"),
+        (("benchmark", "--rounds", 3), "--rounds: only for model files, and none is given"),
         (("trian",), "No such command 'trian'"),
         (("show", "resnet50", "--set", "epochs=3"), "no field named 'epochs'"),
         (("export", "no/run"), "no run folder at 'no/run'"),
@@ -466,7 +472,7 @@ def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
         (
             KeyboardInterrupt(),
             130,
-            "interrupted; no file was left half-written. A training goes on with --resume, a search by the same command",
+            "interrupted; no incomplete file was left. Resume a training with --resume, a search with the same command",
         ),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ):
@@ -481,7 +487,7 @@ def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
 def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
     code, _, err = call("train", *ONE_UNIT, "--out", tmp_path / "run", "--set", "learning_rate=1e30", "--set", "warmup=0")
     assert code == 1
-    assert "nothing was learned before that: try a lower learning_rate" in err
+    assert "no epoch was complete: try a lower learning_rate" in err
     assert len(err.splitlines()) == 1
 
 
@@ -496,10 +502,10 @@ def test_quantization_aware_training(call, small_run, tmp_path):
     assert opened.spec == small_run.spec
     code, _, err = call("train", "--quantization-aware")
     assert code == 2
-    assert "goes on from a trained network: give the run of one as init (--init)" in err
+    assert "needs a trained network: give a finished run as init (--init)" in err
     code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
     assert code == 2
-    assert "goes on from a trained network: give the run of one as init (--init)" in err
+    assert "needs a trained network: give a finished run as init (--init)" in err
 
 
 def test_search_refusals(call, tmp_path):
@@ -508,7 +514,7 @@ def test_search_refusals(call, tmp_path):
         ((tmp_path / "none.py",), "no study at"),
         ((study, "--worker", "nowhere"), "'nowhere' is no address: expected HOST:PORT, such as 10.0.0.1:8000"),
         ((study, "--chief", "127.0.0.1:1234567"), "'127.0.0.1:1234567' is no address"),
-        ((study, "--chief", "a:1", "--worker", "a:1"), "a process is the chief or a worker, not both"),
+        ((study, "--chief", "a:1", "--worker", "a:1"), "a process is either the chief or a worker"),
     ):
         code, _, err = call("search", *arguments, *(() if len(arguments) == 1 else ("--out", tmp_path / "out")))
         assert code == 2

@@ -179,7 +179,7 @@ def test_what_a_source_holds_out_is_reported(make, parts, tmp_path, caplog):
     """As it is with the sets of TensorFlow Datasets, see there."""
     data = kr.data.load(make(tmp_path / "set", parts))
     assert counts(data) == {"train": 16, "validation": 4, "test": 6}
-    assert "no labelled test images: its validation images are for test" in caplog.text
+    assert "no labelled test images: its validation images are used for test" in caplog.text
     assert len(data.class_names) == 2
 
 
@@ -243,10 +243,10 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     assert len(data.examples("all")) == 41
     assert "12 of 53 files" in caplog.text
     for line in (
-        "  1 a link to a folder that it is in: dark_above/again",
-        "  1 a link to nothing: dark_above/21.jpg",
+        "  1 a link to a folder above it: dark_above/again",
+        "  1 a broken link: dark_above/21.jpg",
         "  2 beside the class folders: old.tfrecord.log, stray.jpg",
-        "  1 a folder of the system: dark_above/__MACOSX",
+        "  1 a system folder: dark_above/__MACOSX",
         "  3 hidden: .hidden, dark_above/.07.jpg, dark_above/.thumbnails",
         "  1 not a picture that Pillow reads (.heic): dark_above/20.heic",
         "  1 unfinished or a copy (.part): dark_above/06.jpg.part",
@@ -276,9 +276,12 @@ def copies(photos, root, *parts):
             ("training_set", "test_set"),
             r"has test_set/ and training_set/ with the same folders in them \(bright_above, dark_a",
         ),
-        (("train", "dev"), r"has train/ and dev/ with the same folders .* understood are train: train, training; validation: val,"),
+        (
+            ("train", "dev"),
+            r"has train/ and dev/ with the same folders .* the known names are train: train, training; validation: val,",
+        ),
         (("train", "val", "validate"), r"has train/ and val/ and validate/ with the same folders"),
-        (("test", "val"), r"has test, val and no folder for training: call it train"),
+        (("test", "val"), r"has test, val but no folder for training: name it train"),
         (("photos",), r"has one folder, 'photos', with bright_above, dark_above in it: pass '.*/photos'"),
         (("data/train", "data/val"), r"has one folder, 'data', with train, val in it: pass '.*/data'"),
         (("train/photos",), r"train' has one folder, 'photos', with bright_above, dark_above in it"),
@@ -319,7 +322,7 @@ def test_what_is_beside_the_parts_is_told(photos, tmp_path, caplog):
 def test_classes_with_the_same_folders_in_them_are_told(photos, tmp_path, caplog):
     assert kr.data.load(copies(photos, tmp_path / "set", "cat", "dog")).class_names == ["cat", "dog"]
     assert "cat, dog in" in caplog.text
-    assert "hold the same folders: each is taken as one class" in caplog.text
+    assert "have the same sub-folders: each of them is read as one class" in caplog.text
 
 
 def test_files_beyond_the_memory_limit_are_decoded_again_each_time(photos):
@@ -365,7 +368,7 @@ def test_numpy_sizes_and_names_can_be_saved(photos):
 
 
 def test_a_shift_beyond_the_image_is_refused(digits):
-    with pytest.raises(InputError, match=r"crop=8 is too far for images of \(8, 8, 1\)"):
+    with pytest.raises(InputError, match=r"crop=8 is too large for images of \(8, 8, 1\)"):
         digits.training_batches(plain(32, crop=8))
 
 
@@ -454,7 +457,7 @@ def test_fit_pixels_cuts_to_the_centre():
         ),
         (
             lambda root: [(root / name).mkdir() or Image.new("L", (4, 4)).save(root / name / "a.png") for name in "ab"],
-            "no images for validation; where it is set aside, a class needs at least three",
+            "no images for validation: to take them from the training images, a class needs at least three",
         ),
     ],
 )
@@ -512,7 +515,7 @@ def test_labels_in_other_forms_are_taken(caplog):
     from_1 = kr.data.load((x, y + 1))
     assert from_1.class_names == ["1", "2"]
     assert set(from_1.examples("all").labels) == {0, 1}
-    assert "labels count from 1 to 2; they are moved down by one" in caplog.text
+    assert "labels count from 1 to 2: they are shifted to start at 0" in caplog.text
     assert from_arrays((x, y), class_names=["a", "b", "c"]).class_names == ["a", "b", "c"]
 
 
@@ -524,14 +527,14 @@ def test_labels_in_other_forms_are_taken(caplog):
             r"no training images of 4 of 6 classes \(1, 2, 3, 4\).*np.unique\(labels, ",
         ),
         (lambda x, y: {"train": (x, y), "test": (x, y + 1)}, r"no training images of 1 of 3 classes \(2\), but test has some"),
-        (lambda x, y: ((x / 255).astype("uint8"), y), "reach only 0: that is black; multiply images scaled to 0..1 by 255"),
+        (lambda x, y: ((x / 255).astype("uint8"), y), "the largest is 0, which is black; multiply images scaled to 0..1 by 255"),
         (lambda x, y: (x, np.eye(2)[y] * 0.9), r"labels of shape \(12, 2\) are not one-hot"),
         (lambda x, y: (x, np.array(["cat", "dog"])[y]), "must be whole numbers, received <U3; np.unique"),
         (lambda x, y: (x[:, 0, :, 0] / 9, y), r"received shape \(12, 4\); for signals of one channel add the axis"),
         (lambda x, y: (x[:, 0].astype("float32") * np.float32("inf"), y), "values must be finite, received inf..inf"),
         (lambda x, y: (np.zeros((12, 1, 99), "float32"), y), "look like channels first"),
         (lambda x, y: (np.full((12, 8, 8, 8), -1.0), y), r"received -1..-1; for volumes of one channel add the axis"),
-        (lambda x, y: (x / 255.0, y), "reach only .*multiply images scaled to 0..1 by 255"),
+        (lambda x, y: (x / 255.0, y), "the largest is 0.*multiply images scaled to 0..1 by 255"),
         (lambda x, y: (x * np.float32("nan"), y), "pixels must be 0..255, received nan"),
         (lambda x, y: (x.astype(int) - 201, y), "received -1..-1"),
         (lambda x, y: (np.zeros((12, 3, 8, 8), np.uint8), y), "look like channels first"),
@@ -659,7 +662,7 @@ def test_of_run_refuses_images_that_have_changed(tiny, photos, tmp_path, monkeyp
         lambda: replaced.rename(replaced.with_name("new.jpg")),
     ):
         change()  # as many as before
-        with pytest.raises(InputError, match="have changed since training, as many, but other labels, pixels or files"):
+        with pytest.raises(InputError, match=r"have changed since training \(the same number, but other labels, pixels or files"):
             kr.data.of_run(run)
         replaced.write_bytes(whole)
     replaced.with_name("new.jpg").unlink()

@@ -179,7 +179,7 @@ def test_a_worker_that_dies_ends_the_job_and_a_restart_goes_on(backend, two_proc
 def test_names(caplog):
     assert choose("one").replicas == 1
     assert choose("mirrored").name == "one"
-    assert "finds one device here" in caplog.text
+    assert "finds one device only" in caplog.text
     assert choose("auto").name == "one"  # there is no second device here
     with pytest.raises(InputError, match="no strategy named 'mirored'; did you mean 'mirrored'"):
         choose("mirored")

@@ -85,7 +85,7 @@ def test_a_file_outside_its_tolerance_is_not_put_in_place(copy, monkeypatch):
 def test_tolerances_can_be_chosen(copy):
     (row,) = export(copy, "tflite", "dynamic", max_difference=1e-6)
     assert not row.passed
-    assert "is above 1.00e-06 by" in row.problem
+    assert ", allowed 1.00e-06" in row.problem
     (row,) = export(copy, "tflite", "dynamic", max_difference=10.0, min_agreement=0.5)
     assert row.passed
 
@@ -96,11 +96,11 @@ def test_an_undecided_file_is_put_in_place_only_where_that_is_asked_for(copy, di
     for accept in (False, True):
         row = kr.export.tflite(copy, "int8", data=data, accept_undecided=accept)
         assert (row.verdict, row.passed, row.accepted, row.images) == ("undecided", False, accept, 12)
-        assert "too few images to say: 0 of 12 images get another top-1 answer" in row.problem
+        assert "too few images to decide: 0 of 12 images have another top-1 class" in row.problem
         assert (copy.export_path / row.file).exists() == accept
         readable = (copy.export_path / "REPORT.md").read_text()
         assert ("| undecided: too few" if accept else "| **undecided**: too few") in readable
-        assert "over 4 test images and 8 validation and training images" in readable
+        assert "on 4 test images and 8 validation and training images" in readable
         assert "12 of 12: 100.00%" in readable
     [row] = json.loads((copy.export_path / "report.json").read_text())
     assert (row["verdict"], row["passed"], row["accepted"]) == ("undecided", False, True)
@@ -418,7 +418,7 @@ def test_a_saved_model_that_stretches_pictures_is_refused(copy, monkeypatch):
     row = kr.export.saved_model(copy)
     assert not row.passed
     assert "for a PNG file of 3:4 its outputs differ by" in row.problem
-    assert "it has to be scaled until it covers the network's size, and cut to its centre" in row.problem
+    assert "it must scale the image until it covers the network's size, and crop the centre" in row.problem
 
 
 @pytest.mark.parametrize("shape", [(64, 2), pytest.param((8, 8, 8, 1), marks=pytest.mark.slow)], ids=str)

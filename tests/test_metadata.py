@@ -72,7 +72,7 @@ def test_metadata_say_what_goes_in_and_comes_out(written):
     (graph,) = root.all(3)
     (image,) = graph.all(2)
     assert image.text(0) == "image"
-    assert image.text(1) == "Raw pixels, 0 to 255, RGB, 16 x 16: the network normalises them itself."
+    assert image.text(1) == "Raw pixels, 0 to 255, RGB, 16 x 16: do not scale them."
     assert image.one(3).number(0, Uint8Flags) == 2  # ImageProperties
     assert image.one(3).one(1).number(0) == 1  # RGB
     (unit,) = image.all(4)

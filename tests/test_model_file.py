@@ -44,11 +44,11 @@ def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
         ModelFile(copy / name).close()
         content[len(content) // 2] ^= 1
         (copy / changed).write_bytes(content)
-        with pytest.raises(InputError, match=rf"{name}' is not what manifest.json lists: {changed} was changed since the export"):
+        with pytest.raises(InputError, match=rf"{name}' is not what manifest.json lists: {changed} has changed since the export"):
             ModelFile(copy / name)
     shutil.copytree(files / "saved_model", copy / "saved_model", dirs_exist_ok=True)
     (copy / "saved_model" / "1" / "more").touch()  # what the export did not write
-    with pytest.raises(InputError, match=r"saved_model' is not what manifest.json lists: saved_model/1/more was changed"):
+    with pytest.raises(InputError, match=r"saved_model' is not what manifest.json lists: saved_model/1/more has changed"):
         ModelFile(copy / "saved_model")
     (copy / "manifest.json").write_text("{")
     with pytest.raises(InputError, match=r"manifest.json' is damaged; export again"):
@@ -172,7 +172,7 @@ def test_a_file_that_is_no_classifier_is_refused(tmp_path):
     flat = keras.layers.Flatten()(image)
     for name, outputs, message in (
         ("two", [keras.layers.Dense(3)(flat), keras.layers.Dense(3)(flat)], "it has 2 outputs, which are not"),
-        ("maps", keras.layers.Conv2D(3, 3)(image), r"is no classifier: it gives \(1, 6, 6, 3\)"),
+        ("maps", keras.layers.Conv2D(3, 3)(image), r"is not a classifier: it gives \(1, 6, 6, 3\)"),
     ):
         keras.Model(image, outputs).save(tmp_path / f"{name}.keras")
         with pytest.raises(InputError, match=message):

@@ -79,9 +79,9 @@ class Served:
 
 
 BROKEN = {
-    "cover": (image_graph.stretched, "for a PNG file of 3:4 .* has to be scaled until it covers"),
-    "orientation": (lambda content: tf.constant(1, tf.int64), "EXIF orientation 2 .* has to be turned upright by its EXIF"),
-    "coloured": (lambda image, channels: image[..., -1:], "for a PNG file with alpha .* alpha has to be dropped"),
+    "cover": (image_graph.stretched, "for a PNG file of 3:4 .* must scale the image until it covers"),
+    "orientation": (lambda content: tf.constant(1, tf.int64), "EXIF orientation 2 .* must turn the image upright by its EXIF"),
+    "coloured": (lambda image, channels: image[..., -1:], "for a PNG file with alpha .* must drop alpha"),
 }
 
 

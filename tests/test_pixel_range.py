@@ -46,9 +46,7 @@ def test_statistics_of_pictures_are_for_pictures(shape, expected):
 
 
 def test_to_ask_for_those_of_pictures_elsewhere_is_refused():
-    with pytest.raises(
-        kr.InputError, match=r"normalize='imagenet' is of pictures in grey or colour, and not of input_shape=\(64, 2"
-    ):
+    with pytest.raises(kr.InputError, match=r"normalize='imagenet' is for grey and colour images, not for input_shape=\(64, 2"):
         kr.build("resnet18", input_shape=(64, 2), normalize="imagenet")
 
 

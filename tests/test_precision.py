@@ -116,7 +116,7 @@ def test_a_trial_far_behind_another_is_given_up(first, each, runs, clock, monkey
     recipe = precision.settle(SPEC, dataclasses.replace(RECIPE, precision="auto"), Distribution())
     assert recipe.precision == "float32"
     assert calls.count("bfloat16") >= runs if each < 1 else calls.count("bfloat16") == runs
-    assert ("given up after its first steps" in caplog.text) == (each > 1)
+    assert ("stopped after its first steps" in caplog.text) == (each > 1)
 
 
 def test_nothing_is_tried_unless_asked(rates):

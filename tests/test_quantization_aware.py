@@ -393,7 +393,7 @@ def test_transfer_to_other_classes(small_run, caplog, names, activation):
     model = kr.build(small_run.spec, classes=len(names), classifier_activation=activation)
     fresh = model.get_layer("logits").get_weights()
     take_weights(model, small_run, names)
-    assert "its classifier 'logits' is left out" in caplog.text
+    assert "the classifier 'logits' starts from random weights" in caplog.text
     trained = kr.load(small_run.model_path)
     for layer in model.layers:
         if layer.weights and layer.name != "logits":
@@ -413,10 +413,10 @@ def test_the_classifier_goes_on_where_the_classes_are_the_same(small_run, caplog
 @pytest.mark.parametrize(
     ("spec", "reason"),
     [
-        ("resnet20", r"layer 'stage1_block2_conv1' is not there"),
+        ("resnet20", r"layer 'stage1_block2_conv1' is missing there"),
         (
             dataclasses.replace(kr.SPECS["resnet8"], depths=(1,), widths=(16,), stem_width=8),
-            r"layer 'stem_conv' is \[\(3, 3, 1, 16\)\] there and \[\(3, 3, 1, 8\)\]",
+            r"layer 'stem_conv' has shapes \[\(3, 3, 1, 16\)\] there and \[\(3, 3, 1, 8\)\]",
         ),
     ],
 )
@@ -436,7 +436,7 @@ def test_fine_tuning_computes_as_integers_need_it():
 
 
 def test_refusals(digits, tmp_path):
-    with pytest.raises(InputError, match="goes on from a trained network"):
+    with pytest.raises(InputError, match="needs a trained network"):
         kr.fit("resnet8", AWARE, digits, tmp_path / "run")
     with pytest.raises(
         InputError, match=r"quantization_aware=true computes in float32.*received precision='bfloat16', remat=false"
@@ -448,7 +448,7 @@ def test_refusals(digits, tmp_path):
     simulate_integers(model)
     with pytest.raises(InputError, match="simulates integers already"):
         simulate_integers(model)
-    with pytest.raises(InputError, match=r"simulates integers: call keras_resnet.quantization.release on it"):
+    with pytest.raises(InputError, match=r"is in quantisation-aware training: call keras_resnet.quantization.release\(model\)"):
         kr.export.tflite(model, data=digits, out=tmp_path)
     with pytest.raises(InputError, match="recomputes nothing: build the model without remat=True"):
         simulate_integers(kr.build("resnet8", remat=True))

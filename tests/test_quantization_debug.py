@@ -171,7 +171,7 @@ def test_models_inside_models_are_refused_by_the_debugger(digits):
     inner = kr.build("resnet8", input_shape=(8, 8, 1), classes=10)
     image = keras.Input((8, 8, 1))
     source = Source(model=keras.Model(image, inner(image)), name="outer", class_names=[], calibration=digits.sample(4))
-    with pytest.raises(InputError, match="layers inside other models cannot be told apart: resnet8"):
+    with pytest.raises(InputError, match="layers of models inside the model cannot be listed: resnet8"):
         Debugger(source, Target("tflite", "int8"))
 
 

@@ -182,7 +182,7 @@ def test_damaged_checkpoints_that_leave_none_are_named(tmp_path, caplog):
     assert checkpoint_files.newest(tmp_path) is None
     latest, before = (record.getMessage() for record in caplog.records)
     assert latest.endswith("the checkpoint before it is used")
-    assert before.endswith("there is none before it, and the training begins anew")
+    assert before.endswith("there is none before it, so the training starts again")
 
 
 def test_resume_begins_what_has_not_begun_and_returns_what_is_complete(tiny, few, undisturbed, tmp_path):
@@ -198,9 +198,9 @@ def test_resume_begins_what_has_not_begun_and_returns_what_is_complete(tiny, few
 def test_another_training_does_not_go_on(tiny, few, undisturbed, tmp_path):
     end_before(20, undisturbed, tmp_path / "run")
     other = dataclasses.replace(SHORT, learning_rate=0.01)
-    with pytest.raises(InputError, match=r"has another recipe: learning_rate=0.05, not 0.01; it can only go on as it began"):
+    with pytest.raises(InputError, match=r"has another recipe: learning_rate=0.05, not 0.01; it can only be resumed unchanged"):
         kr.fit(tiny, other, few, tmp_path / "run", resume=True, **SETTINGS)
-    with pytest.raises(InputError, match=r"was interrupted: go on with it by resume=True .* or forget it by overwrite=True"):
+    with pytest.raises(InputError, match=r"was interrupted: continue with resume=True .* or discard it with overwrite=True"):
         kr.fit(tiny, other, few, tmp_path / "run", **SETTINGS)
     run = kr.fit(tiny, other, few, tmp_path / "run", overwrite=True, **SETTINGS)
     assert run.recipe == other
@@ -275,7 +275,7 @@ def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(tiny, few, undis
 
     monkeypatch.setattr(np, "savez", savez_until_full)
     with pytest.raises(
-        OSError, match=r"the checkpoint of step 20 cannot be written to .*No space left on device.*--resume goes on"
+        OSError, match=r"the checkpoint of step 20 cannot be written to .*No space left on device.*--resume continues"
     ):
         kr.fit(tiny, SHORT, few, tmp_path / "run", **SETTINGS)
     assert not (tmp_path / "run").exists()
@@ -317,7 +317,9 @@ def test_other_images_of_the_same_number_do_not_go_on(change, tiny, few, undistu
     other = kr.data.from_arrays(splits, class_names=list(few.class_names))
     end_before(20, undisturbed, tmp_path / "run")
     for place in (tmp_path / "run", undisturbed.path):
-        with pytest.raises(InputError, match=r"is of other images: as many, but labels, pixels or files differ; give it those"):
+        with pytest.raises(
+            InputError, match=r"used other images: the same number, but other labels, pixels or files; use the original"
+        ):
             kr.fit(tiny, SHORT, other, place, resume=True, **SETTINGS)
 
 

@@ -113,7 +113,7 @@ def test_failed_trials_are_told_and_three_in_a_row_end_it(pretended, tmp_path):
     assert found.rows[1]["reason"] == "no memory"
     assert "reason" in found.table[0]
     pretended[0].update({f"{number:04}": TrialFailed(f"reason {number}") for number in range(6, 9)})
-    with pytest.raises(InputError, match="three trials in a row failed, the last one by: reason 8"):
+    with pytest.raises(InputError, match="three trials in a row failed, the last with: reason 8"):
         search.run(Study(space=space, trials=11), tmp_path / "out")
     found = search.run(Study(space=space, trials=11), tmp_path / "out")  # what was wrong is mended
     assert [row["status"] for row in found.rows[5:]] == ["completed", "failed", "failed", "failed", "completed", "completed"]
@@ -169,7 +169,7 @@ def test_a_finalist_that_fails_is_left_out(pretended, tmp_path):
     found = search.run(Study(space=space, trials=3, seeds=2, finalists=2), tmp_path / "out")
     assert found.winner() == second
     assert [(row["trial"], row["reason"]) for row in found.final_rows if row["reason"]] == [(best, "no memory")]
-    with pytest.raises(InputError, match="no finalist could be trained in full, the last one by: no memory"):
+    with pytest.raises(InputError, match="no finalist could be trained in full; the last error: no memory"):
         search.run(Study(space=space, trials=3, finalists=1, seeds=2), tmp_path / "out")
 
 
@@ -479,7 +479,7 @@ def test_trials_that_raise_or_are_killed_are_told(tmp_path):
             for child in multiprocessing.active_children():
                 child.kill()
 
-    with pytest.raises(TrialFailed, match="killed by SIGKILL, perhaps for want of memory"):
+    with pytest.raises(TrialFailed, match="killed by SIGKILL, perhaps out of memory"):
         search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "killed", 0, kill)
 
 
@@ -537,10 +537,10 @@ def test_a_winner_is_told_apart_from_its_rivals_or_says_so(tmp_path):
     results.finals = [final("0", 0.9), final("1", 0.89), final("2", 0.95), final("3", 0.945)]
     assert results.verdict == (
         "the winner is trial 2: val_accuracy 0.9500 (95 % interval 0.9240 to 0.9674, 400 images); "
-        "so many images do not tell it apart from trial 3"
+        "not significantly better than trial 3"
     )
     results.finals = results.finals[1:3]
-    assert "tell" not in results.verdict
+    assert "better" not in results.verdict
 
 
 def test_several_finalists_by_default(pretended, tmp_path):

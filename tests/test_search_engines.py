@@ -351,7 +351,7 @@ def test_reasons_come_to_the_chief(free_port, pretended, monkeypatch, tmp_path):
     chief.start()
     search.run(study, out, worker=address, name="one")
     chief.join(timeout=60)
-    assert told[0].startswith("three trials in a row failed, the last one by: reason 2; see ")
+    assert told[0].startswith("three trials in a row failed, the last with: reason 2; see ")
     assert "reason 0" in (out / "results.csv").read_text()
     search.run(study, out, worker=address, name="late")  # there is no chief any more, and it left its mark
 

@@ -114,7 +114,7 @@ def test_exported_files(names, small_run, digits, tmp_path):
 
 def test_a_network_of_another_precision_is_refused_by_its_cause(few, tmp_path):
     model = kr.build("resnet8", input_shape=(8, 8, 1), dtype="mixed_float16")
-    with pytest.raises(kr.InputError, match=r"computes in float16 \(its layers have the policy mixed_float16\)"):
+    with pytest.raises(kr.InputError, match=r"computes in float16 \(policy mixed_float16\)"):
         kr.export.tflite(model, data=few, out=tmp_path)
 
 

@@ -36,7 +36,7 @@ class Interruption(keras.callbacks.Callback):
 def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerly):
     data, spec = kr.data.load(arrays(SHAPES[rank])), dataclasses.replace(tiny, normalize=None)
     whole = kr.fit(spec, RECIPE, data, tmp_path / "whole", **SETTINGS)
-    assert caplog.text.count("the recipe's crop=4, flip=True is for images and left out") == 1
+    assert caplog.text.count("the recipe's crop=4, flip=True is ignored") == 1
     assert (whole.recipe.crop, whole.recipe.flip, whole.recipe.mixup) == (0, False, 0.2)
     assert whole.spec.input_shape == SHAPES[rank]
     with pytest.raises(KeyboardInterrupt):
@@ -44,7 +44,7 @@ def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerl
     run = kr.fit(spec, RECIPE, data, tmp_path / "run", resume=True, **SETTINGS)
     for one, other in zip(*(keras.saving.load_model(each.model_path).get_weights() for each in (run, whole)), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(InputError, match="was trained on arrays or an iterable, which it does not hold; pass them"):
+    with pytest.raises(InputError, match="was trained on arrays or an iterable, which are not stored in it; pass them"):
         kr.data.of_run(run)
     again = kr.data.of_run(run, arrays(SHAPES[rank]))
     assert accuracy(ModelFile(run.model_path), again, "test") == pytest.approx(run.metrics["test"]["accuracy"])
@@ -81,7 +81,7 @@ def test_a_study_searches_signals(tiny, tmp_path, caplog, eagerly, monkeypatch):
 
     monkeypatch.setattr(runner, "train_in_process", train_here)
     found = search.run(study_of(1, tiny), tmp_path / "out")
-    assert caplog.text.count("the recipe's crop=4, flip=True is for images and left out") == 1
+    assert caplog.text.count("the recipe's crop=4, flip=True is ignored") == 1
     check_winner(kr.Run.open(found.out / "winner"), 1)
 
 

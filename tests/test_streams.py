@@ -149,7 +149,7 @@ def test_a_model_is_exported_on_any_source(arrays, tiny, tmp_path):
 def test_an_endless_source_is_a_stream_in_its_order(arrays, caplog):
     validation = as_tensors(*arrays).take(40)
     data = kr.data.load((as_tensors(*arrays).repeat().batch(8), validation), images_per_epoch=64)
-    assert "half of its validation images are for test" in caplog.text
+    assert "half of its validation images are used for test" in caplog.text
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 64, "validation": 20, "test": 20}
     assert isinstance(data, Stream)
     assert data.steps_per_epoch(16) == 4
@@ -201,7 +201,7 @@ def test_a_source_with_random_changes_of_its_own_is_read_in_every_epoch(arrays, 
     source = Batches(*arrays, change=lambda images: random.permutation(images, axis=1))
     data = kr.data.load((source, arrays))
     assert isinstance(data, Stream)
-    assert "the source changes its images at random" in caplog.text
+    assert "the source augments its images at random" in caplog.text
     assert len(data.splits["train"]) == 96
     first, second = (next(iter(data.train))[0] for _ in range(2))
     assert np.any(first != second)
@@ -225,7 +225,7 @@ def test_resume_says_what_is_not_exact(arrays, tiny, tmp_path, caplog):
     [told] = [record.message for record in caplog.records if record.message.startswith("resume: ")]
     assert "only if it gives the same images in the same order in each pass" in told
     for endless in (source.repeat(), (pair for pair in zip(*arrays, strict=True))):
-        assert "cannot be put back to a position" in make(endless).resume_note()
+        assert "cannot be set to a position" in make(endless).resume_note()
     assert kr.data.load(source).resume_note() == ""
 
 
@@ -235,8 +235,8 @@ def test_what_a_source_cannot_be_is_refused_with_the_remedy(arrays, monkeypatch)
     for wrong, message in (
         (source.repeat(), r"train: the source has no end; say how long an epoch is by load\(source, images_per_epoch"),
         ((source, source.repeat()), r"validation: a source without an end, .* give fewer images, by take\(\)"),
-        (source.map(lambda *pair: (*pair, 1.0)), "gives 3 parts; weights of classes are class_weight of the recipe"),
-        (as_tensors(images, np.full((96, 3), 1 / 3)).batch(8), "must be one-hot; shares of several classes are what mixup"),
+        (source.map(lambda *pair: (*pair, 1.0)), "gives 3 parts; for class weights set class_weight in the recipe"),
+        (as_tensors(images, np.full((96, 3), 1 / 3)).batch(8), "must be one-hot, not shares of several classes: leave MixUp"),
         (as_tensors(images / 255, labels), "multiply images scaled to 0..1 by 255"),
         (lambda: iter([(images[0], 1), (images[0, :4], 2)]), "images of one shape are needed, .* resize them in the source"),
         ({"train": source, "tset": source}, "no split named 'tset'; did you mean 'test'?"),

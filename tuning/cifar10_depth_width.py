@@ -1,4 +1,4 @@
-"""At equal multiply-adds, about 11 million, does CIFAR-10 want depth or width?"""
+"""At equal multiply-adds, about 11 million, is depth or width better for CIFAR-10?"""
 
 from dataclasses import replace
 

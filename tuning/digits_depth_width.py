@@ -1,4 +1,4 @@
-"""With at most 20,000 parameters, do the digits want depth or width?"""
+"""With at most 20,000 parameters, is depth or width better for the digits?"""
 
 from dataclasses import replace
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_backend
-from keras_resnet.cli.training import ImageSize, Jit, Named, Precision, plan
+from keras_resnet.cli.training import ImageSize, Jit, Precision, plan
 from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
 from keras_resnet.recipes.automatic import AUTO
@@ -21,7 +21,7 @@ COLUMNS = (
     *("max_difference", "top1_agreement", "compared_on"),
 )
 MOST_IMAGES = 256  # of --data, that files are compared on
-DATA_HELP = f"{IMAGES_HELP} [default: for files noise, for training digits]"
+DATA_HELP = f"{IMAGES_HELP} [default: for files random pixels, for training digits]"
 
 
 @app.command(epilog="Example: keras-resnet benchmark saved_models/digits-resnet8/export/*.tflite")
@@ -36,23 +36,28 @@ def benchmark(
     network: Annotated[str | None, typer.Option(help="For training: name of a network. [default: resnet20]")] = None,
     data_dir: DataDir = None,
     image_size: ImageSize = None,
-    recipe: Named = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="For training: name of a recipe. [default: that of the image set, else cifar-30]")
+    ] = None,
     set_: Set = None,
     precision: Precision = None,
     jit: Jit = None,
     as_json: Json = False,
 ) -> None:
-    """Compare model files on the same images, in turns: test images of --data, or noise. Without files, measure the speed of
-    training: images per second of the input pipeline alone, of training steps alone, and of both together."""
+    """Compare the speed of model files, or measure that of training.
+
+    Files run in turns on the same images: test images of --data, or random pixels. Without files: images per second of the input
+    pipeline, of training steps, and of both together.
+    """
     of_files = {"batch": batch, "threads": threads, "rounds": rounds}
     of_training = {"network": network, "recipe": recipe, "set": set_, "precision": precision, "jit": jit}
     if paths:
-        refuse(of_training, "for training only, which is measured without files")
+        refuse(of_training, "only for training, which is measured if no files are given")
         if data is None:
             refuse({"data-dir": data_dir, "image-size": image_size}, "only with --data")
         compare_files(paths, {**of_files, "images": partial(images_of, data, data_dir, image_size) if data else None}, as_json)
         return
-    refuse(of_files, "for model files only, and none is given")
+    refuse(of_files, "only for model files, and none is given")
     data = data or "digits"
     planned = partial(plan, network or "resnet20", settings=set_, precision=precision, jit=jit)
     planned(Recipe() if recipe in (None, AUTO) else recipe)  # mistakes are told now
@@ -66,7 +71,7 @@ def benchmark(
 
 
 def refuse(options: dict[str, Any], why: str) -> None:
-    """InputError for options that were given and say nothing here."""
+    """InputError for options that do not apply here."""
     if given := [f"--{name}" for name, value in options.items() if value is not None]:
         raise InputError(f"{', '.join(given)}: {why}")
 

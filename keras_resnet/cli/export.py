@@ -14,9 +14,9 @@ from keras_resnet.runs.run import Run
 
 AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; none for others]"
 DIFFERENCE_HELP = (
-    "Largest absolute difference of an output to accept. [default: 1e-4 of the largest; float16 0.01 of it; integers any]"
+    "Largest absolute difference of an output to accept. [default: 1e-4 of the largest output; float16 0.01 of it; none for others]"
 )
-UNDECIDED_HELP = "Put files in place too that the images are too few to decide about."
+UNDECIDED_HELP = "Write undecided files too (too few images to decide)."
 
 
 @app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
@@ -33,7 +33,7 @@ def export(
     batch: Annotated[int | None, typer.Option(min=1, help="Fixed batch size. [default: any]")] = None,
     layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
     opset: Annotated[int | None, typer.Option(min=1, help="For onnx: opset version.")] = None,
-    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: equalise the ranges of channels first.")] = False,
+    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: apply cross-layer equalisation first.")] = False,
     float_layers: Annotated[
         int | None, typer.Option(min=0, help="For int8: number of layers to keep in float, the worst first.")
     ] = None,
@@ -49,8 +49,10 @@ def export(
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Export a run, and check each file. It is compared with the Keras model on the test images, and where those are fewer than
-    1,000 on others too."""
+    """Export a run, and check each file against the Keras model.
+
+    The check uses the test images; if there are fewer than 1,000, validation and training images are added.
+    """
     run = Run.open(folder)
     load_backend()
     from keras_resnet.data import of_run
@@ -64,7 +66,7 @@ def export(
     images = of_run(run, data, data_dir)
     if debug_quantization:
         if len(targets) == 1:
-            raise InputError("--debug-quantization makes its own int8 files: leave out --format and the options of a file")
+            raise InputError("--debug-quantization chooses its own int8 files: leave out --format and the options of files")
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
     with bars(count(images)) as on_images:

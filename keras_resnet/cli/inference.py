@@ -14,7 +14,7 @@ from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.runs.run import Run
 
-COMPARED = 16  # pictures by which it is found what a file that does not say it puts out
+COMPARED = 16  # images for `scores_beside`
 
 
 @app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
@@ -27,9 +27,10 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder to write evaluation.json and confusion.png into.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a run, or one of its exported files: accuracy, recall and precision of each class, and which it takes for which.
+    """Measure the accuracy of a run or of an exported file.
 
-    Other images by --data may lack classes of the run; their size and channels become those of the run.
+    Prints recall and precision of each class, and the confusion matrix. Images of --data are resized to the size and the channels
+    of the run, and may lack classes of the run.
     """
     run = Run.open(folder)
     path = model_file(run, model)
@@ -59,7 +60,7 @@ def evaluate(
 @app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
 def predict(
     folder: RunFolder,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders: all pictures at any depth.")],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders with images at any depth.")],
     model: Model = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows to a CSV file.")] = None,
@@ -69,13 +70,13 @@ def predict(
     run = Run.open(folder)
     path = model_file(run, model)
     if table and (table.is_dir() or not table.absolute().parent.is_dir()):
-        raise InputError(f"--csv {str(table)!r} cannot be written: name a file in a folder that is there")
+        raise InputError(f"--csv {str(table)!r} cannot be written: name a file in an existing folder")
     from keras_resnet.files.evaluation import check_outputs
     from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
     problems: list[str] = []
-    pixels = pictures(images, run.spec.require_sizes("resizing a picture"), problems)
+    pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
     runner, names = ModelFile(path), run.class_names
     answers: list[tuple[Path, Any]] = []
     some: list[Any] = []
@@ -98,10 +99,9 @@ def predict(
 
 
 def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> Iterator[tuple[Path, Any]]:
-    """Every picture that is named, or is in a folder that is named, with its pixels of `shape`.
+    """Every image of `paths`, which are files and folders, with its pixels of `shape`.
 
-    A file that cannot be read is added to `problems`, and a folder without pictures. In a folder, what is left out is told in a
-    warning, as in a folder of training images.
+    Files that cannot be read, and folders without images, are added to `problems`. A warning lists what is left out of a folder.
     """
     from keras_resnet.data import read_image
     from keras_resnet.data.scan import LeftOut, pictures_in, tell
@@ -120,11 +120,11 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
         if path.is_dir():
             tell(left_out, found, path)
             if not found:
-                problems.append(f"no readable picture in {str(path)!r}")
+                problems.append(f"no readable image in {str(path)!r}")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A header, and one line for each class of each image that is shown."""
+    """A header, and one line for each image and class."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["image", "class", "probability"])
         writer.writeheader()
@@ -132,7 +132,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:
-    """What a file that does not say it puts out for these images: that which the network of the run is nearer to."""
+    """Whether a file without that information gives probabilities or logits: whichever is closer to those of the run."""
     import numpy as np
 
     from keras_resnet.files.model_file import ModelFile

@@ -20,7 +20,7 @@ from keras_resnet.recipes.named import PROTOCOLS, Protocol
 from keras_resnet.recipes.recipe import Recipe
 
 ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
-AMOUNT_HELP = "Such as 500000, 500k or 2.5M."
+AMOUNT_HELP = "such as 500000, 500k or 2.5M."
 FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
 OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 
@@ -29,15 +29,17 @@ OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 def list_(
     show_recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead of the networks.")] = False,
     max_parameters: Annotated[
-        str | None, typer.Option(metavar="N", help=f"Only networks of at most so many. {AMOUNT_HELP}")
+        str | None, typer.Option(metavar="N", help=f"Only networks with at most N parameters, {AMOUNT_HELP}")
     ] = None,
     max_multiply_adds: Annotated[
-        str | None, typer.Option(metavar="N", help=f"Only networks of at most so many for an image. {AMOUNT_HELP}")
+        str | None, typer.Option(metavar="N", help=f"Only networks with at most N multiply-adds an image, {AMOUNT_HELP}")
     ] = None,
     for_: Annotated[
         str | None,
         typer.Option(
-            "--for", metavar="SIZE", help="Only networks whose stem suits such images, as 64x64; with costs at that size."
+            "--for",
+            metavar="SIZE",
+            help="Only networks whose stem suits images of this size, such as 64x64; costs are for this size.",
         ),
     ] = None,
     as_json: Json = False,
@@ -116,10 +118,10 @@ def show(
         return
     usual = asdict(ResNetSpec())
     chosen = [{"field": name, "value": fields.text(value)} for name, value in asdict(spec).items() if value != usual[name]]
-    show_table([*chosen, {"field": "all others", "value": "default, see `show --json`"}])
+    show_table([*chosen, {"field": "all others", "value": "default; `show --json` has them"}])
     print()
     if sizes != spec.input_shape:
-        print(f"input_shape has open sizes: outputs, multiply-adds and memory are those of {sizes}\n")
+        print(f"the size of the input varies: outputs, multiply-adds and memory are for {sizes}\n")
     show_table(counted.parts)
     print()
     memories = {
@@ -135,17 +137,17 @@ def show(
 
 
 def described(row: Protocol) -> dict[str, Any]:
-    """Where a recipe comes from, what it costs, and what it reaches."""
+    """Source, cost and results of a recipe."""
     about = {"source": row.source, "network": row.network, "training_flops": row.flops}
     return {**about, "differs": row.differs, "published": row.published, "evidence": row.evidence}
 
 
 def text_of(name: str, row: Protocol) -> str:
-    """A recipe in a few lines: the fields that are its own, and all that is known of it."""
+    """A recipe in a few lines: fields that differ from the defaults, source, cost and results."""
     usual, own = asdict(Recipe()), asdict(row.recipe)
     shown = {field: value for field, value in own.items() if value != usual[field] or field in ALWAYS}
     lines = [f"{name}: {row.source}", ", ".join(f"{field}={short(value)}" for field, value in shown.items())]
-    lines += [f"cost with {row.network}: {row.flops:.1e} floating-point operations"]
+    lines += [f"training cost with {row.network}: {row.flops:.1e} floating-point operations"]
     lines += [f"differs from the source: {row.differs}"] if row.differs else []
     lines += [f"published: {row.published}"] if row.published else []
     text, width = "\n    ".join([*lines, f"measured: {row.evidence}"]), shutil.get_terminal_size((116, 24)).columns
@@ -153,7 +155,7 @@ def text_of(name: str, row: Protocol) -> str:
 
 
 def short(value: Any) -> str:
-    """A value to look at: numbers with four digits."""
+    """A value as text, numbers with four digits."""
     if isinstance(value, tuple):
         return ",".join(map(short, value))
     return f"{value:.4g}" if isinstance(value, float) else fields.text(value)

@@ -24,8 +24,8 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
     show_table([{"split": split, **accuracy_row(**run.metrics[split])} for split in ("validation", "test")])
     if sentence := lowest_recall(run.metrics):
         print(f"\n{sentence}")
-    print(f"\nkept: the weights after epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
-    print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in all")
+    print(f"\nsaved weights: epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
+    print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in total")
     print(f"run: {run.path}")
     if sample := run.metrics.get("sample"):
         print(f"try it on a test image ({sample['class']}): keras-resnet predict {run.path} {run.path / sample['file']}")
@@ -40,18 +40,18 @@ def accuracy_row(*, images: int, accuracy: float, **others: Any) -> dict[str, An
 
 
 def show_evaluation(found: dict[str, Any]) -> None:
-    """The tables of an evaluation: of all images, of each class, and which classes are taken for which."""
+    """The tables of an evaluation: of all images, of each class, and the confusion matrix."""
     row = accuracy_row(images=found["images"], accuracy=found["accuracy"], balanced_accuracy=found["balanced_accuracy"])
     show_table([{"model": found["model"], "split": found["split"], **row}])
     classes = [class_row(row) for row in found["classes"]]
     print()
     if len(classes) > SHOWN:
         classes = sorted(classes, key=lambda row: 2 if row["recall"] is None else row["recall"])[:SHOWN]
-        print(f"the {SHOWN} classes of lowest recall; --json and --out FOLDER have all {len(found['classes'])}")
+        print(f"the {SHOWN} classes with the lowest recall; --json and --out FOLDER show all {len(found['classes'])}")
     show_table(classes)
     if len(found["classes"]) <= SHOWN:
         names = [row["class"] for row in classes]
-        print("\nimages of a class (row) by the class that they are put into (column)")
+        print("\nconfusion matrix: true class (row), predicted class (column)")
         show_table(
             [
                 {"": name, **dict(zip(names, counts, strict=True))}
@@ -73,12 +73,12 @@ def class_row(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def lowest_recall(metrics: dict[str, Any]) -> str:
-    """A sentence on the class of the test images that is found least, empty where a run does not say."""
+    """A sentence on the class with the lowest recall on the test images; empty if a run has no recalls."""
     recalls = {name: recall for name, recall in metrics["test"].get("recall", {}).items() if recall is not None}
     if not recalls:
         return ""
     name = min(recalls, key=recalls.__getitem__)
-    return f"lowest recall of a class in test: {recalls[name]:.4f}, of {name}; evaluate has all of them"
+    return f"lowest recall on the test images: {recalls[name]:.4f} (class {name}); `keras-resnet evaluate` shows all classes"
 
 
 @contextmanager
@@ -119,16 +119,16 @@ def show_checks(checks: list[Any]) -> None:
 
 
 def fail_unless_accepted(checks: list[Any]) -> None:
-    """Exit with 1 where an exported file has neither passed nor been accepted, saying why and what to do."""
+    """Exit with 1 if an exported file was not accepted; print why, and what to do."""
     refused = [check for check in checks if not check.accepted]
     for check in refused:
-        print(f"keras-resnet: {check.file} is not put in place: {check.problem}", file=sys.stderr)
+        print(f"keras-resnet: {check.file} is not written: {check.problem}", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
 
 
 def show_quantization(found: dict[str, Any], as_json: bool) -> None:
-    """Which layers lose by integers, and what the remedies give."""
+    """Which layers lose accuracy in int8, and what the remedies give."""
     if as_json:
         show_json(found)
         return

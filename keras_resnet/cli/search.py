@@ -13,20 +13,19 @@ from keras_resnet.console import show_json, show_table
 @app.command(epilog="Example: keras-resnet search tuning/digits_depth_width.py --trials 8")
 def search(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: the name of STUDY without .py]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: STUDY without .py]")] = None,
     data_dir: DataDir = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the study's]")] = None,
     measure_latency: Annotated[
-        bool, typer.Option("--measure-latency", help="Measure the latency of each whole network, not operation by operation.")
+        bool,
+        typer.Option("--measure-latency", help="Measure the latency of whole networks, instead of adding up that of operations."),
     ] = False,
     chief: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Be the chief at this address: workers train, this process does not.")
+        str | None, typer.Option(metavar="HOST:PORT", help="Be the chief at this address: only the workers train.")
     ] = None,
-    worker: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Be a worker: train for the chief at this address.")
-    ] = None,
+    worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Be a worker of the chief at this address.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of this worker. [default: host name and process id]")] = None,
-    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which a worker loses its trial.")] = 60,
+    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which another worker retries a trial.")] = 60,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for the HParams page.")] = False,
     as_json: Json = False,
 ) -> None:

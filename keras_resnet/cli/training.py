@@ -17,15 +17,15 @@ from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
 
-RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: one that suits number, size and kind of the images]"
-NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or one that suits the images]"
+RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
+NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from the weights of a finished run. Without --recipe, the recipe of that run is used, on the same images at a "
-    "hundredth of its learning rate."
+    "Start from the weights of a finished run. Without --recipe, use the recipe of that run, on its own images with a hundredth "
+    "of the learning rate."
 )
 ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
-AUTO_HELP = "or auto, which measures and takes the fastest. [default: the recipe's]"
+AUTO_HELP = "or auto: the fastest as measured. [default: the recipe's]"
 Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16, {AUTO_HELP}")]
 Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HELP}")]
 
@@ -42,7 +42,7 @@ def train(
         int | None, typer.Option(min=1, help="Images in a step, as --set batch_size=N. [default: the recipe's]")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="End after so many epochs without a better validation accuracy. [default: never]")
+        int | None, typer.Option(min=1, help="Stop after N epochs without a better validation accuracy. [default: never]")
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
@@ -52,7 +52,7 @@ def train(
     recipe: Named = None,
     set_: Set = None,
     class_weight: Annotated[
-        str | None, typer.Option(help="What an image of a class counts: none, balanced, or cat=5,dog=1. [default: the recipe's]")
+        str | None, typer.Option(help="Weights of classes in the loss: none, balanced, or cat=5,dog=1. [default: the recipe's]")
     ] = None,
     precision: Precision = None,
     jit: Jit = None,
@@ -66,7 +66,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, or start if there is none.")] = False,
     checkpoint_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: as many as take 5 % of the time at most]")
+        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: checkpoints take at most 5 % of the time]")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT-tensorboard/ too.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too.")] = False,
@@ -83,7 +83,7 @@ def train(
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
     planned = plan(network or (start.spec if start else ResNetSpec()), basis or Recipe(), set_, **fields)  # mistakes are told now
     if planned[1].quantization_aware and not start:
-        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
+        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
     if out is None and (network or start):
         out = default_out(network, data, start, quantization_aware)
     load_backend()
@@ -109,7 +109,7 @@ def train(
     if not (network or start):
         network, why = choice.for_images(len(images.splits["train"]), images.image_shape)
         if not as_json:
-            print(f"no network was named: {network} is taken, since {why}; `keras-resnet list --for SIZE` has others", flush=True)
+            print(f"no network was named: using {network} ({why}); `keras-resnet list --for SIZE` shows others", flush=True)
     out = out or default_out(network, data, start, quantization_aware)
     spec, training_recipe = plan(network or start.spec, basis or recipe_for(None, images), set_, **fields)  # type: ignore[union-attr]
     names = [name for name, is_on in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if is_on]

@@ -55,16 +55,15 @@ def load(
             Keras `PyDataset`, a Grain dataset or another iterable of (image, label) pairs, batched or not, or a tuple (training,
             validation, test) or dictionary of those, see `streams`.
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
-        image_size: height and width to bring images of a folder or of TensorFlow Datasets to, one number for both or two.
-            None keeps them where all have one size; see `from_folder`.
-        class_names: of arrays and iterables, in the order of the labels; folders, records and sets with a name have their own.
-        images_per_epoch: of an iterable that has no end, or that is to be read again in every epoch, see `streams.from_sources`.
+        image_size: height and width to resize images of a folder or of TensorFlow Datasets to, one number for both or two.
+            None: their own size, if all have the same; see `from_folder`.
+        class_names: for arrays and iterables, in the order of the labels; folders, records and named sets have their own.
+        images_per_epoch: for an iterable without an end, or to read one again in every epoch, see `streams.from_sources`.
         batch_size: images in a batch of `train`, `validation` and `test`.
 
-    Returns: a `Dataset`. One rule for every source: what it holds out is reported. Its test images are for test, or its validation
-    images where it has no test images or these have no labels (ImageNet); the images that choose are then a tenth of the training
-    images of each class, a fifth where there are fewer than 2,000. Where it holds out nothing, two such parts are set aside, always
-    the same ones. InputError if there is no such source or nothing to learn from in it.
+    Returns: a `Dataset`. `test` is the test set of the source, or its validation set if it has no labelled test set (ImageNet).
+    `validation` is then a tenth of the training images of each class, a fifth if there are fewer than 2,000, always the same ones.
+    If the source has a training set only, `test` is as many more. InputError if there is no such source, or if it cannot be used.
 
     >>> load("digits").image_shape
     (8, 8, 1)
@@ -94,12 +93,12 @@ def load(
 
 
 def can_resize(source: Any) -> bool:
-    """Whether `load` can bring the images of a source to another size: files, and not built-in sets or arrays."""
+    """Whether `load` can resize the images of a source: files, but not built-in sets or arrays."""
     return isinstance(source, str | Path) and str(source) not in BUILT_IN and not is_npz(source)
 
 
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
-    """The images that `run` was trained on, or those of another source, brought to the same size.
+    """The images that `run` was trained on, or those of another source, resized to the same size.
 
     InputError if the run was trained on arrays or an iterable and none is given, if shape or classes differ from the run's, or if
     its own images have changed, in number or by `Dataset.digest`: images that it was trained on could be among the test images.
@@ -111,8 +110,8 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     run_source = origin.pop("source", None)
     if source is None and run_source is None:
         raise InputError(
-            f"{str(run.path)!r} was trained on arrays or an iterable, which it does not hold; pass them as data=, or for --data "
-            "save them as an .npz file or a folder of images"
+            f"{str(run.path)!r} was trained on arrays or an iterable, which are not stored in it; pass them as data=, or save them "
+            "as an .npz file or a folder of images for --data"
         )
     is_own = source is None
     if not is_own:
@@ -128,9 +127,9 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     counts = {name: len(split) for name, split in data.splits.items()}
     before = run.metrics.get("images")
     if is_own and (counts != before or digest not in (None, data.digest)):
-        how = f"{before} then, {counts} now" if counts != before else "as many, but other labels, pixels or files"
+        how = f"{before} then, {counts} now" if counts != before else "the same number, but other labels, pixels or files"
         raise InputError(
-            f"the images of {run_source!r} have changed since training, {how}: test images could be ones that it was trained on; "
+            f"the images of {run_source!r} have changed since training ({how}), so test images could be among the training images; "
             "train again, or pass these images as data (--data)"
         )
     return data
@@ -139,7 +138,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
 def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
     """The images to measure `run` on: its own, or those of another source, which may lack classes of the run.
 
-    Of a folder the run decides size and channels too, and one with only test/ is enough; nothing is set aside. InputError for
+    The images of a folder are resized to the size and channels of the run, and a folder with only test/ is enough. InputError for
     classes that the run does not have.
     """
     if source is None:

@@ -100,7 +100,7 @@ def _check_axes(name: str, values: np.ndarray) -> None:
         hint = "; for signals of one channel add the axis: signals[..., None]" if values.ndim == 2 else ""
         raise InputError(f"{name}: expected {FORMS}, received shape {shape}{hint}")
     if shape[1] in (1, 3) and shape[-1] > 4:
-        raise InputError(f"{name}: arrays of shape {shape} look like channels first; np.moveaxis(images, 1, -1) turns them round")
+        raise InputError(f"{name}: arrays of shape {shape} look like channels first; convert them with np.moveaxis(images, 1, -1)")
     if values.ndim == 3 and values.dtype == np.uint8:
         remedy = "for grey images add the axis: images[..., None]; if they are signals make them floats: signals.astype('float32')"
         raise InputError(f"{name}: uint8 arrays of shape {shape} look like images without channels; {remedy}")
@@ -115,8 +115,8 @@ def _check_pixels(name: str, images: np.ndarray) -> None:
         hint = "; for volumes of one channel add the axis: volumes[..., None]" if images.shape[-1] > 4 else ""
         raise InputError(f"{name}: pixels must be 0..255, received {low:g}..{high:g}{hint}")
     if high <= 1:
-        remedy = "multiply images scaled to 0..1 by 255, before they become whole numbers"
-        raise InputError(f"{name}: pixels must be 0..255, but reach only {high:g}: that is black; {remedy}")
+        remedy = "multiply images scaled to 0..1 by 255, before you convert them to integers"
+        raise InputError(f"{name}: pixels must be 0..255, but the largest is {high:g}, which is black; {remedy}")
 
 
 def _checked_labels(name: str, labels: np.ndarray, count: int) -> tuple[np.ndarray, int]:

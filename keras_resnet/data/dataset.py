@@ -98,7 +98,7 @@ class Dataset:
     origin: dict[str, Any] = field(default_factory=lambda: {"source": None})
     """The arguments of `load` that give this set again."""
     skipped: tuple[str, ...] = ()
-    """What the source has and was not taken, each with the reason."""
+    """Files and images of the source that were left out, each with the reason."""
     contents: str = ""
     """Digest of the files that the images are read from; "" for arrays."""
     knows_all_labels: ClassVar[bool] = True
@@ -110,13 +110,13 @@ class Dataset:
         return digest.of_splits({name: self.splits[name] for name in SPLITS if name in self.splits}, self.contents)
 
     def resume_note(self) -> str:
-        """What a training that goes on from a checkpoint cannot promise on these images: nothing but that of a stream."""
+        """What is not exact when a training is resumed on these images; empty except for a stream."""
         return ""
 
     @property
     def train(self) -> Batches:
-        """One pass over the training images, in a new order each time, without augmentation. Keras, whose `fit` shuffles nothing of
-        tf.data, says so unless it is called with `shuffle=False`."""
+        """One pass over the training images, in a new order each time, without augmentation. Call Keras's `fit` with
+        `shuffle=False`, or it warns that it does not shuffle tf.data."""
         indices = np.arange(len(self.splits["train"]))
         return self._batched("train", tf.data.Dataset.from_tensor_slices(indices).shuffle(len(indices), seed=0))
 
@@ -200,7 +200,7 @@ class Dataset:
         given, recipe = recipe, self.suited(recipe)
         if recipe != given:
             had = ", ".join(f"{name}={value}" for name, value in asdict(given).items() if value != getattr(recipe, name))
-            LOG.warning(f"data of shape {self.image_shape} are no images: the recipe's {had} is for images and left out")
+            LOG.warning(f"data of shape {self.image_shape} are not images: the recipe's {had} is ignored")
         if recipe.batch_size % parts:
             raise InputError(f"batch_size={recipe.batch_size} cannot be divided among {parts} devices")
         return recipe
@@ -210,7 +210,7 @@ class Dataset:
         if len(self.image_shape) != 3:
             recipe = replace(recipe, **FOR_IMAGES)
         if recipe.crop >= min(self.image_shape[:-1]):
-            too_far = f"crop={recipe.crop} is too far for images of {self.image_shape}"
+            too_far = f"crop={recipe.crop} is too large for images of {self.image_shape}"
             raise InputError(f"{too_far}: it must be below their height and width")
         smallest = min(self.image_shape[:-1])
         if recipe.progressive and round(smallest * min(recipe.progressive)) < SMALLEST:

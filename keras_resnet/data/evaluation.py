@@ -64,5 +64,5 @@ def warn_of_missing(splits: Iterable[Split], class_names: Sequence[str]) -> None
     missing = [name for number, name in enumerate(class_names) if number not in labels]
     if missing:
         LOG.warning(
-            f"no images of {len(missing)} of the run's {len(class_names)} classes ({listed(missing)}); the others are measured"
+            f"no images of {len(missing)} of the run's {len(class_names)} classes ({listed(missing)}): their recall is unknown"
         )

@@ -28,12 +28,11 @@ def from_folder(
 ) -> Dataset:
     """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
 
-    Without test/ the images of val/ are for test, and those that choose are taken from the training images, as everywhere.
-    A file of another suffix is taken if Pillow knows its content. Every one is decoded once before this returns. What is left out,
-    files that cannot be decoded and whatever else there is, is counted and named by reason in a warning, and in `skipped`. With
-    `image_size=None` images keep their size if all have the same one of at most 256 pixels, and are brought to 224x224 if not. They
-    are grey, one channel, if all files are. InputError if there are fewer than two classes, one has no image, or the folders are
-    laid out otherwise.
+    Without test/ the images of val/ are used for test, and part of the training images for validation, as with all sources.
+    Files with an unknown suffix are used if Pillow can read them. Every file is decoded once before this returns. What is left
+    out is listed by reason in a warning and in `skipped`. With `image_size=None` images keep their size if all have the same
+    one of at most 256 pixels, and are resized to 224x224 if not. They have one channel, grey, if all files are grey. InputError if
+    there are fewer than two classes, if one has no image, or for another layout of folders.
     """
     folder = Path(folder)
     skipped: dict[Path, str] = {}
@@ -63,11 +62,11 @@ def from_folder(
 def from_folder_as(
     folder: str | Path, class_names: list[str], image_shape: tuple[int, int, int], *, memory: int = MEMORY
 ) -> Dataset:
-    """The images under `folder` to evaluate: of those classes, or some of them, brought to that size and those channels.
+    """The images under `folder` to evaluate: of those classes, or some of them, resized to that size and those channels.
 
     The folder has one sub-folder per class, or any of train/, val/ and test/ above such; without those all images are for "test".
-    Nothing is set aside, and one picture is enough. What is left out is told as by `from_folder`. InputError for a class not
-    in `class_names`, and where nothing can be read.
+    One image is enough. A warning lists what is left out, as in `from_folder`. InputError for a class that is not in `class_names`,
+    and if nothing can be read.
     """
     folder = Path(folder)
     skipped: dict[Path, str] = {}

@@ -1,8 +1,8 @@
 """Reads an image file into an array, in the same way for training, evaluation and prediction.
 
-The rule: a picture is turned upright by its EXIF orientation; transparency is dropped; of 16 bits the high 8 count; it is made
-grey or RGB; it is scaled until it just covers the network's size, bilinear over all that a pixel covers, and what is too much is
-cut off, on both sides alike. `image_graph` does it in exported files, and docs/mobile.md on phones.
+The rule: turn the image upright by its EXIF orientation; drop transparency; of 16 bits take the high 8; convert to grey or RGB;
+scale the image until it just covers the network's size (bilinear, with antialiasing), and crop the centre. `image_graph` does this
+in exported files, docs/mobile.md on phones.
 """
 
 import io

@@ -31,7 +31,9 @@ def count_from_0(
     if len(names) < 2:
         raise InputError(f"{source}: labels of at least two classes are needed, received one")
     if first:
-        LOG.warning(f"{source}: labels count from 1 to {highest}; they are moved down by one, and the classes named by them")
+        LOG.warning(
+            f"{source}: labels count from 1 to {highest}: they are shifted to start at 0, the class names are the original ones"
+        )
     moved = {name: (part - first).astype(np.int32) for name, part in labels.items()}
     if not may_lack_classes:
         _check_training_images(moved, names, source, is_named=class_names is not None)
@@ -45,10 +47,10 @@ def _check_training_images(labels: Mapping[str, np.ndarray], names: list[str], s
     elsewhere = [part for part, each in labels.items() if np.isin(each, missing).any()]
     what = f"{source}: no training images of {len(missing)} of {len(names)} classes ({listed(names[label] for label in missing)})"
     if elsewhere and not is_named:
-        raise InputError(f"{what}, but {' and '.join(elsewhere)} has some: give such images to train too, or leave them out")
+        raise InputError(f"{what}, but {' and '.join(elsewhere)} has some: add training images of them, or leave them out")
     if not is_named:
         raise InputError(
-            f"{what}; labels must count without gaps: np.unique(labels, return_inverse=True)[1] are such ones, "
+            f"{what}; labels must have no gaps: use np.unique(labels, return_inverse=True)[1], "
             "or give the names of all classes as class_names"
         )
     LOG.warning(what)

@@ -194,7 +194,7 @@ def table_of(files: list[Path], folder: Path, name: str) -> Table:
 
 
 def _read(files: list[Path]) -> Table:
-    LOG.warning(f"reading {len(files)} TFRecord files, {files[0].name} and on, once for their labels, checksums and images")
+    LOG.warning(f"reading {len(files)} TFRecord files once, {files[0].name} and on, for an index of their images")
     rows: list[tuple[Any, ...]] = []
     texts: dict[str, str] = {}
     damaged: list[str] = []

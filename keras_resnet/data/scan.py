@@ -38,7 +38,7 @@ def parts_of(folder: Path, left_out: LeftOut) -> dict[str, Files]:
         for path, name in files:
             if name not in class_names:  # it would shift labels silently
                 where = f"{str(path)!r} is for {split}"
-                raise InputError(f"{where}: {unknown('training class', name, class_names)}; move what has no class out of the set")
+                raise InputError(f"{where}: {unknown('training class', name, class_names)}; move other folders out of the set")
     return parts
 
 
@@ -72,7 +72,7 @@ def tell(left_out: LeftOut, taken: int, folder: Path) -> None:
         reasons.setdefault(why, []).append(str(path.relative_to(folder)))
     lines = [f"  {len(names)} {why}: {listed(names, SHOWN_NAMES)}" for why, names in reasons.items()]
     if len(lines) > SHOWN_REASONS:
-        lines[SHOWN_REASONS:] = [f"  and {len(lines) - SHOWN_REASONS} more reasons; `skipped` of the data has all"]
+        lines[SHOWN_REASONS:] = [f"  and {len(lines) - SHOWN_REASONS} more reasons; `data.skipped` has all"]
     if lines:
         LOG.warning("\n".join([f"{len(left_out)} of {taken + len(left_out)} files in {str(folder)!r} are left out:", *lines]))
 
@@ -108,7 +108,7 @@ def _check_classes(folder: Path, entries: list[Path], splits: list[Path]) -> Non
         flat = [entry for entry in splits if not _names_inside(entry)]
         if flat:
             raise _without_classes(flat[0])
-        raise InputError(f"{str(folder)!r} has {listed(entry.name for entry in entries)} and no folder for training: call it train")
+        raise InputError(f"{str(folder)!r} has {listed(entry.name for entry in entries)} but no folder for training: name it train")
     _check_level(folder, entries)
     held = [(entry, names) for entry in entries if len(names := _names_inside(entry)) > 1]
     shared = [entry for entry, names in held if any(len(names & others) > 1 for other, others in held if other != entry)]
@@ -117,7 +117,7 @@ def _check_classes(folder: Path, entries: list[Path], splits: list[Path]) -> Non
     if any(word in entry.name.lower() for entry in shared for word in SPLIT_WORDS):
         raise _misnamed(folder, shared)
     folders = listed(entry.name for entry in shared)
-    LOG.warning(f"{folders} in {str(folder)!r} hold the same folders: each is taken as one class, with all that is inside")
+    LOG.warning(f"{folders} in {str(folder)!r} have the same sub-folders: each of them is read as one class")
 
 
 def _check_level(folder: Path, entries: list[Path]) -> None:
@@ -135,8 +135,8 @@ def _misnamed(folder: Path, entries: list[Path]) -> InputError:
     same = listed(sorted(set.intersection(*map(_names_inside, entries[-2:]))))
     known = "; ".join(f"{name}: {', '.join(aliases)}" for name, aliases in SPLIT_FOLDERS.items())
     return InputError(
-        f"{str(folder)!r} has {found} with the same folders in them ({same}): they look like parts of one set, but names that are "
-        f"understood are {known}; rename them, or move away what is no part"
+        f"{str(folder)!r} has {found} with the same folders in them ({same}): they look like splits of one set, but the known "
+        f"names are {known}; rename them, or move other folders away"
     )
 
 
@@ -184,7 +184,7 @@ def _pictures(folder: Path, left_out: LeftOut, above: tuple[Path, ...]) -> Itera
             else:
                 yield entry
         elif (place := entry.resolve()) in above:
-            left_out[entry] = "a link to a folder that it is in"
+            left_out[entry] = "a link to a folder above it"
         else:
             yield from _pictures(entry, left_out, (*above, place))
 
@@ -196,9 +196,9 @@ def _entries(folder: Path, left_out: LeftOut) -> list[Path]:
         if entry.name.startswith("."):
             left_out[entry] = "hidden"
         elif not (entry.is_file() or entry.is_dir()):
-            left_out[entry] = "a link to nothing" if entry.is_symlink() else "no file"
+            left_out[entry] = "a broken link" if entry.is_symlink() else "not a file"
         elif entry.is_dir() and entry.name.startswith("__"):
-            left_out[entry] = "a folder of the system"
+            left_out[entry] = "a system folder"
         elif _is_own(entry):
             left_out[entry] = "written by this program"
         else:

@@ -99,7 +99,7 @@ def pair_of(element: Any) -> tuple[Any, Any]:
     if isinstance(element, tuple | list) and len(element) == 2:
         return element[0], element[1]
     kind = f"{len(element)} parts" if isinstance(element, tuple | list | Mapping) else type(element).__name__
-    hint = "; weights of classes are class_weight of the recipe" if kind == "3 parts" else ""
+    hint = "; for class weights set class_weight in the recipe" if kind == "3 parts" else ""
     raise InputError(f"{EXPECTED}, or dictionaries of {' and '.join(map(repr, KEYS))}; this one gives {kind}{hint}")
 
 
@@ -118,8 +118,8 @@ def batch_of(element: Any) -> Arrays:
     if labels.ndim == 2:
         if not is_one_hot(labels):
             raise InputError(
-                "labels (number, classes) must be one-hot; shares of several classes are what mixup and cutmix of the recipe make: "
-                "give the source without them"
+                "labels (number, classes) must be one-hot, not shares of several classes: leave MixUp and CutMix out of "
+                "the source, and set mixup and cutmix in the recipe"
             )
         labels = labels.argmax(1)
     if labels.shape != images.shape[:1]:

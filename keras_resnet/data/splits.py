@@ -42,7 +42,8 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
     parts = held_out({name: split.labels for name, split in splits.items()})
     if parts.get("test") == "validation":
         LOG.warning(
-            f"{source} has no labelled test images: its validation images are for test, a part of the training images chooses"
+            f"{source} has no labelled test images: its validation images are used for test, part of "
+            "the training images for validation"
         )
     splits = {ours: splits[theirs] for ours, theirs in parts.items()}
     few = len(splits["train"]) < FEW
@@ -53,5 +54,5 @@ def complete(splits: dict[str, Split], source: str) -> dict[str, Split]:
             splits[name], splits["train"] = splits["train"].part(part), splits["train"].part(rest)
     for name in SPLITS:
         if not len(splits[name]):
-            raise InputError(f"{source}: no images for {name}; where it is set aside, a class needs at least three images")
+            raise InputError(f"{source}: no images for {name}: to take them from the training images, a class needs at least three")
     return {name: splits[name] for name in SPLITS}

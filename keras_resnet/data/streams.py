@@ -1,8 +1,8 @@
 """Sets from sources that give images one after another, see `sources`: read into memory where they fit, else a `Stream`.
 
-In memory a set is as exact as any other: its order is ours, a function of the seed, and a training is resumed to the bit, whatever
-order the source has. So it is with every finite source of up to 4 GiB of pixels that gives the same images in each pass. Only
-others, larger ones, endless ones and those with random changes of their own, are read again in every epoch, in their order.
+Every finite source of up to 4 GiB of pixels that gives the same images in each pass is read into memory. The order is then a
+function of the seed, and resuming is exact, bit for bit. Larger and endless sources, and those with random augmentation of their
+own, are read again in every epoch, in their own order.
 """
 
 import hashlib
@@ -51,9 +51,9 @@ class Stream(Dataset):
         return super().check(recipe, parts)
 
     def resume_note(self) -> str:
-        """What a training that goes on from a checkpoint cannot promise on these images."""
+        """What is not exact when a training is resumed on these images."""
         if self.source.once or self.source.length in (None, ENDLESS):
-            return "the source of the training images cannot be put back to a position; it begins anew, and some come more often"
+            return "the source of the training images cannot be set to a position: it starts again, some images are seen more often"
         return (
             "the training images come in the order of their source: the weights are those of a training without interruption "
             "only if it gives the same images in the same order in each pass, without shuffling or random changes of its own"
@@ -175,8 +175,8 @@ def _whole(source: Source) -> Arrays | None:
     if np.isin(digests(again), digests(arrays[0])).all():
         return arrays
     LOG.warning(
-        "train: the source changes its images at random: they are read again in every epoch, in its order, and the recipe changes "
-        "them too; without changes of its own they would be kept in memory"
+        "train: the source augments its images at random, so it is read again in every epoch, in its own order, and the recipe "
+        "augments them too; without augmentation of its own it would be kept in memory"
     )
     return None
 
@@ -207,8 +207,8 @@ def _stream(source: Source, pairs: dict[str, Any], class_names: list[str] | None
     """The set of training images from a source, and the others from memory."""
     if "validation" not in pairs:
         raise InputError(
-            "a stream of training images needs others to choose the weights by: give (training, validation) or {'train': ..., "
-            "'validation': ..., 'test': ...}"
+            "a stream of training images needs validation images: give (training, validation) or {'train': ..., 'validation': ..., "
+            "'test': ...}"
         )
     parts = list(first_images(source, min(count, HEAD)))
     head = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
@@ -226,6 +226,6 @@ def _stream(source: Source, pairs: dict[str, Any], class_names: list[str] | None
 
 def _halved(splits: dict[str, Split]) -> dict[str, Split]:
     """Half of the validation images of each class for test, where there are no others."""
-    LOG.warning("the stream has no test images: half of its validation images are for test, the other half chooses the weights")
+    LOG.warning("the stream has no test images: half of its validation images are used for test")
     chooses, reported = split_by_class(splits["validation"].labels, 0.5)
     return {**splits, "validation": splits["validation"].part(chooses), "test": splits["validation"].part(reported)}

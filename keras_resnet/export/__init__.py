@@ -73,9 +73,10 @@ def export(
     on_images: Callable[[Target, int], None] = lambda target, count: None,
     **fields: Any,
 ) -> list[Check]:
-    """Write files, run each over images in its own runtime, and compare it with the Keras model.
+    """Write files, run each in its own runtime, and compare it with the Keras model.
 
-    The images are those of test, and where they are fewer than 1,000 also others, see `comparison_images`; accuracies are of test.
+    The comparison uses the test images, and others too if they are fewer than 1,000, see `comparison_images`. Accuracies are those
+    of the test images.
 
     Args:
         source: a finished run, its folder, or a Keras model of one image in and (batch, classes) out.
@@ -85,18 +86,18 @@ def export(
         data: the images to calibrate with and check on: what `keras_resnet.data.load` gives or takes. None: those that the run was
             trained on.
         out: the folder to write to. None: the run's `export/`.
-        min_agreement: lowest share of equal top-1 answers to accept, in place of each target's own, see `targets.Tolerance`.
+        min_agreement: lowest top-1 agreement to accept, in place of each target's own, see `targets.Tolerance`.
         max_difference: largest absolute difference of any output to accept, in place of each target's own.
-        accept_undecided: put files in place too that the images are too few to decide about.
-        scores: what a Keras model gives, "logits" or "probabilities". None: as its layers say, or its outputs for the images.
+        accept_undecided: write undecided files too (too few images to decide).
+        scores: what a Keras model returns, "logits" or "probabilities". None: taken from its layers, or from its outputs.
         on_check: called with each `Check`.
-        on_images: called with a target and how many more images its file has been run on.
-        fields: others of `Target`: pixels, output, batch, layout, opset.
+        on_images: called with a target and the number of images that its file has run on since the last call.
+        fields: other fields of `Target`: pixels, output, batch, layout, opset.
 
-    Returns: one `Check` a target, also in `report.json` and `REPORT.md`; `manifest.json` says what each file is, and its digest.
-    A file that has not passed is not put in place, and its check says why (`verdict`, `problem`); an older one stays. InputError if
-    the backend is not TensorFlow, if there are no images, if the model does not classify such images, or if the folder has files of
-    another model.
+    Returns: one `Check` for each target, also in `report.json` and `REPORT.md`; `manifest.json` has inputs, outputs and digest of
+    each file. A file that has not passed is not written, and its check says why (`verdict`, `problem`); an older file stays.
+    InputError if the backend is not TensorFlow, if there are no images, if the model does not classify such images, or if the
+    folder has files of another model.
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     network, data, folder = open_source(source, data, out, scores)
@@ -125,7 +126,7 @@ def debug_quantization(
     most: int = 5,
     on_check: Callable[[Check], None] = lambda check: None,
 ) -> dict[str, Any]:
-    """Which layers of the int8 file of a network lose accuracy, and what remedies give back.
+    """Which layers of an int8 file lose accuracy, and how much the remedies recover.
 
     Args:
         source: a run or a model, as for `export`.
@@ -173,9 +174,9 @@ def advice(rows: list[dict[str, Any]], keras_accuracy: float) -> str:
         return "no remedy is within half a point of the float network: fine-tune it, or export int16 or float16"
     row = min(good, key=lambda row: (row["bytes"], row["equalize"]))
     if row["equalize"]:
-        return "equalise: equalize=True (--equalize)"
+        return "use cross-layer equalisation: equalize=True (--equalize)"
     if count := row["float_layers"]:
-        return f"keep the worst {count} in float: float_layers={count} (--float-layers {count})"
+        return f"keep the worst {count} layers in float: float_layers={count} (--float-layers {count})"
     return "plain int8 is within half a point of the float network"
 
 

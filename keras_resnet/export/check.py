@@ -133,7 +133,7 @@ class Reference:
             facts["operations"] = operations(path)
             for image in boundaries(path).get("inputs", ()):
                 if image["type"] != target.pixels:
-                    raise InputError(f"it takes {image['type']} pixels, and not {target.pixels}")
+                    raise InputError(f"it takes {image['type']} pixels, not {target.pixels}")
         except InputError as error:
             facts.pop("outputs", None)
             return Check(**facts, images=len(self.outputs), problem=str(error))

@@ -21,9 +21,9 @@ SHAPES = {"3:4": (2.0, 1.5), "16:9": (1.5, 8 / 3), "1:2": (3.0, 1.5), "2:1": (1.
 NOISES = 20  # tries with noise of a picture whose outputs differ more than those of others
 NOISE = 2  # grey values; decoders of JPEG and ways of rounding are nearer to each other
 
-COVER = "it has to be scaled until it covers the network's size, and cut to its centre"
-UPRIGHT = "it has to be turned upright by its EXIF orientation"
-COLOURS = "alpha has to be dropped, palettes, 16 bits and colours to be read as `read_image` does"
+COVER = "it must scale the image until it covers the network's size, and crop the centre"
+UPRIGHT = "it must turn the image upright by its EXIF orientation"
+COLOURS = "it must drop alpha, and read palettes, 16 bits and colours as `read_image` does"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,8 @@ def check_pictures(file: ModelFile, images: np.ndarray) -> None:
             allowed = max(allowed, float(np.max(np.abs(near - other))))
         if difference > allowed:
             raise InputError(
-                f"for {picture.kind} its outputs differ by {difference:.2e} from those for its pixels by `read_image`, "
-                f"and {NOISE} grey values of noise make {allowed:.2e}: {picture.rule}"
+                f"for {picture.kind} its outputs differ by {difference:.2e} from those for the pixels of `read_image` "
+                f"(noise of {NOISE} grey values: {allowed:.2e}): {picture.rule}"
             )
 
 

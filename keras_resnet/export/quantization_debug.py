@@ -56,7 +56,7 @@ class Debugger:
 
     def __init__(self, source: Source, target: Target) -> None:
         if nested := [layer.name for layer in source.model.layers if isinstance(layer, keras.Model)]:
-            raise InputError(f"layers inside other models cannot be told apart: {', '.join(nested)}")
+            raise InputError(f"layers of models inside the model cannot be listed: {', '.join(nested)}")
         self.source, self.target = source, target
         examples = partial(calibration_batches, source.calibration, target.batch)
         self.converter = make_converter(with_interface(source, target), "int8", examples)

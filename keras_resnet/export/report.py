@@ -113,16 +113,15 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])
     return f"""# Exported files
 
-Each file was run in its own runtime over {images} and compared with the Keras model, whose accuracy on
-the test images is {accuracies}. Accuracies are of the test images alone, agreement and differences of all. Moved probability
-is the share that goes to other classes than in the Keras model. Latency is for one image: median, and 95th percentile in
-brackets.
+Each file was run in its own runtime on {images} and compared with the Keras model, whose accuracy on
+the test images is {accuracies}. Accuracies are for the test images only, agreement and differences for all images. Moved
+probability: the share that is given to other classes than by the Keras model. Latency: one image, median (95th percentile).
 
 {lines}
 
 ## Input
 
-{source.preprocessing} Classes, in the order of the outputs: {", ".join(source.class_names)}.
+{source.preprocessing} Classes in the order of the outputs: {", ".join(source.class_names)}.
 
 ## Operations
 

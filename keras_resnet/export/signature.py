@@ -33,8 +33,8 @@ def check_precision(model: keras.Model) -> None:
     for layer in every_layer(model):
         if layer.weights and layer.compute_dtype != "float32":
             raise InputError(
-                f"{model.name!r} computes in {layer.compute_dtype} (its layers have the policy {layer.dtype_policy.name}), and "
-                "files are made of float32: build it under keras.config.set_dtype_policy('float32'), and give it the same weights"
+                f"{model.name!r} computes in {layer.compute_dtype} (policy {layer.dtype_policy.name}), but files are made of "
+                "float32: build it under keras.config.set_dtype_policy('float32'), and give it the same weights"
             )
 
 

@@ -41,12 +41,13 @@ class Source:
 
     @property
     def preprocessing(self) -> str:
-        """The pixels that the model takes, for a person."""
+        """The inputs of the model in words."""
         *sides, channels = self.image_shape
         colours = {1: "grey", 3: "RGB"} if len(sides) == 2 else {}
+        values = "Raw pixels, 0 to 255" if len(sides) == 2 else "Values as in training"
         kind = colours.get(channels or 0, f"{channels} channels")
         size = " x ".join("any" if side is None else str(side) for side in sides)
-        return f"Raw pixels, 0 to 255, {kind}, {size}: the network normalises them itself."
+        return f"{values}, {kind}, {size}: do not scale them."
 
 
 def open_source(
@@ -56,7 +57,7 @@ def open_source(
     if scores not in (None, "logits", "probabilities"):
         raise unknown("kind of scores", scores, ("logits", "probabilities"))
     if (backend := keras.backend.backend()) != "tensorflow":
-        raise InputError(f"export needs Keras on TensorFlow, and KERAS_BACKEND is {backend!r}; run folders serve both")
+        raise InputError(f"export needs KERAS_BACKEND=tensorflow, received {backend!r}; runs of other backends can be exported too")
     if isinstance(source, keras.Model):
         if data is None or out is None:
             raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
@@ -67,12 +68,14 @@ def open_source(
         model, name = load(run.model_path, compile=False, safe_mode=True), run.path.resolve().name
         out = run.export_path if out is None else out
     if ranges(model):
-        raise InputError(f"{model.name!r} simulates integers: call keras_resnet.quantization.release on it before it is exported")
+        raise InputError(
+            f"{model.name!r} is in quantisation-aware training: call keras_resnet.quantization.release(model) before you export it"
+        )
     model = as_graph(model, data.image_shape)
     if tuple(model.input_shape[1:]) != data.image_shape and None not in model.input_shape[1:]:
-        raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, and these are {data.image_shape}")
+        raise InputError(f"the model takes images of {tuple(model.input_shape[1:])}, but the data are {data.image_shape}")
     if model.output_shape[-1] != len(data.class_names):
-        raise InputError(f"the model has {model.output_shape[-1]} classes, and the images have {len(data.class_names)}")
+        raise InputError(f"the model has {model.output_shape[-1]} classes, but the images have {len(data.class_names)}")
     class_names, calibration = list(data.class_names), calibration_images(data)
     scores = scores or scores_of(model) or measured_scores(model, calibration)
     return Source(model=model, name=name, class_names=class_names, calibration=calibration, scores=scores), data, Path(out)
@@ -84,8 +87,8 @@ def measured_scores(model: keras.Model, images: np.ndarray) -> str:
     if scores := scores_by_value(np.asarray(outputs)):
         return scores
     raise InputError(
-        f"the outputs of {model.name!r} are between {outputs.min():.3g} and {outputs.max():.3g}, and neither they nor its last "
-        "layer say what they are: pass scores='probabilities' or scores='logits'"
+        f"the outputs of {model.name!r} are between {outputs.min():.3g} and {outputs.max():.3g}, so they may be logits or "
+        "probabilities: pass scores='probabilities' or scores='logits'"
     )
 
 

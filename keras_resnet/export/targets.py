@@ -28,23 +28,23 @@ OPSET, OPSETS = 15, range(13, 19)  # tf2onnx writes no others that runtimes read
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How much a file may differ from the Keras model. None: that is not asked."""
+    """How much a file may differ from the Keras model. None: no limit."""
 
     max_difference: float | None = None
     """Largest difference of any output, relative to `scale_of` those of the Keras model."""
     min_agreement: float | None = None
-    """Lowest share of images with the same top-1 answer."""
+    """Lowest top-1 agreement."""
     max_moved: float | None = None
     """Largest share of the probability that may go to other classes, on average over images."""
 
     @property
     def lowest_agreement(self) -> float:
-        """What no class may be below, and what the images must show at least of all together."""
+        """The agreement that no class may be below, nor the lower end of the interval of all."""
         return max(0.0, round((1 if self.min_agreement is None else self.min_agreement) - BELOW, 6))
 
     def chosen(self, scale: float, min_agreement: float | None = None, max_difference: float | None = None) -> "Tolerance":
-        """With an absolute `max_difference`, from the `scale_of` outputs of the Keras model; what is given replaces its own. Who
-        allows other answers to a share of the images allows as much of the probability to go with them."""
+        """With an absolute `max_difference`, from the `scale_of` outputs of the Keras model; arguments replace its own limits. A
+        `min_agreement` that allows a share of other classes allows the same share of the probability to move."""
         if max_difference is None and self.max_difference is not None:
             max_difference = self.max_difference * scale
         if min_agreement is None:
@@ -122,7 +122,7 @@ class Target:
         if self.float_layers < 0:
             raise InputError(f"float_layers={self.float_layers}: must not be negative")
         if self.format == "keras" and (self.output, self.batch) != ("logits", None):
-            raise InputError("format 'keras' is the network as it is: output and batch cannot be changed")
+            raise InputError("format 'keras' is the unchanged network: output and batch cannot be set")
         if self.opset not in OPSETS:
             raise InputError(f"opset={self.opset}: expected {OPSETS[0]} to {OPSETS[-1]}")
         if self.batch is not None and self.batch < 1:

@@ -1,9 +1,8 @@
-"""The decision about an exported file: passed, failed, or undecided, where the images are too few to say.
+"""The decision about an exported file: passed, failed, or undecided if there are too few images.
 
-Real-valued files are decided by the largest difference of their outputs, which any number of images shows. Files of integers also
-answer other than the Keras model now and then, so they are decided by counts, and each count comes with the interval that its
-images leave open: over all images, over classes, and for the probability that goes to other classes. How much is allowed is in
-`targets`. Accuracy decides nothing: what a file must repeat is the model's answer, right or wrong.
+Floating-point files are decided by the largest difference of their outputs. Quantised files may differ from the Keras model in some
+top-1 classes. They are decided by counts with 95 % intervals: over all images, over classes, and for the probability that moves to
+other classes. The limits are in `targets`. Accuracy plays no part: a file must repeat the model's class, right or wrong.
 """
 
 from dataclasses import astuple, dataclass
@@ -17,7 +16,7 @@ from keras_resnet.export.targets import Tolerance
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 FALSE_ALARMS = 0.05  # chance that a file is refused for a class although every class reaches the lowest agreement
 TAIL = 0.025  # to either side of a 95 % interval
-MORE_IMAGES = "check it on more images (data=, --data), or take it as it is (accept_undecided=True, --accept-undecided)"
+MORE_IMAGES = "check on more images (data=, --data), or accept the file (accept_undecided=True, --accept-undecided)"
 LOWER_AGREEMENT = "accept a lower min_agreement (--min-agreement)"
 LARGER_DIFFERENCE = "accept a larger max_difference (--max-difference)"
 
@@ -140,7 +139,7 @@ class Opinion(NamedTuple):
 
 
 def judge(found: Findings, tolerance: Tolerance, class_names: list[str]) -> tuple[str, str]:
-    """The verdict on a file, and the reason and way out where it has not passed. One criterion that fails is enough; with one that
+    """The verdict on a file, and if it has not passed the reason and what to do. One criterion that fails is enough; with one that
     is undecided it cannot pass."""
     opinions = [of_outputs(found, tolerance)]
     if tolerance.min_agreement is not None:
@@ -150,7 +149,7 @@ def judge(found: Findings, tolerance: Tolerance, class_names: list[str]) -> tupl
     for verdict in (FAILED, UNDECIDED):
         if those := [opinion for opinion in opinions if opinion.verdict == verdict]:
             ways_out = dict.fromkeys(opinion.way_out for opinion in those)  # each reason needs its own
-            return verdict, f"{'; '.join(opinion.reason for opinion in those)}. The way out: {', and '.join(ways_out)}"
+            return verdict, f"{'; '.join(opinion.reason for opinion in those)}. What to do: {', and '.join(ways_out)}"
     return PASSED, ""
 
 
@@ -160,7 +159,7 @@ def of_outputs(found: Findings, tolerance: Tolerance) -> Opinion:
     if difference is None or not np.isfinite(difference):
         return Opinion(FAILED, "outputs are not finite", "look for a layer whose outputs overflow")
     if most is not None and difference > most:
-        text = f"largest difference {difference:.2e} is above {most:.2e} by {difference - most:.2e}"
+        text = f"largest difference {difference:.2e}, allowed {most:.2e}"
         return Opinion(FAILED, text, LARGER_DIFFERENCE)
     return Opinion(PASSED)
 
@@ -169,12 +168,12 @@ def of_agreement(found: Findings, tolerance: Tolerance) -> Opinion:
     """Whether enough images have the same answer. One that differs says little about few images, nor do few that agree."""
     low, high = found.agreement_interval
     least = tolerance.min_agreement or 0
-    counts = f"{found.images - found.agreed} of {found.images:,} images get another top-1 answer"
-    text = f"{counts}: agreement {found.top1_agreement:.4f}, with these images {low:.3f} to {high:.3f}, and {least:g} is needed"
+    counts = f"{found.images - found.agreed} of {found.images:,} images have another top-1 class"
+    text = f"{counts}: agreement {found.top1_agreement:.4f} (95 % interval {low:.3f} to {high:.3f}), required {least:g}"
     if high < least:
         return Opinion(FAILED, text, LOWER_AGREEMENT)
     if found.top1_agreement < least or low < tolerance.lowest_agreement:
-        return Opinion(UNDECIDED, f"too few images to say: {text}", MORE_IMAGES)
+        return Opinion(UNDECIDED, f"too few images to decide: {text}", MORE_IMAGES)
     return Opinion(PASSED)
 
 
@@ -184,28 +183,30 @@ def of_classes(found: Findings, tolerance: Tolerance, class_names: list[str]) ->
     lowest, least = tolerance.lowest_agreement, tolerance.min_agreement or 0
     assert found.worst_class
     name, agreed, images = astuple(found.worst_class)
-    text = f"class {name!r}: {images - agreed} of its {images:,} images get another top-1 answer"
+    text = f"class {name!r}: {images - agreed} of its {images:,} images have another top-1 class"
     limit = FALSE_ALARMS / found.classes
     if chance(agreed, images, lowest) < limit:
-        return Opinion(FAILED, f"{text}, and its agreement is surely below {lowest:.2g}", LOWER_AGREEMENT)
+        return Opinion(FAILED, f"{text}, so its agreement is certainly below {lowest:.2g}", LOWER_AGREEMENT)
     if agreed / images < lowest and chance(agreed, images, least) < limit:
-        return Opinion(UNDECIDED, f"too few images of a class to say: {text}, hardly by chance", MORE_IMAGES)
+        return Opinion(UNDECIDED, f"too few images of a class to decide: {text}, which is unlikely by chance", MORE_IMAGES)
     low, high = found.class_interval
     if low < lowest:
-        mean = f"over classes the agreement is {low:.3f} to {high:.3f}"
-        return Opinion(UNDECIDED, f"too few images of a class to say: {text}; {mean}", MORE_IMAGES)
+        mean = f"mean agreement of classes {low:.3f} to {high:.3f}"
+        return Opinion(UNDECIDED, f"too few images of a class to decide: {text}; {mean}", MORE_IMAGES)
     if found.classes == 1 < len(class_names) and lowest > 0:
-        return Opinion(UNDECIDED, f"the Keras model puts all images into class {name!r}, which shows no other", MORE_IMAGES)
+        return Opinion(
+            UNDECIDED, f"the Keras model predicts class {name!r} for all images, so other classes are not checked", MORE_IMAGES
+        )
     return Opinion(PASSED)
 
 
 def of_probabilities(found: Findings, tolerance: Tolerance) -> Opinion:
     """Whether probabilities stay where they are. This tells a coin from a file with few images, and near ties move little."""
     (low, high), most = found.moved_interval, tolerance.max_moved or 0
-    moved = f"{found.moved_probability:.3f} of the probability goes to other classes"
-    text = f"{moved}, with these images {low:.3f} to {high:.3f}, and {most:g} is allowed"
+    moved = f"{found.moved_probability:.3f} of the probability moves to other classes"
+    text = f"{moved} (95 % interval {low:.3f} to {high:.3f}), allowed {most:g}"
     if low > most:
         return Opinion(FAILED, text, LOWER_AGREEMENT)
     if (found.moved_probability or 0) > most:
-        return Opinion(UNDECIDED, f"too few images to say: {text}", MORE_IMAGES)
+        return Opinion(UNDECIDED, f"too few images to decide: {text}", MORE_IMAGES)
     return Opinion(PASSED)

@@ -1,4 +1,4 @@
-"""Model files compared: on the same images, in turns, each in a process of its own."""
+"""Compares model files: on the same images, in turns, each in a process of its own."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -28,20 +28,20 @@ def compare(
 
     Args:
         paths: SavedModel folders, `.tflite`, `.onnx` and `.keras` files that take the same images.
-        images: raw pixels (count, *image_shape), to be answered by all, or what gives such for the shape that the first file takes,
-            None a side of any length. None: noise, on which files agree less, or more, than on images.
+        images: raw pixels (count, *image_shape), or a function from the image shape of the first file (None for a side of any
+            length) to such. None: random pixels, on which agreement means little.
         batch: images in each measured run.
         threads: that each file may use.
         rounds: turns of each file, of five runs.
 
     Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` in bytes,
-    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first,
-    and `compared_on`, how many images of which kind these were. No difference is given between logits, probabilities and the best
-    classes only. InputError for a file that cannot be opened, or takes other images.
+    `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first, and
+    `compared_on`, the number and kind of these images. Logits, probabilities and best classes are not compared with each other.
+    InputError for a file that cannot be opened, or takes other images.
     """
     with ExitStack() as stack:
         files = [stack.enter_context(ModelFile(path, threads=threads)) for path in paths]
-        kind = "images of noise" if images is None else "images"
+        kind = "random images" if images is None else "images"
         if images is None:
             images = random_images(files[0].image_shape, max(batch, NOISE))
         elif callable(images):
@@ -90,6 +90,6 @@ def are_comparable(outputs: np.ndarray, reference: np.ndarray, scores: str, refe
 def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:
     """Random pixels (count, *shape), the same each time. InputError if even the number of channels is open."""
     if not shape or shape[-1] is None:
-        raise InputError(f"images of shape {shape} cannot be made up; pass some")
+        raise InputError(f"random images of shape {shape} cannot be made, the number of channels is not known; pass images")
     sides = [OPEN_SIDE if side is None else side for side in shape]
     return np.random.default_rng(0).integers(0, 256, (count, *sides), dtype="uint8")

@@ -1,4 +1,4 @@
-"""What the answers of a model to labelled images tell, class by class: recall, precision, and which classes it takes for which."""
+"""Evaluation of a model on labelled images: recall and precision of each class, and the confusion matrix."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +84,7 @@ def plot_confusion(counts: np.ndarray, class_names: Sequence[str], path: Path) -
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xlabel="put into", ylabel="class of the image")
+    axes.set(xlabel="predicted class", ylabel="true class")
     figure.colorbar(picture, ax=axes, shrink=0.8, label="share of the images of a class")
     if classes > NUMBERED:
         for axis in (axes.xaxis, axes.yaxis):

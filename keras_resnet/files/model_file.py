@@ -58,7 +58,7 @@ class ModelFile:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         outputs = self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
         if len(outputs) != len(images) or outputs.ndim not in (2, 3) or (outputs.ndim == 3 and outputs.shape[2] != 2):
-            raise InputError(f"{str(self.path)!r} is no classifier: it gives {outputs.shape} for images of shape {images.shape}")
+            raise InputError(f"{str(self.path)!r} is not a classifier: it gives {outputs.shape} for images of shape {images.shape}")
         return outputs
 
     def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
@@ -132,4 +132,4 @@ def verify(path: Path) -> None:
         expected = {name: digest for name, digest in digests_listed.items() if name.split("/")[0] == entry.name}
         actual = digests(entry) if expected else {}
         if wrong := [name for name in sorted(expected | actual) if expected.get(name) != actual.get(name)]:
-            raise InputError(f"{str(entry)!r} is not what {MANIFEST} lists: {wrong[0]} was changed since the export, or is damaged")
+            raise InputError(f"{str(entry)!r} is not what {MANIFEST} lists: {wrong[0]} has changed since the export, or is damaged")

@@ -35,7 +35,7 @@ def for_images(count: int, image_shape: tuple[int, ...]) -> Choice:
     small = min(sides) < WIDE_STEM
     network = next(fine if small else wide for least, fine, wide in reversed(STEPS) if count >= least)
     size = "x".join(map(str, sides))
-    stem = "its stem keeps all pixels of small images" if small else "its stem halves large images twice"
+    stem = "its stem keeps the resolution of small images" if small else "its stem reduces the sides of large images to a quarter"
     return Choice(network, f"{stem} ({size}), and {SPECS[network].layers} layers suit {count:,} training images")
 
 

@@ -119,7 +119,7 @@ CONFLICTS = (
         "output_stride",
         "depths",
         lambda s: s.output_stride is not None and s.output_stride > _output_strides(s)[-1],
-        "so few stages do not subsample as much",
+        "there are not enough stages to subsample so much",
     ),
     Conflict(
         "output_stride",

@@ -42,15 +42,14 @@ def build(
     Args:
         spec: a name in `SPECS`, or a `ResNetSpec`.
         name: name of the model; if None the name in `SPECS`, or "custom" for a network that is not there.
-        features: levels of the maps to put out, in place of logits, as a dictionary: (2, 3, 4, 5) gives "C2" to "C5", the
-            activated outputs of stages 1 to 4; 1 is the stem before its pooling.
+        features: levels of feature maps to return instead of logits: (2, 3, 4, 5) gives a dictionary "C2" to "C5", the activated
+            outputs of stages 1 to 4; 1 is the stem before its pooling.
         include_top: False leaves out the classifier; the output is then the last map.
-        pooling: "avg" or "max" puts out the mean or the maximum of that map over space.
-        remat: True computes the inside of every unit again for the backward pass, and keeps the inputs of the units only:
-            less memory for more time. The model and its saved file are the same; one that is loaded, copied, or made of its
-            layers trains plainly.
-        dtype: name of a Keras precision policy, such as "mixed_bfloat16". Keras's global settings play no part: neither the policy
-            nor floatx nor the image data format.
+        pooling: with include_top=False, "avg" or "max" returns the mean or the maximum of that map over space.
+        remat: gradient checkpointing: store only the inputs of units, and recompute the rest for the backward pass. The model and
+            its file are the same; a loaded or copied model, or one made of its layers, trains without it.
+        dtype: name of a Keras precision policy, such as "mixed_bfloat16". Keras's global settings (policy, floatx,
+            image data format) have no effect.
         fields: fields of the spec to change, such as `classes` and `input_shape`.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).

@@ -29,7 +29,7 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     if not path.exists():
         raise InputError(f"no model at {str(path)!r}")
     if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
-        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: not a zip archive, as a Keras file is")
+        raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: it is not a zip archive, as Keras files are")
     try:
         with fixed_settings(), deep_recursion():
             model = keras.saving.load_model(path, **settings)

@@ -1,4 +1,4 @@
-"""Pixels that were scaled before they came: a network that normalises takes 0 to 255, and learns and tells nothing of 0 to 1."""
+"""A warning about scaled pixels: a network that normalises takes 0 to 255, and cannot learn from 0 to 1."""
 
 import logging
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ def notice(low: float, high: float) -> bool:
     if low >= 0 and high > 1:
         return False
     LOG.warning(
-        f"the pixels are between {low:.3g} and {high:.3g}, but this network takes 0 to 255 and normalises them itself: leave them "
-        "as they are, or build it with normalize=None"
+        f"the pixels are between {low:.3g} and {high:.3g}, but this network takes 0 to 255 and normalises them itself: do not "
+        "scale them, or build it with normalize=None"
     )
     return True
 

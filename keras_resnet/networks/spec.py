@@ -25,10 +25,10 @@ Activation = Literal["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu
 @documented
 @dataclass(frozen=True)
 class ResNetSpec:
-    """One residual network, complete: two equal specs build the same architecture.
+    """One residual network: equal specs build the same architecture.
 
     Pixels are raw, 0..255, channels last; the network normalises them itself. Any legal combination of fields builds.
-    A wrong value, or two fields that disagree, raises `InputError` (a ValueError) that says what was received and what is allowed.
+    A wrong value or an illegal combination raises `InputError` (a ValueError) that says what was received and what is allowed.
     """
 
     depths: tuple[int, ...] = (2, 2, 2, 2)
@@ -40,26 +40,26 @@ class ResNetSpec:
     stride_on: Literal["3x3", "1x1"] = "3x3"
     """Which convolution of a bottleneck takes the stride: the 3x3 (V1.5), or the first 1x1 as in arXiv:1512.03385 (V1)."""
     activation_order: Order = "original"
-    """Where normalisation and activation stand: arXiv:1512.03385, or Table 2 of arXiv:1603.05027."""
+    """Order of normalisation and activation: arXiv:1512.03385, or Table 2 of arXiv:1603.05027."""
     activation: Activation = "relu"
     """Name of a Keras activation."""
     groups: int = 1
     """Groups of a bottleneck's 3x3 convolution, the cardinality of ResNeXt (arXiv:1611.05431)."""
     group_width: int = 64
-    """Filters in each group where `widths` is 64, and in proportion elsewhere: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
+    """Filters in each group if `widths` is 64, otherwise in proportion: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
     squeeze: int | None = None
-    """Squeeze-and-excitation at the end of every branch, its channels divided by so much (arXiv:1709.01507: 16). None for none."""
+    """Squeeze-and-excitation at the end of every branch: its reduction ratio (arXiv:1709.01507: 16). None for none."""
     channel_attention: bool = False
     """Efficient channel attention at the end of every branch: a 1-D convolution over the channel averages (arXiv:1910.03151)."""
     shortcut: Literal["projection", "projection_everywhere", "avg_projection", "padding", "none"] = "projection"
-    """Where a unit changes the shape: 1x1 convolution (option B of arXiv:1512.03385), the same after average pooling in place of
-    its stride (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A). "projection_everywhere"
-    has the 1x1 convolution in every unit (option C). "none" leaves out every shortcut: a plain network."""
+    """The shortcut of units that change the shape: 1x1 convolution (option B of arXiv:1512.03385), average pooling in place of the
+    stride, then a 1x1 convolution (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A).
+    "projection_everywhere" has the 1x1 convolution in every unit (option C). "none" leaves out every shortcut: a plain network."""
     shortcut_gate: Literal["exclusive", "shortcut_only"] | None = None
-    """Gate g(x), a 1x1 convolution and a sigmoid: the shortcut is weighed by 1 - g, and, if exclusive, the branch by g
+    """Gate g(x), a 1x1 convolution and a sigmoid: the shortcut is multiplied by 1 - g and, if exclusive, the branch by g
     (arXiv:1603.05027 section 3.1)."""
     gate_bias: float = -6.0
-    """Bias that the gates start with."""
+    """Initial bias of the gates."""
     shortcut_scale: float = 1.0
     """Constant factor of the shortcut (arXiv:1603.05027 section 3.1: 0.5)."""
     branch_scale: float = 1.0
@@ -71,18 +71,18 @@ class ResNetSpec:
     head_dropout: float = 0.0
     """Dropout rate before the classifier."""
     stochastic_depth: float = 0.0
-    """Probability to leave out the last branch for a training image; it falls linearly to the input (arXiv:1603.09382)."""
+    """Probability to drop the last branch for a training image; it falls linearly towards the input (arXiv:1603.09382)."""
     antialias: bool = False
-    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486), zeros outside the image where the
-    paper's code mirrors it; an average pooling blurs already."""
+    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486), with zeros outside the image where
+    the paper's code mirrors it. Average pooling is not blurred again."""
     output_stride: int | None = None
-    """Subsampling of the last map, such as 8 or 16: later stages dilate their 3x3 convolutions in place of their stride
+    """Subsampling of the last map, such as 8 or 16: later stages use dilated 3x3 convolutions instead of a stride
     (arXiv:1706.05587). None for no dilation."""
     stem: Literal["7x7", "deep", "tiered", "3x3"] = "7x7"
-    """First convolution: 7x7 with stride 2, three of 3x3 in its place (ResNet-C, arXiv:1812.01187), or 3x3 with stride 1 for small
-    images."""
+    """First convolution: 7x7 with stride 2, three 3x3 instead (ResNet-C, arXiv:1812.01187; "tiered" as timm's 10t to 50t), or 3x3
+    with stride 1 for small images."""
     stem_width: int = 64
-    """Filters of the stem. The first two convolutions of a deep one have half, of a tiered one 3/8 and half."""
+    """Filters of the stem. The first two convolutions of "deep" have half of them, those of "tiered" 3/8 and half."""
     stem_pool: Literal["max", "convolution"] | None = "max"
     """After the first convolution: 3x3 max-pooling or a 3x3 convolution (arXiv:2103.07579) with stride 2, or nothing."""
     norm: Literal["batch", "group"] | None = "batch"
@@ -90,18 +90,19 @@ class ResNetSpec:
     norm_groups: int = 32
     """GroupNormalization: number of groups."""
     norm_momentum: float = 0.9
-    """BatchNormalization: share of the old moving statistics kept at each step."""
+    """BatchNormalization: momentum of the moving statistics, in Keras's sense."""
     norm_epsilon: float = 1e-5
     """Normalisation: added to the variance."""
     zero_init: bool = False
-    """Start every residual branch at zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or, where a
-    convolution comes last, its kernel."""
+    """Initialise every residual branch to zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or the kernel if a
+    convolution is last."""
     normalize: Statistics | str | None = "imagenet"
     """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change.
-    "imagenet" and "cifar10" are of pictures: inputs of one or three spatial sizes, or of another number of channels than 1 or 3,
-    stay as they are."""
+    "imagenet" and "cifar10" are for grey and colour images: other inputs (signals, volumes, other numbers of channels) are not
+    normalised."""
     input_shape: tuple[int | None, ...] = (224, 224, 3)
-    """(height, width, channels). (length, channels) builds 1-D, (depth, height, width, channels) 3-D. None: the size varies."""
+    """(height, width, channels). (length, channels) builds a 1-D network, (depth, height, width, channels) a 3-D one. None: the
+    size varies."""
     classes: int = 1000
     """Outputs of the classifier."""
     classifier_activation: Literal["softmax", "sigmoid"] | None = None

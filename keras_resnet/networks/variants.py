@@ -227,7 +227,7 @@ def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
     changed = change(look_up(spec, SPECS, "network"), fields)
     if isinstance(fields.get("normalize"), str) and changed.normalization is None:
         raise InputError(
-            f"normalize={changed.normalize!r} is of pictures in grey or colour, and not of input_shape={changed.input_shape}: give "
+            f"normalize={changed.normalize!r} is for grey and colour images, not for input_shape={changed.input_shape}: give "
             "(means, standard deviations), 'half' or none"
         )
     return changed

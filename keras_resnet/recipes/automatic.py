@@ -1,4 +1,4 @@
-"""The recipe of an image set that nobody has named one for: it follows from number, size and kind of the images."""
+"""The default recipe of an image set, chosen by number, size and kind of the images."""
 
 import math
 from collections.abc import Sequence
@@ -22,12 +22,11 @@ SHIFT = 1 / 8  # share of a side by which images are shifted, as in arXiv:1512.0
 def for_images(count: int, image_shape: tuple[int, ...], *, source: object = None, class_names: Sequence[str] = ()) -> Recipe:
     """The recipe for `count` training images of `image_shape`, (height, width, channels) in pixels.
 
-    A source that has a recipe of its own, such as "digits", gets that. Others: one-cycle SGD as in "cifar-30". Where there are few
-    images, batches are smaller and epochs more, and what is validated and kept is a moving average of the weights, with statistics
-    of its own: those of single steps lag behind, and the validation loss rose to twice its start and more. The learning rate holds
-    for 128 images and is scaled to the batch. Signs, whose classes are single characters or numbers, are not mirrored; to mirror
-    pictures whose classes have numbers for names, as those of arrays have without `class_names`, set `flip=True`. Nothing but
-    pictures is shifted or mirrored.
+    A source with a recipe of its own, such as "digits", gets that one; others one-cycle SGD as in "cifar-30". Fewer than 2,000
+    images get smaller batches, more epochs, and a moving average of the weights for validation and for the run. The learning rate
+    is for 128 images and scales with the batch. Images are shifted by up to an eighth of a side. They are mirrored unless all class
+    names are single characters or numbers, as those of arrays without `class_names` are: set `flip=True` for these. Signals and
+    volumes are neither shifted nor mirrored.
 
     >>> for_images(192, (64, 64, 3)).batch_size
     16
@@ -44,7 +43,7 @@ def for_images(count: int, image_shape: tuple[int, ...], *, source: object = Non
 
 
 def changes_of(image_shape: tuple[int, ...], class_names: Sequence[str]) -> dict[str, Any]:
-    """What is done to images of that shape, as fields of a recipe."""
+    """Augmentation of images of that shape, as fields of a recipe."""
     if len(image_shape) != 3:
         return {"crop": 0, "flip": False}
     flip = not all(len(name) == 1 or name.isdecimal() for name in class_names) if class_names else True

@@ -1,9 +1,9 @@
 """The named recipes, each with its source, its cost and its accuracy.
 
 `evidence` is what this package measured. `published` is what the source reports on the original images: top-1 accuracy on the
-validation images of ImageNet, or test error on CIFAR-10. `differs` is what is still done otherwise here than there; of all rows
-with SGD, that weights decay apart from the momentum, which is the same in the long run. Published schedules suit the number of
-images of their source.
+validation images of ImageNet, or test error on CIFAR-10. `differs` lists the differences from the source. One more difference of
+all rows with SGD: weight decay is decoupled from the momentum, which is equivalent in the long run. Published schedules are for
+the number of images of their source.
 """
 
 from dataclasses import replace
@@ -85,12 +85,12 @@ HYPERRULE = Recipe(  # 500 steps of 512 images: rising for 100, a tenth after 20
 
 CIFAR, IMAGES_OF_IMAGENET = 45_000, 1_281_167
 HE_DIFFERS = (
-    "colours are normalised by channel and after the padding, so edges are black and not the mean of each pixel; "
-    "batch normalisation takes its statistics from 128 images, not from 64 on each of two GPUs"
+    "images are normalised by channel, not by the mean of each pixel, and after the padding, so edges are black; "
+    "batch normalisation uses the statistics of 128 images, not of 64 on each of two GPUs"
 )
 STRIKES_BACK_DIFFERS = (
-    "RandAugment is that of its paper, where timm draws each strength with a deviation of 0.5 and leaves out half of the changes; "
-    "tests are on all of the image's centre, not on 95 % of it"
+    "RandAugment as in its paper, where timm draws each strength with a deviation of 0.5 and skips half of the operations; "
+    "tested on the full centre crop, not on 95 % of it"
 )
 
 PROTOCOLS = {
@@ -99,7 +99,7 @@ PROTOCOLS = {
         "one-cycle, arXiv:1708.07120",
         "resnet8",
         1295,
-        "cosine in place of its line down, and momentum that stays the same",
+        "cosine instead of linear decay, and constant momentum",
         evidence="98.7 +- 0.4 % on the 359 test digits, 10 seeds, AMD EPYC without AVX-512",
         size=8,
     ),
@@ -108,7 +108,7 @@ PROTOCOLS = {
         "one-cycle, arXiv:1708.07120; crop and flip of arXiv:1512.03385 section 4.2",
         "resnet20",
         CIFAR,
-        "cosine in place of its line down, momentum that stays the same, and edges that are mirrored",
+        "cosine instead of linear decay, constant momentum, and mirrored edges",
         evidence="87.2 +- 0.2 % on CIFAR-10 (JPEG copy), 3 seeds, bfloat16, 20 to 35 minutes each on two shared cores",
     ),
     "he-2015": Protocol(
@@ -148,8 +148,8 @@ PROTOCOLS = {
         "arXiv:1706.02677; with zero_init=true",
         "resnet50",
         IMAGES_OF_IMAGENET,
-        "the bias of the classifier does not decay, momentum is not corrected where the learning rate changes, and tests are on "
-        "the centre of the image, not on 224 of 256 pixels",
+        "no decay of the classifier's bias, no momentum correction when the learning rate changes; tested on the full centre crop, "
+        "not on 224 of 256 pixels",
         "ImageNet 76.3 %; 76.4 % with batches of 256",
     ),
     "bag-of-tricks": Protocol(
@@ -157,8 +157,7 @@ PROTOCOLS = {
         "arXiv:1812.01187, without distillation; with zero_init=true",
         "resnet50d",
         IMAGES_OF_IMAGENET,
-        "no changes of hue, saturation and brightness and no PCA noise; tests are on the centre of the image, not on 224 of 256 "
-        "pixels",
+        "no changes of hue, saturation and brightness and no PCA noise; tested on the full centre crop, not on 224 of 256 pixels",
         "ImageNet 79.15 %",
     ),
     "strikes-back-a1": Protocol(
@@ -201,7 +200,7 @@ PROTOCOLS = {
         "arXiv:2103.07579; with head_dropout=0.25",
         "resnetrs50",
         IMAGES_OF_IMAGENET,
-        "the bias of the classifier does not decay, and RandAugment has the 14 changes of its own paper",
+        "no decay of the classifier's bias, and RandAugment has the 14 operations of its own paper",
         "ImageNet 78.8 %",
         size=160,
     ),
@@ -211,7 +210,7 @@ PROTOCOLS = {
         "resnet50v2",
         10_000,
         "images are shifted by up to 4 pixels, not scaled to 160 pixels and cut to 128 at random (512 and 480 for larger ones); "
-        "whole epochs come near to the steps of the source",
+        "the number of steps is rounded to whole epochs",
     ),
 }
 GENTLE = 0.01  # share of the learning rate that a network was trained with, to train it further
@@ -240,7 +239,7 @@ def hyperrule(images: int) -> Recipe:
 
 
 def fine_tuning(recipe: Recipe, *, quantization_aware: bool = False) -> Recipe:
-    """The recipe to go on training a network that `recipe` has trained: a hundredth of its learning rate, falling to zero.
+    """The recipe to fine-tune a network that was trained by `recipe`: a hundredth of its learning rate, cosine to zero.
 
     >>> fine_tuning(Recipe(learning_rate=0.2), quantization_aware=True).learning_rate
     0.002

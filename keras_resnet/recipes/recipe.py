@@ -1,7 +1,7 @@
 """`Recipe`: how a network is trained, as data. The named ones are in `named.py`.
 
-Nothing is trained here: `training.fit` does that. The parts of a schedule are shares of the whole training, so a recipe keeps its
-shape when `epochs` changes; a learning rate may be given for another batch size.
+Nothing is trained here: `training.fit` does that. Lengths in a schedule are fractions of the training, so it scales with `epochs`;
+a learning rate may be given for another batch size.
 """
 
 from collections.abc import Sequence
@@ -25,101 +25,103 @@ ABOVE_0_OR_NONE = ("clip_norm", "resized_crop", "learning_rate_batch")
 @documented
 @dataclass(frozen=True)
 class Recipe:
-    """One way to train. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""
+    """How to train a network. A wrong value raises `InputError` (a ValueError) that says what was received and what is allowed."""
 
     epochs: int = 30
     """Passes over the training images."""
     batch_size: int = 128
     """Images in a step, on all devices together."""
     accumulate: int = 1
-    """Steps whose gradients are averaged before the weights change."""
+    """Steps whose gradients are averaged before the weights are updated."""
     optimizer: Literal["sgd", "adamw", "lamb"] = "sgd"
-    """SGD with momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962, with its decay inside the trust ratio, no ratio for
-    weights without decay, and the gradient clipped to norm 1 where `clip_norm` says nothing else: that of arXiv:2110.00476)."""
+    """SGD with momentum, AdamW (arXiv:1711.05101) or LAMB (arXiv:1904.00962). LAMB is the variant of arXiv:2110.00476: decay inside
+    the trust ratio, no ratio for weights without decay, gradient clipped to norm 1 unless `clip_norm` is set."""
     learning_rate: float = 0.1
     """The highest learning rate of the schedule."""
     learning_rate_batch: int | None = None
-    """Images for which `learning_rate` holds: it is scaled in proportion to batch_size * accumulate (arXiv:1706.02677).
-    None to take it as it is."""
+    """Batch size that `learning_rate` is for: the rate scales in proportion to batch_size * accumulate (arXiv:1706.02677).
+    None: no scaling."""
     momentum: float = 0.9
     """Of SGD."""
     nesterov: bool = True
-    """SGD looks ahead along its momentum; false for the plain momentum of Caffe and the first papers."""
+    """Nesterov momentum for SGD; false for the plain momentum of Caffe and the first papers."""
     weight_decay: float = 5e-4
-    """For SGD in the papers' terms, an L2 penalty, of the same strength in the long run; for AdamW decoupled, for LAMB part of the
-    update."""
+    """For SGD the L2 penalty of the papers (applied apart from the momentum, equivalent in the long run); for AdamW decoupled; for
+    LAMB part of the update."""
     decay: Literal["kernels", "all"] = "kernels"
-    """The weights that decay: kernels of convolutions and the classifier, or biases and the scales and shifts of normalisation too,
-    as a framework does by default."""
+    """Which weights decay: kernels of convolutions and the classifier only, or all, including biases and the scales and shifts of
+    normalisation, as frameworks do by default."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
-    """After the warm-up: half a cosine or a line down to zero, a tenth at each milestone, or no change. "linear" with a long
-    warm-up is "one-cycle" (arXiv:1708.07120)."""
+    """Learning rate after the warm-up: cosine or linear decay to zero, division by ten at each milestone, or constant. "linear"
+    with a long warm-up is "one-cycle" (arXiv:1708.07120)."""
     warmup: float = 0.2
-    """Share of all steps before that."""
+    """Fraction of all steps that is warm-up."""
     warmup_start: float = 0.01
-    """Share of learning_rate that the warm-up begins with."""
+    """Learning rate at the start of the warm-up, as a fraction of learning_rate."""
     warmup_shape: Literal["linear", "constant"] = "linear"
-    """A line up to learning_rate, or no change until the warm-up is over."""
+    """Linear rise to learning_rate, or constant until the warm-up is over."""
     milestones: tuple[float, ...] = (0.5, 0.75)
-    """Shares of all steps after which a step schedule divides the learning rate by ten."""
+    """Fractions of all steps after which a step schedule divides the learning rate by ten."""
     loss: Literal["softmax", "binary"] = "softmax"
-    """Cross-entropy of one distribution over the classes, or of each class by itself (arXiv:2110.00476)."""
+    """Softmax cross-entropy over the classes, or binary cross-entropy of each class (arXiv:2110.00476)."""
     class_weight: Literal["none", "balanced"] | tuple[tuple[str, float], ...] = "none"
-    """How much an image of each class counts in this loss: all alike; "balanced", inversely to the number of training images of the
-    class; or a dictionary of weights by name or number of the class, 1 for those that it leaves out."""
+    """Weight of an image in the loss, by its class: all equal; "balanced", inversely proportional to the number of training images
+    of the class; or a dictionary of weights by name or number of the class, 1 for missing ones."""
     label_smoothing: float = 0.0
-    """Share of the target that goes to all classes alike (arXiv:1512.00567)."""
+    """Share of the target that is spread evenly over all classes (arXiv:1512.00567)."""
     crop: int = 4
-    """Shift each training image at random by up to so many pixels both ways; 0 for none."""
+    """Shift each training image at random by up to this many pixels in each direction; 0 for none."""
     crop_edges: Literal["mirror", "zero"] = "mirror"
-    """What comes in at the edges of a shifted image: its mirrored edge, or pixels of 0, black."""
+    """Fill the edges of a shifted image by mirroring, or with 0 (black)."""
     resized_crop: float | None = None
-    """Cut out a random part of at least this share of the area, sides 3:4 to 4:3, and scale it back (arXiv:1409.4842). A photo that
-    is too long for both gives the largest parts of those sides."""
+    """Random resized crop of at least this share of the area, aspect 3:4 to 4:3 (arXiv:1409.4842). If a long photo has no such
+    crop, the largest one of such an aspect is used."""
     flip: bool = True
     """Mirror half of the training images left to right."""
     augment: Literal["none", "randaugment", "trivialaugment"] = "none"
-    """Random changes of shape and colour (arXiv:1909.13719, arXiv:2103.10158)."""
+    """Random geometric and colour operations (arXiv:1909.13719, arXiv:2103.10158)."""
     randaugment_layers: int = 2
-    """Changes that RandAugment makes to an image."""
+    """Operations that RandAugment applies to an image."""
     magnitude: float = 9.0
     """Strength of RandAugment, up to 10."""
     erase: float = 0.0
     """Probability to fill a random rectangle with noise (arXiv:1708.04896)."""
     mixup: float = 0.0
-    """Blend pairs of images by a share drawn from Beta(mixup, mixup) (arXiv:1710.09412); 0 for none."""
+    """MixUp: blend pairs of images, share drawn from Beta(mixup, mixup) (arXiv:1710.09412); 0 for none."""
     cutmix: float = 0.0
-    """Paste a rectangle of one image into another, its size by Beta(cutmix, cutmix) (arXiv:1905.04899); 0 for none. With `mixup`,
-    each step does one or the other."""
+    """CutMix: paste a rectangle of one image into another, size drawn from Beta(cutmix, cutmix) (arXiv:1905.04899); 0 for none.
+    With `mixup`, each step does one or the other."""
     repeats: int = 1
-    """Take each image so many times, each time changed otherwise, and as many fewer images (arXiv:1901.09335)."""
+    """Repeated augmentation: each image comes this many times with different augmentation, so fewer images an epoch
+    (arXiv:1901.09335)."""
     progressive: tuple[float, ...] = ()
-    """Shares of the image size to train on, each for an equal part of the training (arXiv:2104.00298); () for full size."""
+    """Progressive resizing: fractions of the image size, each for an equal part of the training (arXiv:2104.00298); () for full
+    size."""
     ema: float = 0.0
-    """Validate and keep a moving average of the weights, this share of it from the step before; 0 for the weights themselves.
-    Statistics of normalisation are computed again for the average. In a `fit` of your own Keras puts the average in place at the
-    end: call `batch_statistics.recompute_statistics(model, batches)` then."""
+    """Validate and save an exponential moving average of the weights with this decay; 0 for the weights themselves. The statistics
+    of batch normalisation are recomputed for the average. In a `fit` of your own, Keras sets the weights to the average at the end:
+    then call `batch_statistics.recompute_statistics(model, batches)`."""
     keep: Literal["auto", "last", "best"] = "auto"
-    """Which weights a run keeps: those after the last epoch, or after the best one. "best" is the latest epoch whose validation
-    accuracy is within one standard error of the highest, since so many images cannot tell it from that one. "auto" is "last" where
-    a schedule ends at zero and all epochs are trained, and "best" elsewhere."""
+    """Which weights a run keeps: those of the last or of the best epoch. "best" is the latest epoch whose validation accuracy is
+    within one standard error of the highest. "auto" is "last" if the schedule ends at zero and all epochs were trained, else
+    "best"."""
     clip_norm: float | None = None
-    """Scale the gradient of all weights together down to this norm where it is above. None for no limit, and for LAMB's 1."""
+    """Clip the gradient of all weights together to this norm. None for no limit (LAMB: 1)."""
     sync_norm: bool = False
     """On several devices, normalise over the images of all of them together (on JAX this is always so)."""
     precision: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
-    """Of the computation; weights stay float32. "auto" tries whether float32 or bfloat16 is faster here, the latter only where the
-    device has instructions for it."""
+    """Precision of the computation; weights stay float32. "auto" measures whether float32 or bfloat16 is faster here; it tries
+    bfloat16 only if the device has instructions for it."""
     jit: Literal["default", "off", "on", "auto"] = "default"
-    """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" tries which is faster here."""
+    """Compile a step by XLA, on TensorFlow. "default" is Keras's own choice, on for a GPU; "auto" measures which is faster here."""
     steps_per_execution: int = 1
-    """Steps between two looks at the training by what watches it: more help where steps are short. It is lowered to a number that
-    divides those of an epoch."""
+    """Steps between callbacks, as in Keras: more is faster if steps are short. It is lowered to a divisor of the steps in an
+    epoch."""
     remat: bool = False
-    """Recompute the inside of every unit for the backward pass: less memory, more time."""
+    """Gradient checkpointing: recompute every unit for the backward pass; less memory, more time."""
     quantization_aware: bool = False
-    """Train with the rounding of an int8 file, see `quantization.simulate_integers`: for a network that is trained already, with
-    batch normalisation as it is. In a `fit` of your own, call `quantization.release(model)` before you export it."""
+    """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
+    `fit` of your own, call `quantization.release(model)` before you export the model."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weight", as_setting(self.class_weight))
@@ -152,7 +154,7 @@ class Recipe:
             )
         if self.resized_crop and self.crop:
             cuts = f"resized_crop={self.resized_crop} and crop={self.crop}"
-            raise InputError(f"{cuts} both cut the images: set one of them to none or 0")
+            raise InputError(f"{cuts} both crop the images: set one of them to none or 0")
 
     @property
     def peak_learning_rate(self) -> float:
@@ -168,7 +170,7 @@ class Recipe:
 
     @property
     def one_hot(self) -> bool:
-        """Whether the loss takes labels (batch, classes), shares of each class, in place of integers (batch,)."""
+        """Whether the loss takes labels (batch, classes), one-hot or shares of classes, instead of integers (batch,)."""
         return bool(self.mixes or self.label_smoothing or self.loss == "binary")
 
     @property
@@ -182,11 +184,11 @@ class Recipe:
         return bool(self.mixup or self.cutmix)
 
     def fitting(self, examples: int) -> "Recipe":
-        """The recipe as it is carried out on so many training images: no batch is larger than all of them."""
+        """The recipe for a set of `examples` training images: its batch is not larger."""
         return replace(self, batch_size=min(self.batch_size, examples))
 
     def class_weights(self, labels: Any, class_names: Sequence[str]) -> list[float] | None:
-        """`class_weight` as a number for each of `class_names`, given the labels (images,) of training; None if all count alike."""
+        """The weight of each of `class_names`, given the training labels (images,); None if all are equal."""
         return weights_of(self.class_weight, labels, class_names)
 
     def compile(
@@ -201,14 +203,14 @@ class Recipe:
 
         Args:
             model: puts out (batch, classes).
-            steps_per_epoch: batches in an epoch: the schedule is laid over `epochs` times as many steps.
-            from_logits: whether it puts out logits, or probabilities.
-            class_weights: what `class_weights` gives for the training images, where `class_weight` is not "none".
+            steps_per_epoch: batches in an epoch; the schedule has `epochs` times as many steps.
+            from_logits: whether it returns logits, or probabilities.
+            class_weights: what `recipe.class_weights` returns, if `class_weight` is not "none".
 
-        Labels are integers, or one-hot where `one_hot` says so. The precision is that of the model, `jit="auto"` is Keras's, and
-        what is done to the images is left to the caller. Of a saved model, a cosine schedule and the softmax loss are Keras's own;
-        for others and LAMB import this package before it is loaded, or load it with `compile=False`. LAMB is saved with the names
-        of weights that it does not decay; with SGD and AdamW Keras does not save them, and a loaded one decays all.
+        Labels are integers, or one-hot if `recipe.one_hot`. The precision is that of the model, `jit="auto"` is Keras's choice, and
+        augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has
+        a cosine schedule, the softmax loss and no LAMB: those are Keras's own. Keras does not save which weights SGD and AdamW do
+        not decay: a loaded one decays all. LAMB saves them.
 
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
@@ -277,9 +279,8 @@ class Recipe:
         return {"on": True, "off": False}.get(self.jit, "auto") if keras.backend.backend() == "tensorflow" else "auto"
 
     def callbacks(self) -> list["keras.callbacks.Callback"]:
-        """For `fit`: `Diverged` is raised at the step whose loss is not finite, and TensorFlow runs the steps as they are written,
-        since its rewriting of graphs takes longer than it saves. A warning is logged where a network that normalises its pixels
-        gets some that were scaled before."""
+        """For `model.fit`: raise `Diverged` at a step whose loss is not finite, switch off TensorFlow's graph optimiser, which
+        takes longer than it saves, and warn if a network that normalises its pixels gets scaled ones."""
         from keras_resnet.recipes.fast_kernels import GraphsAsWritten
         from keras_resnet.recipes.stop_on_nan import StopOnNaN
         from keras_resnet.recipes.watch_pixels import WatchPixels

@@ -1,4 +1,4 @@
-"""A recipe in a line of words, for a person who has not asked for it."""
+"""A recipe as one line of words."""
 
 from keras_resnet.recipes.recipe import Recipe
 
@@ -24,15 +24,15 @@ def schedule(recipe: Recipe) -> str:
 
 
 def on_images(recipe: Recipe) -> list[str]:
-    """What is done to training images and labels."""
+    """Augmentation of training images and labels."""
     done = {
         f"images shifted by up to {recipe.crop} pixel{'s' * (recipe.crop > 1)}": recipe.crop,
-        f"parts of at least {recipe.resized_crop or 1:.0%} of the image".replace("%", " %"): recipe.resized_crop,
+        f"random crops of at least {recipe.resized_crop or 1:.0%} of the image".replace("%", " %"): recipe.resized_crop,
         "mirrored": recipe.flip,
         recipe.augment: recipe.augment != "none",
-        "erased in part": recipe.erase,
-        "blended": recipe.mixup,
-        "pasted into each other": recipe.cutmix,
+        "random erasing": recipe.erase,
+        "MixUp": recipe.mixup,
+        "CutMix": recipe.cutmix,
         f"labels smoothed by {recipe.label_smoothing:g}": recipe.label_smoothing,
     }
     return [words for words, is_done in done.items() if is_done]
@@ -43,6 +43,6 @@ def on_training(recipe: Recipe) -> list[str]:
     special = {
         f"weights averaged by {recipe.ema:g}": recipe.ema,
         f"computed in {recipe.precision}": recipe.precision != "float32",
-        "with the rounding of an int8 file": recipe.quantization_aware,
+        "quantisation-aware": recipe.quantization_aware,
     }
     return [words for words, applies in special.items() if applies]

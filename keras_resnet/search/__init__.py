@@ -41,7 +41,7 @@ def run(
     tensorboard: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Results:
-    """Carry out a study, or go on with it, and leave its results.
+    """Run a study, or resume it, and write its results.
 
     Args:
         study: a `Study`, or the path of a file with one.
@@ -52,22 +52,22 @@ def run(
         measure_latency: measure the latency of each whole network, as the study may say itself.
         chief: "host:port" to serve workers there, in place of training here.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
-        name: of this worker; None for one of its own. One that comes back under its name gets its trial again.
-        lease: seconds without a word from a worker after which it is taken for lost, and another one gets its trial.
+        name: of this worker; None for a new one. A worker that is restarted with the same name gets its trial back.
+        lease: seconds of silence after which a worker counts as lost, and another one retries its trial.
         tensorboard: write `tensorboard/` too, for its HParams.
-        tell: called with a line for each thing that happens.
+        tell: called with each line of progress.
 
-    Returns: the `Results`; those of a worker are empty. InputError for a study that is none, an `out` that another process uses or
-    that has the results of another study, and where three trials in a row fail, with the reason of the last.
+    Returns: the `Results`; those of a worker are empty. InputError for an invalid study, if another process uses `out` or it has
+    the results of another study, and if three trials in a row fail, with the reason of the last.
     """
     if isinstance(study, Study) and not out:
-        raise InputError("a study that is not a file needs out=, the folder to write")
+        raise InputError("a study that is not a file needs out=, a folder to write")
     question = study if isinstance(study, Study) else load_study(study)
     folder = Path(out or Path(study).with_suffix(""))  # type: ignore[arg-type]
     if lease < SHORTEST:
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     if chief and worker:
-        raise InputError("a process is the chief or a worker, not both")
+        raise InputError("a process is either the chief or a worker")
     options = {"data_dir": str(data_dir) if data_dir else None, "trials": trials, "measure_latency": measure_latency or None}
     changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
     search = Search(replace(question, **changes), folder, lease, tell)

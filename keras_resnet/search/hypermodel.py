@@ -49,11 +49,10 @@ class HyperResNet(keras_tuner.HyperModel):
         space: a function of `keras_tuner.HyperParameters` that returns a `ResNetSpec`, or one and changes to the recipe.
         input_shape: of the images, (*space, channels).
         classes: how many.
-        recipe: a name in `RECIPES` or a `Recipe`, by which models are compiled; epochs and batch size are those of `fit`, and the
-            schedule is laid over all steps of it.
-        steps_per_epoch: batches in an epoch. None to count them in what `fit` is given, which fails for a generator.
-        budget: a network above it is not built: the trial's values are drawn again at random until they are within it, and the
-            trial fails if none are. Latencies take a `Study`; so does a grid, whose values are not random.
+        recipe: a name in `RECIPES` or a `Recipe`; epochs and batch size are those of `fit`, and the schedule covers all its steps.
+        steps_per_epoch: batches in an epoch. None: counted from the arguments of `fit`, which is not possible for a generator.
+        budget: a network above it is not built: the values are drawn again at random, and the trial fails if none fit. For limits
+            on latency, and for a grid, use a `Study`.
 
     >>> tuner = keras_tuner.RandomSearch(HyperResNet(input_shape=(32, 32, 3), classes=10), "val_accuracy", max_trials=20)
     """
@@ -90,7 +89,7 @@ class HyperResNet(keras_tuner.HyperModel):
                 hp.values[entry.name] = entry.random_sample(generator.randrange(2**31))
             hp.ensure_active_values()
         else:
-            raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last: {refusal}")
+            raise keras_tuner.errors.FailedTrialError(f"nothing in the space is within the budget; the last one: {refusal}")
         spec, recipe = self.spec(hp)
         model = build(spec)
         recipe.compile(model, self.steps_per_epoch or 1, from_logits=spec.gives_logits)

@@ -139,8 +139,8 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
     name_values(axis, results, names, places)
     name_ends(axis, results, goals, len(names))
     explanation = (
-        "Each line is a trial; a darker line has a higher accuracy. The axis of a hyperparameter has the values that were tried in "
-        "their order; that of an objective goes from the lowest to the highest."
+        "Each line is a trial; a darker line has a higher accuracy. The axis of a hyperparameter shows the tried values in their "
+        "order; that of an objective goes from the lowest to the highest."
     )
     return "Parallel coordinates", explanation, encoded(figure)
 

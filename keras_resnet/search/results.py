@@ -221,12 +221,12 @@ class Results:
     def winner(self) -> str:
         """The trial whose final trainings are best on average. InputError if each finalist had a failure."""
         if not self.averages:
-            raise InputError(f"no finalist could be trained in full, the last one by: {self.finals[-1].reason}")
+            raise InputError(f"no finalist could be trained in full; the last error: {self.finals[-1].reason}")
         return max(self.averages, key=self.averages.__getitem__)
 
     @property
     def verdict(self) -> str:
-        """The winner, how sure its score is, and which finalists it is not told apart from, as a sentence."""
+        """A sentence: the winner, its score with the interval, and the finalists that are not significantly worse."""
         winner = self.winner()
         images = next(row["validation_images"] for row in self.final_rows if row["trial"] == winner)
         rivals = [
@@ -237,7 +237,7 @@ class Results:
         verdict = f"the winner is trial {winner}: {SCORE} {as_text(self.averages[winner], images)}"
         if not rivals:
             return verdict
-        return f"{verdict}; so many images do not tell it apart from trial{'s' * (len(rivals) > 1)} {', '.join(rivals)}"
+        return f"{verdict}; not significantly better than trial{'s' * (len(rivals) > 1)} {', '.join(rivals)}"
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -197,11 +197,11 @@ class Search:
     def problem(self) -> str:
         """Why there can be no winner, or nothing."""
         if self.oracle.given_up:
-            return f"three trials in a row failed, the last one by: {self.oracle.given_up}; see {self.results.out / TABLE}"
+            return f"three trials in a row failed, the last with: {self.oracle.given_up}; see {self.results.out / TABLE}"
         if not self.results.rows:
             return f"nothing in the space is legal and within the budget; draws refused: {self.results.refusals}"
         if not self.results.scored:
-            return f"no trial has a score, the last one failed: {self.results.rows[-1]['reason']}"
+            return f"no trial has a score; the last one failed: {self.results.rows[-1]['reason']}"
         return ""
 
     def finalists(self) -> list[Trial]:

@@ -18,7 +18,7 @@ from keras_resnet.search.budget import COSTS, LATENCY, Budget
 
 ENGINES = {
     "random": "any values, no two trials alike",
-    "bayesian": "values that a Gaussian process of the scores so far expects most of",
+    "bayesian": "the values that a Gaussian process of the scores so far rates highest",
     "hyperband": "many short trainings, of which the best third is trained three times as long, and so on (arXiv:1603.06560)",
     "grid": "every combination in turn",
 }
@@ -45,30 +45,29 @@ class Study:
     image_size: int | None = None
     """Of the images of a folder, in pixels."""
     recipe: str | Recipe | None = None
-    """Of every trial. None for the one that follows from number, size and kind of the images, see `recipes.for_images`."""
+    """Of every trial. None: the one that follows from number, size and kind of the images, see `recipes.for_images`."""
     budget: Budget = field(default_factory=Budget)
     """What a network may cost. One beyond it is never built."""
     objectives: tuple[str, ...] = (SCORE,)
-    """What the Pareto front is of: "val_accuracy", and costs, the names of the fields of a budget. Engines look for the highest
-    accuracy."""
+    """Objectives of the Pareto front: "val_accuracy", and costs by their names in a budget. Engines maximise the accuracy."""
     quantize: str | None = "int8"
-    """Of the file whose latency counts: None for float32, or "int8"."""
+    """Quantisation of the file whose latency counts: None for float32, or "int8"."""
     measure_latency: bool = False
-    """Measure the latency of each whole network, before it is trained, in place of the sum of its operations."""
+    """Measure the latency of whole networks before they are trained, instead of adding up that of operations."""
     engine: str = "random"
     """"random", "bayesian", "hyperband" or "grid", see `ENGINES`."""
     trials: int | None = None
-    """How many at most. None for 20, and for all that grid and Hyperband have."""
+    """The largest number of trials. None: 20, or all of a grid and of Hyperband."""
     patience: int | None = None
-    """Epochs without a better validation accuracy after which a trial ends; None to train all of them in full."""
+    """Early stopping of trials: epochs without a better validation accuracy; None for none."""
     finalists: int = 3
-    """How many of the best trials are trained in full, with `seeds` seeds each, since the best of many scores is partly luck. A
-    trial that was trained in full already is not trained again with its seed."""
+    """How many of the best trials are trained again in full, with `seeds` seeds each, since the best of many scores is partly luck.
+    A trial that was already trained in full counts for its seed."""
     seeds: int = 1
     final: dict[str, Any] = field(default_factory=dict)
-    """Changes to the recipe for them, such as {"epochs": 90}."""
+    """Changes to the recipe for the finalists, such as {"epochs": 90}."""
     seed: int = 0
-    """Of what the engine draws, and of every trial."""
+    """Seed of the engine and of every trial."""
     question: str = ""
     """What the study is to answer; the docstring of its file."""
 

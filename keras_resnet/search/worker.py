@@ -61,7 +61,7 @@ def train_in_process(
     replace_text(log, output)
     if code < 0:
         name = signal.Signals(-code).name
-        raise TrialFailed(f"killed by {name}" + (", perhaps for want of memory" if name == "SIGKILL" else ""))
+        raise TrialFailed(f"killed by {name}" + (", perhaps out of memory" if name == "SIGKILL" else ""))
     lines = [line for line in output.splitlines() if line.strip()]
     raise TrialFailed(lines[-1] if lines else f"exit code {code}")
 

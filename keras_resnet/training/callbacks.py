@@ -28,10 +28,10 @@ STATISTICS_IMAGES = 2048  # of the training images, that the statistics of avera
 class BestAndLast(keras.callbacks.Callback):
     """Validates after each epoch, and holds the weights of the last and of the best one.
 
-    The validated model is `plain`: the network as it will be saved, in float32 on one device, with the weights of the one
-    that trains or their moving average; in quantisation-aware training it computes with integers as that one does. The best epoch
-    is the latest whose validation accuracy is within one standard error of the highest: so many images do not tell it from that
-    one (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 1984).
+    The validated model is `plain`: the network as it will be saved, in float32 on one device, with the trained weights or their
+    moving average; in quantisation-aware training it simulates int8 too. The best epoch is the latest whose validation accuracy is
+    within one standard error of the highest (the one-standard-error rule of Breiman et al., Classification and Regression Trees,
+    1984).
     """
 
     def __init__(self, training: keras.Model, plain: keras.Model, data: Dataset, distribution: Distribution) -> None:
@@ -78,7 +78,7 @@ class Patience(keras.callbacks.Callback):
 
 
 class RisingLoss(keras.callbacks.Callback):
-    """Warns once, while it can still be stopped, of a validation loss far above that of a network that knows nothing."""
+    """Warns once, while it can still be stopped, of a validation loss far above that of random guessing."""
 
     def __init__(self, classes: int, learning_rate: float) -> None:
         super().__init__()
@@ -90,9 +90,9 @@ class RisingLoss(keras.callbacks.Callback):
             return
         self.is_told = True
         LOG.warning(
-            f"the validation loss rose to {logs['val_loss']:.2f} in epoch {epoch + 1}, where {self.start:.2f} is that of a network "
-            "that knows nothing: if it does not fall soon, stop the training (Ctrl-C) and begin again with a lower learning rate, "
-            f"such as --set learning_rate={self.learning_rate / 4:.2g}, or with smaller batches (--batch-size)"
+            f"the validation loss rose to {logs['val_loss']:.2f} in epoch {epoch + 1}, random guessing gives {self.start:.2f}: if "
+            "it does not fall soon, stop the training (Ctrl-C) and start again with a lower learning rate, such as "
+            f"--set learning_rate={self.learning_rate / 4:.2g}, or with smaller batches (--batch-size)"
         )
 
 

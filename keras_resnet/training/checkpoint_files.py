@@ -57,7 +57,7 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
     except OSError as error:  # a full disk
         partial.unlink(missing_ok=True)
         where = f"the checkpoint of step {checkpoint.step} cannot be written to {str(folder)!r}"
-        raise OSError(error.errno, f"{where} ({error.strerror}); --resume goes on from the one before it") from error
+        raise OSError(error.errno, f"{where} ({error.strerror}); --resume continues from the one before it") from error
     flush(folder, inside=False)
     for old in files(folder)[:-CHECKPOINTS]:
         old.unlink()
@@ -67,7 +67,7 @@ def newest(folder: Path) -> Checkpoint | None:
     """The last checkpoint that can be read, or None. A warning names a damaged one."""
     for path in reversed(paths := files(folder)):
         next_step = (
-            "there is none before it, and the training begins anew" if path == paths[0] else "the checkpoint before it is used"
+            "there is none before it, so the training starts again" if path == paths[0] else "the checkpoint before it is used"
         )
         try:
             with np.load(path, allow_pickle=False) as content:  # reading checks the sums that the file carries

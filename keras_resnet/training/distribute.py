@@ -173,7 +173,7 @@ def _multi_worker() -> Distribution:
 
 
 def _alone(name: str) -> Distribution:
-    LOG.warning(f"strategy={name!r} finds one device here: it trains alone")
+    LOG.warning(f"strategy={name!r} finds one device only: training on that one")
     return Distribution()
 
 

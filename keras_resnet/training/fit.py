@@ -76,29 +76,29 @@ def fit(
 
     Args:
         spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
-        recipe: a name in `RECIPES` or a `Recipe`; None or "auto" for the one that follows from number, size and kind of the images,
-            see `recipes.for_images`.
+        recipe: a name in `RECIPES` or a `Recipe`; None or "auto" to choose one by number, size and kind of the images, see
+            `recipes.for_images`.
         data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
-        out: the folder to write, see `runs.CONTENTS`. It appears whole, when all is done.
-        init: a run, or its folder, whose weights the training begins with; None for random ones. Every layer must be there in the
-            same shape, but the classifier if the classes are others.
+        out: the folder to write, see `runs.CONTENTS`. It appears when the training is complete.
+        init: a run, or its folder, whose weights the training starts from; None for random ones. Every layer must have the same
+            shape there; only the classifier may differ, for other classes.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
-        overwrite: replace the run at `out`, once this one is done, and forget an interrupted training of it.
-        resume: go on where an interrupted training of the same network, recipe, seed and images was; begin if there is none, and
-            return at once if it is complete. The weights in the end are those of a training without interruption.
-        checkpoint_every: steps between checkpoints, which are written beside `out`, after every epoch too. None for as many as take
-            a twentieth of the time at most; on several machines for 1000 steps.
-        patience: epochs without a better validation accuracy, after which the training ends, those before an interruption included;
+        overwrite: replace the run at `out` once this one is complete, and discard its interrupted training.
+        resume: continue an interrupted training of the same network, recipe, seed and images; start it if there is none, and return
+            the run at once if it is complete. The final weights are those of a training without interruption.
+        checkpoint_every: steps between checkpoints, which are written beside `out`; there is one after every epoch too. None: as
+            often as 5 % of the time allows; on several machines every 1000 steps.
+        patience: epochs without a better validation accuracy after which the training ends, including those before an interruption;
             None to train all epochs.
-        callbacks: your own. They see the logs of every epoch whole, and are not part of what `resume` restores.
-        verbose: 0 to print nothing, and only log warnings; "auto" and 1 for what is trained, a line an epoch, and in a terminal one
-            that shows the current epoch; 2 for no such line, but others within long epochs.
+        callbacks: your own Keras callbacks. `resume` does not restore their state.
+        verbose: 0 prints nothing but warnings; "auto" and 1 print the plan, a line for each epoch and, in a terminal, a progress
+            line; 2 prints lines within long epochs instead of that.
 
     Returns: the `Run`. Its `model.keras` has the weights that `recipe.keep` says.
-    Keras's global settings, such as a precision policy, change nothing. InputError if `out` exists, or an image cannot be read any
-    more; the training then goes on by `resume` once that is mended. `Diverged` if the loss becomes NaN; the last good weights are
+    Keras's global settings, such as a precision policy, have no effect. InputError if `out` exists, or if an image can no longer
+    be read; `resume` continues the training once that is mended. `Diverged` if the loss becomes NaN; the last good weights are
     then in a run folder `out`-diverged.
     """
     seed = checked_seed(seed)
@@ -185,7 +185,7 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
     if recipe.sync_norm and spec.norm != "batch":
         raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
     if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
-        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: its first weights count most")
+        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: the initial weights dominate")
 
 
 def run_epochs(
@@ -242,10 +242,10 @@ def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: s
 
 def ended_by(error: Diverged, training: Training, out: Path) -> Diverged:
     """The error, with what became of the last good weights: if an epoch gave some, they are in a run folder `out`-diverged."""
-    outcome = "nothing was learned before that: try a lower learning_rate"
+    outcome = "no epoch was complete: try a lower learning_rate"
     if training.weights.best_epoch:
         run = save(training, out.with_name(f"{out.name}-diverged"), diverged=str(error))
-        outcome = f"the weights up to then are kept in {str(run.path)!r}; the same training would end so again: lower learning_rate"
+        outcome = f"the last good weights are in {str(run.path)!r}; try again with a lower learning_rate"
     checkpoint_files.clear(checkpoint_files.folder_of(out))
     return Diverged(f"{error}; {outcome}")
 

@@ -26,7 +26,7 @@ def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begi
 
 
 def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int = 0) -> list[str]:
-    """What is trained on what and how, a line each. `done` steps were trained before."""
+    """Images, network, recipe and steps, a line each. `done` steps were trained before."""
     each = data.steps_per_epoch(recipe.batch_size)
     steps = recipe.epochs * each
     cost = cost_of(spec)
@@ -74,6 +74,6 @@ def few_steps(recipe: Recipe, each: int) -> str:
     epochs = -(-FEWEST_STEPS // each)
     smaller = f", or smaller batches by --batch-size {recipe.batch_size // 4}" if recipe.batch_size >= 32 else ""
     return (
-        f"this training has {steps} steps only, too few to learn much from random weights: stop it (Ctrl-C) and ask for more by "
-        f"--epochs {epochs} (epochs={epochs} of the recipe){smaller}, or go on from a trained network (--init)"
+        f"only {steps} steps, too few to train from random weights: stop (Ctrl-C) and set --epochs {epochs} (epochs={epochs} of "
+        f"the recipe){smaller}, or start from a trained network (--init)"
     )

@@ -67,7 +67,7 @@ def try_each(spec: ResNetSpec, choices: dict[str, Recipe]) -> dict[str, float]:
 
 def told(choice: str, rate: float, fastest: float) -> str:
     """The speed of a choice in words."""
-    return f"{rate:.0f} images/s with {choice}" + (", given up after its first steps" if rate < fastest / TOO_SLOW else "")
+    return f"{rate:.0f} images/s with {choice}" + (", stopped after its first steps" if rate < fastest / TOO_SLOW else "")
 
 
 def jit_choices(recipe: Recipe) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ def checkpoint_to_use(
         checkpoint_files.clear(folder)
     if checkpoint_files.files(folder) and not overwrite:
         raise InputError(
-            f"a training of {str(out)!r} was interrupted: go on with it by resume=True (--resume), or forget it by overwrite=True "
+            f"a training of {str(out)!r} was interrupted: continue with resume=True (--resume), or discard it with overwrite=True "
             "(--overwrite)"
         )
     return None
@@ -78,8 +78,8 @@ def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None
             before, now = old[name], values[name]
             if before != now and name == "digest":
                 raise InputError(
-                    f"{what} is of other images: as many, but labels, pixels or files differ; give it those that it began with, "
-                    "or begin anew by overwrite=True (--overwrite)"
+                    f"{what} used other images: the same number, but other labels, pixels or files; use the original "
+                    "images, or start again with overwrite=True (--overwrite)"
                 )
             if before != now and now != "auto":
-                raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only go on as it began")
+                raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only be resumed unchanged")

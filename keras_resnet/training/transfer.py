@@ -28,11 +28,11 @@ def take_weights(model: keras.Model, run: Run, class_names: list[str]) -> None:
             continue
         there = [weight.shape for weight in trained.get(layer.name, ())]
         if there != shapes:
-            difference = f"is {there} there and {shapes} here" if there else "is not there"
+            difference = f"has shapes {there} there and {shapes} here" if there else "is missing there"
             raise InputError(f"{str(run.path)!r} does not fit this network: layer {layer.name!r} {difference}")
         layer.set_weights(trained[layer.name])
     if head:
-        LOG.warning(f"the classes are not those of {str(run.path)!r}: its classifier {head!r} is left out, and learned anew")
+        LOG.warning(f"the classes differ from those of {str(run.path)!r}: the classifier {head!r} starts from random weights")
 
 
 def origin(run: Run | None) -> dict[str, Any]:
