@@ -90,7 +90,7 @@ HE_DIFFERS = (
 )
 STRIKES_BACK_DIFFERS = (
     "RandAugment is that of its paper, where timm draws each strength with a deviation of 0.5 and leaves out half of the changes; "
-    "tests are on all of the image's centre, not on 95 % of it"
+    "images are scaled bilinearly, not bicubically, and tests are on all of the image's centre, not on 95 % of it"
 )
 
 PROTOCOLS = {
@@ -157,8 +157,8 @@ PROTOCOLS = {
         "arXiv:1812.01187, without distillation; with zero_init=true",
         "resnet50d",
         IMAGES_OF_IMAGENET,
-        "no changes of hue, saturation and brightness and no PCA noise; tests are on the centre of the image, not on 224 of 256 "
-        "pixels",
+        "no changes of hue, saturation and brightness and no PCA noise; weights begin by He's rule, not by Xavier's; tests are on "
+        "the centre of the image, not on 224 of 256 pixels",
         "ImageNet 79.15 %",
     ),
     "strikes-back-a1": Protocol(
