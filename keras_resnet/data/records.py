@@ -28,6 +28,7 @@ from keras_resnet.data.images import decode, is_plain, reason, unchanged, uprigh
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
+from keras_resnet.lazy_tensorflow import Batches
 
 LOG = logging.getLogger("keras_resnet")
 NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
@@ -40,6 +41,7 @@ COLUMNS = {"shard": "i8", "offset": "i8", "length": "i8", "sums": "i8", "plain":
 LISTS = ("texts", "damaged", "packed")  # label and name of classes; images that cannot be decoded; numbers of compressed files
 HEADER, FOOTER = 12, 4  # bytes before a record, its length and a checksum; and behind it, another checksum
 SHOWN = 20  # images that a warning names
+TOGETHER = 64  # records, of which each alone takes longer to get than to read
 COMPRESSED = {b"\x1f\x8b": "GZIP", b"\x78\x01": "ZLIB", b"\x78\x9c": "ZLIB", b"\x78\xda": "ZLIB"}  # by their first bytes
 
 Table = dict[str, np.ndarray]
@@ -254,14 +256,25 @@ def _compression(path: Path) -> str:
 
 def _records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Place and content of each record of a file, unpacked, by TensorFlow's reader, which verifies checksums."""
-    offset = 0
+    offset, records = 0, tf.data.TFRecordDataset(str(path), _compression(path))
     try:
-        for content in tf.data.TFRecordDataset(str(path), _compression(path)).as_numpy_iterator():
-            yield offset, content
-            offset += HEADER + len(content) + FOOTER
+        for batch in records.batch(TOGETHER):
+            for content in batch.numpy():
+                yield offset, content
+                offset += HEADER + len(content) + FOOTER
     except tf.errors.OpError as error:
         why = "it ends within a record" if "truncated" in str(error) else "its checksum is wrong for the record"
-        raise InputError(f"{str(path)!r} is damaged or no TFRecord file: {why} at byte {offset}; copy it again") from None
+        where = f"{why} at byte {_bytes_of_whole(records)}"
+        raise InputError(f"{str(path)!r} is damaged or no TFRecord file: {where}; copy it again") from None
+
+
+def _bytes_of_whole(records: Batches) -> int:
+    """Bytes of the records before the first that cannot be read."""
+    size = 0
+    with suppress(tf.errors.OpError):
+        for content in records.as_numpy_iterator():
+            size += HEADER + len(content) + FOOTER
+    return size
 
 
 def _example(content: bytes, path: Path, offset: int) -> Any:

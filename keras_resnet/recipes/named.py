@@ -90,7 +90,7 @@ HE_DIFFERS = (
 )
 STRIKES_BACK_DIFFERS = (
     "RandAugment as in its paper, where timm draws each strength with a deviation of 0.5 and skips half of the operations; "
-    "tested on the full centre crop, not on 95 % of it"
+    "scaled bilinearly, not bicubically; tested on the full centre crop, not on 95 % of it"
 )
 
 PROTOCOLS = {
@@ -157,7 +157,8 @@ PROTOCOLS = {
         "arXiv:1812.01187, without distillation; with zero_init=true",
         "resnet50d",
         IMAGES_OF_IMAGENET,
-        "no changes of hue, saturation and brightness and no PCA noise; tested on the full centre crop, not on 224 of 256 pixels",
+        "no changes of hue, saturation and brightness and no PCA noise; weights initialised by He's rule, not Xavier's; tested on "
+        "the full centre crop, not on 224 of 256 pixels",
         "ImageNet 79.15 %",
     ),
     "strikes-back-a1": Protocol(
