@@ -135,14 +135,18 @@ def is_known(hyperparameters: Any, entry: Any) -> bool:
     return bool(hyperparameters._exists(entry.name, entry.conditions))
 
 
-def add_chief(server: Any, oracle: Any) -> Any:
-    """Let a gRPC server answer workers by KerasTuner's protocol, from the `oracle` of what is returned."""
-    from keras_tuner.src import protos
+def oracle_servicer(oracle: Any) -> Any:
+    """What answers workers by KerasTuner's protocol, from its `oracle`, which may be replaced."""
     from keras_tuner.src.distribute.oracle_chief import OracleServicer
 
-    servicer = OracleServicer(oracle)
+    return OracleServicer(oracle)
+
+
+def add_servicer(servicer: Any, server: Any) -> None:
+    """Let a gRPC server ask an `oracle_servicer`."""
+    from keras_tuner.src import protos
+
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
-    return servicer
 
 
 def chief_stub(channel: Any) -> Any:

@@ -315,14 +315,15 @@ def test_a_worker_asks_its_chief(free_port, monkeypatch, tmp_path):
     for name, value in (("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", str(free_port)), ("TUNER_ID", "worker")):
         monkeypatch.setenv(f"KERASTUNER_{name}", value)
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    servicer = hooks.add_chief(server, None)
+    servicer = hooks.oracle_servicer(None)
+    hooks.add_servicer(servicer, server)
     server.add_insecure_port(address)
     server.start()
     servicer.oracle = oracle = engine(folder=tmp_path, max_trials=3)
     client = hooks.oracle_client()
     client.stub = hooks.chief_stub(grpc.insecure_channel(address))
     trial = client.create_trial("worker")
-    assert oracle.ongoing_trials["worker"].trial_id == trial.trial_id == "0", hooks.add_chief.__doc__
+    assert oracle.ongoing_trials["worker"].trial_id == trial.trial_id == "0", hooks.oracle_servicer.__doc__
     client.update_trial(trial.trial_id, {"score": 0.5}, step=1)
     assert client.get_trial(trial.trial_id).status == "RUNNING", hooks.oracle_client.__doc__
     trial.status = "COMPLETED"

@@ -1,7 +1,7 @@
 """`evaluate` and `predict`: the model of a finished run, applied to images."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -71,23 +71,13 @@ def predict(
     path = model_file(run, model)
     if table and (table.is_dir() or not table.absolute().parent.is_dir()):
         raise InputError(f"--csv {str(table)!r} cannot be written: name a file in an existing folder")
-    from keras_resnet.files.evaluation import check_outputs
-    from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import best
 
     problems: list[str] = []
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
-    runner, names = ModelFile(path), run.class_names
-    answers: list[tuple[Path, Any]] = []
-    some: list[Any] = []
-    for image, array in pixels:
-        outputs = runner(array[None])
-        check_outputs(outputs, len(names))
-        answers.append((image, outputs[0]))
-        some += [array] * (len(some) < COMPARED)
-    scores = runner.scores or scores_beside(run, some, [output for _, output in answers[:COMPARED]])
+    answers, scores = answers_of(run, path, pixels)
     rows = [
-        {"image": str(image), "class": names[number], "probability": probability}
+        {"image": str(image), "class": run.class_names[number], "probability": probability}
         for image, output in answers
         for number, probability in best(output, top, scores)
     ]
@@ -121,6 +111,21 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
             tell(left_out, found, path)
             if not found:
                 problems.append(f"no readable image in {str(path)!r}")
+
+
+def answers_of(run: Run, path: Path, pixels: Iterable[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], str]:
+    """What the file at `path` puts out for each picture, and which of `runtimes.SCORES` that is."""
+    from keras_resnet.files.evaluation import check_outputs
+    from keras_resnet.files.model_file import ModelFile
+
+    file, answers = ModelFile(path), []
+    some: list[Any] = []
+    for picture, array in pixels:
+        outputs = file(array[None])
+        check_outputs(outputs, len(run.class_names))
+        answers.append((picture, outputs[0]))
+        some += [array] * (len(some) < COMPARED)
+    return answers, file.scores or scores_beside(run, some, [output for _, output in answers[:COMPARED]])
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

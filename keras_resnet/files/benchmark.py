@@ -55,20 +55,18 @@ def compare(
         memory = [file.peak_memory() for file in files]
     rows: list[dict[str, Any]] = []
     for path, file, times, answers, peak in zip(paths, files, seconds, outputs, memory, strict=True):
-        median = float(np.median(times))
-        row: dict[str, Any] = {
-            "file": str(path),
-            "milliseconds": 1000 * median,
-            "p95": 1000 * float(np.percentile(times, 95)),
-            "images_per_second": batch / median,
-            "bytes": size(file.path),
-            "peak_memory": peak,
-        }
+        row: dict[str, Any] = {"file": str(path), **speed(times, batch), "bytes": size(file.path), "peak_memory": peak}
         reference = rows[0] if rows else row
         row |= {"time_ratio": row["milliseconds"] / reference["milliseconds"], "size_ratio": row["bytes"] / reference["bytes"]}
         is_comparable = are_comparable(answers, outputs[0], file.scores, files[0].scores)
         rows.append({**row, **differences(answers, outputs[0], is_comparable), "compared_on": f"{len(images)} {kind}"})
     return rows
+
+
+def speed(seconds: list[float], batch: int) -> dict[str, float]:
+    """How fast a file is that took so many seconds for each of several batches."""
+    median, percentile = float(np.median(seconds)), float(np.percentile(seconds, 95))
+    return {"milliseconds": 1000 * median, "p95": 1000 * percentile, "images_per_second": batch / median}
 
 
 def differences(outputs: np.ndarray, reference: np.ndarray, is_comparable: bool) -> dict[str, float | None]:

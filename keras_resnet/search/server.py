@@ -12,7 +12,7 @@ import grpc
 
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, WorkerLost
-from keras_resnet.hooks import add_chief, chief_stub, oracle_client
+from keras_resnet.hooks import add_servicer, chief_stub, oracle_client, oracle_servicer
 
 POLL, PATIENCE = 0.5, 600.0  # seconds between two looks, and until a chief is taken for lost
 COMING = 60.0  # seconds that a chief may need to start: so long a mark that it left before is not believed
@@ -23,11 +23,11 @@ class Chief:
 
     def __init__(self, oracle: Any, address: str, tell: Callable[[Any, str], None]) -> None:
         check_address(address)
-        self.oracle, self.address, self.tell = oracle, address, tell
+        self.servicer, self.address, self.tell = oracle_servicer(oracle), address, tell
 
     def __enter__(self) -> "Chief":
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-        self.servicer = add_chief(self.server, self.oracle)
+        add_servicer(self.servicer, self.server)
         port = 0
         with quiet(), suppress(RuntimeError):
             port = self.server.add_insecure_port(self.address)
