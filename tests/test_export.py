@@ -224,7 +224,7 @@ def test_select():
         ({"format": "onnx", "layout": "NCWH"}, "no layout named 'NCWH'"),
         ({"format": "saved_model", "opset": 17}, "opset=17 goes with format 'onnx'"),
         ({"format": "onnx", "opset": 99}, "opset=99: expected 13 to 18"),
-        ({"format": "keras", "batch": 1}, "the network as it is"),
+        ({"format": "keras", "batch": 1}, "the unchanged network"),
         ({"format": "onnx", "batch": 0}, "batch=0: expected 1 or more"),
     ],
     ids=str,
@@ -446,7 +446,7 @@ def test_a_model_of_another_kind_is_refused(digits, tmp_path):
         export(model, "onnx", data=digits, out=tmp_path)
     with pytest.raises(InputError, match=r"with data=, the images to check on, and out="):
         export(model, "onnx")
-    with pytest.raises(InputError, match="the model has 64 classes, and the images have 10"):
+    with pytest.raises(InputError, match="the model has 64 classes, but the images have 10"):
         export(keras.Model(image, keras.layers.Flatten()(image)), "onnx", data=digits, out=tmp_path)
 
 
@@ -546,7 +546,7 @@ def test_a_file_that_takes_other_pixels_is_refused(copy, monkeypatch):
         WRITERS, "tflite", lambda source, path, target: write(source, path, dataclasses.replace(target, pixels="int8"))
     )
     row = kr.export.tflite(copy, "int8")
-    assert row.problem == "it takes int8 pixels, and not uint8"
+    assert row.problem == "it takes int8 pixels, not uint8"
     assert not (copy.export_path / row.file).exists()
 
 
@@ -557,7 +557,7 @@ def test_sequential_models_and_those_not_built(digits, tmp_path):
         assert row.passed, row.problem
     with pytest.raises(InputError, match="is not built: give it an Input"):
         export(keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]), "onnx", data=digits, out=tmp_path)
-    with pytest.raises(InputError, match=r"the model takes images of \(4, 4, 1\), and these are \(8, 8, 1\)"):
+    with pytest.raises(InputError, match=r"the model takes images of \(4, 4, 1\), but the data are \(8, 8, 1\)"):
         export(kr.build("resnet8", input_shape=(4, 4, 1)), "onnx", data=digits, out=tmp_path)
 
 

@@ -439,18 +439,19 @@ def test_refusals(digits, tmp_path):
     with pytest.raises(InputError, match="needs a trained network"):
         kr.fit("resnet8", AWARE, digits, tmp_path / "run")
     with pytest.raises(
-        InputError, match=r"quantization_aware=true computes in float32.*received precision='bfloat16', remat=false"
+        InputError,
+        match=r"quantization_aware=true needs precision='float32' and remat=false: received precision='bfloat16', remat=false",
     ):
         kr.Recipe(quantization_aware=True, precision="bfloat16")
     with pytest.raises(InputError, match="remat=true"):
         kr.Recipe(quantization_aware=True, remat=True)
     model = small()
     simulate_integers(model)
-    with pytest.raises(InputError, match="simulates integers already"):
+    with pytest.raises(InputError, match="is in quantisation-aware training already"):
         simulate_integers(model)
     with pytest.raises(InputError, match=r"is in quantisation-aware training: call keras_resnet.quantization.release\(model\)"):
         kr.export.tflite(model, data=digits, out=tmp_path)
-    with pytest.raises(InputError, match="recomputes nothing: build the model without remat=True"):
+    with pytest.raises(InputError, match="does not support remat=True: build the model without it"):
         simulate_integers(kr.build("resnet8", remat=True))
 
     class Own(keras.Model):
@@ -459,7 +460,7 @@ def test_refusals(digits, tmp_path):
     with pytest.raises(InputError, match="takes functional and sequential models"):
         simulate_integers(Own())
     lower = kr.build("resnet8", input_shape=(8, 8, 1), dtype="mixed_bfloat16")
-    with pytest.raises(InputError, match="computes in float32, and this model in bfloat16"):
+    with pytest.raises(InputError, match="needs a float32 model, but this one computes in bfloat16"):
         simulate_integers(lower)
 
 

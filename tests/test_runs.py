@@ -28,7 +28,7 @@ def test_check_free(tmp_path):
     for name in CONTENTS:
         (tmp_path / name).touch()
     assert check_free(tmp_path, overwrite=True) == tmp_path
-    with pytest.raises(InputError, match="is not a folder that one may write in"):
+    with pytest.raises(InputError, match="is not a writable folder"):
         check_free(tmp_path / "spec.json" / "run")
     for out in (".", "..", "/", Path.cwd().parent):
         with pytest.raises(InputError, match="holds the current folder"):

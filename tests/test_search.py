@@ -577,7 +577,7 @@ def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
         HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, budget=Budget(parameters=limit)).build(hyperparameters)
         drawn.append(dict(hyperparameters.values))
     assert drawn[0] != drawn[1] == drawn[2]  # another network in place of each, the same one everywhere
-    with pytest.raises(keras_tuner.errors.FailedTrialError, match="nothing in the space is within the budget; the last: "):
+    with pytest.raises(keras_tuner.errors.FailedTrialError, match="nothing in the space is within the budget; the last one: "):
         bounded.build(keras_tuner.HyperParameters())
     with pytest.raises(InputError, match="HyperResNet measures none"):
         HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, budget=Budget(latency=1.0))

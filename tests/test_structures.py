@@ -153,7 +153,7 @@ def test_no_softmax_of_a_softmax(few, tmp_path):
 
 @pytest.mark.slow
 def test_a_wrong_statement_about_scores_does_not_pass(few, tmp_path):
-    with pytest.raises(kr.InputError, match="is said to give probabilities, but its outputs are between"):
+    with pytest.raises(kr.InputError, match="should give probabilities, but its outputs are between"):
         kr.export.tflite(graph(), data=few, out=tmp_path, scores="probabilities")
     [check] = kr.export.export(graph(layers.Softmax()), "tflite", data=few, out=tmp_path, scores="logits", output="softmax")
     assert not check.passed

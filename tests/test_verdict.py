@@ -121,9 +121,9 @@ def others(counts):
 @pytest.mark.parametrize(
     ("counts", "reason"),
     [
-        ([(500, 12), (500, 12)], "24 of 1,000 images get another top-1 answer: agreement 0.9760"),  # 0.98 may be true
-        ([*[(109, 0)] * 9, (20, 4)], "class 'class 9': 4 of its 20 images get another top-1 answer, hardly by chance"),
-        ([(999, 0), (1, 0)], "class 'class 1': 0 of its 1 images get another top-1 answer; over classes the agreement is 0.5"),
+        ([(500, 12), (500, 12)], "24 of 1,000 images have another top-1 class: agreement 0.9760"),  # 0.98 may be true
+        ([*[(109, 0)] * 9, (20, 4)], "class 'class 9': 4 of its 20 images have another top-1 class, which is unlikely by chance"),
+        ([(999, 0), (1, 0)], "class 'class 1': 0 of its 1 images have another top-1 class; mean agreement of classes 0.5"),
     ],
 )
 def test_each_criterion_alone_makes_a_file_undecided(counts, reason):
@@ -146,7 +146,7 @@ def test_probabilities_that_move_a_little_too_much_make_a_file_undecided():
     model, file = sure(np.arange(100) % 2, 2, 0.96), sure(np.arange(100) % 2, 2, 0.90)
     found, verdict, problem = decide(model, file)
     assert (found.top1_agreement, verdict) == (1, "undecided")
-    assert "too few images to say: 0.060 of the probability goes to other classes" in problem
+    assert "too few images to decide: 0.060 of the probability moves to other classes" in problem
     assert decide(np.repeat(model, 20, axis=0), np.repeat(file, 20, axis=0))[1] == "failed"
 
 

@@ -62,7 +62,8 @@ def load(
         batch_size: images in a batch of `train`, `validation` and `test`.
 
     Returns: a `Dataset`. `test` is the test set of the source, or its validation set if it has no labelled test set (ImageNet).
-    `validation` is then a tenth of the training images of each class, a fifth if there are fewer than 2,000, always the same ones.
+    If no validation set is left, `validation` is a tenth of the training images of each class, a fifth if there are fewer than
+    2,000, always the same ones.
     If the source has a training set only, `test` is as many more. InputError if there is no such source, or if it cannot be used.
 
     >>> load("digits").image_shape

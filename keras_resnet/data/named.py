@@ -42,7 +42,7 @@ def from_tfds(
 ) -> Dataset:
     """An image-classification set of TensorFlow Datasets; prepared first if `data_dir` does not have it yet.
 
-    Images of varying size are scaled to cover `image_size` (224 if None) and cut to the centre. The "test" split, or the
+    Images of varying size are scaled to cover `image_size` (224 if None), and the centre is cropped. The "test" split, or the
     "validation" split of a set without one or without its labels (ImageNet), is for test, see `splits.held_out`. A set is decoded
     into memory, or if it is too large read from its files again in every epoch. InputError if the set is
     unknown, has no labels, or is too large and not in TFRecord files.

@@ -25,8 +25,8 @@ def split_by_class(labels: np.ndarray, share: float, seed: int = 0) -> tuple[np.
 def held_out(labels: dict[str, np.ndarray]) -> dict[str, str]:
     """Our splits to the parts of a source, given the labels of each part: the rule of every source.
 
-    What a source holds out is reported: its test images, or its validation images where the test images are not there or have no
-    labels (all below 0, as those of ImageNet). Images to choose by are then taken from the training images, see `complete`.
+    Test is the test set of the source, or its validation set if the test set is missing or has no labels (all below 0, as in
+    ImageNet). Validation images are then taken from the training images, see `complete`.
     """
     known = [name for name, each in labels.items() if name == "train" or not len(each) or each.max() >= 0]
     if "test" not in known and "validation" in known:

@@ -34,24 +34,24 @@ class Check(Findings):
     file: str
     bytes: int
     images_from: dict[str, int]
-    """How many of the images are of test, and how many of validation and training."""
+    """Number of test images, and of validation and training images."""
     accuracy: float = 0.0
-    """On the test images alone, as all accuracies here."""
+    """On the test images only, like all accuracies here."""
     accuracy_interval: tuple[float, float] = (0.0, 1.0)
-    """Where the accuracy on all such images is, with 95 % confidence (Wilson's score interval)."""
+    """95 % interval of the accuracy (Wilson's score interval)."""
     keras_accuracy: float
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     """Milliseconds for one image, median and 95th percentile, by the number of threads."""
     peak_memory: int | None = None
-    """Bytes that opening it and running single images took, its runtime not counted."""
+    """Bytes of memory to open it and run single images, without the runtime."""
     operations: dict[str, int] = field(default_factory=dict)
-    """How many of each kind are in the file."""
+    """Number of operations of each kind."""
     verdict: str = FAILED
-    """passed, failed, or undecided where the images are too few to say."""
+    """passed, failed, or undecided (too few images)."""
     problem: str = ""
-    """Why it has not passed, and what can be done; empty if it has."""
+    """Why it has not passed, and what to do; empty if it has."""
     accepted: bool = False
-    """Whether it is put in place: it passed, or it is undecided and is taken as it is."""
+    """Whether it is written: it passed, or it is undecided and was accepted."""
     passed: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ def are_probabilities(outputs: np.ndarray, source: Source) -> bool:
     scores = scores_by_value(outputs)
     if scores == "logits" and source.are_probabilities:
         low, high = outputs.min(), outputs.max()
-        raise InputError(f"{source.name!r} is said to give probabilities, but its outputs are between {low:.3g} and {high:.3g}")
+        raise InputError(f"{source.name!r} should give probabilities, but its outputs are between {low:.3g} and {high:.3g}")
     return scores == "probabilities" or (not scores and source.are_probabilities)
 
 

@@ -23,17 +23,17 @@ LARGER_DIFFERENCE = "accept a larger max_difference (--max-difference)"
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How often a file repeats one answer of the Keras model."""
+    """How often a file agrees with the Keras model on the images of one predicted class."""
 
     name: str
     agreed: int
     images: int
-    """That the Keras model puts into the class."""
+    """Images that the Keras model puts into the class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a file does with images, beside the Keras model."""
+    """Outputs of a file compared with those of the Keras model."""
 
     max_difference: float | None = None
     """Largest absolute difference of any output; None if the file does not run."""
@@ -45,13 +45,13 @@ class Findings:
     top1_agreement: float = 0.0
     """Share of images with the same top-1 answer."""
     agreement_interval: tuple[float, float] = (0.0, 1.0)
-    """Where it is, with 95 % confidence, see `exact_interval`."""
+    """Its 95 % interval, see `exact_interval`."""
     classes: int = 0
-    """How many the Keras model puts images into."""
+    """Number of classes that the Keras model predicts."""
     class_agreement: float = 0.0
-    """Mean over those classes of the share of their images with the same answer, so that rare ones count as much as others."""
+    """Mean agreement of those classes: rare ones count as much as others."""
     class_interval: tuple[float, float] = (0.0, 1.0)
-    """Where it is, with 95 % confidence, see `over_classes`."""
+    """Its 95 % interval, see `over_classes`."""
     worst_class: ClassCount | None = None
     """The class whose agreement is the least likely to be chance; of those alike the one with the fewest images."""
     moved_probability: float | None = None

@@ -15,7 +15,7 @@ LONGEST = 24  # characters of a class name in it
 
 
 def confusion(outputs: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """How many images of each class (rows) are put into each class (columns): (classes, classes).
+    """Confusion matrix: images of each true class (rows) by predicted class (columns), (classes, classes).
 
     Args:
         outputs: of `runtimes.Runner`: (images, classes), or (images, k, 2) of a file that gives the best classes.
@@ -42,10 +42,11 @@ def check_outputs(outputs: np.ndarray, classes: int) -> None:
 
 
 def report(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """What a confusion matrix (classes, classes) tells of all images and of each class; intervals are those of 95 %.
+    """Accuracy, and recall and precision of each class, from a confusion matrix (classes, classes), with 95 % intervals of accuracy
+    and recall.
 
-    The balanced accuracy is the mean recall of the classes that have images. A precision is None where nothing was put into the
-    class, a recall where the class has no images.
+    The balanced accuracy is the mean recall of the classes that have images. A precision is None if the class was never predicted,
+    a recall if the class has no images.
     """
     images, hits = int(counts.sum()), counts.diagonal()
     classes = [
@@ -65,7 +66,7 @@ def report(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
 
 
 def of_class(hits: int, images: int, answers: int) -> dict[str, Any]:
-    """Recall and precision of a class with so many images, into which so many were put, `hits` of them rightly."""
+    """Recall and precision of a class with so many images and predictions, `hits` of them right."""
     return {
         "images": images,
         "precision": hits / answers if answers else None,

@@ -23,9 +23,9 @@ START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runti
 class ModelFile:
     """A SavedModel folder, or a `.tflite`, `.onnx` or `.keras` file, opened in its own runtime and in a process of its own.
 
-    Called with raw pixels (batch, *image_shape), channels last, it gives outputs (batch, classes), or (batch, k, 2), score and
-    number of the best k classes, of a file that gives those. InputError, which names the file, if there is none, if it is not
-    what the manifest beside it lists, if its runtime refuses it or crashes, and if it does not take these images.
+    Call it with raw pixels (batch, *image_shape), channels last: it returns outputs (batch, classes), or for a file that gives the
+    best classes (batch, k, 2), score and number of each. InputError, which names the file, if it does not exist, if it differs
+    from the manifest beside it, if its runtime refuses it or crashes, and if it does not take these images.
     """
 
     def __init__(self, path: str | Path, *, threads: int | None = None) -> None:

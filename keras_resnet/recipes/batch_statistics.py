@@ -13,9 +13,9 @@ def recompute_statistics(model: keras.Model, batches: Iterable[Any]) -> None:
     """Set the moving mean and variance of every batch normalisation, those of models inside it too, to the means over those
     images.
 
-    Each batch normalisation uses its batch, as in training, and a batch counts by its number of images; dropout stays off. Frozen
-    ones stay as they are. Averages of weights need this, since the statistics of a training are those of the weights before the
-    average (arXiv:1803.05407 section 3.2).
+    Each layer normalises by its batch, as in training, and a batch weighs by its number of images; dropout is off. Frozen layers
+    do not change. Averaged weights need this, since the statistics of a training are those of the weights before averaging
+    (arXiv:1803.05407 section 3.2).
 
     Args:
         model: with the weights that the statistics are for.

@@ -30,28 +30,27 @@ JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)
 
 @fixed_settings()
 def simulate_integers(model: keras.Model) -> None:
-    """Let every layer of `model` compute with the integers of a TFLite int8 file, and gradients pass as if nothing were rounded.
+    """Simulate the int8 arithmetic of a TFLite file in `model`; gradients use the straight-through estimator.
 
-    A BatchNormalization behind a convolution is folded into its kernel, with the moving statistics as they are: they no longer
-    change. Folded kernels are rounded to 8 bits with a scale for each filter, the maps between layers to 8 bits over a range that
-    is a moving average of the smallest and largest value of each training batch. Only this object changes: layers, weights
-    and the saved file are those of the plain model.
+    A BatchNormalization after a convolution is folded into its kernel with frozen moving statistics. Folded kernels are rounded to
+    8 bits with a scale for each filter; activations are rounded to 8 bits over a range that is a moving average of the smallest and
+    largest value of each training batch. Only this object changes: layers, weights and the saved file are those of the plain model.
 
-    Convolutions, Dense layers and what lies between them are covered; other layers with weights round what they put out only.
-    `release` gives the plain model back, before it is exported. InputError on other backends than TensorFlow, for a model that
+    Convolutions, Dense layers and the layers between them are covered; of other layers with weights only the outputs are rounded.
+    Call `release` before you export the model. InputError on other backends than TensorFlow, for a model that
     does not compute in float32, and for one that does it already.
     """
     if (backend := keras.backend.backend()) != "tensorflow":
         raise InputError(f"quantisation-aware training needs the TensorFlow backend, not {backend}: set KERAS_BACKEND=tensorflow")
     if getattr(model.call, "recomputes", False):
-        raise InputError("quantisation-aware training recomputes nothing: build the model without remat=True")
+        raise InputError("quantisation-aware training does not support remat=True: build the model without it")
     if not is_functional(model):
-        raise InputError(f"quantisation-aware training takes functional and sequential models, and {model.name!r} is a subclass")
+        raise InputError(f"quantisation-aware training takes functional and sequential models, but {model.name!r} is a subclass")
     layers = list(every_layer(model))
     if other := {layer.compute_dtype for layer in layers} - {"float32"}:
-        raise InputError(f"quantisation-aware training computes in float32, and this model in {', '.join(sorted(other))}")
+        raise InputError(f"quantisation-aware training needs a float32 model, but this one computes in {', '.join(sorted(other))}")
     if ranges(model):
-        raise InputError("this model simulates integers already")
+        raise InputError("this model is in quantisation-aware training already")
     mode, connections = Mode(), Connections(model)
     folded = {layer: norm for layer in layers if (norm := folded_norm(layer, connections))}
     for layer in layers:
@@ -75,7 +74,7 @@ def ranges(model: keras.Model) -> list[keras.Variable]:
 
 
 def release(model: keras.Model) -> None:
-    """Let `model` compute as it did before `simulate_integers`."""
+    """Undo `simulate_integers`."""
     replaced = [layer for layer in (model, *every_layer(model)) if hasattr(layer.call, "before")]
     for layer in replaced:
         replace(layer, "call", layer.call.before)

@@ -149,7 +149,7 @@ class Recipe:
             raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
         if self.quantization_aware and (self.remat or self.precision != "float32"):
             raise InputError(
-                f"quantization_aware=true computes in float32 and recomputes nothing: received precision={self.precision!r}, "
+                f"quantization_aware=true needs precision='float32' and remat=false: received precision={self.precision!r}, "
                 f"remat={str(self.remat).lower()}"
             )
         if self.resized_crop and self.crop:

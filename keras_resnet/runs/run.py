@@ -24,7 +24,7 @@ CONTENTS = {
     "history.png": "loss and accuracy curves",
     "environment.json": "versions and hardware",
     "labels.txt": "class names, one a line, in the order of the outputs",
-    "model.keras": "the network with the weights that are kept, see Recipe.keep",
+    "model.keras": "the trained network; weights of the last or the best epoch, see Recipe.keep",
     "last.weights.h5": "the weights after the last epoch",
     SAMPLE: "the first test image, where images are pictures; its class is in metrics.json",
 }
@@ -113,7 +113,7 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
         raise InputError(f"the name {out.name!r} is longer than {LONGEST_NAME} bytes")
     ancestor = next(path for path in out.absolute().parents if path.exists())
     if not ancestor.is_dir() or not os.access(ancestor, os.W_OK | os.X_OK):
-        raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a folder that one may write in")
+        raise InputError(f"{str(out)!r} cannot be written: {str(ancestor)!r} is not a writable folder")
     if out.is_symlink() and out.exists():
         out = out.resolve()
     sweep(out)
@@ -121,9 +121,7 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
         return out  # an empty folder may become the run
     if out.exists() or out.is_symlink():
         if not overwrite:
-            raise InputError(
-                f"{str(out)!r} exists; choose another folder, or replace the run in it by overwrite=True (--overwrite)"
-            )
+            raise InputError(f"{str(out)!r} exists; choose another folder, or replace the run with overwrite=True (--overwrite)")
         Run.open(out)  # only a run may be replaced: never delete a folder of something else
     return out
 
