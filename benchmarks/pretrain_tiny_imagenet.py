@@ -9,9 +9,11 @@ The first and the last need TensorFlow and TensorFlow Datasets; the training is 
 Keras's `fit` feeds a GPU one batch at a time. Here all images lie on the GPU, and an epoch, augmentation included, is one compiled
 call. Network, learning rate, optimiser and the meaning of every field of a recipe are those of the package, with these differences:
 the moving average is of the statistics of normalisation too, instead of computing them again, and crops are not rounded to whole
-pixels. 15 images of each class are held out for validation; nothing is chosen by the test images.
+pixels. 15 images of each class are held out for validation; nothing is chosen by the test images. The average after the last epoch
+is kept. `saved_models/tiny_imagenet_middle` and `_small` are what 4 and 5 minutes on one NVIDIA H100 gave.
 """
 
+import csv
 import io
 import json
 import math
@@ -312,43 +314,40 @@ def train_all(packed: str, out: str, *minutes: str) -> None:
 
     start = time.perf_counter()
     images, labels, names = unpack(packed)
-    left_out, model = held_out(labels), None
+    left_out, teacher = held_out(labels), None
     training = jax.device_put((images[~left_out], labels[~left_out]))
     validation = jax.device_put((images[left_out], labels[left_out]))
     print(f"{len(training[1])} images to train on, {time.perf_counter() - start:.1f} s; {jax.devices()}", flush=True)
     for name, time_given in zip(NETWORKS, minutes, strict=True):
         folder = Path(out, name)
-        model = train(name, training, validation, model, float(time_given), folder)
+        teacher = train(name, training, validation, teacher, float(time_given), folder)
         (folder / "labels.txt").write_text("\n".join(names) + "\n")
 
 
 def finish(data_dir: str, run: str) -> None:
     """Measure the float16 file on the test images and write `model.keras`, both on TensorFlow."""
+    import tensorflow_datasets as tfds
+
     folder = Path(run)
     model = kr.build(from_json(kr.ResNetSpec, (folder / "spec.json").read_text()))
     read_weights(folder / "model.safetensors", model)
     model.save(folder / "model.keras")
-    data = kr.data.load("tiny_imagenet", data_dir=data_dir)
-    test = data.splits["test"]
-    logits, labels = model.predict(test.take(np.arange(len(test))), verbose=0).astype("float64"), test.labels
+    images, labels = tfds.as_numpy(tfds.load("tiny_imagenet", split="test", data_dir=data_dir, batch_size=-1, as_supervised=True))
+    logits = model.predict(images, batch_size=100, verbose=0).astype("float64")
     right = logits[np.arange(len(labels)), labels]
     rank = (logits > right[:, None]).sum(1)
     accuracy, top5 = (rank < 1).mean(), (rank < 5).mean()
     measured = {"accuracy": accuracy, "accuracy_interval": interval(accuracy, len(labels)), "top5_accuracy": top5}
     measured |= {"top5_interval": interval(top5, len(labels)), "loss": (np.logaddexp.reduce(logits, 1) - right).mean()}
-    recall = {name: round(float((rank[labels == label] < 1).mean()), 4) for label, name in enumerate(data.class_names)}
+    names = (folder / "labels.txt").read_text().splitlines()
+    recall = {name: round(float((rank[labels == label] < 1).mean()), 4) for label, name in enumerate(names)}
     metrics = json.loads((folder / "metrics.json").read_text())
     metrics["images"]["test"] = len(labels)
     write_json(folder / "metrics.json", {**metrics, "test": {**measured, "images": len(labels), "recall": recall}})
-    history = [dict(zip(names, map(float, row), strict=True)) for names, row in rows_of(folder / "history.csv")]
+    with (folder / "history.csv").open(encoding="utf-8") as file:
+        history = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
     plot_history(history, folder / "history.png", kept_epoch=len(history), one_loss=False)
     print(f"top-1 {as_text(accuracy, len(labels))}\ntop-5 {as_text(top5, len(labels))}")
-
-
-def rows_of(path: Path):
-    """Column names and texts of every row of a CSV file."""
-    names, *rows = (line.split(",") for line in path.read_text().splitlines())
-    return [(names, row) for row in rows]
 
 
 if __name__ == "__main__":
