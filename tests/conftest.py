@@ -59,6 +59,10 @@ FORKS.set_forkserver_preload(
 )
 CHILD = """
 import os, sys
+if settings:
+    import keras
+    for set_one, value in zip(("set_floatx", "set_epsilon", "set_image_data_format", "set_dtype_policy"), settings):
+        getattr(keras.config, set_one)(value)
 numbers = {number: file.fileno() for number, file in files.items()}
 for number in (0, 1, 2):
     os.dup2(numbers.pop(number), number)
@@ -94,6 +98,9 @@ class Forked:
     """`subprocess.Popen([python, ..., "-c", code, *arguments])` for what the package starts: a process of its own too, but forked
     from one that has imported TensorFlow, which takes 6 seconds."""
 
+    settings: tuple | None = None
+    """Keras's global ones, as its file keras.json would set them: floatx, epsilon, image data format, precision policy."""
+
     def __init__(self, command, *, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=()):
         place = command.index("-c")
         with open(os.devnull, "r+b", buffering=0) as nothing:
@@ -105,7 +112,7 @@ class Forked:
         if self.stdin:
             os.close(reading)
             self.stdin = os.fdopen(self.stdin, "wb")
-        order = {"code": command[place + 1], "arguments": ["-c", *command[place + 2 :]], "files": files}
+        order = {"code": command[place + 1], "arguments": ["-c", *command[place + 2 :]], "files": files, "settings": self.settings}
         self.process = FORKS.Process(target=exec, args=(CHILD, order))
         with quiet():  # what others are forked from says nothing into the output of a test
             forkserver.ensure_running()

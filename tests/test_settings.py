@@ -1,8 +1,11 @@
 """Keras's global settings, of a script or of keras.json, change no network, no run, no file and no answer."""
 
 import json
+import re
 from contextlib import contextmanager
 from dataclasses import replace
+from inspect import cleandoc
+from pathlib import Path
 
 import keras
 import keras_tuner
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
+from keras_resnet.cli import app
 from keras_resnet.files.runtimes import keras_runner
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.search import latency
@@ -67,6 +71,7 @@ def test_a_file_of_before_keeps_its_channels_last(tmp_path):
         np.testing.assert_allclose(kr.load(tmp_path / "model.keras").predict_on_batch(images), expected, rtol=1e-6)
 
 
+@pytest.mark.slow  # the commands below train too
 @every
 def test_training(names, tiny, few, tmp_path, eagerly):
     recipe = kr.recipes.resolve("digits", epochs=1, label_smoothing=0.1, ema=0.5)
@@ -89,6 +94,7 @@ def running(monkeypatch):
     monkeypatch.setattr("tensorflow.config.threading.set_intra_op_parallelism_threads", lambda number: None)
 
 
+@pytest.mark.slow
 @every
 @pytest.mark.usefixtures("running")
 def test_answers_of_a_file(names, small_run, digits):
@@ -116,6 +122,66 @@ def test_a_network_of_another_precision_is_refused_by_its_cause(few, tmp_path):
     model = kr.build("resnet8", input_shape=(8, 8, 1), dtype="mixed_float16")
     with pytest.raises(kr.InputError, match=r"computes in float16 \(policy mixed_float16\)"):
         kr.export.tflite(model, data=few, out=tmp_path)
+
+
+SMALL = ("--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
+STUDY = """
+from dataclasses import replace
+import keras_resnet as kr
+
+spec = replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_width=4)
+recipe = kr.recipes.resolve("digits", epochs=1, batch_size=256)
+study = kr.search.Study(space=lambda hp: hp.Choice("width", [4]) and spec, recipe=recipe, trials=1)
+"""
+MEASURED = re.compile("milli|second|p95|memory|latency|_ms|time|bytes|size_ratio")  # names of layers, which count on, are in a file
+
+
+def commands(run):
+    """Every command, on a run or writing into this folder."""
+    averaged = ("--epochs", 1, "--batch-size", 256, "--set", "ema=0.5", "--set", "label_smoothing=0.1")
+    return [
+        ("list",),
+        ("show", "resnet8"),
+        ("train", "resnet8", "--data", "digits", *SMALL, *averaged, "--out", "run"),
+        ("evaluate", run.path),
+        ("predict", run.path, run.path / "sample.png"),
+        ("export", run.path, "--format", "tflite", "--out", "export"),
+        ("benchmark", run.model_path, "--rounds", 1, "--data", "digits"),
+        ("search", "study.py"),
+    ]
+
+
+def without_times(answer):
+    if isinstance(answer, dict):
+        return {name: without_times(value) for name, value in answer.items() if not MEASURED.search(name)}
+    return list(map(without_times, answer)) if isinstance(answer, list) else answer
+
+
+@every
+def test_every_command(names, small_run, call, forked, tmp_path, eagerly, monkeypatch):
+    """And the processes that they start, which read keras.json too."""
+    assert {command.callback.__name__.rstrip("_") for command in app.registered_commands} == {
+        name for name, *_ in commands(small_run)
+    }
+    answers, weights = {}, {}
+    for folder in ("plain", "set"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "study.py").write_text(cleandoc(STUDY))
+        monkeypatch.chdir(tmp_path / folder)
+        answers[folder], weights[folder] = [], []
+        with set_globally(*(names if folder == "set" else ())):
+            monkeypatch.setattr(forked, "settings", all_settings())
+            for command in commands(small_run):
+                code, output, errors = call(*command, "--json")
+                assert code == 0, errors
+                answers[folder].append(without_times(json.loads(output)))
+        for run in ("run", "study/winner"):
+            weights[folder] += keras.saving.load_model(Path(run) / "model.keras").weights
+    for one, other in zip(answers["set"], answers["plain"], strict=True):
+        assert one == other
+    for one, other in zip(weights["set"], weights["plain"], strict=True):
+        assert one.dtype == other.dtype == "float32"
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow
