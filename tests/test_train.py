@@ -461,7 +461,7 @@ def test_what_is_trained_is_told_unless_nothing_is_to_be_printed(tiny, few, tmp_
     monkeypatch.setattr("keras_resnet.training.callbacks.RISE", 0.0)
     kr.fit(tiny, SHORT, few, tmp_path / "quiet", verbose=0)
     assert capsys.readouterr().out == ""
-    assert "has 6 steps only" in caplog.text  # what may be wrong is told all the same
+    assert "only 6 steps, too few" in caplog.text  # what may be wrong is told all the same
     assert "the validation loss rose to" in caplog.text
     caplog.clear()
     announce(kr.Run.open(tmp_path / "quiet").spec, SHORT, few, 0, begins_at_random=False, shows=False)

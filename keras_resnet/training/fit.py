@@ -152,7 +152,7 @@ def suited(
     recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     if recipe.quantization_aware and init is None:
-        raise InputError("quantization_aware=true goes on from a trained network: give the run of one as init (--init)")
+        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
     if spec.normalization:
         pixels = data.sample(LOOKED_AT)
         notice(float(pixels.min()), float(pixels.max()))
