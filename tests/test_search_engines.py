@@ -45,7 +45,9 @@ def trials(pretended):
     return [name for name, *_ in pretended[1] if "seed" not in name]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("random", "grid"))) for name in ENGINES]
+)
 def test_goes_on_where_it_was(engine, pretended, tmp_path):
     def study(most, **fields):
         return Study(space=space, trials=most, engine=engine, **fields)
