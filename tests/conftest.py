@@ -1,4 +1,7 @@
-"""Shared by the tests: a tiny network and a few images, one trained run, images on disk, and the real CIFAR-10 where it is."""
+"""Shared by the tests: a tiny network and a few images, one trained run, images on disk, and the real CIFAR-10 where it is.
+
+Nothing heavy is imported here: the process that only distributes the tests would wait for it.
+"""
 
 import fcntl
 import gc
@@ -20,23 +23,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
 
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 import keras_resnet as kr
-from keras_resnet.__main__ import main
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.atomic import write_json
 from keras_resnet.console import quiet
-from keras_resnet.export import check
 from keras_resnet.fields import to_json
-from keras_resnet.files import model_file
-from keras_resnet.runs.history import plot_history
 from keras_resnet.runs.run import Run
-from keras_resnet.search import runner, worker
-from keras_resnet.training import fit
 
 CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
@@ -50,8 +46,6 @@ LONGEST = (
     "test_latency",
     "test_remat",
 )
-
-LATENCIES = {name: getattr(check, name) for name in ("SECONDS", "FEWEST")}
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -138,6 +132,7 @@ class Forked:
         return self.poll()
 
 
+STARTING = ("keras_resnet.files.model_file.subprocess", "keras_resnet.search.worker.subprocess")
 FORKED = SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
 
 
@@ -145,8 +140,8 @@ FORKED = SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
 def _forks():
     """Files and trials are run in processes that are forked; `starts_python` of a test or a parameter: in new ones."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (model_file, worker):
-            patch.setattr(module, "subprocess", FORKED)
+        for name in STARTING:
+            patch.setattr(name, FORKED)
         yield
 
 
@@ -171,8 +166,8 @@ def elsewhere(tmp_path):
 @pytest.fixture(autouse=True)
 def _new_processes(request, monkeypatch):
     if "starts_python" in request.keywords:
-        for module in (model_file, worker):
-            monkeypatch.setattr(module, "subprocess", subprocess)
+        for name in STARTING:
+            monkeypatch.setattr(name, subprocess)
 
 
 @pytest.fixture(scope="session")
@@ -197,6 +192,8 @@ def few(digits):
 @pytest.fixture(autouse=True, scope="module")
 def _memory_returns():
     """What a module built is forgotten: the graphs of one file grew to 1.7 GB."""
+    import keras
+
     yield
     keras.backend.clear_session()
     gc.collect()
@@ -205,32 +202,37 @@ def _memory_returns():
 @pytest.fixture(autouse=True, scope="session")
 def _short_latencies():
     """The gate of an export measures latencies for a moment only, but where a test is about them."""
+    from keras_resnet.export import check
+
+    usual = {name: getattr(check, name) for name in ("SECONDS", "FEWEST")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(check, "SECONDS", 0.0)
         patch.setattr(check, "FEWEST", 2)
-        yield
+        yield usual
 
 
 @pytest.fixture(autouse=True)
-def _whole_latencies(request, monkeypatch):
+def _whole_latencies(request, monkeypatch, _short_latencies):
     if "measures_latency" in request.keywords:
-        for name, value in LATENCIES.items():
-            monkeypatch.setattr(check, name, value)
+        for name, value in _short_latencies.items():
+            monkeypatch.setattr(f"keras_resnet.export.check.{name}", value)
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_pictures():
     """That of the history takes a sixth of a training of a few steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "plot_history", lambda history, path, **options: path.touch())
+        patch.setattr("keras_resnet.training.fit.plot_history", lambda history, path, **options: path.touch())
         yield
 
 
 @pytest.fixture(scope="module")
 def drawn():
     """The picture of a history is drawn."""
+    from keras_resnet.runs.history import plot_history
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "plot_history", plot_history)
+        patch.setattr("keras_resnet.training.fit.plot_history", plot_history)
         yield
 
 
@@ -302,7 +304,7 @@ def pretended(monkeypatch):
     def at(function, x0, **options):
         return SimpleNamespace(fun=function(x0), x=x0)
 
-    monkeypatch.setattr(runner, "train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.runner.train_in_process", pretend)
     # The Bayesian engine takes the best of 50 random points, without a descent from each, which takes a second.
     monkeypatch.setattr("keras_tuner.src.tuners.bayesian.scipy", SimpleNamespace(optimize=SimpleNamespace(minimize=at)))
     return wrong, trained
@@ -311,6 +313,7 @@ def pretended(monkeypatch):
 @pytest.fixture
 def call(monkeypatch, capfd):
     """Run the program in this process: (exit code, standard output, standard error)."""
+    from keras_resnet.__main__ import main
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["keras-resnet", *map(str, arguments)])

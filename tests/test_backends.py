@@ -63,7 +63,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax", "torch"])
 def test_same_file_same_logits(backend, folder, monkeypatch):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")

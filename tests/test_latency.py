@@ -69,9 +69,8 @@ def test_each_operation_is_measured_once(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"squeeze": 4},
+        {"squeeze": 4, "branch_dropout": 0.1},
         *(pytest.param(fields, marks=pytest.mark.slow) for fields in ({}, {"activation_order": "full_preactivation"})),
-        {"branch_dropout": 0.1},
     ],
 )
 def test_operations_are_those_of_the_file(fields, tmp_path):

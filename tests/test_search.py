@@ -67,7 +67,9 @@ def one_stage(hp):
     return dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth1", 1, 4),), widths=(width,), stem_width=width)
 
 
-@pytest.mark.parametrize("engine", ["random", "bayesian", "grid", "hyperband"])
+@pytest.mark.parametrize(
+    "engine", ["bayesian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "grid", "hyperband"))]
+)
 def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
     budget = Budget(parameters=20_000)
     trials = 18 if engine == "bayesian" else 12  # its first ones are drawn at random
