@@ -448,6 +448,7 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("predict", "{run}", "none.png", "--model", "model_int9.tflite"), "no model file named 'model_int9.tflite'"),
         (("evaluate", "{run}", "--split", "tset"), "no split named 'tset'; did you mean 'test'?"),
         (("export", "{run}", "--format", "onnx", "--quantize", "int8"), "goes with format 'tflite'"),
+        (("export", "{run}", "--out", "{run}/labels.txt"), "cannot be written: there is a file in its place, or above it"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(call, small_run, tmp_path, monkeypatch, arguments, message):

@@ -630,6 +630,13 @@ def test_an_unknown_set_gets_the_nearest_name():
         kr.data.load("cifar11")
 
 
+def test_a_mistyped_folder_gets_the_nearest_folder(tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="no image set or folder named 'photo'; did you mean 'photos'"):
+        kr.data.load("photo")
+
+
 def test_of_run_refuses_other_classes(small_run, digits, photos):
     assert kr.data.of_run(small_run).class_names == small_run.class_names
     other = dataclasses.replace(digits, class_names=list("abcdefghij"))

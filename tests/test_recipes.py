@@ -58,6 +58,8 @@ def test_a_recipe_in_words():
         "30 epochs in batches of 16; SGD, learning rate up to 0.05 over 20 % of the steps, then a cosine to zero; "
         "images shifted by up to 8 pixels, mirrored"
     )
+    assert in_words(Recipe(class_weight={"cat": 5, "dog": 1})).endswith("; classes weighted by cat=5, dog=1")
+    assert in_words(Recipe(class_weight="balanced")).endswith("; classes weighted so that each counts as much")
     for name, recipe in RECIPES.items():
         assert in_words(recipe), name
 

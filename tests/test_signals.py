@@ -32,8 +32,18 @@ class Interruption(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+def check_no_image_files(run, call):
+    """Their networks do not take them, and the error says so."""
+    for use in (kr.data.of_run, kr.data.to_evaluate):
+        with pytest.raises(InputError, match=r"the network takes inputs of \(.*\), but image files have .*: use arrays"):
+            use(run, run.path)
+    code, _, err = call("predict", run.path, run.path / "history.png")
+    assert code == 2
+    assert "the network takes inputs of" in err
+
+
 @pytest.mark.parametrize("rank", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerly):
+def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerly, call):
     data, spec = kr.data.load(arrays(SHAPES[rank])), dataclasses.replace(tiny, normalize=None)
     whole = kr.fit(spec, RECIPE, data, tmp_path / "whole", **SETTINGS)
     assert caplog.text.count("the recipe's crop=4, flip=True is ignored") == 1
@@ -46,6 +56,7 @@ def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerl
         np.testing.assert_array_equal(one, other)
     with pytest.raises(InputError, match="was trained on arrays or an iterable, which are not stored in it; pass them"):
         kr.data.of_run(run)
+    check_no_image_files(run, call)
     again = kr.data.of_run(run, arrays(SHAPES[rank]))
     assert accuracy(ModelFile(run.model_path), again, "test") == pytest.approx(run.metrics["test"]["accuracy"])
     assert (kr.export.tflite(run, quantize="int8", data=data) if rank == 1 else kr.export.onnx(run, data=data)).bytes

@@ -73,6 +73,7 @@ def predict(
         raise InputError(f"--csv {str(table)!r} cannot be written: name a file in an existing folder")
     from keras_resnet.files.predictions import best
 
+    run.spec.require_pictures()
     problems: list[str] = []
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
     answers, scores = answers_of(run, path, pixels)

@@ -98,6 +98,14 @@ def can_resize(source: Any) -> bool:
     return isinstance(source, str | Path) and str(source) not in BUILT_IN and not is_npz(source)
 
 
+def size_for(run: Run, source: Any) -> Any:
+    """The height and width to resize the images of a source to for `run`; None for what is not resized."""
+    if not can_resize(source):
+        return None
+    run.spec.require_pictures()
+    return run.spec.input_shape[:2]
+
+
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
     """The images that `run` was trained on, or those of another source, resized to the same size.
 
@@ -116,7 +124,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         )
     is_own = source is None
     if not is_own:
-        origin = {"image_size": run.spec.input_shape[:2] if can_resize(source) else None}
+        origin = {"image_size": size_for(run, source)}
     if data_dir is not None:
         origin["data_dir"] = data_dir
     data = load(run_source if is_own else source, **origin)
@@ -148,7 +156,7 @@ def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None
     if is_path and Path(source).is_dir() and not holds_records(Path(source)):
         return from_folder_for(run, source)
     if is_path or isinstance(source, Dataset):
-        size: Any = run.spec.input_shape[:2] if can_resize(source) else None
+        size: Any = size_for(run, source)
         data = as_classes_of(run, load(source, data_dir=data_dir, image_size=size))
     else:
         data = from_memory_for(run, source)

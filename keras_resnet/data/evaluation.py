@@ -24,6 +24,7 @@ LOG = logging.getLogger("keras_resnet")
 
 def from_folder_for(run: Run, folder: str | Path) -> Dataset:
     """The images under `folder`, see `from_folder_as`, as `run` takes them; classes that have no folder are told in a warning."""
+    run.spec.require_pictures()
     height, width, channels = run.spec.require_sizes("resizing a picture")
     data = from_folder_as(folder, run.class_names, (height, width, channels))
     warn_of_missing(data.splits.values(), run.class_names)

@@ -88,11 +88,16 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
         if slash and head not in names:
             raise InputError(f"no folder {name!r} to read images from") from None
         if head.partition(":")[0] not in names:
-            raise unknown("image set or folder", name, [*BUILT_IN, *names]) from None
+            raise unknown("image set or folder", name, [*folders_here(), *BUILT_IN, *names]) from None
         where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise InputError(f"{name!r} is not in {where} and cannot be prepared: {why}") from error
     return builder
+
+
+def folders_here() -> list[str]:
+    """The names of the folders in the current one, but hidden ones."""
+    return sorted(path.name for path in Path().iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _image_shape(shape: tuple[int | None, ...], image_size: tuple[int, int] | None) -> tuple[int, int, int]:

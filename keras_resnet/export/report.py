@@ -67,7 +67,10 @@ def identity(source: Source) -> dict[str, Any]:
 def check_folder(folder: Path, source: Source, *, is_own: bool) -> None:
     """InputError if a folder has files of another model. In the `export/` of its own run, which may have been renamed, a model has
     any name."""
-    manifest, own = read(folder / MANIFEST, dict), identity(source)
+    try:
+        manifest, own = read(folder / MANIFEST, dict), identity(source)
+    except NotADirectoryError:
+        raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
     files = manifest.get("files")
     if not isinstance(files, dict) or not any((folder / name).exists() for name in files):
         return

@@ -151,6 +151,14 @@ class ResNetSpec:
         """Whether the input is a picture in grey or colour."""
         return len(self.input_shape) == 3 and self.input_shape[-1] in (1, 3)
 
+    def require_pictures(self) -> None:
+        """InputError if the network does not take what is in an image file: a picture in grey or colour."""
+        if not self.is_of_pictures:
+            raise InputError(
+                f"the network takes inputs of {self.input_shape}, but image files have (height, width, channels) with 1 or 3 "
+                "channels: use arrays, in a script or in an .npz file (--data)"
+            )
+
     @property
     def gives_logits(self) -> bool:
         """Whether the network puts out logits, and not probabilities."""

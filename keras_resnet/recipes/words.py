@@ -40,9 +40,12 @@ def on_images(recipe: Recipe) -> list[str]:
 
 def on_training(recipe: Recipe) -> list[str]:
     """What is special about the computation."""
+    weights = "" if isinstance(recipe.class_weight, str) else ", ".join(f"{name}={one:g}" for name, one in recipe.class_weight)
     special = {
         f"weights averaged by {recipe.ema:g}": recipe.ema,
         f"computed in {recipe.precision}": recipe.precision != "float32",
+        "classes weighted so that each counts as much": recipe.class_weight == "balanced",
+        f"classes weighted by {weights}": weights,
         "quantisation-aware": recipe.quantization_aware,
     }
     return [words for words, applies in special.items() if applies]
