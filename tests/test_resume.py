@@ -21,6 +21,7 @@ from keras_resnet import InputError
 from keras_resnet.training import checkpoint_files, checkpoints
 from keras_resnet.training import fit as train
 from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.opening import first_lines
 from keras_resnet.training.resume import check_same, plan_of
 
 SHORT = dataclasses.replace(kr.RECIPES["digits"], epochs=3, batch_size=8)  # twelve steps an epoch
@@ -392,3 +393,7 @@ def test_a_resumed_training_says_from_where(tiny, few, undisturbed, tmp_path, ca
     end_before(20, undisturbed, tmp_path / "run")
     kr.fit(tiny, SHORT, few, tmp_path / "run", resume=True, **SETTINGS | {"verbose": 2})
     assert "resumed: from step 15, in epoch 2 of 3" in capsys.readouterr().out
+    kr.fit(tiny, SHORT, few, tmp_path / "run", resume=True, **SETTINGS | {"verbose": 2})
+    assert "is complete: nothing is left to train" in capsys.readouterr().out
+    assert first_lines(tiny, SHORT, few, 0)[-1] == "resumed: there is no checkpoint, so from the first step"
+    assert not any("resumed" in line for line in first_lines(tiny, SHORT, few))

@@ -12,6 +12,7 @@ from keras_resnet import InputError, search
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy
 from keras_resnet.search import HyperResNet, Study, runner
+from keras_resnet.training.opening import images_of
 
 RECIPE = dataclasses.replace(kr.RECIPES["cifar-30"], epochs=1, batch_size=8, learning_rate=0.02, mixup=0.2)
 SHAPES = {1: (16, 2), 3: (6, 6, 6, 1)}
@@ -46,6 +47,7 @@ def check_no_image_files(run, call):
 def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerly, call):
     data, spec = kr.data.load(arrays(SHAPES[rank])), dataclasses.replace(tiny, normalize=None)
     whole = kr.fit(spec, RECIPE, data, tmp_path / "whole", **SETTINGS)
+    assert images_of(data).endswith({1: "; 16 values, 2 channels", 3: "; 6x6x6 voxels, 1 channel"}[rank])
     assert caplog.text.count("the recipe's crop=4, flip=True is ignored") == 1
     assert (whole.recipe.crop, whole.recipe.flip, whole.recipe.mixup) == (0, False, 0.2)
     assert whole.spec.input_shape == SHAPES[rank]

@@ -107,7 +107,7 @@ def fit(
     spec, recipe, data = suited(spec, recipe, load(data), devices, init)
     plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
-        return finished(Run.open(out), plan, devices)
+        return finished(Run.open(out), plan, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoint_files.folder_of(out)
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
@@ -117,7 +117,8 @@ def fit(
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         if devices.chief:
-            announce(spec, recipe, data, checkpoint.step if checkpoint else 0, begins_at_random=init is None, shows=bool(verbose))
+            done = (checkpoint.step if checkpoint else 0) if resume else None
+            announce(spec, recipe, data, done, begins_at_random=init is None, shows=bool(verbose))
         with graphs_as_written(), errors_in_a_line():
             recipe = settle(spec, recipe, devices)
             training = prepare(spec, recipe, data, seed, devices, init)
@@ -159,11 +160,13 @@ def suited(
     return spec, recipe, replace(data, batch_size=recipe.batch_size)
 
 
-def finished(run: Run, plan: dict[str, Any], devices: Distribution) -> Run:
+def finished(run: Run, plan: dict[str, Any], devices: Distribution, *, shows: bool) -> Run:
     """The run of a training that is complete. InputError if it came out of another one than the planned."""
     check_finished(run, plan)
     if devices.chief:
         checkpoint_files.forget(checkpoint_files.folder_of(run.path))  # it may have been killed when all was done
+        if shows:
+            print(f"{str(run.path)!r} is complete: nothing is left to train", flush=True)
     return run
 
 

@@ -14,9 +14,10 @@ from keras_resnet.recipes.words import in_words
 
 LOG = logging.getLogger("keras_resnet")
 MOST_CLASSES = 12  # that are named with their images in the first lines
+UNITS = {1: "values", 2: "pixels", 3: "voxels"}  # by rank
 
 
-def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begins_at_random: bool, shows: bool) -> None:
+def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None, *, begins_at_random: bool, shows: bool) -> None:
     """Print the first lines, if it `shows` anything, and warn of too few steps for a network that begins with random weights."""
     if shows:
         print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
@@ -25,8 +26,8 @@ def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int, *, begi
         LOG.warning(problem)
 
 
-def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int = 0) -> list[str]:
-    """Images, network, recipe and steps, a line each. `done` steps were trained before."""
+def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None = None) -> list[str]:
+    """Images, network, recipe and steps, a line each. `done` steps were trained before; None if the training is not resumed."""
     each = data.steps_per_epoch(recipe.batch_size)
     steps = recipe.epochs * each
     cost = cost_of(spec)
@@ -38,7 +39,10 @@ def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int = 0) 
         f"recipe: {in_words(recipe)}",
         f"steps: {steps:,}, {each:,} in each epoch",
     ]
-    return [*lines, *([f"resumed: from step {done:,}, in epoch {done // each + 1} of {recipe.epochs}"] if done else [])]
+    if done is None:
+        return lines
+    there = f"from step {done:,}, in epoch {done // each + 1} of {recipe.epochs}"
+    return [*lines, f"resumed: {there if done else 'there is no checkpoint, so from the first step'}"]
 
 
 def left_out(data: Dataset) -> list[str]:
@@ -51,7 +55,7 @@ def images_of(data: Dataset) -> str:
     """How many there are for what, and of which size."""
     counts = ", ".join(f"{len(data.splits[split]):,} {split}" for split in SPLITS)
     *sides, channels = data.image_shape
-    return f"{counts}; {'x'.join(map(str, sides))} pixels, {channels} channel{'s' * (channels > 1)}"
+    return f"{counts}; {'x'.join(map(str, sides))} {UNITS[len(sides)]}, {channels} channel{'s' * (channels > 1)}"
 
 
 def classes_of(data: Dataset) -> str:
