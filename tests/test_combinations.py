@@ -195,7 +195,7 @@ def assert_builds_trains_saves_and_loads(spec, tmp_path):
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(number, marks=[pytest.mark.slow] * (place % 4 != 3)) for place, number in enumerate(RECOMPUTED)],
+    [pytest.param(number, marks=[pytest.mark.slow] * (place % 6 != 3)) for place, number in enumerate(RECOMPUTED)],
 )
 def test_trains_alike_with_units_recomputed(number, monkeypatch):
     """Step by step, without graphs: those are traced in test_remat."""

@@ -90,6 +90,7 @@ def test_operations_are_those_of_the_file(fields, tmp_path):
     assert not any(names[0] == "Activate" for names in found if not fields.get("squeeze"))
 
 
+@pytest.mark.slow
 def test_latency_is_a_budget(monkeypatch, pretended, tmp_path):
     fake_latency(monkeypatch)
     found = search.run(Study(space=space, trials=5, budget=Budget(latency=1.02), quantize=None), tmp_path / "out")

@@ -81,6 +81,7 @@ def test_mixed_files_take_the_pixels_asked_for(hard, digits, tmp_path, pixels):
     assert told["type"] == pixels
 
 
+@pytest.mark.slow
 def test_no_more_layers_in_float_than_there_are(hard, digits, tmp_path):
     (row,) = export(hard, targets=[Target("tflite", "int8", float_layers=4)], data=digits, out=tmp_path)
     assert row.passed, row.problem
@@ -175,6 +176,7 @@ def test_models_inside_models_are_refused_by_the_debugger(digits):
         Debugger(source, Target("tflite", "int8"))
 
 
+@pytest.mark.slow
 def test_only_what_a_factor_passes_is_a_pair():
     assert len(pairs(kr.build("resnet20"))) == 9  # inside each unit; what leaves it goes two ways
     assert len(pairs(kr.build("resnet50"))) == 32

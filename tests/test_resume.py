@@ -282,6 +282,7 @@ def test_a_full_disk_ends_the_training_and_leaves_what_is_whole(tiny, few, undis
     assert_same(kr.fit(tiny, SHORT, few, tmp_path / "run", resume=True, **SETTINGS), undisturbed)
 
 
+@pytest.mark.slow
 def test_the_last_weights_are_kept_too(tiny, few, tmp_path):
     """Where all epochs are done, and the run is not written."""
     recipe = dataclasses.replace(SHORT, epochs=2, ema=0.9)

@@ -551,6 +551,7 @@ def test_several_finalists_by_default(pretended, tmp_path):
     assert len(pretended[1]) == 4  # each was trained in full
 
 
+@pytest.mark.slow
 def test_hyper_resnet_draws_again_beyond_its_budget(tmp_path):
     """With an engine of KerasTuner, whose first values may be beyond it; its trials are to have the values that were built."""
 

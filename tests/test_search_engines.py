@@ -122,6 +122,7 @@ def test_hyperband_trains_the_best_longer_and_finalists_in_full(pretended, tmp_p
     assert len({by_trial[row["trial"]]["spec.depths"] for row in found.final_rows}) == 2
 
 
+@pytest.mark.slow
 def test_hyperband_halves_a_space_with_too_few_networks(pretended, tmp_path):
     """KerasTuner's engine would train each for one epoch, and end."""
     study = Study(space=eight, engine="hyperband", recipe=kr.recipes.resolve("digits", epochs=9), trials=9)

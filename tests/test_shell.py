@@ -59,7 +59,12 @@ def test_the_main_job(main_job):
     assert (main_job.run.path / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def is_long(command):
+    """Whether the line trains or measures something that tests of other files do too."""
+    return any(words in command for words in ("aware", "--init", "benchmark --data"))
+
+
+@pytest.mark.parametrize("command", [pytest.param(line, marks=[pytest.mark.slow] * is_long(line)) for line in COMMANDS])
 def test_other_lines(command, main_job, folder, call, monkeypatch, request):
     program, *arguments = shlex.split(command)
     assert program == "keras-resnet"
