@@ -63,8 +63,8 @@ def benchmark(
     planned(Recipe() if recipe in (None, AUTO) else recipe)  # mistakes are told now
     load_backend()
     from keras_resnet.data import load
-    from keras_resnet.training.fit import recipe_for
     from keras_resnet.training.precision import throughput
+    from keras_resnet.training.trainable import recipe_for
 
     images = load(data, data_dir=data_dir, image_size=image_size)
     show_table(throughput(*planned(recipe_for(recipe, images)), images), as_json=as_json)

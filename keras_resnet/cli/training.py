@@ -95,8 +95,9 @@ def train(
     from keras_resnet.data import can_resize, load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
-    from keras_resnet.training.fit import fit, recipe_for
+    from keras_resnet.training.fit import fit
     from keras_resnet.training.trackers import trackers
+    from keras_resnet.training.trainable import recipe_for
 
     targets = select(export) if export and devices.chief else []
     if start and data is None:

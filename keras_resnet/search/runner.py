@@ -25,7 +25,7 @@ from keras_resnet.search.page import page
 from keras_resnet.search.results import IMAGES, PAGE, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.study import SCORE, Study
 from keras_resnet.search.worker import TrialFailed, train_in_process
-from keras_resnet.training.fit import recipe_for
+from keras_resnet.training.trainable import recipe_for
 
 WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
 FINALS, WINNER = "finals", "winner"  # folders of a search, beside STATE and TRIALS

@@ -7,28 +7,23 @@ import logging
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_resnet import recipes
 from keras_resnet.atomic import write_json, write_whole
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset, load
 from keras_resnet.data.dataset import errors_in_a_line
-from keras_resnet.errors import Diverged, InputError
+from keras_resnet.errors import Diverged
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
-from keras_resnet.networks.pixel_range import LOOKED_AT, notice
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.networks.variants import name_of, resolve
-from keras_resnet.recipes.automatic import AUTO
+from keras_resnet.networks.variants import name_of
 from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
@@ -45,14 +40,10 @@ from keras_resnet.training.precision import settle
 from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
 from keras_resnet.training.session import Training, example, prepare
+from keras_resnet.training.trainable import checked_seed, suited
 from keras_resnet.training.transfer import origin
 
 LOG = logging.getLogger("keras_resnet")
-ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
-    "accumulate": "it cannot accumulate there",
-    "steps_per_execution": "it cannot take several steps at a time there",
-}
-LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
 @fixed_settings()
@@ -138,28 +129,6 @@ def fit(
     return run
 
 
-def checked_seed(seed: int) -> int:
-    """The seed. InputError if it is none."""
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
-    return int(seed)
-
-
-def suited(
-    spec: str | ResNetSpec, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: Run | None
-) -> tuple[ResNetSpec, Recipe, Dataset]:
-    """Network, recipe and images, each as the others need it. InputError for what cannot be trained."""
-    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
-    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
-    if recipe.quantization_aware and init is None:
-        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
-    if spec.normalization:
-        pixels = data.sample(LOOKED_AT)
-        notice(float(pixels.min()), float(pixels.max()))
-    return spec, recipe, replace(data, batch_size=recipe.batch_size)
-
-
 def finished(run: Run, plan: dict[str, Any], devices: Distribution, *, shows: bool) -> Run:
     """The run of a training that is complete. InputError if it came out of another one than the planned."""
     check_finished(run, plan)
@@ -168,27 +137,6 @@ def finished(run: Run, plan: dict[str, Any], devices: Distribution, *, shows: bo
         if shows:
             print(f"{str(run.path)!r} is complete: nothing is left to train", flush=True)
     return run
-
-
-def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
-    """InputError for what cannot be trained, in so many steps and on those devices."""
-    if spec.classifier_activation == "sigmoid":
-        raise InputError(
-            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
-        )
-    if spec.classifier_activation == "softmax" and recipe.loss == "binary":
-        raise InputError("loss='binary' takes each class by itself: train it with classifier_activation=none, not 'softmax'")
-    default = Recipe()
-    for field, why in ONE_DEVICE_ONLY.items():
-        value = getattr(recipe, field)
-        if value != getattr(default, field) and devices.replicas > 1 and devices.name != "data_parallel":
-            raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
-    if recipe.accumulate > steps:
-        raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
-    if recipe.sync_norm and spec.norm != "batch":
-        raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
-    if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
-        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: the initial weights dominate")
 
 
 def run_epochs(
@@ -220,21 +168,6 @@ def run_epochs(
                 shuffle=False,  # the stream is in its own order
                 verbose=0,
             )
-
-
-def recipe_for(recipe: str | Recipe | None, data: Dataset) -> Recipe:
-    """The recipe of that name, or for None and "auto" that which suits the images."""
-    if recipe is not None and recipe != AUTO:
-        return recipes.resolve(recipe)
-    count, source = len(data.splits["train"]), data.origin.get("source")
-    return recipes.for_images(count, data.image_shape, source=source, class_names=data.class_names)
-
-
-def _fitting(recipe: Recipe, examples: int) -> Recipe:
-    """The recipe with a batch of no more than all training images."""
-    if recipe.batch_size > examples:
-        LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
-    return recipe.fitting(examples)
 
 
 def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:

@@ -1,0 +1,81 @@
+"""Network, recipe and images of a training, each as the others need it, and what cannot be trained."""
+
+import logging
+from dataclasses import replace
+from numbers import Integral
+
+from keras_resnet import recipes
+from keras_resnet.data import Dataset
+from keras_resnet.errors import InputError
+from keras_resnet.networks.pixel_range import LOOKED_AT, notice
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import resolve
+from keras_resnet.recipes.automatic import AUTO
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.run import Run
+from keras_resnet.training.distribute import Distribution
+
+LOG = logging.getLogger("keras_resnet")
+ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
+    "accumulate": "it cannot accumulate there",
+    "steps_per_execution": "it cannot take several steps at a time there",
+}
+LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
+
+
+def checked_seed(seed: int) -> int:
+    """The seed. InputError if it is none."""
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
+    return int(seed)
+
+
+def suited(
+    spec: str | ResNetSpec, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: Run | None
+) -> tuple[ResNetSpec, Recipe, Dataset]:
+    """Network, recipe and images, each as the others need it. InputError for what cannot be trained."""
+    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
+    check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
+    if recipe.quantization_aware and init is None:
+        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
+    if spec.normalization:
+        pixels = data.sample(LOOKED_AT)
+        notice(float(pixels.min()), float(pixels.max()))
+    return spec, recipe, replace(data, batch_size=recipe.batch_size)
+
+
+def recipe_for(recipe: str | Recipe | None, data: Dataset) -> Recipe:
+    """The recipe of that name, or for None and "auto" that which suits the images."""
+    if recipe is not None and recipe != AUTO:
+        return recipes.resolve(recipe)
+    count, source = len(data.splits["train"]), data.origin.get("source")
+    return recipes.for_images(count, data.image_shape, source=source, class_names=data.class_names)
+
+
+def _fitting(recipe: Recipe, examples: int) -> Recipe:
+    """The recipe with a batch of no more than all training images."""
+    if recipe.batch_size > examples:
+        LOG.warning(f"batch_size={recipe.batch_size} is more than the {examples} training images: {examples} is used")
+    return recipe.fitting(examples)
+
+
+def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
+    """InputError for what cannot be trained, in so many steps and on those devices."""
+    if spec.classifier_activation == "sigmoid":
+        raise InputError(
+            "classifier_activation='sigmoid' is for several labels an image; train on one label with 'softmax' or none"
+        )
+    if spec.classifier_activation == "softmax" and recipe.loss == "binary":
+        raise InputError("loss='binary' takes each class by itself: train it with classifier_activation=none, not 'softmax'")
+    default = Recipe()
+    for field, why in ONE_DEVICE_ONLY.items():
+        value = getattr(recipe, field)
+        if value != getattr(default, field) and devices.replicas > 1 and devices.name != "data_parallel":
+            raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
+    if recipe.accumulate > steps:
+        raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
+    if recipe.sync_norm and spec.norm != "batch":
+        raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
+    if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
+        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: the initial weights dominate")
