@@ -385,6 +385,7 @@ def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_
     assert (code, "no readable image in" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_where_int8_hurts(call, small_run, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "debug_quantization", partial(export.debug_quantization, most=1))
     code, out, _ = call("export", small_run.path, "--debug-quantization", "--out", tmp_path)
@@ -393,6 +394,9 @@ def test_where_int8_hurts(call, small_run, tmp_path, monkeypatch):
     assert "stage1_block1_conv2" in out
     assert f"accuracy in float: {small_run.metrics['test']['accuracy']:.4f}" in out
     assert {path.name for path in tmp_path.iterdir()} == {"quantization.json", "quantization.png"}
+
+
+def test_a_question_about_int8_takes_no_options_of_files(call, small_run):
     code, _, err = call("export", small_run.path, "--format", "tflite", "--debug-quantization")
     assert code == 2
     assert "leave out --format and the options of files" in err

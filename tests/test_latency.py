@@ -162,6 +162,7 @@ def test_what_is_measured_is_what_files_have(monkeypatch):
     assert found == [{"CONV_2D": 1}]
 
 
+@pytest.mark.slow
 def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path):
     fake_latency(monkeypatch)
     allowed = dataclasses.replace(kr.SPECS["resnet8"], depths=(2, 2, 2), widths=(8, 8, 8), stem_width=8)

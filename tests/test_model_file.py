@@ -105,7 +105,13 @@ def test_a_crash_is_told_with_its_signal(loose):
 
 
 @pytest.mark.parametrize(
-    "name", ["model.keras", "model.onnx", "model_float32.tflite", pytest.param("saved_model", marks=pytest.mark.starts_python)]
+    "name",
+    [
+        "model.keras",
+        "model.onnx",
+        "model_float32.tflite",
+        pytest.param("saved_model", marks=[pytest.mark.starts_python, pytest.mark.slow]),
+    ],
 )
 def test_images_of_another_shape_are_refused_and_the_next_ones_answered(name, loose):
     file = ModelFile(loose / name)

@@ -90,6 +90,7 @@ def test_no_more_layers_in_float_than_there_are(hard, digits, tmp_path):
         export(hard, targets=[Target("tflite", "int8", float_layers=5)], data=digits, out=tmp_path)
 
 
+@pytest.mark.slow
 def test_the_normalisation_of_colours_is_a_layer_too(tiny, tmp_path):
     """Files scale channels by a convolution, LiteRT's fastest way; it has a name, and can be kept in float."""
     network = kr.build(tiny, classes=3, input_shape=(16, 16, 3))

@@ -288,6 +288,7 @@ def test_an_image_that_lies_on_its_side_is_turned(photos):
     assert image[:, 18].mean() > 200 > 50 > image[:, 6].mean()
 
 
+@pytest.mark.slow
 def test_a_large_set_of_tensorflow_datasets_is_read_from_its_files(cifar10_dir, monkeypatch, tmp_path):
     monkeypatch.setattr(named, "_split_names", lambda splits: {"train": "test"})
     small = named.from_tfds("cifar10", data_dir=cifar10_dir)

@@ -32,7 +32,7 @@ def trained(steps=3, *, freeze=None, jit_compile=False, eager=False, **fields):
     [
         {},
         pytest.param({"stochastic_depth": 0.5, "branch_dropout": 0.3}, marks=pytest.mark.slow),  # see test_backends
-        {"activation_order": "full_preactivation", "squeeze": 4},
+        pytest.param({"activation_order": "full_preactivation", "squeeze": 4}, marks=pytest.mark.slow),
         # A frozen normalisation takes and keeps its moving statistics.
         pytest.param({"freeze": "stage1_block2_norm1"}, marks=pytest.mark.slow),
         pytest.param({"freeze": "stage2_block2_conv1"}, marks=pytest.mark.slow),

@@ -82,7 +82,7 @@ def assert_same(run, other):
 
 
 @pytest.mark.parametrize(
-    ("step", "begins_at"), [(15, 12), (36, 35), *(pytest.param(*places, marks=pytest.mark.slow) for places in ((10, 5), (20, 15)))]
+    ("step", "begins_at"), [(15, 12), *(pytest.param(*places, marks=pytest.mark.slow) for places in ((10, 5), (20, 15), (36, 35)))]
 )
 def test_goes_on_from_the_step(step, begins_at, tiny, few, undisturbed, tmp_path):
     end_before(step, undisturbed, tmp_path / "run")
@@ -101,6 +101,7 @@ class Steps(keras.callbacks.Callback):
         self.count += 1
 
 
+@pytest.mark.slow
 def test_patience_is_as_long_after_an_interruption(tiny, few, tmp_path):
     recipe = dataclasses.replace(SHORT, epochs=20, learning_rate=1e-9, warmup=0.0, schedule="constant")  # nothing becomes better
     whole = fit_with_copies(tiny, recipe, few, tmp_path, patience=4)

@@ -134,7 +134,7 @@ def test_hyperband_halves_a_space_with_too_few_networks(pretended, tmp_path):
     assert rounds[2][0]["spec.depths"] == (2, 2, 2)
 
 
-@pytest.mark.parametrize("engine", ["random", "bayesian"])
+@pytest.mark.parametrize("engine", ["random", pytest.param("bayesian", marks=pytest.mark.slow)])
 def test_every_network_of_a_small_space_is_found(engine, pretended, tmp_path):
     told = []
     found = search.run(Study(space=eight, engine=engine, trials=12), tmp_path / "out", tell=told.append)

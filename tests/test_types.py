@@ -1,5 +1,7 @@
 """What a type checker and an editor see of the package: the index is lazy, and its names have their types all the same."""
 
+import pytest
+
 import keras_resnet as kr
 
 CONFIGURATION = """
@@ -11,6 +13,8 @@ follow_imports = skip
 """
 SCRIPT = """
 from pathlib import Path
+import pytest
+
 import keras_resnet as kr
 
 data = kr.data.load("digits")
@@ -21,6 +25,7 @@ kr.Recipe(epochs="many")
 """
 
 
+@pytest.mark.slow
 def test_a_user_sees_the_type_of_every_public_name(tmp_path):
     from mypy import api
 
