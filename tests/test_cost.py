@@ -239,7 +239,9 @@ def test_memory_of_training_has_parameters_gradients_and_momentum():
     [
         ({}, "int8"),
         pytest.param({"activation_order": "full_preactivation", "squeeze": 4}, "int8", marks=pytest.mark.slow),
-        ({"channel_attention": True, "shortcut": "avg_projection", "activation": "silu"}, "int8"),
+        pytest.param(
+            {"channel_attention": True, "shortcut": "avg_projection", "activation": "silu"}, "int8", marks=pytest.mark.slow
+        ),
         ({"input_shape": (64, 2), "norm": None, "block": "bottleneck", "shortcut": "projection"}, "int8"),
         pytest.param({}, None, marks=pytest.mark.slow),
         pytest.param({"activation_order": "full_preactivation", "squeeze": 4}, None, marks=pytest.mark.slow),

@@ -36,7 +36,7 @@ def trained(shape, *, fused, steps=3, freeze=None, jit_compile=False, eager=Fals
         pytest.param((8, 8, 1), {"remat": True}, marks=pytest.mark.slow),
         pytest.param((8, 8, 1), {"activation_order": "full_preactivation"}, marks=pytest.mark.slow),
         ((8, 8, 1), {"freeze": "stage1_block1_norm1"}),
-        ((8, 8, 1), {"jit_compile": True}),
+        pytest.param((8, 8, 1), {"jit_compile": True}, marks=pytest.mark.slow),
         ((8, 8, 1), {"block": "bottleneck"}),
         pytest.param((None, None, 1), {"block": "bottleneck", "squeeze": 4}, marks=pytest.mark.slow),
         pytest.param((8, 8, 1), {"block": "bottleneck", "groups": 2}, marks=pytest.mark.slow),

@@ -181,6 +181,7 @@ np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
         assert process.wait() == 0, output.read_text()[-2000:]
 
 
+@pytest.mark.slow
 def test_mixed_precision():
     _, expected = trained(eager=True, dtype="mixed_bfloat16")
     _, losses = trained(remat=True, dtype="mixed_bfloat16")

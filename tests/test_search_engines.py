@@ -45,9 +45,7 @@ def trials(pretended):
     return [name for name, *_ in pretended[1] if "seed" not in name]
 
 
-@pytest.mark.parametrize(
-    "engine", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("random", "grid"))) for name in ENGINES]
-)
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=[pytest.mark.slow] * (name != "hyperband")) for name in ENGINES])
 def test_goes_on_where_it_was(engine, pretended, tmp_path):
     def study(most, **fields):
         return Study(space=space, trials=most, engine=engine, **fields)
@@ -91,6 +89,7 @@ def test_the_seed_decides_what_is_drawn(engine, tmp_path):
     assert drawn(0, "first again") != drawn(1, "third") or engine == "grid"
 
 
+@pytest.mark.slow
 def test_a_grid_is_every_combination_within_the_budget_once(pretended, tmp_path):
     found = search.run(Study(space=space, engine="grid"), tmp_path / "all")
     assert len({row["spec.depths"] for row in found.rows}) == 27
