@@ -119,6 +119,7 @@ def replace_text(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     try:
         partial.write_text(text, encoding="utf-8")
+        flush(partial)
         os.replace(partial, path)
     except OSError:  # a full disk
         partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
+from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch, sweep
 from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
 from keras_resnet.fields import completed, to_json
@@ -261,6 +261,7 @@ def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
 
 def copy_run(run: Run, target: Path) -> None:
     """Copy a run to `target`, whole or not at all. The same training stays there, with its exports."""
+    sweep(target)
     names = [path.name for path in run.path.iterdir() if path.is_file()]
     if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
         return

@@ -5,6 +5,7 @@ The images are an argument and the model is plain Keras, so this also runs on Ke
 
 import logging
 import sys
+import zipfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -191,7 +192,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     spec, weights = training.spec, training.weights
     plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
     plain.set_weights(weights.last)
-    plain.save_weights(folder / "last.weights.h5")
+    save_weights(plain, folder / "last.weights.h5")
     plain.set_weights(training.kept_weights)
     plain.save(folder / "model.keras")
     (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
@@ -203,6 +204,16 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_history(weights.history, folder / "history.csv")
     one_loss = training.recipe.is_cross_entropy
     plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=one_loss)
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """As `model.save_weights`, in which HDF5 ends the process where the disk is full: a `.keras` file has the same file inside, and
+    Python writes it."""
+    archive = path.with_suffix(".keras")
+    model.save(archive)
+    with zipfile.ZipFile(archive) as files:
+        path.write_bytes(files.read("model.weights.h5"))
+    archive.unlink()
 
 
 def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:
