@@ -22,6 +22,7 @@ from keras_resnet.search import Study, certificate, client, runner, server
 from keras_resnet.search.client import Connection, RemoteOracle
 from keras_resnet.search.oracle import oracle_of, space_of
 from keras_resnet.search.server import Chief
+from keras_resnet.search.wire import check_address
 
 METHODS = ("GetSpace", "UpdateSpace", "CreateTrial", "UpdateTrial", "EndTrial", "GetBestTrials", "GetTrial")
 VICTIM = "../../home/victim/app"
@@ -192,7 +193,9 @@ def test_a_worker_gone_mad(number, address, out, pretended, tmp_path):
 
 def test_a_score_is_that_of_the_run(address, out, pretended):
     """And it is entered once, for the worker that has the trial."""
-    with serving(dataclasses.replace(STUDY, trials=1), out, address) as chief:
+    everywhere = address.replace("127.0.0.1", "0.0.0.0")
+    with serving(dataclasses.replace(STUDY, trials=2), out, everywhere) as chief:
+        assert f"waiting for workers at {everywhere}, on every network of this machine; those that can read" in chief.told[0]
         credentials = certificate.of_client(certificate.read(pem_of(out)))
         mine, other = (calls(address, credentials, name) for name in ("mine", "other"))
         ask = RemoteOracle(Connection(address, "mine", pem_of(out), out / "none", print), space_of(STUDY), 1)
@@ -201,6 +204,11 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
         place, score = out / "trials" / given.trial_id, sum(spec.depths) / 12
         request = {"trial_id": given.trial_id, "metrics": {"val_accuracy": score}}
         train = functools.partial(runner.train_in_process, STUDY)
+        assert "has no run in the folder of the chief" in mine("UpdateTrial", request)[1]
+        late = threading.Timer(0.2, train, (spec, recipe, place, seed))  # folders of a network are slow
+        late.start()
+        ask.update_trial(given.trial_id, {"val_accuracy": score})
+        assert place.exists()
         for wrong in (
             (dataclasses.replace(spec, activation="tanh"), recipe, place, seed),
             (spec, dataclasses.replace(recipe, epochs=999), place, seed),
@@ -208,6 +216,11 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
         ):
             train(*wrong)
             assert "is another training than the trial's; give" in mine("UpdateTrial", request)[1]
+        failed = RemoteOracle(Connection(address, "other", pem_of(out), out / "none", print), space_of(STUDY), 1)
+        second = failed.create_trial("other")
+        second.status = "FAILED"
+        (out / "trials" / "0001.log").write_bytes(b"\xff\n\x1b[2J no memory")
+        failed.end_trial(second)  # the run of the other trial, which is another training now, is not looked at
         train(spec, recipe, place, seed)
         false = {**request, "metrics": {"val_accuracy": 0.99}}
         assert f"val_accuracy 0.99 of trial 0000: its run has {score:g}" in mine("UpdateTrial", false)[1]
@@ -226,7 +239,7 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
         assert other("EndTrial", {"trial": given.to_proto()})[0] == grpc.StatusCode.OK
         assert not any("val_accuracy" in line for line in chief.told)
         search.run(STUDY, out, worker=address, name="mine")
-    assert [row["val_accuracy"] for row in chief.results.rows] == [score]
+    assert [(row["val_accuracy"], row["reason"]) for row in chief.results.rows] == [(score, ""), (None, "[2J no memory")]
 
 
 def test_the_door(address, tmp_path):
@@ -387,3 +400,32 @@ def test_a_hostile_chief(kind, address, out, pretended, tmp_path):
     assert everything(tmp_path) == before
     assert not pretended[1]
     hostile.stop(None)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "8000",
+        ":8000",
+        "here",
+        "here:",
+        "here:x",
+        "here:0",
+        "here:65536",
+        "here:\u0661",
+        "::1:8000",
+        "unix:/tmp/x:80",
+        "dns:///x:80",
+    ],
+)
+def test_an_address_that_is_none(address):
+    for options in ({"chief": address}, {"worker": address}):
+        with pytest.raises(InputError, match="is no address: expected HOST:PORT"):
+            search.run(STUDY, "nowhere", **options)
+    check_address("[::1]:8000")
+
+
+def test_a_name_of_a_worker(out):
+    for name in (VICTIM, "two words", "-x", "x" * 101, "\u00e4"):
+        with pytest.raises(InputError, match="a worker's name is a letter or digit, and up to 99 more of"):
+            search.run(STUDY, out, worker="127.0.0.1:1", name=name)

@@ -427,13 +427,16 @@ ONE_UNIT = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(8, 8, 1), depth
 
 
 @pytest.mark.starts_python
-def test_a_trial_in_its_own_process(tmp_path):
-    """Really trained."""
+def test_a_trial_in_its_own_process(monkeypatch, tmp_path):
+    """Really trained, and nothing is imported from the current folder."""
+    for module in ("h5py", "json", "keras"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} of the current folder')")
+    monkeypatch.chdir(tmp_path)
     study = Study(space=space, recipe=kr.recipes.resolve("digits", epochs=1))
     run = search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "trial", 3)
     assert run.spec == ONE_UNIT
     assert run.metrics["seed"] == 3
-    assert not list(tmp_path.glob("*.log"))
+    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".py"}  # no log
 
 
 def test_a_trial_that_learns_nothing_ends_early(tmp_path):

@@ -18,6 +18,7 @@ from keras_resnet.search.wire import (
     check_address,
     check_values,
     is_trial_name,
+    message_of,
     one_line,
     short,
     status_of,
@@ -127,4 +128,4 @@ class RemoteOracle:
         self.ask("UpdateTrial", messages().UpdateTrialRequest(trial_id=trial_id, metrics=metrics, step=step))
 
     def end_trial(self, trial: Trial) -> None:
-        self.ask("EndTrial", messages().EndTrialRequest(trial=trial.to_proto()))
+        self.ask("EndTrial", messages().EndTrialRequest(trial=message_of(trial)))

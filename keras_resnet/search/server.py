@@ -26,6 +26,7 @@ from keras_resnet.search.wire import (
     check_address,
     is_trial_name,
     is_worker_name,
+    message_of,
     one_line,
     short,
     status_of,
@@ -95,13 +96,13 @@ class Servicer:
     def CreateTrial(self, request: Any, worker: str, _: None) -> Any:  # noqa: N802
         if request.tuner_id != worker:
             raise Refused(f"{worker} asks for a trial of {short(request.tuner_id)}")
-        return messages().CreateTrialResponse(trial=self.oracle.create_trial(worker).to_proto())
+        return messages().CreateTrialResponse(trial=message_of(self.oracle.create_trial(worker)))
 
     @judged
     def GetTrial(self, request: Any, worker: str, name: str) -> Any:  # noqa: N802
         is_its_own = self.oracle.is_held(name, worker)
         trial = self.oracle.get_trial(name) if is_its_own else self.oracle.foreign_trial(name)
-        return messages().GetTrialResponse(trial=trial.to_proto())
+        return messages().GetTrialResponse(trial=message_of(trial))
 
     @judged
     def UpdateTrial(self, request: Any, worker: str, name: str) -> Any:  # noqa: N802
@@ -115,7 +116,7 @@ class Servicer:
             score, step = self.checked(trial, metrics[SCORE], request.step)
             if not trial.metrics.exists(SCORE):
                 self.oracle.update_trial(name, {SCORE: score}, step=step)
-        return messages().UpdateTrialResponse(trial=trial.to_proto())
+        return messages().UpdateTrialResponse(trial=message_of(trial))
 
     def checked(self, trial: Trial, score: float, step: int) -> tuple[float, int]:
         """The score of a trial and its epoch. Refused if it is not that of the run."""

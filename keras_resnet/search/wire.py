@@ -6,7 +6,8 @@ The chief and its workers use the same rules. Nothing else from the network beco
 import re
 from typing import Any
 
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner import HyperParameters
+from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.errors import InputError
 
@@ -56,6 +57,13 @@ def is_value(entry: Any, value: Any) -> bool:
         slack = 1e-6 * abs(entry.max_value)  # what steps may be off by
         return type(value) is type(entry.min_value) and entry.min_value - slack <= value <= entry.max_value + slack
     return any(type(other) is type(value) and other == value for other in entry.values)
+
+
+def message_of(trial: Trial) -> Any:
+    """The message of a trial: its name, status and values. Nobody reads the rest."""
+    hyperparameters = HyperParameters()
+    hyperparameters.values = trial.hyperparameters.values
+    return Trial(hyperparameters, trial_id=trial.trial_id, status=trial.status).to_proto()
 
 
 def values_of(message: Any) -> dict[str, Any]:
