@@ -1,6 +1,7 @@
 """The engines of a search: what they draw, what a kill leaves, and who has which trial."""
 
 import dataclasses
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -466,6 +467,8 @@ def test_a_folder_with_no_trial_yet_may_have_another_budget(pretended, tmp_path)
 def test_a_space_that_raises_is_told(tmp_path):
     with pytest.raises(InputError, match="the space raised KeyError: 'resnet9'"):
         search.run(Study(space=lambda hp: kr.SPECS["resnet9"]), tmp_path / "out")
+    with pytest.raises(InputError, match="the space raised SystemExit: 0"):
+        search.run(Study(space=lambda hp: sys.exit(0)), tmp_path / "out")
     illegal = Study(
         space=lambda hp: dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth", -2, -1), 1, 1)), engine="grid"
     )

@@ -61,7 +61,7 @@ class Connection:
                 self.is_mark_old, self.is_up = False, True
                 return answer
             except FileNotFoundError:
-                problem, limit = f"there is no {str(self.pem)!r} of a chief; give both the same --out", PATIENCE
+                problem, limit = f"{str(self.pem)!r} is not there, which the chief writes into its --out", PATIENCE
             except grpc.RpcError as error:
                 problem, limit = self.problem(error)
             seconds, self.is_up = time.monotonic() - start, False
