@@ -83,9 +83,10 @@ def put_in_place(source: Path, target: Path) -> None:
 
 
 def sweep(target: Path) -> None:
-    """Clear the `scratch` folders that killed processes left for `target`."""
+    """Clear the `scratch` folders that killed processes left for `target`; of a name "*", for everything beside it."""
     target = target.absolute()
-    for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+    name = "*" if target.name == "*" else glob.escape(target.name)
+    for leftover in target.parent.glob(f"{_prefix(target.with_name(name))}*"):
         if (descriptor := lock(leftover)) is not None:
             _clear_and_unlock(leftover, descriptor)
 

@@ -46,6 +46,13 @@ def test_what_a_dead_process_had_moved_aside_comes_back(tmp_path):
     assert (tmp_path / "run" / "file").read_text() == "the run before"
 
 
+def test_everything_in_a_folder_is_swept_at_once(tmp_path):
+    for name in (".run.partial-dead", ".a[1].partial-dead", "run", ".mine"):
+        (tmp_path / name).mkdir()
+    sweep(tmp_path / "*")
+    assert {path.name for path in tmp_path.iterdir()} == {"run", ".mine"}
+
+
 def test_a_folder_comes_back_where_its_replacement_fails(tmp_path, monkeypatch):
     (tmp_path / "export" / "model").mkdir(parents=True)
     (tmp_path / "export" / "model" / "weights").write_text("the model before")

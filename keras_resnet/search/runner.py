@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 
-from keras_resnet.atomic import replace_text
+from keras_resnet.atomic import replace_text, sweep
 from keras_resnet.data import Dataset, load
 from keras_resnet.data.npz import write_npz
 from keras_resnet.data.streams import Stream
@@ -60,6 +60,8 @@ class Search:
         """Open the engine, with its trials so far."""
         space = space_of(self.study)
         self.results.check_same(space)
+        for folder in (TRIALS, FINALS):
+            sweep(self.out / folder / "*")  # a run that was complete when its process was killed is not trained again
         if self.source.get("data") == str(saved_in(self.out)):
             write_npz(self.data, saved_in(self.out))
         limit = self.study.budget.latency

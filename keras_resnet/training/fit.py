@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.atomic import write_json, write_whole
+from keras_resnet.atomic import sweep, write_json, write_whole
 from keras_resnet.confidence import interval
 from keras_resnet.data import Dataset, load
 from keras_resnet.data.dataset import errors_in_a_line
@@ -134,7 +134,8 @@ def finished(run: Run, plan: dict[str, Any], devices: Distribution, *, shows: bo
     """The run of a training that is complete. InputError if it came out of another one than the planned."""
     check_finished(run, plan)
     if devices.chief:
-        checkpoint_files.forget(checkpoint_files.folder_of(run.path))  # it may have been killed when all was done
+        sweep(run.path)  # it may have been killed when all was done
+        checkpoint_files.forget(checkpoint_files.folder_of(run.path))
         if shows:
             print(f"{str(run.path)!r} is complete: nothing is left to train", flush=True)
     return run
