@@ -13,6 +13,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
+from keras_resnet.regular import check_regular
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
@@ -28,6 +29,7 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     path = path / "model.keras" if path.is_dir() else path
     if not path.exists():
         raise InputError(f"no model at {str(path)!r}")
+    check_regular(path)
     if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: it is not a zip archive, as Keras files are")
     try:
@@ -41,6 +43,12 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     except Exception as error:
         why = next((line for line in str(error).splitlines() if line), type(error).__name__)
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+
+
+def weights_of_layers(model: keras.Model) -> dict[str, int]:
+    """How many weights each layer of a model has, by its name; those without are left out."""
+    counts = {layer.name: sum(int(np.prod(weight.shape)) for weight in layer.weights) for layer in model.layers}
+    return {name: count for name, count in counts.items() if count}
 
 
 def keep_channels_last(model: keras.Model) -> None:
