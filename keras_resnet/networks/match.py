@@ -16,7 +16,8 @@ def check_network(path: Path, layers: dict[str, int], image_shape: tuple[int | N
     expected = weights_of_layers(in_order([out]))
     problem = f"takes images of {image_shape}, not {spec.input_shape}" if image_shape != spec.input_shape else ""
     for name in [*expected, *layers]:
-        if layers.get(name) != expected.get(name):
-            problem = problem or f"has {layers.get(name, 0):,} weights in layer {name!r}, not {expected.get(name, 0):,}"
+        here, there = expected.get(name, 0), layers.get(name, 0)
+        if here != there:
+            problem = problem or f"has {there:,} weights in layer {name!r}, not {here:,}"
     if problem:
         raise InputError(f"{str(path)!r} is not the network of spec.json: it {problem}")
