@@ -107,7 +107,7 @@ class Harness:
                 file.write_bytes(whole)
                 after()
         silent = {name: row["silent"] for name, row in self.counts.items() if row["silent"]}
-        print(*(f"{' '.join(name)}: {dict(row)}" for name, row in self.counts.items()), sep="\n")
+        print(*(f"{' '.join(name)}: {dict(row)}" for name, row in self.counts.items()), sep="\n", flush=True)
         assert allows_silent or not silent
 
 
@@ -174,7 +174,7 @@ def commands_with(run, model, *options):
     return {
         "predict": ("predict", run.path, run.path / "sample.png", "--model", model, *options, "--json"),
         "evaluate": ("evaluate", run.path, "--model", model, *options, "--json"),
-        "benchmark": ("benchmark", run.model_path, model, "--rounds", 1, *options, "--json"),
+        "benchmark": ("benchmark", model, run.model_path, "--rounds", 1, *options, "--json"),
     }
 
 
@@ -185,7 +185,7 @@ few_or_many = pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=py
 @pytest.mark.usefixtures("no_training", "no_conversion")
 def test_the_network_of_a_run(harness, run, count):
     copy = shutil.copy(run.model_path, run.path / "whole.keras")
-    benchmark = {"benchmark": ("benchmark", copy, run.model_path, "--rounds", 1, "--json")} if count == MANY else {}
+    benchmark = {"benchmark": ("benchmark", run.model_path, copy, "--rounds", 1, "--json")} if count == MANY else {}
     harness.damage(run.model_path, {**commands_of(run), **benchmark}, count)
 
 
