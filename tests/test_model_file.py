@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+import zipfile
 from multiprocessing import Pipe
 
 import ai_edge_litert.interpreter as litert
@@ -207,6 +208,19 @@ def test_only_files_are_opened(loose, tmp_path):
     os.mkfifo(loose / "manifest.json")
     with pytest.raises(InputError, match=r"manifest.json' is a named pipe, not a file"):
         ModelFile(loose / "model.onnx")
+
+
+def test_a_keras_file_with_code_or_a_bomb_inside(tmp_path):
+    image = keras.Input((8, 8, 1))
+    keras.Model(image, keras.layers.Lambda(lambda pixels: pixels * 2)(image)).save(tmp_path / "lambda.keras")
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("config.json", bytes(2**26 + 1))
+    for name, problem in (
+        ("lambda", "it has Python code inside, .* which is never run$"),
+        ("bomb", "'config.json' inside would take 67,"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            kr.load(tmp_path / f"{name}.keras")
 
 
 @pytest.mark.parametrize("outputs", [[["a"]], [[1j]], [1.0], [[[1, 2, 3]]], [[]], [[1.0], [2.0]], 3.0])
