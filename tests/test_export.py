@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -292,9 +293,15 @@ def test_a_full_disk_is_one_line(copy, monkeypatch, capfd):
         os.write(2, b"error: " * 100)
         raise RuntimeError("[stage 3] failed; No space left on device\n at line 7")
 
-    monkeypatch.setitem(WRITERS, "tflite", full)
-    with pytest.raises(OSError, match=r"No space left on device: 'model_float32.tflite'$"):
-        kr.export.tflite(copy)
+    def full_elsewhere(source, path, target):
+        os.write(2, b"error: " * 100)
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+        raise TypeError("'NoneType' object is not callable")
+
+    for writer in (full, full_elsewhere):
+        monkeypatch.setitem(WRITERS, "tflite", writer)
+        with pytest.raises(OSError, match=r"No space left on device: 'model_float32.tflite'$"):
+            kr.export.tflite(copy)
     assert capfd.readouterr() == ("", "")
 
 

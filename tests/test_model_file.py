@@ -1,6 +1,7 @@
 """Files in processes of their own: what is damaged, foreign or hostile is told in one line."""
 
 import json
+import math
 import os
 import shutil
 import threading
@@ -16,7 +17,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, timing
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.files import runtimes
-from keras_resnet.files.benchmark import are_comparable, compare
+from keras_resnet.files.benchmark import are_comparable, compare, random_images
 from keras_resnet.files.manifest import digests
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import probabilities
@@ -193,6 +194,9 @@ def test_a_file_that_does_not_answer_is_ended(tmp_path):
     assert process.poll() is not None
     with pytest.raises(InputError, match=r"cannot be opened, .*: no answer within 0 s"):
         ModelFile(tmp_path / "saved_model", trust=True, limit=0.0)
+    for limit in (-1.0, math.inf, math.nan):
+        with pytest.raises(InputError, match=f"limit={limit}: expected a number of seconds"):
+            ModelFile(tmp_path / "saved_model", limit=limit)
 
 
 def test_only_files_are_opened(loose, tmp_path):
@@ -305,6 +309,19 @@ def test_the_process_ends_with_its_object(loose):
     process = file.process
     del file
     assert process.poll() is not None
+
+
+def test_outputs_that_are_no_numbers_are_not_compared(loose, monkeypatch):
+    monkeypatch.setattr(ModelFile, "__call__", lambda self, images: np.full((1, 10), np.inf))
+    with pytest.raises(InputError, match=r"model.onnx' gives outputs that are no finite numbers: it is damaged"):
+        compare([loose / "model.onnx"])
+
+
+def test_random_images_are_not_larger_than_memory():
+    with pytest.raises(
+        InputError, match=r"random images of shape \(100000, 100000, 3\) would take 30,000,000,000 bytes; pass images"
+    ):
+        random_images((100_000, 100_000, 3), 1)
 
 
 @pytest.mark.starts_python

@@ -6,6 +6,8 @@
 """
 
 import errno
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -49,6 +51,8 @@ __all__ = [
 ]
 
 Artefact = ModelFile  # its first name
+FULL = "No space left on device"
+LEAST = 2**20  # bytes that a conversion needs, beside the weights
 GOOD_ENOUGH = 0.005  # of accuracy
 WRITERS: dict[str, Callable[[Source, Path, Target], None]] = {
     "saved_model": write_saved_model,
@@ -125,11 +129,18 @@ def write(writer: Callable[[Source, Path, Target], None], source: Source, path: 
         try:
             writer(source, path, target)
         except Exception as error:
-            if "No space left on device" not in str(error):
+            if not is_full(error, source, path):
                 raise
             full = error
     if full:
-        raise OSError(errno.ENOSPC, "No space left on device", target.file) from full
+        raise OSError(errno.ENOSPC, FULL, target.file) from full
+
+
+def is_full(error: Exception, source: Source, path: Path) -> bool:
+    """Whether a file could not be written because a disk is full: TensorFlow does not always say so."""
+    needed = LEAST + 2 * sum(weight.nbytes for weight in source.model.get_weights())
+    places = path.parent, tempfile.gettempdir()
+    return FULL in str(error) or any(shutil.disk_usage(place).free < needed for place in places)
 
 
 @fixed_settings()

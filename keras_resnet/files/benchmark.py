@@ -52,7 +52,7 @@ def compare(
         elif callable(images):
             images = images(files[0].image_shape)
         pixels = np.resize(images, (batch, *images.shape[1:]))
-        outputs = [file(images) for file in files]
+        outputs = [finite(file, images) for file in files]
         seconds: list[list[float]] = [[] for _ in files]
         for _ in range(rounds):
             for file, times in zip(files, seconds, strict=True):
@@ -66,6 +66,14 @@ def compare(
         is_comparable = are_comparable(answers, outputs[0], file.scores, files[0].scores)
         rows.append({**row, **differences(answers, outputs[0], is_comparable), "compared_on": f"{len(images)} {kind}"})
     return rows
+
+
+def finite(file: ModelFile, images: np.ndarray) -> np.ndarray:
+    """The outputs of a file for images. InputError if they are no finite numbers."""
+    outputs = file(images)
+    if not np.isfinite(outputs).all():
+        raise InputError(f"{str(file.path)!r} gives outputs that are no finite numbers: it is damaged, or its training diverged")
+    return outputs
 
 
 def speed(seconds: list[float], batch: int) -> dict[str, float]:

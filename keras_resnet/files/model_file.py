@@ -4,6 +4,7 @@ That is no sandbox: a SavedModel is a program, which has the rights of whoever o
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from keras_resnet.files.manifest import verify
 from keras_resnet.files.runtimes import WARM_UP, kind_of, packed, unpacked
 from keras_resnet.regular import check_regular
 
-LIMIT = 120.0  # seconds
+LIMIT, LONGEST = 120.0, 1e6  # seconds; the system takes no more
 EACH_IMAGE = 0.1  # of the limit, that a file has more for every image
 MEGABYTE = 1e6  # that gives it a second more to open
 ENDING = 10.0  # seconds that a process may take to end, once it has closed the connection
@@ -45,6 +46,8 @@ class ModelFile:
 
     def __init__(self, path: str | Path, *, threads: int | None = None, trust: bool = False, limit: float = LIMIT) -> None:
         self.path, self.limit = Path(path), limit
+        if not 0 <= limit < math.inf:
+            raise InputError(f"limit={limit}: expected a number of seconds")
         if not self.path.exists():
             raise InputError(f"no model at {str(path)!r}")
         check_regular(self.path)
@@ -108,7 +111,7 @@ class ModelFile:
             self.connection.send_bytes(json.dumps(order).encode())
             if content is not None:
                 self.connection.send_bytes(content)
-            if not self.connection.poll(seconds):
+            if not self.connection.poll(min(seconds, LONGEST)):
                 raise InputError(f"{str(self.path)!r} {problem}: no answer within {seconds:.0f} s; allow more by limit= (--limit)")
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
