@@ -14,13 +14,14 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError, timing
+from keras_resnet import InputError, hooks, timing
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.files import runtimes
 from keras_resnet.files.benchmark import are_comparable, compare, random_images
 from keras_resnet.files.manifest import digests
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import probabilities
+from keras_resnet.files.programs import reaching_operations
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +160,39 @@ def test_a_saved_model_that_no_manifest_lists_needs_trust(loose, files):
         ModelFile(loose / "saved_model")
     with ModelFile(loose / "saved_model", trust=True) as trusted, ModelFile(files / "saved_model") as listed:
         np.testing.assert_array_equal(trusted(images), listed(images))
+
+
+def graph_with(*, saver="save", called="", implements=False):
+    """The message of a SavedModel whose function "write" only its saver calls, or `called` too."""
+    content = hooks.saved_model_of(b"")
+    meta_graph = content.meta_graphs.add()
+    meta_graph.saver_def.save_tensor_name = f"{saver}:0"
+    meta_graph.object_graph_def.concrete_functions["other"].SetInParent()
+    node = meta_graph.graph_def.node.add(name="save", op="StatefulPartitionedCall")
+    node.attr["f"].func.name = "write"
+    for name, operation in (("write", "SaveV2"), ("other", "PartitionedCall")):
+        function = meta_graph.graph_def.library.function.add()
+        function.signature.name = name
+        node = function.node_def.add(op=operation)
+        if name == "write" and implements:
+            function.attr["api_implements"].s = b"it"
+    if called == "function":
+        node.op = "write"
+    elif called == "attribute":
+        node.attr["f"].func.attr["inner"].list.func.add(name="write")
+    elif called == "object":
+        meta_graph.object_graph_def.concrete_functions["write"].SetInParent()
+    elif called == "version 1":
+        meta_graph.ClearField("object_graph_def")
+    return content
+
+
+def test_only_what_a_saver_alone_calls_is_left_out():
+    assert not reaching_operations(graph_with())
+    for options in ({"saver": "another"}, {"implements": True}):
+        assert reaching_operations(graph_with(**options)) == {"SaveV2"}
+    for called in ("function", "attribute", "object", "version 1"):
+        assert reaching_operations(graph_with(called=called)) == {"SaveV2"}, called
 
 
 @pytest.mark.parametrize("inside", ["signature", "branch", "table"])
