@@ -1,6 +1,8 @@
 import csv
 import dataclasses
 import json
+import os
+import shutil
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet import RECIPES, VARIANTS, InputError, Run, export, recipes
+from keras_resnet import RECIPES, VARIANTS, InputError, Run, build, export, recipes
 from keras_resnet.data import from_folder, to_evaluate
 from keras_resnet.files import evaluation, model_file
 from keras_resnet.files.predictions import probabilities
@@ -249,9 +251,9 @@ def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_ru
     shares = probabilities(logits)
 
     class Pretended:
-        scores = ""
+        scores, layers, image_shape = "", {}, ()
 
-        def __init__(self, path):
+        def __init__(self, path, **_):
             self.outputs = shares if path.name == "foreign.onnx" and kind == "probabilities" else logits
 
         def __enter__(self):
@@ -264,6 +266,7 @@ def test_what_a_file_without_names_puts_out_is_known_from_the_run(call, small_ru
             return self.outputs[None]
 
     monkeypatch.setattr(model_file, "ModelFile", Pretended)
+    monkeypatch.setattr("keras_resnet.cli.inference.check_network", lambda *_: None)
     code, out, _ = call("predict", small_run.path, tmp_path / "digit.png", "--model", tmp_path / "foreign.onnx", "--json")
     assert code == 0
     first = json.loads(out)[0]
@@ -415,6 +418,73 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         assert code == 2
         assert "bad.tflite' cannot be opened, it may be damaged" in err
         assert len(err.strip().splitlines()) == 1
+
+
+def test_a_run_with_the_file_of_another_network_is_told(call, small_run, tmp_path):
+    run = Run.open(shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+    build(run.spec, depths=(2,)).save(run.model_path)
+    for arguments in (
+        ("predict", run.path, run.path / "sample.png"),
+        ("evaluate", run.path),
+        ("export", run.path, "--format", "tflite"),
+        ("train", "--init", run.path, "--out", tmp_path / "new"),
+    ):
+        code, _, err = call(*arguments)
+        assert code == 2
+        assert "model.keras' is not the network of spec.json: it has 2,304 weights in layer 'stage1_block2_conv1', not 0" in err
+        assert len(err.splitlines()) == 1
+    for other, problem in (
+        ({"input_shape": (9, 9, 1)}, r"it takes images of \(9, 9, 1\), not \(8, 8, 1\)"),
+        ({"classes": 9}, "it has 153 weights in layer 'logits', not 170"),
+        ({"norm": "group", "norm_groups": 4}, "it has 32 weights in layer 'stem_norm', not 64"),
+    ):
+        build(run.spec, **other).save(run.model_path)
+        with pytest.raises(InputError, match=problem):
+            run.load()
+
+
+def test_trust_and_limit_reach_the_file(call, small_run, tmp_path, monkeypatch):
+    (tmp_path / "saved_model").mkdir()
+    (tmp_path / "saved_model" / "saved_model.pb").touch()
+    asked = []
+
+    def opened(self, path, **options):
+        asked.append(options)
+        raise InputError("enough")
+
+    monkeypatch.setattr(model_file.ModelFile, "__init__", opened)
+    sample, model = small_run.path / "sample.png", tmp_path / "saved_model"
+    for command in (
+        ("predict", small_run.path, sample, "--model", model),
+        ("evaluate", small_run.path, "--model", model),
+        ("benchmark", model),
+    ):
+        assert call(*command)[0] == call(*command, "--trust", "--limit", 7)[0] == 2
+    assert [(options["trust"], options["limit"]) for options in asked] == 3 * [(False, 120), (True, 7)]
+    assert "--trust: only for model files" in call("benchmark", "--trust")[2]
+
+
+def test_named_pipes_are_not_opened(call, small_run, tmp_path):
+    run = Run.open(shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+    os.mkfifo(tmp_path / "pipe.tflite")
+    os.mkfifo(tmp_path / "pipe.png")
+    run.export_path.mkdir()
+    os.mkfifo(run.export_path / "report.json")
+    sample = run.path / "sample.png"
+    for command, message in (
+        (("predict", run.path, sample, "--model", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a file"),
+        (("predict", run.path, tmp_path / "pipe.png"), "no image file at"),
+        (("benchmark", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a file"),
+        (("export", run.path), "report.json' is a named pipe, not a file"),
+    ):
+        code, _, err = call(*command)
+        assert (code, message in err, len(err.splitlines())) == (2, True, 1), err
+    for name in ("spec.json", "labels.txt", "model.keras"):
+        (run.path / name).unlink()
+        os.mkfifo(run.path / name)
+        assert f"is not a run: it has no {name}" in call("predict", run.path, sample)[2]
+        (run.path / name).unlink()
+        shutil.copy(small_run.path / name, run.path)
 
 
 @pytest.mark.parametrize(

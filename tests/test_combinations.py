@@ -15,6 +15,8 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, ResNetSpec
+from keras_resnet.networks.loading import weights_of_layers
+from keras_resnet.networks.match import check_network
 
 VALUES = {
     "depths": [(1, 2), (2, 1, 1)],
@@ -186,6 +188,7 @@ def assert_builds_trains_saves_and_loads(spec, tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_allclose(loaded(images, training=False), expected, rtol=1e-6, atol=1e-6)
+    check_network(tmp_path / "model.keras", weights_of_layers(loaded), loaded.input_shape[1:], spec)
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]
     if None not in spec.input_shape:
         assert kr.cost_of(spec).trainable == sum(np.prod(weight.shape) for weight in model.trainable_weights)

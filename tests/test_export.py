@@ -1,8 +1,10 @@
 import dataclasses
 import json
+import os
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,10 +20,12 @@ from keras_resnet.confidence import interval
 from keras_resnet.data import image_graph
 from keras_resnet.data.images import decode, describe
 from keras_resnet.export import WRITERS, Target, check, export, select
+from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.operations import operations
 from keras_resnet.export.pictures import encoded
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
+from keras_resnet.files.manifest import verify
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import best
 from keras_resnet.files.runtimes import from_tensor, to_tensor
@@ -55,6 +59,12 @@ def copy(small_run, tmp_path, written, monkeypatch):
 
     monkeypatch.setitem(WRITERS, "tflite", write_once)
     return kr.Run.open(shutil.copytree(small_run.path, tmp_path / "run", ignore=shutil.ignore_patterns("export")))
+
+
+def accepted(self, target, path, *_):
+    """What `Reference.compare` gives for a good file, without running it."""
+    facts = {"images": 100, "agreed": 100, "images_from": {"test": 100}, "keras_accuracy": 1.0, "max_difference": 0.0}
+    return Check(file=target.file, bytes=1, mean_difference=0.0, verdict="passed", accepted=True, **facts)
 
 
 def test_a_file_outside_its_tolerance_is_not_put_in_place(copy, monkeypatch):
@@ -192,12 +202,107 @@ def test_grouped_convolutions_become_onnx(tmp_path):
     assert not tf.config.functions_run_eagerly()
 
 
-@pytest.mark.parametrize("content", ["[{", "{}", '[{"passed": true}]'])
-def test_a_damaged_report_is_made_anew(copy, content):
-    copy.export_path.mkdir()
-    (copy.export_path / "report.json").write_text(content)
-    assert kr.export.tflite(copy, "float16").passed
-    assert [row["file"] for row in json.loads((copy.export_path / "report.json").read_text())] == ["model_float16.tflite"]
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("report.json", "[{"),
+        ("report.json", '{"passed": true}'),
+        ("report.json", "[1]"),
+        ("REPORT.md", "# My thesis"),
+        ("REPORT.md/chapter", "1"),
+        ("manifest.json", '{"short_name": "of a page"}'),
+        ("model_float32.tflite", "of another program"),
+        ("model_float32.tflite/notes", "about it"),
+    ],
+)
+def test_what_is_somebody_elses_is_not_replaced(copy, monkeypatch, name, content):
+    """Nor is anything converted before that is told."""
+    monkeypatch.setattr(Reference, "of", None)
+    path = copy.export_path / name
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"export/.*'.*(move it away|is damaged|no digest)"):
+        kr.export.tflite(copy)
+    assert path.read_text() == content
+    assert len(list(copy.export_path.rglob("*"))) == 1 + ("/" in name)
+
+
+def test_only_what_the_manifest_lists_is_replaced(copy, monkeypatch):
+    def write(source, path, target):
+        (path / "1").mkdir(parents=True)
+        (path / "1" / "saved_model.pb").write_bytes(b"graph")
+
+    monkeypatch.setitem(WRITERS, "saved_model", write)
+    monkeypatch.setattr(Reference, "compare", accepted)
+    for _ in range(2):
+        assert export(copy, "saved_model")[0].accepted
+    mine = copy.export_path / "saved_model" / "2" / "saved_model.pb"
+    mine.parent.mkdir()
+    mine.touch()
+    with pytest.raises(
+        InputError, match=r"saved_model/2/saved_model.pb' is in the way, and no manifest.json lists it: move it away"
+    ):
+        export(copy, "saved_model")
+    shutil.rmtree(mine.parent)
+    listed = json.loads((copy.export_path / "manifest.json").read_text())
+    (copy.export_path / "manifest.json").write_text(json.dumps({**listed, "files": {}}))
+    with pytest.raises(InputError, match=r"saved_model/1/.*' is in the way"):
+        export(copy, "saved_model")
+
+
+def test_files_of_other_weights_do_not_meet(copy, digits, monkeypatch):
+    monkeypatch.setitem(WRITERS, "onnx", lambda source, path, target: path.write_bytes(b"onnx"))
+    monkeypatch.setitem(WRITERS, "tflite", lambda source, path, target: path.write_bytes(b"tflite"))
+    monkeypatch.setattr("keras_resnet.export.report.boundaries", lambda path: {})
+    monkeypatch.setattr(Reference, "compare", accepted)
+    model = kr.load(copy.model_path, compile=False)
+    files = {"data": digits, "out": copy.path / "files"}
+    export(model, "onnx", **files)
+    export(model, "tflite", **files)
+    model.layers[-1].bias.assign_add([1.0] * 10)
+    with pytest.raises(InputError, match=r"model_float32.tflite' has other weights than '.*' now \(SHA-256 \w{8} and \w{8}\)"):
+        export(model, "onnx", **files)
+    both = [Target("onnx"), Target("tflite")]
+    assert len(export(model, targets=both, **files)) == len(export(model, "onnx", **files)) + 1
+
+
+def test_a_killed_replacement_is_made_again(copy, monkeypatch):
+    """The file is in its place, its digest not in the manifest."""
+    monkeypatch.setitem(WRITERS, "onnx", lambda source, path, target: path.write_bytes(b"onnx"))
+    monkeypatch.setattr(Reference, "compare", accepted)
+    update_manifest = Report.update_manifest
+
+    def killed(self, file, entry):
+        if all(entry["sha256"].values()):
+            raise KeyboardInterrupt
+        update_manifest(self, file, entry)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Report, "update_manifest", killed)
+        export(copy, "onnx")
+    assert (copy.export_path / "model.onnx").exists()
+    assert not verify(copy.export_path / "model.onnx")
+    export(copy, "onnx")
+    assert verify(copy.export_path / "model.onnx")
+
+
+def test_a_full_disk_is_one_line(copy, monkeypatch, capfd):
+    """Whatever the converter prints before it gives up."""
+
+    def full(source, path, target):
+        os.write(2, b"error: " * 100)
+        raise RuntimeError("[stage 3] failed; No space left on device\n at line 7")
+
+    def full_elsewhere(source, path, target):
+        os.write(2, b"error: " * 100)
+        monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+        raise TypeError("'NoneType' object is not callable")
+
+    for writer in (full, full_elsewhere):
+        monkeypatch.setitem(WRITERS, "tflite", writer)
+        with pytest.raises(OSError, match=r"No space left on device: 'model_float32.tflite'$"):
+            kr.export.tflite(copy)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_select():
@@ -444,7 +549,7 @@ def test_signals_and_volumes_are_exported_too(shape, tmp_path):
     for target in targets:
         path = tmp_path / target.file
         WRITERS[target.format](source_of(model, images), path, target)
-        np.testing.assert_allclose(ModelFile(path)(images), model.predict_on_batch(images), atol=1e-4)
+        np.testing.assert_allclose(ModelFile(path, trust=True)(images), model.predict_on_batch(images), atol=1e-4)
 
 
 def test_volumes_are_refused_by_tflite(tmp_path):
@@ -524,7 +629,7 @@ def test_no_moment_has_a_file_beside_the_digest_of_another(copy, monkeypatch):
         path.write_bytes(path.read_bytes() + bytes(16))
 
     def killed(self, file, entry):
-        if entry:
+        if all(entry["sha256"].values()):
             raise KeyboardInterrupt
         update_manifest(self, file, entry)
 

@@ -12,7 +12,7 @@ import keras_resnet
 PACKAGE = Path(keras_resnet.__file__).parent
 # Wings of one line do not import each other; each may import those of the lines above it.
 FLOORS = (
-    ("errors", "fields", "atomic", "confidence", "console", "hooks", "lazy_tensorflow", "startup", "timing"),
+    ("errors", "fields", "atomic", "confidence", "console", "hooks", "lazy_tensorflow", "regular", "startup", "timing"),
     ("networks",),
     ("recipes",),
     ("runs",),
@@ -28,7 +28,10 @@ FLOOR_OF = {wing: number for number, wings in enumerate(FLOORS) for wing in wing
 LIGHT = {  # no more than Python when they are loaded: `list` and `show` need them
     *GROUND,
     "networks",
-    *(f"networks.{name}" for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "resnet", "spec", "variants")),
+    *(
+        f"networks.{name}"
+        for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "match", "resnet", "spec", "variants")
+    ),
     *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),
 }

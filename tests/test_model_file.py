@@ -1,8 +1,11 @@
 """Files in processes of their own: what is damaged, foreign or hostile is told in one line."""
 
 import json
+import math
+import os
 import shutil
 import threading
+import zipfile
 from multiprocessing import Pipe
 
 import ai_edge_litert.interpreter as litert
@@ -11,11 +14,14 @@ import numpy as np
 import pytest
 
 import keras_resnet as kr
-from keras_resnet import InputError, timing
+from keras_resnet import InputError, hooks, timing
+from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.files import runtimes
-from keras_resnet.files.benchmark import are_comparable, compare
+from keras_resnet.files.benchmark import are_comparable, compare, random_images
+from keras_resnet.files.manifest import digests
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import probabilities
+from keras_resnet.files.programs import reaching_operations
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +57,7 @@ def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
     with pytest.raises(InputError, match=r"saved_model' is not what manifest.json lists: saved_model/1/more has changed"):
         ModelFile(copy / "saved_model")
     (copy / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"manifest.json' is damaged; export again"):
+    with pytest.raises(InputError, match=r"manifest.json' is damaged; move '.*' away and export again"):
         ModelFile(copy / "model.onnx")
 
 
@@ -74,7 +80,7 @@ def test_truncated_and_foreign_files_are_named(name, loose):
     for content in (whole[: len(whole) // 3], b"", b"GIF89a" + bytes(100)):
         inside.write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}' cannot be opened, it may be damaged: ."):
-            ModelFile(path)
+            ModelFile(path, trust=True)
 
 
 def test_random_damage_never_takes_this_process_down(loose):
@@ -114,11 +120,159 @@ def test_a_crash_is_told_with_its_signal(loose):
     ],
 )
 def test_images_of_another_shape_are_refused_and_the_next_ones_answered(name, loose):
-    file = ModelFile(loose / name)
+    file = ModelFile(loose / name, trust=True)
     assert file.image_shape == (8, 8, 1)
     with pytest.raises(InputError, match=rf"{name}' cannot take images of shape \(1, 9, 9, 2\)"):
         file(np.zeros((1, 9, 9, 2)))
     assert file(np.zeros((2, 8, 8, 1))).shape == (2, 10)
+
+
+PIXELS = tf.TensorSpec((None, 8, 8, 1), tf.float32, "image")
+
+
+class Program(tf.Module):
+    """A SavedModel that does more than compute."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    @tf.function(input_signature=[PIXELS])
+    def call(self, image):
+        return {"logits": tf.zeros((len(image), 10)) + self.act(image)}
+
+    def save(self, path):
+        tf.saved_model.save(self, str(path), signatures={"serving_default": self.call})
+
+
+def write_file(path):
+    def act(image):
+        tf.io.write_file(str(path), "x")
+        return 0.0
+
+    return act
+
+
+def looping(image):
+    number = tf.constant(0)
+    while number >= 0:
+        number = (number + 1) % 1000
+    return tf.cast(number, tf.float32)
+
+
+def test_a_saved_model_that_no_manifest_lists_needs_trust(loose, files):
+    images = np.zeros((1, 8, 8, 1))
+    with pytest.raises(InputError, match=r"saved_model' is not opened: a SavedModel is a program, and no manifest.json .*--trust"):
+        ModelFile(loose / "saved_model")
+    with ModelFile(loose / "saved_model", trust=True) as trusted, ModelFile(files / "saved_model") as listed:
+        np.testing.assert_array_equal(trusted(images), listed(images))
+
+
+def graph_with(*, saver="save", called="", implements=False):
+    """The message of a SavedModel whose function "write" only its saver calls, or `called` too."""
+    content = hooks.saved_model_of(b"")
+    meta_graph = content.meta_graphs.add()
+    meta_graph.saver_def.save_tensor_name = f"{saver}:0"
+    meta_graph.object_graph_def.concrete_functions["other"].SetInParent()
+    node = meta_graph.graph_def.node.add(name="save", op="StatefulPartitionedCall")
+    node.attr["f"].func.name = "write"
+    for name, operation in (("write", "SaveV2"), ("other", "PartitionedCall")):
+        function = meta_graph.graph_def.library.function.add()
+        function.signature.name = name
+        node = function.node_def.add(op=operation)
+        if name == "write" and implements:
+            function.attr["api_implements"].s = b"it"
+    if called == "function":
+        node.op = "write"
+    elif called == "attribute":
+        node.attr["f"].func.attr["inner"].list.func.add(name="write")
+    elif called == "object":
+        meta_graph.object_graph_def.concrete_functions["write"].SetInParent()
+    elif called == "version 1":
+        meta_graph.ClearField("object_graph_def")
+    return content
+
+
+def test_only_what_a_saver_alone_calls_is_left_out():
+    assert not reaching_operations(graph_with())
+    for options in ({"saver": "another"}, {"implements": True}):
+        assert reaching_operations(graph_with(**options)) == {"SaveV2"}
+    for called in ("function", "attribute", "object", "version 1"):
+        assert reaching_operations(graph_with(called=called)) == {"SaveV2"}, called
+
+
+@pytest.mark.parametrize("inside", ["signature", "branch", "table"])
+def test_what_a_saved_model_can_do_is_told_before_it_is_run(tmp_path, inside):
+    """A manifest, which anyone can write, does not help."""
+    target = tmp_path / "written"
+    act = write_file(target)
+    if inside == "branch":
+        act = lambda image: tf.cond(tf.reduce_sum(image) > 0, lambda: write_file(target)(image), lambda: 0.0)  # noqa: E731
+    program = Program(act if inside != "table" else lambda image: 0.0)
+    if inside == "table":
+        target.write_text("a line\n")
+        program.table = tf.lookup.StaticHashTable(tf.lookup.TextFileInitializer(str(target), tf.string, 0, tf.int64, -1), -1)
+    folder = tmp_path / "saved_model"
+    program.save(folder)
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": {"saved_model": {"sha256": digests(folder)}}}))
+    name = "InitializeTableFromTextFileV2" if inside == "table" else "WriteFile"
+    with pytest.raises(InputError, match=f"is not opened: .* operations that reach beyond it, {name}; open it only if you trust"):
+        ModelFile(folder)
+    assert target.exists() == (inside == "table")
+    with ModelFile(folder, trust=True) as file:
+        assert file(np.ones((1, 8, 8, 1))).shape == (1, 10)
+    assert target.exists()
+
+
+def test_a_file_that_does_not_answer_is_ended(tmp_path):
+    Program(looping).save(tmp_path / "saved_model")
+    file = ModelFile(tmp_path / "saved_model", trust=True)
+    file.limit = 0.5
+    process = file.process
+    with pytest.raises(InputError, match=r"cannot take images of .*: no answer within 1 s; allow more by limit= \(--limit\)"):
+        file(np.zeros((1, 8, 8, 1)))
+    assert process.poll() is not None
+    with pytest.raises(InputError, match=r"cannot be opened, .*: no answer within 0 s"):
+        ModelFile(tmp_path / "saved_model", trust=True, limit=0.0)
+    for limit in (-1.0, math.inf, math.nan):
+        with pytest.raises(InputError, match=f"limit={limit}: expected a number of seconds"):
+            ModelFile(tmp_path / "saved_model", limit=limit)
+
+
+def test_only_files_are_opened(loose, tmp_path):
+    """A named pipe would be read for ever, and a device too."""
+    (tmp_path / "zero.onnx").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe.tflite", tmp_path / "pipe.keras", loose / "saved_model" / "1" / "variables" / "more"):
+        os.mkfifo(path)
+    for name, what in (("zero.onnx", "a device"), ("pipe.tflite", "a named pipe"), ("saved_model", "a named pipe")):
+        with pytest.raises(InputError, match=f"' is {what}, not a file"):
+            ModelFile(tmp_path / name)
+    with pytest.raises(InputError, match=r"pipe.keras' is a named pipe, not a file"):
+        kr.load(tmp_path / "pipe.keras")
+    os.mkfifo(loose / "manifest.json")
+    with pytest.raises(InputError, match=r"manifest.json' is a named pipe, not a file"):
+        ModelFile(loose / "model.onnx")
+
+
+def test_a_keras_file_with_code_or_a_bomb_inside(tmp_path):
+    image = keras.Input((8, 8, 1))
+    keras.Model(image, keras.layers.Lambda(lambda pixels: pixels * 2)(image)).save(tmp_path / "lambda.keras")
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("config.json", bytes(2**26 + 1))
+    for name, problem in (
+        ("lambda", "it has Python code inside, .* which is never run$"),
+        ("bomb", "'config.json' inside would take 67,"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            kr.load(tmp_path / f"{name}.keras")
+
+
+@pytest.mark.parametrize("outputs", [[["a"]], [[1j]], [1.0], [[[1, 2, 3]]], [[]], [[1.0], [2.0]], 3.0])
+def test_outputs_that_are_no_scores_are_refused(outputs, loose, monkeypatch):
+    file = ModelFile(loose / "model.onnx")
+    monkeypatch.setattr(file, "_ask", lambda *arguments, **options: np.array(outputs))
+    with pytest.raises(InputError, match=r"model.onnx' is not a classifier: it gives "):
+        file(np.zeros((1, 8, 8, 1)))
 
 
 def test_other_files_are_refused(tmp_path):
@@ -197,6 +351,19 @@ def test_the_process_ends_with_its_object(loose):
     assert process.poll() is not None
 
 
+def test_outputs_that_are_no_numbers_are_not_compared(loose, monkeypatch):
+    monkeypatch.setattr(ModelFile, "__call__", lambda self, images: np.full((1, 10), np.inf))
+    with pytest.raises(InputError, match=r"model.onnx' gives outputs that are no finite numbers: it is damaged"):
+        compare([loose / "model.onnx"])
+
+
+def test_random_images_are_not_larger_than_memory():
+    with pytest.raises(
+        InputError, match=r"random images of shape \(100000, 100000, 3\) would take 30,000,000,000 bytes; pass images"
+    ):
+        random_images((100_000, 100_000, 3), 1)
+
+
 @pytest.mark.starts_python
 def test_files_are_compared_on_the_same_images(files, small_run):
     paths = [small_run.model_path, files / "model_float32.tflite", files / "model_int8.tflite"]
@@ -254,7 +421,7 @@ def test_threads_reach_the_runtime(loose, monkeypatch):
     monkeypatch.setattr(
         ModelFile,
         "_ask",
-        lambda self, problem, order, images=None: orders.append(order) or np.array('{"shape": [null, null, 3], "scores": ""}'),
+        lambda self, problem, order, **options: orders.append(order) or np.array('{"shape": [3], "scores": "", "layers": {}}'),
     )
     ModelFile(loose / "model_float32.tflite", threads=2).close()
     assert orders[0]["threads"] == 2

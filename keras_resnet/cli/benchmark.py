@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Set, app, load_backend
+from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Limit, Set, Trust, app, load_backend
 from keras_resnet.cli.training import ImageSize, Jit, Precision, plan
 from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
@@ -42,6 +42,8 @@ def benchmark(
     set_: Set = None,
     precision: Precision = None,
     jit: Jit = None,
+    trust: Trust = False,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Compare the speed of model files, or measure that of training.
@@ -49,7 +51,7 @@ def benchmark(
     Files run in turns on the same images: test images of --data, or random pixels. Without files: images per second of the input
     pipeline, of training steps, and of both together.
     """
-    of_files = {"batch": batch, "threads": threads, "rounds": rounds}
+    of_files = {"batch": batch, "threads": threads, "rounds": rounds, "trust": trust or None, "limit": limit}
     of_training = {"network": network, "recipe": recipe, "set": set_, "precision": precision, "jit": jit}
     if paths:
         refuse(of_training, "only for training, which is measured if no files are given")

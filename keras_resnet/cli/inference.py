@@ -3,16 +3,20 @@
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keras_resnet.atomic import write_json
-from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
+from keras_resnet.cli.options import Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, load_backend
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.networks.match import check_network
 from keras_resnet.runs.run import Run
+
+if TYPE_CHECKING:
+    from keras_resnet.files.model_file import ModelFile
 
 COMPARED = 16  # images for `scores_beside`
 
@@ -25,6 +29,8 @@ def evaluate(
     data: Data = None,
     data_dir: DataDir = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write evaluation.json and confusion.png into.")] = None,
+    trust: Trust = False,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Measure the accuracy of a run or of an exported file.
@@ -39,13 +45,12 @@ def evaluate(
     load_backend()
     from keras_resnet.data import to_evaluate
     from keras_resnet.files.evaluation import confusion, plot_confusion, report
-    from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import outputs_of
 
     images = to_evaluate(run, data, data_dir)
     split = split or ("all" if data else "test")
     labels = images.examples(split).labels
-    counts = confusion(outputs_of(ModelFile(path), images, split), labels, len(run.class_names))
+    counts = confusion(outputs_of(opened(run, path, trust, limit), images, split), labels, len(run.class_names))
     found = {"model": str(path), "split": split, **report(counts, run.class_names)}
     if out:
         out.mkdir(parents=True, exist_ok=True)
@@ -64,6 +69,8 @@ def predict(
     model: Model = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows to a CSV file.")] = None,
+    trust: Trust = False,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """Print the most likely classes of image files."""
@@ -76,7 +83,7 @@ def predict(
     run.spec.require_pictures()
     problems: list[str] = []
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
-    answers, scores = answers_of(run, path, pixels)
+    answers, scores = answers_of(run, opened(run, path, trust, limit), pixels)
     rows = [
         {"image": str(image), "class": run.class_names[number], "probability": probability}
         for image, output in answers
@@ -114,12 +121,11 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
                 problems.append(f"no readable image in {str(path)!r}")
 
 
-def answers_of(run: Run, path: Path, pixels: Iterable[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], str]:
-    """What the file at `path` puts out for each picture, and which of `runtimes.SCORES` that is."""
+def answers_of(run: Run, file: "ModelFile", pixels: Iterable[tuple[Path, Any]]) -> tuple[list[tuple[Path, Any]], str]:
+    """What a file puts out for each picture, and which of `runtimes.SCORES` that is."""
     from keras_resnet.files.evaluation import check_outputs
-    from keras_resnet.files.model_file import ModelFile
 
-    file, answers = ModelFile(path), []
+    answers: list[tuple[Path, Any]] = []
     some: list[Any] = []
     for picture, array in pixels:
         outputs = file(array[None])
@@ -141,15 +147,24 @@ def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:
     """Whether a file without that information gives probabilities or logits: whichever is closer to those of the run."""
     import numpy as np
 
-    from keras_resnet.files.model_file import ModelFile
     from keras_resnet.files.predictions import nearest_kind
 
     if run.spec.classifier_activation or not outputs:
         return "probabilities"
-    with ModelFile(run.model_path) as network:
+    with opened(run, run.model_path) as network:
         logits = np.concatenate([network(array[None]) for array in pixels])
     given = np.stack(outputs)
     return nearest_kind(given, logits) if given.ndim == 2 else "scores"
+
+
+def opened(run: Run, path: Path, trust: bool = False, limit: float | None = None) -> "ModelFile":
+    """The file at `path`, opened. InputError if it should be the network of the run and is another."""
+    from keras_resnet.files.model_file import LIMIT, ModelFile
+
+    file = ModelFile(path, trust=trust, limit=LIMIT if limit is None else limit)
+    if path == run.model_path:
+        check_network(path, file.layers, file.image_shape, run.spec)
+    return file
 
 
 def model_file(run: Run, model: Path | None) -> Path:

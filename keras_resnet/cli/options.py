@@ -30,6 +30,16 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 Model = Annotated[
     Path | None, typer.Option(help="Model file to use instead of model.keras: a path, or a name inside RUN or RUN/export.")
 ]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust", help="Open a SavedModel that no manifest.json of an export lists: it is a program, and may do anything."
+    ),
+]
+Limit = Annotated[
+    float | None,
+    typer.Option(min=1, metavar="SECONDS", help="Time for a model file to open; large files and answers have more. [default: 120]"),
+]
 
 
 @app.callback(invoke_without_command=True)

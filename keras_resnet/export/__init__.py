@@ -5,6 +5,9 @@
 `verdict` decides what that says about the file, `report` writes down the results.
 """
 
+import errno
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -18,7 +21,8 @@ from keras_resnet.console import quiet
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.quantization_debug import Debugger
-from keras_resnet.export.report import Report, check_folder
+from keras_resnet.export.replaceable import CURVE, LAYERS, check_folder, check_records
+from keras_resnet.export.report import Report
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.supported import Source, open_source
@@ -47,6 +51,8 @@ __all__ = [
 ]
 
 Artefact = ModelFile  # its first name
+FULL = "No space left on device"
+LEAST = 2**20  # bytes that a conversion needs, beside the weights
 GOOD_ENOUGH = 0.005  # of accuracy
 WRITERS: dict[str, Callable[[Source, Path, Target], None]] = {
     "saved_model": write_saved_model,
@@ -96,25 +102,45 @@ def export(
 
     Returns: one `Check` for each target, also in `report.json` and `REPORT.md`; `manifest.json` has inputs, outputs and digest of
     each file. A file that has not passed is not written, and its check says why (`verdict`, `problem`); an older file stays.
-    InputError if the backend is not TensorFlow, if there are no images, if the model does not classify such images, or if the
-    folder has files of another model.
+    InputError if the backend is not TensorFlow, if there are no images, if the model does not classify such images, if the folder
+    has files of another model or other weights, or if what is in the way there is not listed in the manifest of an export.
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     network, data, folder = open_source(source, data, out, scores)
-    check_folder(folder, network, is_own=out is None)
+    check_folder(folder, network, [target.file for target in targets], is_own=out is None)
     reference, checks = Reference.of(network, data), []
     chosen = {"min_agreement": min_agreement, "max_difference": max_difference}
     with occupied(folder, "exporting"), scratch(folder) as temporary:
         report = Report(folder, temporary, network)
         for target in targets:
             path = temporary / target.file
-            with quiet():
-                WRITERS[target.format](network, path, target)
+            write(WRITERS[target.format], network, path, target)
             check = reference.compare(target, path, chosen, partial(on_images, target), accept_undecided)
             report.add(check, target, path)
             checks.append(check)
             on_check(check)
     return checks
+
+
+def write(writer: Callable[[Source, Path, Target], None], source: Source, path: Path, target: Target) -> None:
+    """Let `writer` write a file without a word. OSError, without what its libraries print, if the disk is full."""
+    full = None
+    with quiet():
+        try:
+            writer(source, path, target)
+        except Exception as error:
+            if not is_full(error, source, path):
+                raise
+            full = error
+    if full:
+        raise OSError(errno.ENOSPC, FULL, target.file) from full
+
+
+def is_full(error: Exception, source: Source, path: Path) -> bool:
+    """Whether a file could not be written because a disk is full: TensorFlow does not always say so."""
+    needed = LEAST + 2 * sum(weight.nbytes for weight in source.model.get_weights())
+    places = path.parent, tempfile.gettempdir()
+    return FULL in str(error) or any(shutil.disk_usage(place).free < needed for place in places)
 
 
 @fixed_settings()
@@ -140,7 +166,8 @@ def debug_quantization(
     `quantization.json`, and the curve of accuracy and size in `quantization.png`. No int8 file is put in place.
     """
     network, data, folder = open_source(source, data, out)
-    check_folder(folder, network, is_own=out is None)
+    check_folder(folder, network, (), is_own=out is None)
+    check_records(folder, (LAYERS, CURVE))
     reference = Reference.of(network, data)
     with occupied(folder, "exporting"), scratch(folder) as temporary:
         with quiet(), scaled_by_convolution(network.model):
@@ -148,8 +175,7 @@ def debug_quantization(
         remedies: list[dict[str, Any]] = [{"float_layers": count} for count in range(min(most, len(errors)) + 1)]
         rows = []
         for target in [Target("tflite", "int8", **remedy) for remedy in [*remedies, {"equalize": True}]]:
-            with quiet():
-                write_tflite(network, temporary / target.file, target)
+            write(write_tflite, network, temporary / target.file, target)
             check = reference.compare(target, temporary / target.file, {})
             on_check(check)
             facts = {name: getattr(check, name) for name in ("bytes", "accuracy", "top1_agreement")}
@@ -160,9 +186,9 @@ def debug_quantization(
             "files": rows,
             "advice": advice(rows, check.keras_accuracy),
         }
-        write_json(temporary / "quantization.json", findings)
-        plot_quantization(rows, check.keras_accuracy, temporary / "quantization.png")
-        for name in ("quantization.json", "quantization.png"):
+        write_json(temporary / LAYERS, findings)
+        plot_quantization(rows, check.keras_accuracy, temporary / CURVE)
+        for name in (LAYERS, CURVE):
             put_in_place(temporary / name, folder / name)
     return findings
 

@@ -3,7 +3,6 @@
 `report.json` and `REPORT.md` have the results of the checks, `manifest.json` what each file takes and its digest.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import Any
 
 from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
-from keras_resnet.errors import InputError
 from keras_resnet.export.check import Check
 from keras_resnet.export.operations import boundaries
+from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
-from keras_resnet.files.model_file import MANIFEST, digests
-
-REPORT, READABLE = "report.json", "REPORT.md"
+from keras_resnet.files.manifest import MANIFEST, digests, entries
 
 
 class Report:
@@ -32,8 +29,11 @@ class Report:
         of that name."""
         final_path = self.folder / target.file
         if check.accepted:
-            self.update_manifest(target.file, None)  # so that no moment has a file beside the digest of another
-            entry = {**target.relevant_fields, "bytes": check.bytes, **boundaries(path), "sha256": digests(path)}
+            facts = {**target.relevant_fields, "bytes": check.bytes, **boundaries(path)}
+            entry = {**facts, "weights": self.source.weights_digest, "sha256": digests(path)}
+            names = {**entry["sha256"], **(digests(final_path) if final_path.exists() else {})}
+            # No moment has a file beside the digest of another, nor one that is not listed.
+            self.update_manifest(target.file, {**facts, "sha256": dict.fromkeys(names)})
             put_in_place(path, final_path)
             self.update_manifest(target.file, entry)
         if check.accepted or not final_path.exists():
@@ -43,55 +43,15 @@ class Report:
             self.write(REPORT, as_json(rows) + "\n")
             self.write(READABLE, as_markdown(rows, self.source))
 
-    def update_manifest(self, file: str, entry: dict[str, Any] | None) -> None:
-        """Set the entry of a file, or remove it."""
-        files = read(self.folder / MANIFEST, dict).get("files", {})
-        files = {name: files[name] for name in files if name != file and (self.folder / name).exists()}
-        content = {
-            **identity(self.source),
-            "files": files | ({file: entry} if entry else {}),
-        }
-        self.write(MANIFEST, as_json(content) + "\n")
+    def update_manifest(self, file: str, entry: dict[str, Any]) -> None:
+        """Set the entry of a file."""
+        files = entries(self.folder) or {}
+        files = {name: files[name] for name in files if (self.folder / name).exists()}
+        self.write(MANIFEST, as_json({**identity(self.source), "files": {**files, file: entry}}) + "\n")
 
     def write(self, name: str, text: str) -> None:
         (self.scratch / name).write_text(text, encoding="utf-8")
         put_in_place(self.scratch / name, self.folder / name)
-
-
-def identity(source: Source) -> dict[str, Any]:
-    """What all files of a folder have in common: the model that they are of."""
-    image, classes = list(source.image_shape), source.class_names
-    return {"name": source.name, "image": image, "preprocessing": source.preprocessing, "classes": classes}
-
-
-def check_folder(folder: Path, source: Source, *, is_own: bool) -> None:
-    """InputError if a folder has files of another model. In the `export/` of its own run, which may have been renamed, a model has
-    any name."""
-    try:
-        manifest, own = read(folder / MANIFEST, dict), identity(source)
-    except NotADirectoryError:
-        raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
-    files = manifest.get("files")
-    if not isinstance(files, dict) or not any((folder / name).exists() for name in files):
-        return
-    for name in ("classes", "image", "name"):
-        if manifest.get(name) != own[name] and not (is_own and name == "name"):
-            there, here = (f"{content.get('name')!r} ({name}: {shortened(content.get(name))})" for content in (manifest, own))
-            raise InputError(f"{str(folder)!r} has files of {there}; export {here} to another folder (out=, --out)")
-
-
-def shortened(value: Any) -> str:
-    """A value for a message, of a list the first parts."""
-    return f"{', '.join(map(str, value[:8]))}{', ...' * (len(value) > 8)}" if isinstance(value, list) else str(value)
-
-
-def read(path: Path, kind: type) -> Any:
-    """The list or dictionary in a JSON file; an empty one if the file is missing, damaged or of another kind."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return kind()
-    return content if isinstance(content, kind) else kind()
 
 
 def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
@@ -114,7 +74,7 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     images = " or ".join(sorted({image_counts(row) for row in rows}))
     accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in sorted({row["keras_accuracy"] for row in rows}))
     operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])
-    return f"""# Exported files
+    return f"""{TITLE}
 
 Each file was run in its own runtime on {images} and compared with the Keras model, whose accuracy on
 the test images is {accuracies}. Accuracies are for the test images only, agreement and differences for all images. Moved

@@ -1,6 +1,8 @@
 """What can be exported: a network with its class names and the images to check it on. Refuses other networks, with the reason."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ from keras_resnet.export.calibration import calibration_images
 from keras_resnet.files.predictions import scores_by_value
 from keras_resnet.hooks import is_graph
 from keras_resnet.networks.connections import scores_of
-from keras_resnet.networks.loading import load
 from keras_resnet.recipes.quantization_aware import ranges
 from keras_resnet.runs.run import Run
 
@@ -33,6 +34,15 @@ class Source:
     def are_probabilities(self) -> bool:
         """Whether it gives probabilities, not logits."""
         return (self.scores or scores_of(self.model)) == "probabilities"
+
+    @cached_property
+    def weights_digest(self) -> str:
+        """SHA-256 of all weights, in their order."""
+        digest = hashlib.sha256()
+        for weight in self.model.get_weights():
+            digest.update(f"{weight.dtype}{weight.shape}".encode())
+            digest.update(weight.tobytes())
+        return digest.hexdigest()
 
     @property
     def image_shape(self) -> tuple[int | None, ...]:
@@ -65,7 +75,7 @@ def open_source(
     else:
         run = source if isinstance(source, Run) else Run.open(source)
         data = of_run(run, data)
-        model, name = load(run.model_path, compile=False, safe_mode=True), run.path.resolve().name
+        model, name = run.load(), run.path.resolve().name
         out = run.export_path if out is None else out
     if ranges(model):
         raise InputError(

@@ -1,5 +1,6 @@
 """Compares model files: on the same images, in turns, each in a process of its own."""
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.files.model_file import ModelFile, size
+from keras_resnet.files.model_file import LIMIT, ModelFile, size
 from keras_resnet.files.predictions import nearest_kind, scores_alone, top1
 
 OPEN_SIDE = 224  # of images for a file that takes any size
+MOST_VALUES = 2**30  # of random images
 NOISE = 32  # random images, where none are given
 RUNS = 5  # of a file in its turn
 
@@ -23,6 +25,8 @@ def compare(
     batch: int = 1,
     threads: int = 1,
     rounds: int = 20,
+    trust: bool = False,
+    limit: float = LIMIT,
 ) -> list[dict[str, Any]]:
     """Latency, size, memory and answers of model files, and their ratios to the first.
 
@@ -33,6 +37,7 @@ def compare(
         batch: images in each measured run.
         threads: that each file may use.
         rounds: turns of each file, of five runs.
+        trust, limit: see `ModelFile`.
 
     Returns: a row for each file: `milliseconds` for a batch (median), `p95`, `images_per_second`, `bytes`, `peak_memory` in bytes,
     `time_ratio` and `size_ratio` to the first, `max_difference` and `top1_agreement` of its outputs with those of the first, and
@@ -40,14 +45,14 @@ def compare(
     InputError for a file that cannot be opened, or takes other images.
     """
     with ExitStack() as stack:
-        files = [stack.enter_context(ModelFile(path, threads=threads)) for path in paths]
+        files = [stack.enter_context(ModelFile(path, threads=threads, trust=trust, limit=limit)) for path in paths]
         kind = "random images" if images is None else "images"
         if images is None:
             images = random_images(files[0].image_shape, max(batch, NOISE))
         elif callable(images):
             images = images(files[0].image_shape)
         pixels = np.resize(images, (batch, *images.shape[1:]))
-        outputs = [file(images) for file in files]
+        outputs = [finite(file, images) for file in files]
         seconds: list[list[float]] = [[] for _ in files]
         for _ in range(rounds):
             for file, times in zip(files, seconds, strict=True):
@@ -61,6 +66,14 @@ def compare(
         is_comparable = are_comparable(answers, outputs[0], file.scores, files[0].scores)
         rows.append({**row, **differences(answers, outputs[0], is_comparable), "compared_on": f"{len(images)} {kind}"})
     return rows
+
+
+def finite(file: ModelFile, images: np.ndarray) -> np.ndarray:
+    """The outputs of a file for images. InputError if they are no finite numbers."""
+    outputs = file(images)
+    if not np.isfinite(outputs).all():
+        raise InputError(f"{str(file.path)!r} gives outputs that are no finite numbers: it is damaged, or its training diverged")
+    return outputs
 
 
 def speed(seconds: list[float], batch: int) -> dict[str, float]:
@@ -90,4 +103,6 @@ def random_images(shape: tuple[int | None, ...], count: int) -> np.ndarray:
     if not shape or shape[-1] is None:
         raise InputError(f"random images of shape {shape} cannot be made, the number of channels is not known; pass images")
     sides = [OPEN_SIDE if side is None else side for side in shape]
+    if count * math.prod(sides) > MOST_VALUES:
+        raise InputError(f"random images of shape {shape} would take {count * math.prod(sides):,} bytes; pass images")
     return np.random.default_rng(0).integers(0, 256, (count, *sides), dtype="uint8")

@@ -1,7 +1,10 @@
-"""`ModelFile`: a model file that runs in a process of its own, so that a bad file cannot crash this one."""
+"""`ModelFile`: a model file that runs in a process of its own, so that a bad file cannot crash or hang this one.
 
-import hashlib
+That is no sandbox: a SavedModel is a program, which has the rights of whoever opens it.
+"""
+
 import json
+import math
 import os
 import signal
 import subprocess
@@ -14,9 +17,16 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.errors import InputError
-from keras_resnet.files.runtimes import kind_of, packed, unpacked
+from keras_resnet.files.manifest import verify
+from keras_resnet.files.runtimes import WARM_UP, kind_of, packed, unpacked
+from keras_resnet.regular import check_regular
 
-MANIFEST = "manifest.json"
+LIMIT, LONGEST = 120.0, 1e6  # seconds; the system takes no more
+EACH_IMAGE = 0.1  # of the limit, that a file has more for every image
+MEGABYTE = 1e6  # that gives it a second more to open
+ENDING = 10.0  # seconds that a process may take to end, once it has closed the connection
+NUMBERS = "fiub"  # kinds of NumPy types
+PROBLEMS = {b"?": "cannot be opened here", b"~": "is not opened"}  # by the first byte of an answer
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
 
 
@@ -25,17 +35,26 @@ class ModelFile:
 
     Call it with raw pixels (batch, *image_shape), channels last: it returns outputs (batch, classes), or for a file that gives the
     best classes (batch, k, 2), score and number of each. InputError, which names the file, if it does not exist, if it differs
-    from the manifest beside it, if its runtime refuses it or crashes, and if it does not take these images.
+    from the manifest beside it, if its runtime refuses it or crashes, if it takes too long, and if it does not take these images.
+
+    Args:
+        path: of the file.
+        threads: that it may use; None for all.
+        trust: also open a SavedModel that no manifest of an export lists, or that can do more than compute, such as write files.
+        limit: seconds to open the file, and one more for each megabyte of it; then to answer, and a tenth more for each image.
     """
 
-    def __init__(self, path: str | Path, *, threads: int | None = None) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, threads: int | None = None, trust: bool = False, limit: float = LIMIT) -> None:
+        self.path, self.limit = Path(path), limit
+        if not 0 <= limit < math.inf:
+            raise InputError(f"limit={limit}: expected a number of seconds")
         if not self.path.exists():
             raise InputError(f"no model at {str(path)!r}")
+        check_regular(self.path)
         kind = kind_of(self.path)
         if kind is None:
             raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
-        verify(self.path)
+        is_listed = verify(self.path)
         self.connection, other_end = Pipe()
         command = [sys.executable, "-P", "-c", START, str(other_end.fileno()), str(Path(__file__).parents[2])]
         silent = subprocess.DEVNULL
@@ -43,11 +62,14 @@ class ModelFile:
         other_end.close()
         self.close = weakref.finalize(self, end, self.process, self.connection)
         order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
-        facts = json.loads(str(self._ask("cannot be opened, it may be damaged", order)))
+        order |= {"is_trusted": trust, "is_listed": is_listed}
+        facts = json.loads(str(self._ask("cannot be opened, it may be damaged", order, seconds=limit + size(self.path) / MEGABYTE)))
         self.image_shape: tuple[int | None, ...] = tuple(facts["shape"])
         """Of the pixels that it takes, channels last; None for a side of any length."""
         self.scores: str = facts["scores"]
         """What it puts out: "logits", "probabilities", or "scores" of the best classes; empty where the file does not say."""
+        self.layers: dict[str, int] = facts["layers"]
+        """Of a Keras file: the number of weights in each layer that has any."""
 
     def __enter__(self) -> "ModelFile":
         return self
@@ -56,20 +78,29 @@ class ModelFile:
         self.close()
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        outputs = self._ask(f"cannot take images of shape {images.shape}", {"what": "outputs"}, images)
-        if len(outputs) != len(images) or outputs.ndim not in (2, 3) or (outputs.ndim == 3 and outputs.shape[2] != 2):
+        problem, seconds = f"cannot take images of shape {images.shape}", self._seconds(len(images))
+        outputs = self._ask(problem, {"what": "outputs"}, images, seconds=seconds)
+        is_of_best = outputs.ndim == 3 and outputs.shape[2] == 2
+        if outputs.shape[:1] != (len(images),) or not (outputs.ndim == 2 or is_of_best) or 0 in outputs.shape[1:]:
             raise InputError(f"{str(self.path)!r} is not a classifier: it gives {outputs.shape} for images of shape {images.shape}")
+        if outputs.dtype.kind not in NUMBERS:
+            raise InputError(f"{str(self.path)!r} is not a classifier: it gives {outputs.dtype}, not numbers")
         return outputs
 
     def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
         """Seconds of each of so many runs, after a few that do not count: (rounds,)."""
-        return self._ask(f"cannot take images of shape {images.shape}", {"what": "seconds", "rounds": rounds}, images)
+        order, seconds = {"what": "seconds", "rounds": rounds}, self._seconds(len(images) * (rounds + WARM_UP))
+        return self._ask(f"cannot take images of shape {images.shape}", order, images, seconds=seconds)
 
     def peak_memory(self) -> int:
         """The most bytes of memory that opening and running the file has taken so far, its runtime's own not counted."""
-        return int(self._ask("does not answer", {"what": "memory"}))
+        return int(self._ask("does not answer", {"what": "memory"}, seconds=self.limit))
 
-    def _ask(self, problem: str, order: dict[str, Any], images: np.ndarray | None = None) -> np.ndarray:
+    def _seconds(self, images: int) -> float:
+        """How long an answer for so many images may take."""
+        return self.limit * (1 + EACH_IMAGE * images)
+
+    def _ask(self, problem: str, order: dict[str, Any], images: np.ndarray | None = None, *, seconds: float) -> np.ndarray:
         if self.connection.closed:
             raise InputError(f"{str(self.path)!r} {problem}: it was closed")
         try:
@@ -80,17 +111,18 @@ class ModelFile:
             self.connection.send_bytes(json.dumps(order).encode())
             if content is not None:
                 self.connection.send_bytes(content)
+            if not self.connection.poll(min(seconds, LONGEST)):
+                raise InputError(f"{str(self.path)!r} {problem}: no answer within {seconds:.0f} s; allow more by limit= (--limit)")
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
             raise InputError(f"{str(self.path)!r} {problem}: {exit_reason(self.process)}") from None
         except BaseException:  # an answer that comes later would be taken for that to the next question
             self.close()
             raise
-        if answer[:1] == b"?":
-            raise InputError(f"{str(self.path)!r} cannot be opened here: {answer[1:].decode()}")
-        if answer[:1] == b"!":
-            raise InputError(f"{str(self.path)!r} {problem}: {answer[1:].decode()}")
-        return unpacked(answer[1:])
+        kind, content = answer[:1], answer[1:]
+        if kind in PROBLEMS or kind == b"!":
+            raise InputError(f"{str(self.path)!r} {PROBLEMS.get(kind, problem)}: {content.decode()}")
+        return unpacked(content)
 
 
 def end(process: subprocess.Popen, connection: Any) -> None:
@@ -100,36 +132,14 @@ def end(process: subprocess.Popen, connection: Any) -> None:
 
 
 def exit_reason(process: subprocess.Popen) -> str:
-    code = process.wait()
+    try:
+        code = process.wait(ENDING)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return "its process closed the connection"
     return f"its runtime crashed ({signal.Signals(-code).name})" if code < 0 else f"its runtime ended with exit code {code}"
-
-
-def digests(path: Path) -> dict[str, str]:
-    """SHA-256 of a file, or of every file in a folder, by name from the folder that `path` is in."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return {file.relative_to(path.parent).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
 def size(path: Path) -> int:
     """Bytes of a file, or of all files in a folder."""
     return sum(file.stat().st_size for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file())
-
-
-def verify(path: Path) -> None:
-    """InputError if a manifest beside `path` lists it with another content than it has. What no manifest lists is not checked."""
-    for place in {path.absolute(), path.resolve()}:
-        entry = place.parent if place.name.isdecimal() else place
-        manifest = entry.parent / MANIFEST
-        try:
-            content = json.loads(manifest.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and "files" not in content:  # that of something else
-                continue
-            digests_listed = {name: digest for row in content["files"].values() for name, digest in row["sha256"].items()}
-        except FileNotFoundError:
-            continue
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
-        expected = {name: digest for name, digest in digests_listed.items() if name.split("/")[0] == entry.name}
-        actual = digests(entry) if expected else {}
-        if wrong := [name for name in sorted(expected | actual) if expected.get(name) != actual.get(name)]:
-            raise InputError(f"{str(entry)!r} is not what {MANIFEST} lists: {wrong[0]} has changed since the export, or is damaged")

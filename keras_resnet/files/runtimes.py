@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_resnet import startup
 from keras_resnet.errors import not_installed
+from keras_resnet.files.programs import Untrusted, check_trusted
 from keras_resnet.timing import seconds_of
 
 Runner = Callable[[np.ndarray], np.ndarray]
@@ -35,6 +36,7 @@ class LoadedFile(NamedTuple):
     run: Runner
     shape: tuple[int | None, ...]  # of the pixels that it takes, channels last
     scores: str  # which of `SCORES` it puts out; empty where it does not say
+    layers: dict[str, int] | None = None  # of a Keras file: the weights of each layer that has any
 
 
 PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
@@ -119,7 +121,7 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.networks.connections import scores_of
-    from keras_resnet.networks.loading import load
+    from keras_resnet.networks.loading import load, weights_of_layers
     from keras_resnet.networks.settings import fixed_settings
 
     if keras.backend.backend() == "tensorflow":
@@ -132,7 +134,7 @@ def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     def run(images: np.ndarray) -> np.ndarray:
         return as_one_array([np.asarray(output) for output in keras.tree.flatten(model.predict_on_batch(images))])
 
-    return LoadedFile(run, tuple(image.shape[1:]), scores_of(model))
+    return LoadedFile(run, tuple(image.shape[1:]), scores_of(model), weights_of_layers(model))
 
 
 RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], LoadedFile]]] = {
@@ -231,8 +233,8 @@ def memory(name: str) -> int:
 
 
 def serve(connection: Connection) -> None:
-    """Open the file that the first message names, and answer each further one: b"=" and an array, b"!" and what is wrong, or b"?"
-    and what is not installed."""
+    """Open the file that the first message names, and answer each further one: b"=" and an array, b"!" and what is wrong, b"?" and
+    what is not installed, or b"~" and why the file is not trusted."""
     order = json.loads(connection.recv_bytes())
     module, load = RUNTIMES[order["kind"]]
 
@@ -241,6 +243,9 @@ def serve(connection: Connection) -> None:
             connection.send_bytes(b"=" + packed(np.asarray(action())))
         except ModuleNotFoundError as error:
             connection.send_bytes(b"?" + not_installed(error.name).encode())
+            return False
+        except Untrusted as error:
+            connection.send_bytes(b"~" + str(error).encode())
             return False
         except Exception as error:
             why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
@@ -256,8 +261,11 @@ def serve(connection: Connection) -> None:
         nonlocal run, runtime_memory
         runtime = importlib.import_module(module)
         runtime_memory = memory("VmRSS")
-        run, shape, scores = load(runtime, Path(order["path"]), order["threads"])
-        return np.array(json.dumps({"shape": shape, "scores": scores}))
+        path = Path(order["path"])
+        if order["kind"] == "saved_model" and not order["is_trusted"]:
+            check_trusted(served_version(path), order["is_listed"])
+        run, shape, scores, layers = load(runtime, path, order["threads"])
+        return np.array(json.dumps({"shape": shape, "scores": scores, "layers": layers or {}}))
 
     def run_or_time(images: np.ndarray, rounds: int | None) -> np.ndarray:
         return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP)) if rounds else run(images)

@@ -154,7 +154,7 @@ def count_cost(spec: ResNetSpec, features: Iterable[int] | None, include_top: bo
             part=part_of(node),
             output=sizes(node),
             trainable=parameters(node),
-            non_trainable=2 * channels(node) if isinstance(node, Norm) and node.kind == "batch" else 0,
+            non_trainable=statistics(node),
             multiply_adds=multiply_adds(node),
             receptive_field=reach[node],
         )
@@ -197,6 +197,17 @@ def parameters(node: Node) -> int:
         return 2 * channels(node)
     has_bias = isinstance(node, Dense) or (isinstance(node, Convolution) and node.bias is not None)
     return kernel_size(node) + (channels(node) if has_bias else 0)
+
+
+def statistics(node: Node) -> int:
+    """Moving means and variances of batch normalisation."""
+    return 2 * channels(node) if isinstance(node, Norm) and node.kind == "batch" else 0
+
+
+def weights_of_layers(nodes: Iterable[Node]) -> dict[str, int]:
+    """Parameters and statistics of every layer that has any, by its name."""
+    counts = {str(node.name): parameters(node) + statistics(node) for node in nodes if isinstance(node, Convolution | Norm | Dense)}
+    return {name: count for name, count in counts.items() if count}
 
 
 def multiply_adds(node: Node) -> int:

@@ -13,6 +13,9 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
+from keras_resnet.regular import check_regular
+
+WEIGHTS, LARGEST = ".weights.h5", 2**26  # bytes of any other member
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
@@ -28,9 +31,11 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     path = path / "model.keras" if path.is_dir() else path
     if not path.exists():
         raise InputError(f"no model at {str(path)!r}")
+    check_regular(path)
     if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: it is not a zip archive, as Keras files are")
     try:
+        check_members(path)
         with fixed_settings(), deep_recursion():
             model = keras.saving.load_model(path, **settings)
             keep_channels_last(model)
@@ -40,7 +45,23 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
         raise
     except Exception as error:
         why = next((line for line in str(error).splitlines() if line), type(error).__name__)
+        if "safe_mode" in str(error):  # Keras would advise to open it without
+            why = "it has Python code inside, such as a Lambda layer, which is never run"
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: {why}") from error
+
+
+def check_members(path: Path) -> None:
+    """ValueError for a Keras file that unpacks to much more than its weights: Keras would read it into memory."""
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            if not member.filename.endswith(WEIGHTS) and member.file_size > LARGEST:
+                raise ValueError(f"{member.filename!r} inside would take {member.file_size:,} bytes")
+
+
+def weights_of_layers(model: keras.Model) -> dict[str, int]:
+    """How many weights each layer of a model has, by its name; those without are left out."""
+    counts = {layer.name: sum(int(np.prod(weight.shape)) for weight in layer.weights) for layer in model.layers}
+    return {name: count for name, count in counts.items() if count}
 
 
 def keep_channels_last(model: keras.Model) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_resnet.atomic import sweep
 from keras_resnet.errors import InputError
 from keras_resnet.fields import from_json
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import keras
 
 SAMPLE = "sample.png"
 CONTENTS = {
@@ -81,6 +84,15 @@ class Run:
     def model_path(self) -> Path:
         """The trained network, a plain Keras file."""
         return self.path / "model.keras"
+
+    def load(self) -> "keras.Model":
+        """The trained network. InputError if its file cannot be read, or is not the network of `spec`."""
+        from keras_resnet.networks.loading import load, weights_of_layers
+        from keras_resnet.networks.match import check_network
+
+        model = load(self.model_path, compile=False, safe_mode=True)
+        check_network(self.model_path, weights_of_layers(model), tuple(model.input_shape[1:]), self.spec)
+        return model
 
     @property
     def export_path(self) -> Path:

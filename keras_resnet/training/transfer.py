@@ -7,7 +7,6 @@ from typing import Any
 import keras
 
 from keras_resnet.errors import InputError
-from keras_resnet.networks.loading import load
 from keras_resnet.runs.run import Run
 
 LOG = logging.getLogger("keras_resnet")
@@ -19,7 +18,7 @@ def take_weights(model: keras.Model, run: Run, class_names: list[str]) -> None:
     The classifier keeps its own where the classes are others; that is logged. InputError for any other layer that the run does not
     have in this shape.
     """
-    trained = {layer.name: layer.get_weights() for layer in load(run.model_path, compile=False).layers}
+    trained = {layer.name: layer.get_weights() for layer in run.load().layers}
     last = next(layer.name for layer in reversed(model.layers) if layer.weights)
     head = last if class_names != run.class_names else ""
     for layer in model.layers:
