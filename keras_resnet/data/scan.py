@@ -12,6 +12,7 @@ from PIL import Image
 from keras_resnet.data.images import SUFFIXES
 from keras_resnet.data.labels import listed
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.outside import check_class_names, printable
 
 LOG = logging.getLogger("keras_resnet")
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
@@ -31,6 +32,7 @@ def parts_of(folder: Path, left_out: LeftOut) -> dict[str, Files]:
     """
     parts = {name: _files(part, name, left_out) for name, part in _split_folders(folder, left_out).items()}
     class_names = sorted({name for _, name in parts["train"]})
+    check_class_names(class_names, repr(str(folder)))
     if len(class_names) < 2:
         names = f"only {class_names[0]!r}" if class_names else "none"
         raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {names}")
@@ -70,7 +72,7 @@ def tell(left_out: LeftOut, taken: int, folder: Path) -> None:
     reasons: dict[str, list[str]] = {}
     for path, why in sorted(left_out.items()):
         reasons.setdefault(why, []).append(str(path.relative_to(folder)))
-    lines = [f"  {len(names)} {why}: {listed(names, SHOWN_NAMES)}" for why, names in reasons.items()]
+    lines = [f"  {len(names)} {printable(why)}: {listed(names, SHOWN_NAMES)}" for why, names in reasons.items()]
     if len(lines) > SHOWN_REASONS:
         lines[SHOWN_REASONS:] = [f"  and {len(lines) - SHOWN_REASONS} more reasons; `data.skipped` has all"]
     if lines:
@@ -131,7 +133,7 @@ def _check_level(folder: Path, entries: list[Path]) -> None:
 
 def _misnamed(folder: Path, entries: list[Path]) -> InputError:
     """The error for folders that look like parts of a set under other names."""
-    found = " and ".join(f"{entry.name}/" for entry in entries)
+    found = " and ".join(f"{printable(entry.name)}/" for entry in entries)
     same = listed(sorted(set.intersection(*map(_names_inside, entries[-2:]))))
     known = "; ".join(f"{name}: {', '.join(aliases)}" for name, aliases in SPLIT_FOLDERS.items())
     return InputError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from keras_resnet.errors import InputError
-from keras_resnet.fields import coerce_all, documented
+from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.recipes.class_weights import as_setting, weights_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ AT_LEAST_1 = ("epochs", "batch_size", "accumulate", "repeats", "steps_per_execut
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "crop", "mixup", "cutmix", "magnitude", "randaugment_layers")
 BELOW_1 = ("momentum", "warmup", "label_smoothing", "ema")
 SHARES = ("warmup_start", "erase")
+MOST = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "steps_per_execution", "learning_rate_batch"), 10**6),
+    **dict.fromkeys(("repeats", "randaugment_layers"), 100),
+}
 ABOVE_0_OR_NONE = ("clip_norm", "resized_crop", "learning_rate_batch")
 
 
@@ -136,6 +140,7 @@ class Recipe:
             for name in names:
                 if not legal(getattr(self, name)):
                     raise InputError(f"{name}={getattr(self, name)}: must {must}")
+        check_limits(self, {name: (0, most) for name, most in MOST.items()})
         if self.resized_crop is not None and self.resized_crop > 1:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
         if self.magnitude > 10:
