@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet.atomic import write_json
-from keras_resnet.cli.options import Data, DataDir, Json, Model, RunFolder, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Model, RunFolder, app, load_backend
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, check_outside
 
 COMPARED = 16  # images for `scores_beside`
 
@@ -36,6 +36,8 @@ def evaluate(
     path = model_file(run, model)
     if out and out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; name a folder")
+    if out:
+        check_outside(out, run.data.get("source") if data is None else data)
     load_backend()
     from keras_resnet.data import to_evaluate
     from keras_resnet.files.evaluation import confusion, plot_confusion, report
@@ -62,7 +64,7 @@ def predict(
     folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders with images at any depth.")],
     model: Model = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
+    top: Annotated[int, typer.Option(**COUNT, help="How many classes to show for each image.")] = 3,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows to a CSV file.")] = None,
     as_json: Json = False,
 ) -> None:

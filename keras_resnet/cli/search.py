@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import DataDir, Json, app, load_backend
+from keras_resnet.cli.options import COUNT, DataDir, Json, app, load_backend
 from keras_resnet.console import show_json, show_table
 
 
@@ -15,7 +15,7 @@ def search(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: STUDY without .py]")] = None,
     data_dir: DataDir = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the study's]")] = None,
+    trials: Annotated[int | None, typer.Option(**COUNT, help="Number of trials. [default: the study's]")] = None,
     measure_latency: Annotated[
         bool,
         typer.Option("--measure-latency", help="Measure the latency of whole networks, instead of adding up that of operations."),

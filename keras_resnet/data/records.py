@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,12 @@ from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
-from keras_resnet.data.images import decode, is_plain, reason, unchanged, upright
+from keras_resnet.data.images import ALONE, LARGE_PIXELS, decode, is_plain, limit_size, reason, unchanged, upright
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
 from keras_resnet.lazy_tensorflow import Batches
+from keras_resnet.outside import printable
 
 LOG = logging.getLogger("keras_resnet")
 NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
@@ -196,7 +197,7 @@ def table_of(files: list[Path], folder: Path, name: str) -> Table:
 
 
 def _read(files: list[Path]) -> Table:
-    LOG.warning(f"reading {len(files)} TFRecord files once, {files[0].name} and on, for an index of their images")
+    LOG.warning(f"reading {len(files)} TFRecord files once, {files[0].name!r} and on, for an index of their images")
     rows: list[tuple[Any, ...]] = []
     texts: dict[str, str] = {}
     damaged: list[str] = []
@@ -227,7 +228,7 @@ def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[
         try:
             plain = _is_plain(images[0])
         except Exception as error:  # Pillow raises many kinds for damaged files
-            damaged.append(f"{path.name}: the image of the record at byte {offset}: {reason(error)}")
+            damaged.append(printable(f"{path.name}: the image of the record at byte {offset}: {reason(error)}"))
             continue
         place = offset + HEADER + content.index(images[0])
         rows.append((place, len(images[0]), zlib.crc32(images[0]), plain, labels[0]))
@@ -241,7 +242,9 @@ def _is_plain(content: bytes) -> bool:
     with Image.open(io.BytesIO(content)) as image:
         plain = is_plain(image)
         image.draft("L", (1, 1))  # all of a JPEG is read, and an eighth of it computed
-        image.load()
+        limit_size(image)
+        with ALONE if image.width * image.height > LARGE_PIXELS else nullcontext():
+            image.load()
     return plain
 
 
