@@ -22,7 +22,15 @@ from urllib.parse import quote, unquote
 from keras_resnet.errors import InputError, Occupied
 
 REPLACED = "replaced-"  # before the name of a folder that was moved into a scratch folder
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
+UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what a cut or damaged .npz raises
 
 
 def write_whole(out: Path, fill: Callable[[Path], None], *, may_replace: Callable[[Path], bool] = lambda path: False) -> Path:

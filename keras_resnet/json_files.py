@@ -52,9 +52,9 @@ def checked(value: Any, kind: Any, file: str, key: str = "") -> Any:
         return Content({name: checked(each, hints.get(name, Any), file, _below(key, name)) for name, each in value.items()}, file)
     if origin is dict and isinstance(value, dict):
         return Content({name: checked(each, arguments[1], file, _below(key, name)) for name, each in value.items()}, file)
-    if origin is list and isinstance(value, list):
+    if origin in (list, tuple) and isinstance(value, list):
         return [checked(each, arguments[0], file, f"{key}[{number}]") for number, each in enumerate(value)]
-    if kind in SIMPLE and isinstance(value, SIMPLE[kind]) and (kind is bool or not isinstance(value, bool)):
+    if origin is None and kind in SIMPLE and isinstance(value, SIMPLE[kind]) and (kind is bool or not isinstance(value, bool)):
         return value
     raise ValueError(f"{key or 'it'} is {shown(value)}: expected {in_words(kind)}")
 
@@ -63,13 +63,15 @@ def in_words(kind: Any) -> str:
     """A type of JSON for an error message."""
     if is_typeddict(kind) or get_origin(kind) is dict:
         return "an object"
-    return "a list" if get_origin(kind) is list else describe(kind)
+    return "a list" if get_origin(kind) in (list, tuple) else describe(kind)
 
 
 def _is_like(value: Any, kind: Any) -> bool:
     """Whether `value` is of that type, as far as its outermost part tells."""
-    outermost = dict if is_typeddict(kind) else get_origin(kind) or kind
-    return isinstance(value, SIMPLE.get(outermost, outermost)) and (outermost is bool or not isinstance(value, bool))
+    outermost: Any = dict if is_typeddict(kind) else get_origin(kind) or kind
+    return isinstance(value, SIMPLE.get(outermost, list if outermost is tuple else outermost)) and (
+        outermost is bool or not isinstance(value, bool)
+    )
 
 
 def _below(key: str, name: str) -> str:

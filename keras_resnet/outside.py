@@ -45,10 +45,12 @@ def check_class_names(names: Iterable[Any], where: str) -> None:
         seen.add(name)
 
 
-def parse(text: str) -> Any:
-    """JSON text as Python values. ValueError, of one line, for what is no JSON, and for numbers and nesting without a limit."""
+def parse(text: str, *, infinite: bool = False) -> Any:
+    """JSON text as Python values. ValueError, of one line, for what is no JSON, for whole numbers and nesting without a limit, and,
+    unless `infinite`, for what Python writes for infinity and NaN."""
+    number = float if infinite else _finite
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+        return json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_float=number, parse_constant=number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

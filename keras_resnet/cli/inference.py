@@ -12,6 +12,7 @@ from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Model, RunFolde
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run, check_outside
 
 COMPARED = 16  # images for `scores_beside`
@@ -136,7 +137,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["image", "class", "probability"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "image": printable(row["image"])} for row in rows)
 
 
 def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:

@@ -18,7 +18,12 @@ LOG = logging.getLogger("keras_resnet")
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLIT_WORDS = ("train", "test", "val", "dev", "eval")  # in names of folders that look like parts of a set
 UNFINISHED = (".part", ".crdownload", ".download", ".tmp", ".bak", "~")
-OWN_FILES = (("spec.json", "model.keras"), ("study.json", "state"))  # of a run, and of a search
+OWN_FILES = (  # of a run, of a search, of an export and of an evaluation
+    ("spec.json", "model.keras"),
+    ("study.json", "state"),
+    ("report.json", "REPORT.md"),
+    ("evaluation.json", "confusion.png"),
+)
 SHOWN_NAMES, SHOWN_REASONS = 3, 20
 
 Files = list[tuple[Path, str]]  # pictures, each with its class
@@ -217,7 +222,7 @@ def _names_inside(folder: Path) -> set[str]:
 
 
 def _is_own(entry: Path) -> bool:
-    """Whether this program wrote a folder: a run, a search, or what TensorBoard shows of a training."""
+    """Whether this program wrote a folder: a run, a search, an export, an evaluation, or what TensorBoard shows of a training."""
     if not entry.is_dir():
         return False
     of_tensorboard = entry.name.endswith("-tensorboard") and any(entry.rglob("events.out.tfevents*"))

@@ -3,11 +3,10 @@
 `report.json` and `REPORT.md` have the results of the checks, `manifest.json` what each file takes and its digest.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell
@@ -16,7 +15,9 @@ from keras_resnet.export.check import Check
 from keras_resnet.export.operations import boundaries
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
-from keras_resnet.files.model_file import MANIFEST, digests
+from keras_resnet.fields import types_of_fields
+from keras_resnet.files.model_file import MANIFEST, Manifest, digests
+from keras_resnet.json_files import checked, read_json
 
 REPORT, READABLE = "report.json", "REPORT.md"
 
@@ -38,14 +39,14 @@ class Report:
             self.update_manifest(target.file, entry)
         if check.accepted or not final_path.exists():
             row = asdict(check)
-            rows = [entry for entry in read(self.folder / REPORT, list) if isinstance(entry, dict) and entry.keys() == row.keys()]
+            rows = [entry for entry in read(self.folder / REPORT, list[dict[str, Any]]) if is_check(entry)]
             rows = [*(entry for entry in rows if entry["file"] != check.file), row]
             self.write(REPORT, as_json(rows) + "\n")
             self.write(READABLE, as_markdown(rows, self.source))
 
     def update_manifest(self, file: str, entry: dict[str, Any] | None) -> None:
         """Set the entry of a file, or remove it."""
-        files = read(self.folder / MANIFEST, dict).get("files", {})
+        files = read(self.folder / MANIFEST, Manifest).get("files", {})
         files = {name: files[name] for name in files if name != file and (self.folder / name).exists()}
         content = {
             **identity(self.source),
@@ -68,7 +69,7 @@ def check_folder(folder: Path, source: Source, *, is_own: bool) -> None:
     """InputError if a folder has files of another model. In the `export/` of its own run, which may have been renamed, a model has
     any name."""
     try:
-        manifest, own = read(folder / MANIFEST, dict), identity(source)
+        manifest, own = read(folder / MANIFEST, Manifest), identity(source)
     except NotADirectoryError:
         raise InputError(f"{str(folder)!r} cannot be written: there is a file in its place, or above it") from None
     files = manifest.get("files")
@@ -85,13 +86,21 @@ def shortened(value: Any) -> str:
     return f"{', '.join(map(str, value[:8]))}{', ...' * (len(value) > 8)}" if isinstance(value, list) else str(value)
 
 
-def read(path: Path, kind: type) -> Any:
+def read(path: Path, kind: Any) -> Any:
     """The list or dictionary in a JSON file; an empty one if the file is missing, damaged or of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path, kind)
     except (FileNotFoundError, ValueError):
-        return kind()
-    return content if isinstance(content, kind) else kind()
+        return (get_origin(kind) or dict)()
+
+
+def is_check(entry: dict[str, Any]) -> bool:
+    """Whether it is a `Check` as JSON, and not one of another version."""
+    kinds = types_of_fields(Check)
+    try:
+        return entry.keys() == kinds.keys() and bool([checked(entry[name], kind, "") for name, kind in kinds.items()])
+    except ValueError:
+        return False
 
 
 def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:

@@ -9,14 +9,37 @@ import sys
 import weakref
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.files.runtimes import kind_of, packed, unpacked
+from keras_resnet.json_files import checked, read_json
+from keras_resnet.outside import parse
 
 MANIFEST = "manifest.json"
+
+
+class Entry(TypedDict, total=False):
+    """A file in `manifest.json`."""
+
+    sha256: dict[str, str]
+
+
+class Manifest(TypedDict, total=False):
+    """`manifest.json`, as far as it is read here; that of something else has no `files`."""
+
+    files: dict[str, Entry]
+
+
+class Facts(TypedDict):
+    """What the process of a file says of it."""
+
+    shape: list[int | None]
+    scores: str
+
+
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
 
 
@@ -43,7 +66,8 @@ class ModelFile:
         other_end.close()
         self.close = weakref.finalize(self, end, self.process, self.connection)
         order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
-        facts = json.loads(str(self._ask("cannot be opened, it may be damaged", order)))
+        answer = self._ask("cannot be opened, it may be damaged", order)
+        facts: Facts = checked(parse(str(answer)), Facts, repr(str(path)))
         self.image_shape: tuple[int | None, ...] = tuple(facts["shape"])
         """Of the pixels that it takes, channels last; None for a side of any length."""
         self.scores: str = facts["scores"]
@@ -121,14 +145,14 @@ def verify(path: Path) -> None:
         entry = place.parent if place.name.isdecimal() else place
         manifest = entry.parent / MANIFEST
         try:
-            content = json.loads(manifest.read_text(encoding="utf-8"))
-            if isinstance(content, dict) and "files" not in content:  # that of something else
+            content = read_json(manifest, Manifest)
+            if "files" not in content:  # that of something else
                 continue
             digests_listed = {name: digest for row in content["files"].values() for name, digest in row["sha256"].items()}
         except FileNotFoundError:
             continue
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise InputError(f"{str(manifest)!r} is damaged; export again, or remove it") from None
+        except InputError as error:
+            raise InputError(f"{error}; export again, or remove it") from None
         expected = {name: digest for name, digest in digests_listed.items() if name.split("/")[0] == entry.name}
         actual = digests(entry) if expected else {}
         if wrong := [name for name in sorted(expected | actual) if expected.get(name) != actual.get(name)]:
