@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -106,7 +106,11 @@ def flush(path: Path, *, inside: bool = True) -> None:
 
 @contextmanager
 def occupied(folder: Path, doing: str) -> Iterator[None]:
-    """Keep `folder` from other processes. It is removed in the end if nothing is in it. Occupied if another one has it."""
+    """Keep `folder` from other processes. Occupied if another one has it.
+
+    It is removed in the end if nothing is in it, and so are the folders above it that were made for it.
+    """
+    made = [folder, *(parent for parent in folder.parents if not parent.exists())]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -116,8 +120,9 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        with suppress(OSError):  # not empty
+            for each in made:
+                each.rmdir()
         os.close(descriptor)
 
 

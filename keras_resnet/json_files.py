@@ -45,8 +45,8 @@ def checked(value: Any, kind: Any, file: str, key: str = "") -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any or (origin is Literal and value in arguments):
         return Content(value, file) if isinstance(value, dict) else value
-    if origin in (Union, types.UnionType):
-        return checked(value, next((each for each in arguments if _is_like(value, each)), arguments[0]), file, key)
+    if origin in (Union, types.UnionType) and (fitting := [each for each in arguments if _is_like(value, each)]):
+        return checked(value, fitting[0], file, key)
     if is_typeddict(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
         return Content({name: checked(each, hints.get(name, Any), file, _below(key, name)) for name, each in value.items()}, file)
@@ -61,6 +61,8 @@ def checked(value: Any, kind: Any, file: str, key: str = "") -> Any:
 
 def in_words(kind: Any) -> str:
     """A type of JSON for an error message."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(map(in_words, get_args(kind)))
     if is_typeddict(kind) or get_origin(kind) is dict:
         return "an object"
     return "a list" if get_origin(kind) in (list, tuple) else describe(kind)

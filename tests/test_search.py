@@ -283,7 +283,7 @@ def test_the_page_says_what_was_searched_where(pretended, tmp_path):
 
 def test_the_page_escapes_names_and_values(pretended, tmp_path):
     def hostile(hp):
-        hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>"])
+        hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>$\\frac$"])
         return space(hp)
 
     search.run(Study(space=hostile, trials=6, question="</title><script>"), tmp_path / "out")

@@ -77,11 +77,11 @@ def predict(
     from keras_resnet.files.predictions import best
 
     run.spec.require_pictures()
-    problems: list[str] = []
+    names, problems = run.class_names, list[str]()
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
     answers, scores = answers_of(run, path, pixels)
     rows = [
-        {"image": str(image), "class": run.class_names[number], "probability": probability}
+        {"image": str(image), "class": names[number], "probability": probability}
         for image, output in answers
         for number, probability in best(output, top, scores)
     ]

@@ -92,9 +92,12 @@ def amount(text: str | None) -> float:
         return math.inf
     digits, factor = (text[:-1], FACTORS[text[-1]]) if text[-1:] in FACTORS else (text, 1)
     try:
-        return float(digits) * factor
+        number = float(digits) * factor
     except ValueError:
-        raise InputError(f"{shown(text)}: expected a number such as 500000, 500k or 2.5M") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{shown(text)}: expected a number such as 500000, 500k or 2.5M")
+    return number
 
 
 @app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3 --train-memory")
