@@ -29,6 +29,11 @@ def printable(text: object) -> str:
     return ODD.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), str(text))
 
 
+def in_markdown(text: object) -> str:
+    """Text as a table in Markdown may show it: what would begin a cell, a tag, a link or code is escaped."""
+    return re.sub(r"[|<\[\]`]", r"\\\g<0>", printable(text))
+
+
 def check_class_names(names: Iterable[Any], where: str) -> None:
     """InputError for a name that a file of one name a line, a table or a page cannot hold, and for one that is there twice."""
     seen = set()

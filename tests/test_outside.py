@@ -1,11 +1,14 @@
 """Names, text and JSON that this program did not write."""
 
+import csv
 import json
 import os
+import shutil
 from typing import Any, TypedDict
 
 import pytest
 
+import keras_resnet as kr
 from keras_resnet import InputError, Recipe, ResNetSpec
 from keras_resnet.json_files import read_json
 from keras_resnet.outside import check_class_names, parse, printable, read_text
@@ -144,3 +147,27 @@ def test_fields_have_a_largest_value(kind, fields, message):
         kind(**fields)
     assert message in str(error.value)
     assert len(str(error.value)) < 400
+
+
+def test_odd_names_of_files_end_nothing_and_reach_no_terminal(call, small_run, photos, tmp_path, caplog):
+    names = ["red\x1b[31m.png", "two\nlines.png", os.fsdecode(b"byte\xff.png")]
+    for name in names:
+        shutil.copy(small_run.path / "sample.png", photos / "dark_above" / name)
+        (photos / "bright_above" / name).write_text("no picture")
+    data = kr.data.load(photos, image_size=8)
+    assert len(data.examples("all")) == 43
+    assert len(data.skipped) == 3
+    for line in (*data.skipped, *caplog.text.splitlines()):
+        assert line.isprintable()
+    assert r"byte\udcff.png, red\x1b[31m.png, two\nlines.png" in caplog.text.replace("bright_above/", "")
+    files = [photos / "dark_above" / name for name in names]
+    code, out, err = call("predict", small_run.path, *files, "--top", 1, "--csv", tmp_path / "rows.csv")
+    assert code == 0, err
+    assert all(line.isprintable() for line in out.splitlines())
+    assert len(out.splitlines()) == 4
+    with (tmp_path / "rows.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row["image"] for row in csv.DictReader(file)]
+    assert rows == list(map(printable, files))
+    assert [row["image"] for row in json.loads(call("predict", small_run.path, *files, "--top", 1, "--json")[1])] == list(
+        map(str, files)
+    )

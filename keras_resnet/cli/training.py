@@ -1,6 +1,7 @@
 """`train`: train a network on images."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -92,8 +93,11 @@ def train(
         check_outside(out, data if data is not None or start is None else start.data.get("source"))
     load_backend()
     from keras_resnet.training.distribute import choose
+    from keras_resnet.training.trainable import check_memory
 
     devices = choose(strategy)
+    if image_size is not None and (network or start):  # mistakes are told now, and not when all images were resized
+        check_memory(choice.at_size(planned[0], (image_size, image_size)), replace(planned[1], batch_size=1), devices)
     if out and devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
     from keras_resnet.data import can_resize, load, of_run

@@ -18,6 +18,7 @@ from keras_resnet.export.targets import Target
 from keras_resnet.fields import types_of_fields
 from keras_resnet.files.model_file import MANIFEST, Manifest, digests
 from keras_resnet.json_files import checked, read_json
+from keras_resnet.outside import in_markdown
 
 REPORT, READABLE = "report.json", "REPORT.md"
 
@@ -133,7 +134,7 @@ probability: the share that is given to other classes than by the Keras model. L
 
 ## Input
 
-{source.preprocessing} Classes in the order of the outputs: {", ".join(source.class_names)}.
+{source.preprocessing} Classes in the order of the outputs: {", ".join(map(in_markdown, source.class_names))}.
 
 ## Operations
 
@@ -143,7 +144,7 @@ probability: the share that is given to other classes than by the Keras model. L
 def verdict(row: dict[str, Any]) -> str:
     """A verdict with its reason; bold where the file is not there."""
     name = row["verdict"] if row["accepted"] else f"**{row['verdict']}**"
-    return f"{name}: {row['problem']}" if row["problem"] else name
+    return f"{name}: {in_markdown(row['problem'])}" if row["problem"] else name
 
 
 def agreement(row: dict[str, Any]) -> str:
@@ -153,7 +154,7 @@ def agreement(row: dict[str, Any]) -> str:
 
 def worst_class(row: dict[str, Any]) -> str:
     worst = row["worst_class"]
-    return f"{worst['name']}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
+    return f"{in_markdown(worst['name'])}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
 
 
 def image_counts(row: dict[str, Any]) -> str:
