@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from pathlib import Path
 from typing import Any, TypedDict
 
 import pytest
@@ -13,6 +14,7 @@ from keras_resnet import InputError, Recipe, ResNetSpec
 from keras_resnet.json_files import read_json
 from keras_resnet.outside import check_class_names, parse, printable, read_text
 
+OWN_TEXT = {"outside", "fields", "leases", "resume", "results", "runtimes", "worker"}  # what this program has just written itself
 HOSTILE = (
     "two\nlines",
     "return\r",
@@ -171,3 +173,8 @@ def test_odd_names_of_files_end_nothing_and_reach_no_terminal(call, small_run, p
     assert [row["image"] for row in json.loads(call("predict", small_run.path, *files, "--top", 1, "--json")[1])] == list(
         map(str, files)
     )
+
+
+def test_nothing_else_reads_json():
+    modules = {path.stem for path in Path(kr.__file__).parent.rglob("*.py") if "json.load" in path.read_text()}
+    assert modules == OWN_TEXT

@@ -26,6 +26,7 @@ MOST_PIXELS = 2**26  # that are decoded of a picture: 256 MiB, and as much again
 LARGE_PIXELS = 2**24  # above which no two are decoded at the same time
 MOST_BYTES = 2**28  # of a file
 ALONE = threading.RLock()
+Image.core.set_block_size(2**26)  # documented; blocks of the usual size stay with the thread that decoded a picture
 GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
 
 
