@@ -62,7 +62,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK; beside RUN with --init]")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of weights, order and augmentation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     strategy: Annotated[
         str, typer.Option(help="Devices: auto, one, mirrored, multi_worker or tpu; on JAX data_parallel.")
     ] = "auto",

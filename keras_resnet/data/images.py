@@ -13,8 +13,9 @@ import re
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
@@ -65,8 +66,13 @@ def opened(file: str | Path | io.BytesIO) -> Iterator[Image.Image]:
     """An image file, to be decoded within the limits. ValueError, which says why, if that is not possible."""
     with Image.open(file) as image:
         limit_size(image)
-        with ALONE if image.width * image.height > LARGE_PIXELS else nullcontext():
+        with alone_if_large(image):
             yield image
+
+
+def alone_if_large(image: Image.Image) -> AbstractContextManager[Any]:
+    """Within it no other picture is decoded, if this one is large. To ask a PNG for its orientation decodes it too."""
+    return ALONE if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
 def limit_size(image: Image.Image) -> None:
@@ -104,9 +110,10 @@ def read_again(path: Path, checksum: int) -> io.BytesIO:
 def upright(file: io.BytesIO) -> bytes:
     """The content of the file, if TensorFlow reads it as Pillow does; otherwise it is written anew as a PNG."""
     with Image.open(file) as image:
-        if is_plain(image):
-            return file.getvalue()
+        is_whole = not is_too_large(image)
     with opened(file) as image:
+        if is_whole and is_plain(image):
+            return file.getvalue()
         channels = 1 if is_grey(image) else 3
         ImageOps.exif_transpose(image, in_place=True)
         pixels = fit_pixels(image, image.height, image.width, channels)
@@ -137,9 +144,8 @@ def fit_pixels(image: Image.Image, height: int, width: int, channels: int) -> np
 
 
 def describe(path: str | Path | io.BytesIO) -> tuple[tuple[int, int], bool]:
-    """((height, width), whether it is grey) of a file, upright, from its header alone."""
-    with Image.open(path) as image:
-        limit_size(image)
+    """((height, width), whether it is grey) of a file, upright."""
+    with opened(path) as image:
         return (image.width, image.height) if _is_sideways(image) else (image.height, image.width), is_grey(image)
 
 

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
-from keras_resnet.data.images import ALONE, LARGE_PIXELS, decode, is_plain, limit_size, reason, unchanged, upright
+from keras_resnet.data.images import alone_if_large, decode, is_plain, limit_size, reason, unchanged, upright
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
@@ -239,12 +239,11 @@ def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[
 
 def _is_plain(content: bytes) -> bool:
     """Whether TensorFlow reads an image as Pillow does. The errors that Pillow raises, if it cannot be decoded as a whole."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content)) as image, alone_if_large(image):
         plain = is_plain(image)
         image.draft("L", (1, 1))  # all of a JPEG is read, and an eighth of it computed
         limit_size(image)
-        with ALONE if image.width * image.height > LARGE_PIXELS else nullcontext():
-            image.load()
+        image.load()
     return plain
 
 
