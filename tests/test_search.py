@@ -295,6 +295,14 @@ def test_the_page_escapes_names_and_values(pretended, tmp_path):
     assert "&lt;script&gt;value&lt;/script&gt;" in page
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"epoch,val_accuracy\n", b"epoch\n1\n", b"\xff\n1\n", b"epoch,val_accuracy\n1,2,3\n", b"[" * 999]
+)
+def test_a_damaged_history_has_no_curve(content, tmp_path):
+    (tmp_path / "history.csv").write_bytes(content)
+    assert page.history_in(tmp_path / "history.csv") is None
+
+
 def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
     """The importance of what decides the score is the greatest, and every trial has its curve."""
     figures = []

@@ -232,10 +232,11 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
 def history_in(file: Path) -> np.ndarray | None:
     """The columns of a table of epochs; None if it is damaged."""
     try:
-        table = np.genfromtxt(io.StringIO(read_text(file)), delimiter=",", names=True, ndmin=1)
+        lines = read_text(file).splitlines()
+        table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
     except ValueError:
         return None
-    return table if SCORE in (table.dtype.names or ()) else None
+    return table if table is not None and SCORE in (table.dtype.names or ()) else None
 
 
 def varied(results: Results) -> list[str]:
