@@ -178,3 +178,13 @@ def test_odd_names_of_files_end_nothing_and_reach_no_terminal(call, small_run, p
 def test_nothing_else_reads_json():
     modules = {path.stem for path in Path(kr.__file__).parent.rglob("*.py") if "json.load" in path.read_text()}
     assert modules == OWN_TEXT
+
+
+def test_a_folder_with_an_odd_name_reaches_no_terminal(small_run, tmp_path, capsys):
+    from keras_resnet.cli.output import show_run
+
+    folder = shutil.copytree(small_run.path, tmp_path / "red\x1b[31m" / "run")
+    show_run(kr.Run.open(folder), [], as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(line.isprintable() for line in lines)
+    assert any(r"run: " in line and r"red\x1b[31m/run" in line for line in lines)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.recipes.class_weights import as_setting, weights_of
 
@@ -147,11 +147,11 @@ class Recipe:
             raise InputError(f"magnitude={self.magnitude}: must be at most 10")
         rising = list(self.progressive) == sorted(set(self.progressive))
         if self.progressive and not (rising and self.progressive[0] > 0 and self.progressive[-1] == 1):
-            raise InputError(f"progressive={self.progressive}: must be shares above 0 in rising order, the last of them 1")
+            raise InputError(f"progressive={shown(self.progressive)}: must be shares above 0 in rising order, the last of them 1")
         if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
-            raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
+            raise InputError(f"milestones={shown(self.milestones)}: must be shares between 0 and 1 in rising order")
         if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
-            raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
+            raise InputError(f"milestones={shown(self.milestones)} must come after warmup={self.warmup}")
         if self.quantization_aware and (self.remat or self.precision != "float32"):
             raise InputError(
                 f"quantization_aware=true needs precision='float32' and remat=false: received precision={self.precision!r}, "

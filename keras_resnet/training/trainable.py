@@ -69,7 +69,8 @@ def check_memory(spec: ResNetSpec, recipe: Recipe, devices: Distribution) -> Non
     if has is None or not all(name.lower().startswith("cpu") for name in hardware()):
         return
     each = recipe.batch_size // devices.replicas
-    needs = cost_of(spec).training_bytes(each, remat=recipe.remat)
+    in_full = each if recipe.precision == "float32" else each // 2  # activations of 16 bits take half
+    needs = cost_of(spec).training_bytes(in_full, remat=recipe.remat)
     if needs > has:
         what = f"a training in batches of {each} of {'x'.join(map(str, spec.input_shape))}"
         raise InputError(
