@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -24,7 +24,15 @@ from keras_resnet.errors import InputError, Occupied
 
 REPLACED = "replaced-"  # before the name of a folder that was moved into a scratch folder
 CURRENT, EXCHANGE = -100, 2  # arguments of Linux's renameat2: AT_FDCWD, RENAME_EXCHANGE
-UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
+UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)  # what a cut or damaged .npz raises
 
 
 def write_whole(out: Path, fill: Callable[[Path], None], *, may_replace: Callable[[Path], bool] = lambda path: False) -> Path:
@@ -103,7 +111,11 @@ def flush(path: Path, *, inside: bool = True) -> None:
 
 @contextmanager
 def occupied(folder: Path, doing: str) -> Iterator[None]:
-    """Keep `folder` from other processes. It is removed in the end if nothing is in it. Occupied if another one has it."""
+    """Keep `folder` from other processes. Occupied if another one has it.
+
+    It is removed in the end if nothing is in it, and so are the folders above it that were made for it.
+    """
+    made = [folder, *(parent for parent in folder.parents if not parent.exists())]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -113,8 +125,9 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        with suppress(OSError):  # not empty
+            for each in made:
+                each.rmdir()
         os.close(descriptor)
 
 
@@ -164,8 +177,11 @@ def _clear_and_unlock(folder: Path, descriptor: int) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two folders in one step. False where the system or the file system cannot."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux
-    return bool(renameat2) and renameat2(CURRENT, os.fsencode(one), CURRENT, os.fsencode(other), EXCHANGE) == 0
+    try:
+        renameat2 = ctypes.CDLL(None).renameat2  # of Linux
+    except AttributeError:
+        return False
+    return bool(renameat2(CURRENT, os.fsencode(one), CURRENT, os.fsencode(other), EXCHANGE) == 0)
 
 
 def _prefix(target: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from keras_resnet.atomic import as_json as to_text
 from keras_resnet.errors import InputError
+from keras_resnet.outside import printable
 
 WIDEST, SHORT = 10_000, 24  # characters of a line in a pipe, and of a text that stays on one line
 
@@ -48,7 +49,7 @@ def table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:
         numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
         widest = max(len(name), *(len(cell(row[name])) for row in rows))
         how: dict[str, Any] = {"no_wrap": True, "min_width": widest} if numeric or widest <= SHORT else {"overflow": "fold"}
-        shown.add_column(Text(name), justify="right" if numeric else "left", **how)
+        shown.add_column(Text(printable(name)), justify="right" if numeric else "left", **how)
     for row in rows:
         shown.add_row(*(Text(cell(row[name])) for name in names))
     return shown
@@ -72,7 +73,7 @@ def cell(value: Any) -> str:
             return f"{value:.2e}"
         short = abs(value) >= 10 or (abs(value) > 1 and value == round(value, 1))
         return f"{value:,.1f}" if short else f"{value:.4f}"
-    return str(value)
+    return printable(value)
 
 
 class Diverted:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST_LIST = 40  # of a longer one, only the nearest names are shown
+LONGEST_VALUE = 120  # characters of a value in a message
 
 
 class InputError(ValueError):
@@ -58,6 +59,19 @@ def not_installed(module: str | None) -> str:
     return f"this needs {package}, which is not installed: {command}"
 
 
+def shown(value: object) -> str:
+    """A value for a message, on one line, of a long one the beginning.
+
+    >>> shown("resnet50d")
+    "'resnet50d'"
+    """
+    try:
+        text = repr(value).replace("\n", " ")
+    except ValueError:  # Python does not write whole numbers of more than 4300 digits
+        return f"{type(value).__name__} with a number too long to write"
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE // 2]}... ({len(text):,} characters)"
+
+
 def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     """The error for a name that is not in a table, with the nearest name and those that are allowed.
 
@@ -65,9 +79,10 @@ def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     no network named 'resnet50_d'; did you mean 'resnet50d'? (allowed: resnet50, resnet50d)
     """
     allowed = list(allowed)
-    nearest = get_close_matches(str(received), allowed, n=1, cutoff=0.5)
+    near = (received if isinstance(received, str) else shown(received))[:LONGEST_VALUE]
+    nearest = get_close_matches(near, allowed, n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     if len(allowed) > LONGEST_LIST:
-        close = get_close_matches(str(received), allowed, n=5, cutoff=0)
+        close = get_close_matches(near, allowed, n=5, cutoff=0)
         allowed = [*close, f"and {len(allowed) - len(close)} more"]
-    return InputError(f"no {kind} named {received!r}{hint} (allowed: {', '.join(allowed)})")
+    return InputError(f"no {kind} named {shown(received)}{hint} (allowed: {', '.join(allowed)})")

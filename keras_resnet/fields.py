@@ -8,16 +8,22 @@ import dataclasses
 import inspect
 import itertools
 import json
-import math
 import numbers
 import re
+import sys
 import textwrap
 import types
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
+from keras_resnet.outside import parse
 
+LARGEST: dict[type, Any] = {
+    int: 2**53,
+    float: sys.float_info.max,
+}  # of numbers; arithmetic with a larger whole one would not be exact
 Fields = TypeVar("Fields")
 
 
@@ -44,7 +50,7 @@ def look_up(subject: str | Fields, table: dict[str, Fields], noun: str) -> Field
         return table[subject]
     kind = type(next(iter(table.values())))
     if not isinstance(subject, kind):
-        raise InputError(f"expected the name of a {noun} or a {kind.__name__}, received {subject!r}")
+        raise InputError(f"expected the name of a {noun} or a {kind.__name__}, received {shown(subject)}")
     return subject
 
 
@@ -55,7 +61,9 @@ def to_json(instance: Any) -> str:
 
 def from_json(kind: type[Fields], text: str) -> Fields:
     """The dataclass `kind` that `to_json` wrote. InputError for a field that it does not have."""
-    values = json.loads(text)
+    values = parse(text)
+    if not isinstance(values, dict):
+        raise InputError(f"it is {shown(values)}: expected an object")
     _check_names(kind, values)
     return kind(**values)
 
@@ -75,10 +83,22 @@ def coerce_all(instance: Any) -> None:
         value = getattr(instance, name)
         try:
             object.__setattr__(instance, name, coerce(value, annotation))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             if get_origin(annotation) is Literal:
                 raise unknown(name, value, get_args(annotation)) from None
-            raise InputError(f"{name}={value!r}: expected {describe(annotation)}") from None
+            raise InputError(f"{name}={shown(value)}: expected {describe(annotation)}") from None
+
+
+def check_limits(instance: Any, limits: Mapping[str, tuple[float, float]]) -> None:
+    """InputError for a field below the least or above the largest number of `limits`; of a list for every entry. None is legal."""
+    for name, (least, most) in limits.items():
+        value = getattr(instance, name)
+        entries, each = (value, "every entry ") if isinstance(value, tuple) else ((value,), "")
+        given = [entry for entry in entries if entry is not None]
+        if any(entry < least for entry in given):
+            raise InputError(f"{name}={shown(value)}: {each}must be at least {least:,}")
+        if any(entry > most for entry in given):
+            raise InputError(f"{name}={shown(value)}: {each}must be at most {most:,}")
 
 
 def coerce(value: Any, annotation: Any) -> Any:
@@ -142,14 +162,14 @@ def _decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = {"none": "null", "True": "true", "False": "false", "None": "null"}.get(value, value)
-    return json.loads(re.sub(r"^([+-]?)\.", r"\g<1>0.", text))  # ".5" is no JSON
+    return parse(re.sub(r"^([+-]?)\.", r"\g<1>0.", text))  # ".5" is no JSON
 
 
 def _number(value: Any, annotation: type) -> Any:
     """`value` as a number, or if another type is annotated exactly of that one."""
     kind = {int: numbers.Integral, float: numbers.Real}.get(annotation)  # NumPy's numbers are registered as these
-    if kind and isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value):
-        return annotation(value)
+    if kind and isinstance(value, kind) and not isinstance(value, bool) and abs(number := annotation(value)) <= LARGEST[annotation]:
+        return number
     if kind or type(value) is not annotation:
         raise TypeError(value)
     return value
@@ -157,7 +177,7 @@ def _number(value: Any, annotation: type) -> Any:
 
 def _tuple(value: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     if isinstance(value, str):  # "32,64" and "[32, 64]" alike
-        value = json.loads(re.sub(r"\bnone\b", "null", value if value.startswith("[") else f"[{value}]", flags=re.IGNORECASE))
+        value = parse(re.sub(r"\bnone\b", "null", value if value.startswith("[") else f"[{value}]", flags=re.IGNORECASE))
     items = tuple(value)
     annotations = arguments[:1] * len(items) if arguments[-1] is ... else arguments
     return tuple(coerce(item, annotation) for item, annotation in zip(items, annotations, strict=True))  # ValueError by `strict`
@@ -167,6 +187,6 @@ def _first_that_fits(value: Any, choices: tuple[Any, ...]) -> Any:
     for choice in sorted(choices, key=lambda choice: choice is str):  # text fits everything, so it is tried last
         try:
             return coerce(value, choice)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             continue
     raise ValueError(value)

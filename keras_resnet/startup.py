@@ -1,4 +1,4 @@
-"""What is known before a framework starts: the environment variables that TensorFlow needs, and what the processor can do."""
+"""What is known before a framework starts: the environment variables that TensorFlow needs, and what the machine is."""
 
 import os
 import platform
@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 has the first two, ARM the third
 APPLE_BFLOAT16 = "hw.optional.arm.FEAT_BF16"
 
@@ -17,6 +18,17 @@ def prepare() -> None:
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     if not Path("/dev/nvidia0").exists():
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+
+def memory() -> int | None:
+    """Bytes of memory that this machine, or the container on it, has; None where that cannot be told."""
+    limits = []
+    with suppress(OSError, ValueError):
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # "max" where there is no limit
+            limits.append(int(path.read_text(encoding="utf-8")))
+    return min(limits, default=None)
 
 
 def has_bfloat16() -> bool | None:

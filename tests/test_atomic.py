@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from keras_resnet.atomic import as_json, lock, put_in_place, replace_text, scratch, sweep, write_whole
+from keras_resnet.atomic import as_json, lock, occupied, put_in_place, replace_text, scratch, sweep, write_whole
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
@@ -168,3 +168,14 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
         (folder / "new").write_text("content")
         atomic.put_in_place(folder / "new", tmp_path / "file")
     assert steps == ["new", "rename", tmp_path.name]
+
+
+def test_a_folder_that_nothing_was_written_into_is_removed_with_those_made_for_it(tmp_path):
+    (tmp_path / "there").mkdir()
+    with pytest.raises(KeyError), occupied(tmp_path / "there" / "saved_models" / ".run.training", "training"):
+        raise KeyError
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
+    assert not any((tmp_path / "there").iterdir())
+    with occupied(tmp_path / "new" / "folder", "training"):
+        (tmp_path / "new" / "other").touch()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["other"]

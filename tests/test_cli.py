@@ -46,7 +46,7 @@ def test_the_list_can_be_narrowed(call):
     assert "resnet50" in large
     assert not large & small
     for arguments, message in (
-        (("--for", "big"), "--for big: expected a size such as 64x64"),
+        (("--for", "big"), "--for 'big': expected a size such as 64x64"),
         (("--max-parameters", "many"), "'many': expected a number such as 500000, 500k or 2.5M"),
         (("--max-parameters", "1k"), "no named network is within these limits; the smallest have 75,290 parameters"),
     ):

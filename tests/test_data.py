@@ -234,6 +234,10 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     for name in ("spec.json", "model.keras"):  # what a run has beside pictures
         for place in ("dark_above", "saved_models"):
             (photos / place / "a-run" / name).touch()
+    for place, names in {"files": ("report.json", "REPORT.md"), "found": ("evaluation.json", "confusion.png")}.items():
+        (photos / place).mkdir()
+        for name in names:  # of an export and an evaluation
+            shutil.copy(one, photos / place / name)
     (photos / "dark_above" / "20.heic").write_bytes(b"....ftypheic")
     (photos / "dark_above" / "21.jpg").symlink_to("nowhere.jpg")
     (photos / "dark_above" / "again").symlink_to(photos / "dark_above")
@@ -241,7 +245,7 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     data = kr.data.load(photos)
     assert data.class_names == ["bright_above", "dark_above"]
     assert len(data.examples("all")) == 41
-    assert "12 of 53 files" in caplog.text
+    assert "14 of 55 files" in caplog.text
     for line in (
         "  1 a link to a folder above it: dark_above/again",
         "  1 a broken link: dark_above/21.jpg",
@@ -250,10 +254,10 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
         "  3 hidden: .hidden, dark_above/.07.jpg, dark_above/.thumbnails",
         "  1 not a picture that Pillow reads (.heic): dark_above/20.heic",
         "  1 unfinished or a copy (.part): dark_above/06.jpg.part",
-        "  2 written by this program: dark_above/a-run, saved_models",
+        "  4 written by this program: dark_above/a-run, files, found, ...",
     ):
         assert line in caplog.text.splitlines(), line
-    assert len(data.skipped) == 12
+    assert len(data.skipped) == 14
 
 
 def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):
@@ -363,7 +367,7 @@ def test_numpy_sizes_and_names_can_be_saved(photos):
     assert json.loads(json.dumps(data.origin))["image_size"] == [8, 8]
     assert from_arrays(good(), class_names=np.array(["a", "b"])).class_names == ["a", "b"]
     for names in ([1, 2], ["a", "b\nc"], ["a", ""]):
-        with pytest.raises(InputError, match="class_names must be text of one line each"):
+        with pytest.raises(InputError, match=r"class_names: .* is no class name: it must be text of one line"):
             from_arrays(good(), class_names=names)
 
 

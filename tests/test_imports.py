@@ -12,7 +12,20 @@ import keras_resnet
 PACKAGE = Path(keras_resnet.__file__).parent
 # Wings of one line do not import each other; each may import those of the lines above it.
 FLOORS = (
-    ("errors", "fields", "atomic", "confidence", "console", "hooks", "lazy_tensorflow", "regular", "startup", "timing"),
+    (
+        "errors",
+        "fields",
+        "atomic",
+        "confidence",
+        "console",
+        "hooks",
+        "json_files",
+        "lazy_tensorflow",
+        "outside",
+        "regular",
+        "startup",
+        "timing",
+    ),
     ("networks",),
     ("recipes",),
     ("runs",),

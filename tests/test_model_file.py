@@ -57,7 +57,7 @@ def test_what_was_changed_since_the_export_is_refused(files, tmp_path):
     with pytest.raises(InputError, match=r"saved_model' is not what manifest.json lists: saved_model/1/more has changed"):
         ModelFile(copy / "saved_model")
     (copy / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match=r"manifest.json' is damaged; move '.*' away and export again"):
+    with pytest.raises(InputError, match=r"manifest.json' is damaged: .*; move '.*' away and export again"):
         ModelFile(copy / "model.onnx")
 
 
@@ -309,7 +309,7 @@ def test_an_interrupted_question_is_not_answered_later(loose, monkeypatch):
 @pytest.mark.parametrize("content", ['{"files": []}', '{"files": {"a": {}}}', '{"files": {"a": 3}}', "[]", "{"])
 def test_a_damaged_manifest_is_named(content, loose):
     (loose / "manifest.json").write_text(content)
-    with pytest.raises(InputError, match=r"manifest.json' is damaged"):
+    with pytest.raises(InputError, match=r"manifest.json' .*damaged"):
         ModelFile(loose / "model.onnx")
     (loose / "manifest.json").write_text('{"short_name": "of a page"}')
     ModelFile(loose / "model.onnx")

@@ -222,6 +222,16 @@ def test_texts_name_the_classes(tmp_path):
         assert kr.data.load(tmp_path / "set").class_names == ["tench", "crane (2)", "crane (3)"]
 
 
+def test_a_text_that_a_terminal_would_act_on_names_no_class(tmp_path):
+    with tf.io.TFRecordWriter(str(_made(tmp_path / "set") / "train.tfrecord")) as writer:
+        for index in range(15):
+            record = tf.train.Example.FromString(example(encoded(pixels_of(index)), index % 3))
+            record.features.feature["image/class/text"].bytes_list.value.append(b"\x1b[31mred")
+            writer.write(record.SerializeToString())
+    with pytest.raises(InputError, match=r"set': '\\x1b\[31mred \(0\)' is no class name"):
+        kr.data.load(tmp_path / "set")
+
+
 def _made(folder):
     folder.mkdir()
     return folder

@@ -59,7 +59,7 @@ def test_labels_are_as_many_as_classes(small_run, tmp_path):
     with pytest.raises(InputError, match="9 names for 10 classes"):
         Run.open(copy.path).class_names  # noqa: B018
     (copy.path / "data.json").write_text('["digits"]')
-    with pytest.raises(InputError, match=r"data\.json' is damaged: expected an object, found list"):
+    with pytest.raises(InputError, match=r"data\.json' is damaged: it is \['digits'\]: expected an object"):
         Run.open(copy.path).data  # noqa: B018
     (copy.path / "metrics.json").unlink()
     with pytest.raises(InputError, match=r"has no metrics.json"):

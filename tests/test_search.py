@@ -281,7 +281,7 @@ def test_the_page_says_what_was_searched_where(pretended, tmp_path):
 
 def test_the_page_escapes_names_and_values(pretended, tmp_path):
     def hostile(hp):
-        hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>"])
+        hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>$\\frac$"])
         return space(hp)
 
     search.run(Study(space=hostile, trials=6, question="</title><script>"), tmp_path / "out")
@@ -291,6 +291,14 @@ def test_the_page_escapes_names_and_values(pretended, tmp_path):
     assert page.count("&lt;/title&gt;&lt;script&gt;") == 2
     assert page.count("&lt;script&gt;name&lt;/script&gt;") == 1
     assert "&lt;script&gt;value&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"epoch,val_accuracy\n", b"epoch\n1\n", b"\xff\n1\n", b"epoch,val_accuracy\n1,2,3\n", b"[" * 999]
+)
+def test_a_damaged_history_has_no_curve(content, tmp_path):
+    (tmp_path / "history.csv").write_bytes(content)
+    assert page.history_in(tmp_path / "history.csv") is None
 
 
 def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_resnet.cli.options import IMAGES_HELP, DataDir, Json, Limit, Set, Trust, app, load_backend
+from keras_resnet.cli.options import COUNT, IMAGES_HELP, DataDir, Json, Limit, Set, Trust, app, load_backend
 from keras_resnet.cli.training import ImageSize, Jit, Precision, plan
 from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
@@ -29,9 +29,9 @@ def benchmark(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="For files: batch size. [default: 1]")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="For files: number of threads. [default: 1]")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="For files: rounds of five runs of each file. [default: 20]")] = None,
+    batch: Annotated[int | None, typer.Option(**COUNT, help="For files: batch size. [default: 1]")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For files: number of threads. [default: 1]")] = None,
+    rounds: Annotated[int | None, typer.Option(**COUNT, help="For files: rounds of five runs of each file. [default: 20]")] = None,
     data: Annotated[str | None, typer.Option(help=DATA_HELP, show_default=False)] = None,
     network: Annotated[str | None, typer.Option(help="For training: name of a network. [default: resnet20]")] = None,
     data_dir: DataDir = None,
@@ -90,6 +90,10 @@ def images_of(source: str, data_dir: Path | None, image_size: int | None, shape:
     """Test images of a source, of that size, or else of the size that a file takes."""
     from keras_resnet.data import can_resize, load
 
-    size: Any = image_size or (shape[:-1] if len(shape) == 3 and None not in shape and can_resize(source) else None)
+    size: Any = (
+        image_size
+        if image_size is not None
+        else (shape[:-1] if len(shape) == 3 and None not in shape and can_resize(source) else None)
+    )
     load_backend()
     return load(source, data_dir=data_dir, image_size=size).sample(MOST_IMAGES, "test")

@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_resnet.cli.options import Data, DataDir, Json, RunFolder, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app, load_backend
 from keras_resnet.cli.output import bars, fail_unless_accepted, progress, show_checks, show_quantization
 from keras_resnet.console import show_json
 from keras_resnet.errors import InputError
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, check_outside
 
 AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; none for others]"
 DIFFERENCE_HELP = (
@@ -30,12 +30,12 @@ def export(
     output: Annotated[
         str | None, typer.Option(help="logits, softmax, or the best classes: top1, top3, top5. [default: logits]")
     ] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Fixed batch size. [default: any]")] = None,
+    batch: Annotated[int | None, typer.Option(**COUNT, help="Fixed batch size. [default: any]")] = None,
     layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
-    opset: Annotated[int | None, typer.Option(min=1, help="For onnx: opset version.")] = None,
+    opset: Annotated[int | None, typer.Option(min=1, max=1000, help="For onnx: opset version.")] = None,
     equalize: Annotated[bool, typer.Option("--equalize", help="For int8: apply cross-layer equalisation first.")] = False,
     float_layers: Annotated[
-        int | None, typer.Option(min=0, help="For int8: number of layers to keep in float, the worst first.")
+        int | None, typer.Option(min=0, max=10**6, help="For int8: number of layers to keep in float, the worst first.")
     ] = None,
     debug_quantization: Annotated[
         bool,
@@ -54,6 +54,8 @@ def export(
     The check uses the test images; if there are fewer than 1,000, validation and training images are added.
     """
     run = Run.open(folder)
+    if out:
+        check_outside(out, run.data.get("source") if data is None else data)
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.export import debug_quantization as debug

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_resnet.atomic import write_json
-from keras_resnet.cli.options import Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, load_backend
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.match import check_network
-from keras_resnet.runs.run import Run
+from keras_resnet.outside import printable
+from keras_resnet.runs.run import Run, check_outside
 
 if TYPE_CHECKING:
     from keras_resnet.files.model_file import ModelFile
@@ -42,6 +43,8 @@ def evaluate(
     path = model_file(run, model)
     if out and out.exists() and not out.is_dir():
         raise InputError(f"--out {str(out)!r} is a file; name a folder")
+    if out:
+        check_outside(out, run.data.get("source") if data is None else data)
     load_backend()
     from keras_resnet.data import to_evaluate
     from keras_resnet.files.evaluation import confusion, plot_confusion, report
@@ -67,7 +70,7 @@ def predict(
     folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders with images at any depth.")],
     model: Model = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show for each image.")] = 3,
+    top: Annotated[int, typer.Option(**COUNT, help="How many classes to show for each image.")] = 3,
     table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the rows to a CSV file.")] = None,
     trust: Trust = False,
     limit: Limit = None,
@@ -81,11 +84,11 @@ def predict(
     from keras_resnet.files.predictions import best
 
     run.spec.require_pictures()
-    problems: list[str] = []
+    names, problems = run.class_names, list[str]()
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
     answers, scores = answers_of(run, opened(run, path, trust, limit), pixels)
     rows = [
-        {"image": str(image), "class": run.class_names[number], "probability": probability}
+        {"image": str(image), "class": names[number], "probability": probability}
         for image, output in answers
         for number, probability in best(output, top, scores)
     ]
@@ -140,7 +143,7 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["image", "class", "probability"])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({**row, "image": printable(row["image"])} for row in rows)
 
 
 def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:

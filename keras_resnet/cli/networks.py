@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet import fields
-from keras_resnet.cli.options import Json, Set, app, changes
+from keras_resnet.cli.options import COUNT, Json, Set, app, changes
 from keras_resnet.console import show_json, show_table
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 from keras_resnet.networks import choice
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
@@ -22,6 +22,7 @@ from keras_resnet.recipes.recipe import Recipe
 ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
 AMOUNT_HELP = "such as 500000, 500k or 2.5M."
 FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
+MOST_DIGITS = 9
 OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 
 
@@ -80,8 +81,8 @@ def row_of(name: str, variant: Variant, size: tuple[int, int] | None, as_json: b
 def size_of(text: str) -> tuple[int, int]:
     """Height and width from "64x64" or "64". InputError for anything else."""
     sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise InputError(f"--for {text}: expected a size such as 64x64, or 64 for both sides")
+    if len(sides) > 2 or not all(side.isdecimal() and len(side) < MOST_DIGITS and int(side) for side in sides):
+        raise InputError(f"--for {shown(text)}: expected a size such as 64x64, or 64 for both sides")
     return int(sides[0]), int(sides[-1])
 
 
@@ -91,9 +92,12 @@ def amount(text: str | None) -> float:
         return math.inf
     digits, factor = (text[:-1], FACTORS[text[-1]]) if text[-1:] in FACTORS else (text, 1)
     try:
-        return float(digits) * factor
+        number = float(digits) * factor
     except ValueError:
-        raise InputError(f"{text!r}: expected a number such as 500000, 500k or 2.5M") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{shown(text)}: expected a number such as 500000, 500k or 2.5M")
+    return number
 
 
 @app.command(epilog="Example: keras-resnet show resnet50 --set classes=10 --set input_shape=64,64,3 --train-memory")
@@ -103,7 +107,7 @@ def show(
     train_memory: Annotated[
         bool, typer.Option("--train-memory", help="Estimate the memory of training, without and with remat=True.")
     ] = False,
-    batch: Annotated[int, typer.Option(min=1, help="For --train-memory: batch size.")] = 32,
+    batch: Annotated[int, typer.Option(**COUNT, help="For --train-memory: batch size.")] = 32,
     as_json: Json = False,
 ) -> None:
     """Show the fields and the cost of a network. Each stage has its output, parameters, multiply-adds and receptive field."""

@@ -8,7 +8,7 @@ import typer
 
 from keras_resnet import __version__, fields
 from keras_resnet.console import quiet
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
 
 app = typer.Typer(
     add_completion=False,
@@ -19,6 +19,7 @@ app = typer.Typer(
 
 SIZE_HELP = "Height and width to resize images to. [default: no change, if all have the same size of at most 256; else 224]"
 IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
+COUNT: dict[str, Any] = {"min": 1, "max": 10**6}  # of an option that counts
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
     list[str] | None,
@@ -56,7 +57,7 @@ def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, An
     for setting in settings or []:
         name, equals, value = setting.partition("=")
         if not equals:
-            raise InputError(f"--set takes FIELD=VALUE, received {setting!r}")
+            raise InputError(f"--set takes FIELD=VALUE, received {shown(setting)}")
         kind = next((kind for kind in kinds if name in fields.names(kind)), None)
         if kind is None:
             raise unknown("field", name, [field for kind in kinds for field in fields.names(kind)])

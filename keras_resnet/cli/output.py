@@ -10,6 +10,7 @@ import typer
 
 from keras_resnet.confidence import interval_text
 from keras_resnet.console import show_json, show_table
+from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run
 
 SHOWN = 20  # classes in a table
@@ -26,9 +27,10 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
         print(f"\n{sentence}")
     print(f"\nsaved weights: epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
     print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in total")
-    print(f"run: {run.path}")
+    place = printable(run.path)
+    print(f"run: {place}")
     if sample := run.metrics.get("sample"):
-        print(f"try it on a test image ({sample['class']}): keras-resnet predict {run.path} {run.path / sample['file']}")
+        print(f"try it on a test image ({sample['class']}): keras-resnet predict {place} {place}/{sample['file']}")
     show_checks(checks)
 
 
@@ -122,7 +124,7 @@ def fail_unless_accepted(checks: list[Any]) -> None:
     """Exit with 1 if an exported file was not accepted; print why, and what to do."""
     refused = [check for check in checks if not check.accepted]
     for check in refused:
-        print(f"keras-resnet: {check.file} is not written: {check.problem}", file=sys.stderr)
+        print(f"keras-resnet: {check.file} is not written: {printable(check.problem)}", file=sys.stderr)
     if refused:
         raise typer.Exit(1)
 

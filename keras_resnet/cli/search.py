@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import DataDir, Json, app, load_backend
+from keras_resnet.cli.options import COUNT, DataDir, Json, app, load_backend
 from keras_resnet.console import show_json, show_table
+from keras_resnet.outside import printable
 
 
 @app.command(epilog="Example: keras-resnet search tuning/digits_depth_width.py --trials 8")
@@ -15,7 +16,7 @@ def search(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="A Python file with a line `study = Study(...)`.")],
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: STUDY without .py]")] = None,
     data_dir: DataDir = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Number of trials. [default: the study's]")] = None,
+    trials: Annotated[int | None, typer.Option(**COUNT, help="Number of trials. [default: the study's]")] = None,
     measure_latency: Annotated[
         bool,
         typer.Option("--measure-latency", help="Measure the latency of whole networks, instead of adding up that of operations."),
@@ -46,7 +47,7 @@ def search(
         name=name,
         lease=lease,
         tensorboard=tensorboard,
-        tell=lambda line: print(line, file=sys.stderr, flush=True),
+        tell=lambda line: print(printable(line), file=sys.stderr, flush=True),
     )
     if worker:
         return
@@ -56,12 +57,14 @@ def search(
         return
     print()
     show_table(results.table)
-    print(f"\nnetworks refused before training: {results.refusals}")
+    print(f"\nnetworks refused before training: {printable(results.refusals)}")
     if len(results.finals) > 1:
         print("\nfinalists, trained in full:")
         show_table(results.final_rows)
     print("Pareto front:", ", ".join(row["trial"] for row in results.front))
     row = results.chosen
     values = ", ".join(f"{name}={row[name]}" for name in results.hyperparameters if name in row)
-    print(f"best: trial {row['trial']}, {values}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds")
-    print(f"run: {results.out / 'winner'}\npage: {results.out / 'results.html'}")
+    print(
+        f"best: trial {row['trial']}, {printable(values)}: {row['parameters']:,} parameters, {row['multiply_adds']:,} multiply-adds"
+    )
+    print(f"run: {printable(results.out / 'winner')}\npage: {printable(results.out / 'results.html')}")

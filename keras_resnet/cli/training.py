@@ -1,13 +1,14 @@
 """`train`: train a network on images."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from keras_resnet import recipes
-from keras_resnet.cli.options import IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
+from keras_resnet.cli.options import COUNT, IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.networks import choice
@@ -15,7 +16,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
-from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.runs.run import Run, check_free, check_outside, is_run
 
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
 NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
@@ -23,7 +24,7 @@ INIT_HELP = (
     "Start from the weights of a finished run. Without --recipe, use the recipe of that run, on its own images with a hundredth "
     "of the learning rate."
 )
-ImageSize = Annotated[int | None, typer.Option(help=SIZE_HELP)]
+ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
 AUTO_HELP = "or auto: the fastest as measured. [default: the recipe's]"
 Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16, {AUTO_HELP}")]
@@ -37,12 +38,14 @@ def train(
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs, as --set epochs=N. [default: the recipe's]")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(**COUNT, help="Number of epochs, as --set epochs=N. [default: the recipe's]")
+    ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images in a step, as --set batch_size=N. [default: the recipe's]")
+        int | None, typer.Option(**COUNT, help="Images in a step, as --set batch_size=N. [default: the recipe's]")
     ] = None,
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after N epochs without a better validation accuracy. [default: never]")
+        int | None, typer.Option(**COUNT, help="Stop after N epochs without a better validation accuracy. [default: never]")
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
@@ -66,7 +69,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, or start if there is none.")] = False,
     checkpoint_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between checkpoints. [default: checkpoints take at most 5 % of the time]")
+        int | None, typer.Option(**COUNT, help="Steps between checkpoints. [default: checkpoints take at most 5 % of the time]")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT-tensorboard/ too.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Log to Weights & Biases too.")] = False,
@@ -86,10 +89,15 @@ def train(
         raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
     if out is None and (network or start):
         out = default_out(network, data, start, quantization_aware)
+    if out:
+        check_outside(out, data if data is not None or start is None else start.data.get("source"))
     load_backend()
     from keras_resnet.training.distribute import choose
+    from keras_resnet.training.trainable import check_memory
 
     devices = choose(strategy)
+    if image_size is not None and (network or start):  # mistakes are told now, and not when all images were resized
+        check_memory(choice.at_size(planned[0], (image_size, image_size)), replace(planned[1], batch_size=1), devices)
     if out and devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
     from keras_resnet.data import can_resize, load, of_run
@@ -101,12 +109,12 @@ def train(
 
     targets = select(export) if export and devices.chief else []
     if start and data is None:
-        if image_size:
+        if image_size is not None:
             raise InputError("--image-size needs --data: the images of the run have their size already")
         images = of_run(start, data_dir=data_dir)
     else:
         size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None
-        images = load(data, data_dir=data_dir, image_size=image_size or size)
+        images = load(data, data_dir=data_dir, image_size=size if image_size is None else image_size)
     if not (network or start):
         network, why = choice.for_images(len(images.splits["train"]), images.image_shape)
         if not as_json:

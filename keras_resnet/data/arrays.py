@@ -10,6 +10,7 @@ from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.labels import count_from_0, is_one_hot
 from keras_resnet.data.splits import complete
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.outside import check_class_names
 
 LOG = logging.getLogger("keras_resnet")
 FORMS = (
@@ -37,8 +38,8 @@ def from_arrays(
     >>> from_arrays((images, labels), class_names=["cat", "dog"])
     """
     parts = _parts(arrays)
-    if class_names is not None and not all(isinstance(name, str) and name.splitlines() == [name] for name in class_names):
-        raise InputError(f"class_names must be text of one line each, received {list(class_names)}")
+    if class_names is not None:
+        check_class_names(class_names, "class_names")
     values = {name: _checked_values(name, part) for name, part in parts.items()}
     shapes = {array.shape[1:] for array, _ in values.values()}
     if len(shapes) > 1:

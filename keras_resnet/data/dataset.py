@@ -21,8 +21,9 @@ from keras_resnet.data import digest
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.data.image_graph import upright_pixels
 from keras_resnet.data.random_numbers import Draws
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.lazy_tensorflow import Batches, Tensor
+from keras_resnet.outside import check_class_names
 from keras_resnet.recipes.recipe import Recipe
 
 LOG = logging.getLogger("keras_resnet")
@@ -103,6 +104,9 @@ class Dataset:
     """Digest of the files that the images are read from; "" for arrays."""
     knows_all_labels: ClassVar[bool] = True
     """Whether `splits` has the labels of all training images."""
+
+    def __post_init__(self) -> None:
+        check_class_names(self.class_names, shown(self.origin["source"] or "class_names"))
 
     @cached_property
     def digest(self) -> str:

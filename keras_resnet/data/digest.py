@@ -33,7 +33,9 @@ def of_files(paths: list[Path], folder: Path) -> str:
     for path in paths:
         digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode(errors="surrogateescape"))
     for index in _evenly(len(paths), FILES):
-        digest.update(paths[index].read_bytes())
+        with paths[index].open("rb") as file:
+            while chunk := file.read(CHUNK):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -12,10 +12,11 @@ import numpy as np
 
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.digest import of_files
-from keras_resnet.data.images import decode, describe, read_again, reason, upright
+from keras_resnet.data.images import content_of, decode, describe, read_again, reason, upright
 from keras_resnet.data.scan import Files, parts_of, parts_to_evaluate, tell
 from keras_resnet.data.splits import complete
 from keras_resnet.errors import InputError
+from keras_resnet.outside import printable
 
 LOG = logging.getLogger("keras_resnet")
 DEFAULT_SIZE = 224
@@ -54,7 +55,7 @@ def from_folder(
         shape,
         batch_size=batch_size,
         origin={"source": str(folder.resolve()), "image_size": image_size},
-        skipped=tuple(f"{path}: {why}" for path, why in skipped.items()),
+        skipped=tuple(printable(f"{path}: {why}") for path, why in skipped.items()),
         contents=of_files(paths, folder),
     )
 
@@ -78,14 +79,14 @@ def from_folder_as(
     tell(skipped, sum(map(len, splits.values())), folder)
     if not splits:
         raise InputError(f"none of the {count} image files in {str(folder)!r} can be read")
-    return Dataset(splits, class_names, image_shape, skipped=tuple(f"{path}: {why}" for path, why in skipped.items()))
+    return Dataset(splits, class_names, image_shape, skipped=tuple(printable(f"{path}: {why}") for path, why in skipped.items()))
 
 
 def _image_shape(paths: list[Path], image_size: tuple[int, int] | None, skipped: dict[Path, str]) -> tuple[int, int, int]:
     """(height, width, channels) for all of these files."""
     headers = _each(lambda index: describe(paths[index]), paths, skipped)
     if not headers:
-        raise InputError(f"none of the {len(paths)} image files can be read; the first: {paths[0]}: {skipped[paths[0]]}")
+        raise InputError(f"none of the {len(paths)} image files can be read; the first: {str(paths[0])!r}: {skipped[paths[0]]}")
     sizes = {size for size, _ in headers.values()}
     channels = 1 if all(grey for _, grey in headers.values()) else 3
     if image_size:
@@ -103,8 +104,8 @@ def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], kee
     images, checksums = np.empty((len(paths) if keep else 0, *shape), np.uint8), np.zeros(len(paths), np.int64)
 
     def try_one(index: int) -> None:
-        content = paths[index].read_bytes()
-        pixels, checksums[index] = decode(io.BytesIO(content), shape), zlib.crc32(content)
+        content = content_of(paths[index])
+        pixels, checksums[index] = decode(content, shape), zlib.crc32(content.getvalue())
         if keep:
             images[index] = pixels
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.outside import printable
 
 LOG = logging.getLogger("keras_resnet")
 SHOWN = 8  # classes that a message names
@@ -56,10 +57,10 @@ def _check_training_images(labels: Mapping[str, np.ndarray], names: list[str], s
     LOG.warning(what)
 
 
-def listed(names: Iterable[str], shown: int = SHOWN) -> str:
+def listed(names: Iterable[object], shown: int = SHOWN) -> str:
     """Names in a line, of many only the first."""
-    names = list(names)
-    return ", ".join([*names[:shown], *(["..."] if len(names) > shown else [])])
+    texts = list(map(printable, names))
+    return ", ".join([*texts[:shown], *(["..."] if len(texts) > shown else [])])
 
 
 def is_one_hot(labels: np.ndarray) -> bool:

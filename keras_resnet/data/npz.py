@@ -1,5 +1,6 @@
 """Sets in an `.npz` file: the arrays of each split, as keras.datasets, MedMNIST and this package save them."""
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +12,7 @@ from keras_resnet.atomic import put_in_place, scratch
 from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset
 from keras_resnet.errors import InputError
+from keras_resnet.startup import memory
 
 SUFFIX = ".npz"
 SPELLINGS = {"train": ("train",), "validation": ("validation", "val"), "test": ("test",)}
@@ -31,11 +33,14 @@ def from_npz(path: str | Path, *, batch_size: int = BATCH_SIZE) -> Dataset:
     if not path.is_file():
         raise InputError(f"no file at {str(path)!r}")
     try:
+        check_memory(path)
         with np.load(path, allow_pickle=False) as file:
             parts = {split: pair for split in SPELLINGS if (pair := _pair(file, split))}
             class_names = list(map(str, file[CLASSES])) if CLASSES in file else None
             names = ", ".join(file.files)
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except InputError:
+        raise
+    except (ValueError, TypeError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{str(path)!r} cannot be read, it may be damaged: {error}") from None
     if "train" not in parts:
         raise InputError(
@@ -44,6 +49,14 @@ def from_npz(path: str | Path, *, batch_size: int = BATCH_SIZE) -> Dataset:
     data = from_arrays(parts, class_names=class_names, batch_size=batch_size)
     data.origin["source"] = str(path.resolve())
     return data
+
+
+def check_memory(path: Path) -> None:
+    """InputError for a file of more arrays than the machine has memory: zeros take a thousandth of it in the file."""
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > (has := memory() or math.inf):
+        raise InputError(f"{str(path)!r} has {size / 2**30:,.1f} GiB of arrays, and this machine {has / 2**30:,.1f} GiB of memory")
 
 
 def write_npz(data: Dataset, path: Path) -> None:

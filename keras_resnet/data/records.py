@@ -24,11 +24,12 @@ from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset, Split
 from keras_resnet.data.folder import DEFAULT_SIZE, MEMORY
-from keras_resnet.data.images import decode, is_plain, reason, unchanged, upright
+from keras_resnet.data.images import alone_if_large, decode, is_plain, limit_size, reason, unchanged, upright
 from keras_resnet.data.labels import count_from_0, listed
 from keras_resnet.data.splits import complete, held_out
 from keras_resnet.errors import InputError
 from keras_resnet.lazy_tensorflow import Batches
+from keras_resnet.outside import printable
 
 LOG = logging.getLogger("keras_resnet")
 NAME = re.compile(r"\.tfrec(ord)?s?(-\d+-of-\d+)?(\.(gz|gzip|zz|zlib))?$")
@@ -196,7 +197,7 @@ def table_of(files: list[Path], folder: Path, name: str) -> Table:
 
 
 def _read(files: list[Path]) -> Table:
-    LOG.warning(f"reading {len(files)} TFRecord files once, {files[0].name} and on, for an index of their images")
+    LOG.warning(f"reading {len(files)} TFRecord files once, {files[0].name!r} and on, for an index of their images")
     rows: list[tuple[Any, ...]] = []
     texts: dict[str, str] = {}
     damaged: list[str] = []
@@ -227,7 +228,7 @@ def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[
         try:
             plain = _is_plain(images[0])
         except Exception as error:  # Pillow raises many kinds for damaged files
-            damaged.append(f"{path.name}: the image of the record at byte {offset}: {reason(error)}")
+            damaged.append(printable(f"{path.name}: the image of the record at byte {offset}: {reason(error)}"))
             continue
         place = offset + HEADER + content.index(images[0])
         rows.append((place, len(images[0]), zlib.crc32(images[0]), plain, labels[0]))
@@ -238,9 +239,10 @@ def _read_file(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, str], list[
 
 def _is_plain(content: bytes) -> bool:
     """Whether TensorFlow reads an image as Pillow does. The errors that Pillow raises, if it cannot be decoded as a whole."""
-    with Image.open(io.BytesIO(content)) as image:
+    with Image.open(io.BytesIO(content)) as image, alone_if_large(image):
         plain = is_plain(image)
         image.draft("L", (1, 1))  # all of a JPEG is read, and an eighth of it computed
+        limit_size(image)
         image.load()
     return plain
 

@@ -12,12 +12,18 @@ from PIL import Image
 from keras_resnet.data.images import SUFFIXES
 from keras_resnet.data.labels import listed
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.outside import check_class_names, printable
 
 LOG = logging.getLogger("keras_resnet")
 SPLIT_FOLDERS = {"train": ("train", "training"), "validation": ("val", "valid", "validation"), "test": ("test", "testing")}
 SPLIT_WORDS = ("train", "test", "val", "dev", "eval")  # in names of folders that look like parts of a set
 UNFINISHED = (".part", ".crdownload", ".download", ".tmp", ".bak", "~")
-OWN_FILES = (("spec.json", "model.keras"), ("study.json", "state"))  # of a run, and of a search
+OWN_FILES = (  # of a run, of a search, of an export and of an evaluation
+    ("spec.json", "model.keras"),
+    ("study.json", "state"),
+    ("report.json", "REPORT.md"),
+    ("evaluation.json", "confusion.png"),
+)
 SHOWN_NAMES, SHOWN_REASONS = 3, 20
 
 Files = list[tuple[Path, str]]  # pictures, each with its class
@@ -31,6 +37,7 @@ def parts_of(folder: Path, left_out: LeftOut) -> dict[str, Files]:
     """
     parts = {name: _files(part, name, left_out) for name, part in _split_folders(folder, left_out).items()}
     class_names = sorted({name for _, name in parts["train"]})
+    check_class_names(class_names, repr(str(folder)))
     if len(class_names) < 2:
         names = f"only {class_names[0]!r}" if class_names else "none"
         raise InputError(f"{str(folder)!r} must hold at least two class folders with images ({', '.join(SUFFIXES)}); found {names}")
@@ -70,7 +77,7 @@ def tell(left_out: LeftOut, taken: int, folder: Path) -> None:
     reasons: dict[str, list[str]] = {}
     for path, why in sorted(left_out.items()):
         reasons.setdefault(why, []).append(str(path.relative_to(folder)))
-    lines = [f"  {len(names)} {why}: {listed(names, SHOWN_NAMES)}" for why, names in reasons.items()]
+    lines = [f"  {len(names)} {printable(why)}: {listed(names, SHOWN_NAMES)}" for why, names in reasons.items()]
     if len(lines) > SHOWN_REASONS:
         lines[SHOWN_REASONS:] = [f"  and {len(lines) - SHOWN_REASONS} more reasons; `data.skipped` has all"]
     if lines:
@@ -131,7 +138,7 @@ def _check_level(folder: Path, entries: list[Path]) -> None:
 
 def _misnamed(folder: Path, entries: list[Path]) -> InputError:
     """The error for folders that look like parts of a set under other names."""
-    found = " and ".join(f"{entry.name}/" for entry in entries)
+    found = " and ".join(f"{printable(entry.name)}/" for entry in entries)
     same = listed(sorted(set.intersection(*map(_names_inside, entries[-2:]))))
     known = "; ".join(f"{name}: {', '.join(aliases)}" for name, aliases in SPLIT_FOLDERS.items())
     return InputError(
@@ -215,7 +222,7 @@ def _names_inside(folder: Path) -> set[str]:
 
 
 def _is_own(entry: Path) -> bool:
-    """Whether this program wrote a folder: a run, a search, or what TensorBoard shows of a training."""
+    """Whether this program wrote a folder: a run, a search, an export, an evaluation, or what TensorBoard shows of a training."""
     if not entry.is_dir():
         return False
     of_tensorboard = entry.name.endswith("-tensorboard") and any(entry.rglob("events.out.tfevents*"))

@@ -32,7 +32,7 @@ from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy, best
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.runs.history import plot_quantization
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, check_outside
 
 __all__ = [
     "TARGETS",
@@ -107,6 +107,8 @@ def export(
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     network, data, folder = open_source(source, data, out, scores)
+    if out is not None:
+        check_outside(out, data.origin["source"])
     check_folder(folder, network, [target.file for target in targets], is_own=out is None)
     reference, checks = Reference.of(network, data), []
     chosen = {"min_agreement": min_agreement, "max_difference": max_difference}

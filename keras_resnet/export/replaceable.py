@@ -3,14 +3,14 @@
 Anything else in its way is somebody else's: it is refused before a file is converted.
 """
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.supported import Source
 from keras_resnet.files.manifest import MANIFEST, entries
+from keras_resnet.json_files import read_json
 from keras_resnet.regular import check_regular
 
 REPORT, READABLE = "report.json", "REPORT.md"
@@ -53,10 +53,10 @@ def is_record(path: Path) -> bool:
     """Whether a file says that it is a record of exports."""
     check_regular(path)
     tests: dict[str, Callable[[Path], bool]] = {
-        MANIFEST: lambda path: {"files", "classes", "image", "preprocessing"} <= read(path, dict).keys(),
-        REPORT: lambda path: all({"file", "passed"} <= set(row) for row in read(path, list) or [()]),
+        MANIFEST: lambda path: {"files", "classes", "image", "preprocessing"} <= read(path, dict[str, Any]).keys(),
+        REPORT: lambda path: all({"file", "passed"} <= set(row) for row in read(path, list[dict[str, Any]]) or [()]),
         READABLE: lambda path: path.read_text(encoding="utf-8").startswith(f"{TITLE}\n"),
-        LAYERS: lambda path: {"files", "layers", "keras_accuracy"} <= read(path, dict).keys(),
+        LAYERS: lambda path: {"files", "layers", "keras_accuracy"} <= read(path, dict[str, Any]).keys(),
         CURVE: lambda path: is_record(path.with_name(LAYERS)),
     }
     try:
@@ -75,7 +75,7 @@ def check_listed(folder: Path, file: str, listed: dict[str, dict[str, Any]]) -> 
 
 def check_model(folder: Path, source: Source, *, is_own: bool) -> None:
     """InputError if the files of a folder are of a model of other classes, images or name."""
-    manifest, own = read(folder / MANIFEST, dict), identity(source)
+    manifest, own = read(folder / MANIFEST, dict[str, Any]), identity(source)
     for name in ("classes", "image", "name"):
         if manifest.get(name) != own[name] and not (is_own and name == "name"):
             there, here = (f"{content.get('name')!r} ({name}: {shortened(content.get(name))})" for content in (manifest, own))
@@ -98,10 +98,9 @@ def shortened(value: Any) -> str:
     return f"{', '.join(map(str, value[:8]))}{', ...' * (len(value) > 8)}" if isinstance(value, list) else str(value)
 
 
-def read(path: Path, kind: type) -> Any:
+def read(path: Path, kind: Any) -> Any:
     """The list or dictionary in a JSON file; an empty one if the file is missing, damaged or of another kind."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
-        return kind()
-    return content if isinstance(content, kind) else kind()
+        return read_json(path, kind)
+    except (FileNotFoundError, ValueError):
+        return (get_origin(kind) or dict)()

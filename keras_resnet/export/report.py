@@ -15,7 +15,10 @@ from keras_resnet.export.operations import boundaries
 from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
+from keras_resnet.fields import types_of_fields
 from keras_resnet.files.manifest import MANIFEST, digests, entries
+from keras_resnet.json_files import checked
+from keras_resnet.outside import in_markdown
 
 
 class Report:
@@ -38,7 +41,7 @@ class Report:
             self.update_manifest(target.file, entry)
         if check.accepted or not final_path.exists():
             row = asdict(check)
-            rows = [entry for entry in read(self.folder / REPORT, list) if isinstance(entry, dict) and entry.keys() == row.keys()]
+            rows = [entry for entry in read(self.folder / REPORT, list[dict[str, Any]]) if is_check(entry)]
             rows = [*(entry for entry in rows if entry["file"] != check.file), row]
             self.write(REPORT, as_json(rows) + "\n")
             self.write(READABLE, as_markdown(rows, self.source))
@@ -52,6 +55,15 @@ class Report:
     def write(self, name: str, text: str) -> None:
         (self.scratch / name).write_text(text, encoding="utf-8")
         put_in_place(self.scratch / name, self.folder / name)
+
+
+def is_check(entry: dict[str, Any]) -> bool:
+    """Whether it is a `Check` as JSON, and not one of another version."""
+    kinds = types_of_fields(Check)
+    try:
+        return entry.keys() == kinds.keys() and bool([checked(entry[name], kind, "") for name, kind in kinds.items()])
+    except ValueError:
+        return False
 
 
 def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
@@ -84,7 +96,7 @@ probability: the share that is given to other classes than by the Keras model. L
 
 ## Input
 
-{source.preprocessing} Classes in the order of the outputs: {", ".join(source.class_names)}.
+{source.preprocessing} Classes in the order of the outputs: {", ".join(map(in_markdown, source.class_names))}.
 
 ## Operations
 
@@ -94,7 +106,7 @@ probability: the share that is given to other classes than by the Keras model. L
 def verdict(row: dict[str, Any]) -> str:
     """A verdict with its reason; bold where the file is not there."""
     name = row["verdict"] if row["accepted"] else f"**{row['verdict']}**"
-    return f"{name}: {row['problem']}" if row["problem"] else name
+    return f"{name}: {in_markdown(row['problem'])}" if row["problem"] else name
 
 
 def agreement(row: dict[str, Any]) -> str:
@@ -104,7 +116,7 @@ def agreement(row: dict[str, Any]) -> str:
 
 def worst_class(row: dict[str, Any]) -> str:
     worst = row["worst_class"]
-    return f"{worst['name']}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
+    return f"{in_markdown(worst['name'])}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
 
 
 def image_counts(row: dict[str, Any]) -> str:

@@ -95,8 +95,8 @@ def plot_confusion(counts: np.ndarray, class_names: Sequence[str], path: Path) -
         figure.savefig(path, dpi=120)
         return
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in class_names]
-    axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0)
-    axes.set_yticks(range(classes), names)
+    axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0, parse_math=False)
+    axes.set_yticks(range(classes), names, parse_math=False)  # a $ in a name begins no formula
     for (row, column), count in np.ndenumerate(counts):
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"

@@ -4,14 +4,26 @@ A manifest is not signed. It tells damage, and files that an export did not writ
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from keras_resnet.errors import InputError
-from keras_resnet.regular import check_regular
+from keras_resnet.json_files import read_json
 
 MANIFEST = "manifest.json"
+
+
+class Entry(TypedDict):
+    """A file in `manifest.json`."""
+
+    sha256: dict[str, str | None]
+    weights: NotRequired[str | None]
+
+
+class Manifest(TypedDict, total=False):
+    """`manifest.json`, as far as it is read here; that of something else has no `files`."""
+
+    files: dict[str, Entry]
 
 
 def entries(folder: Path) -> dict[str, dict[str, Any]] | None:
@@ -19,20 +31,18 @@ def entries(folder: Path) -> dict[str, dict[str, Any]] | None:
 
     InputError for a damaged one.
     """
-    path = folder / MANIFEST
-    check_regular(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and "files" not in content:
+        content = read_json(folder / MANIFEST, Manifest)
+        if "files" not in content:
             return None
-        files = content["files"]
-        if not all(digest is None or isinstance(digest, str) for entry in files.values() for digest in entry["sha256"].values()):
-            raise TypeError("a digest is no text")
+        files: dict[str, dict[str, Any]] = content["files"]
+        for entry in files.values():
+            entry["sha256"]  # that of a damaged one has none, which is told
+        return files
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (IsADirectoryError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise InputError(f"{str(path)!r} is damaged; move {str(folder)!r} away and export again") from None
-    return files
+    except InputError as error:
+        raise InputError(f"{error}; move {str(folder)!r} away and export again") from None
 
 
 def digests(path: Path) -> dict[str, str]:

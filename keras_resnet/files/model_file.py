@@ -12,13 +12,15 @@ import sys
 import weakref
 from multiprocessing import Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.files.manifest import verify
 from keras_resnet.files.runtimes import WARM_UP, kind_of, packed, unpacked
+from keras_resnet.json_files import checked
+from keras_resnet.outside import parse
 from keras_resnet.regular import check_regular
 
 LIMIT, LONGEST = 120.0, 1e6  # seconds; the system takes no more
@@ -27,6 +29,16 @@ MEGABYTE = 1e6  # that gives it a second more to open
 ENDING = 10.0  # seconds that a process may take to end, once it has closed the connection
 NUMBERS = "fiub"  # kinds of NumPy types
 PROBLEMS = {b"?": "cannot be opened here", b"~": "is not opened"}  # by the first byte of an answer
+
+
+class Facts(TypedDict):
+    """What the process of a file says of it."""
+
+    shape: list[int | None]
+    scores: str
+    layers: dict[str, int]
+
+
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
 
 
@@ -63,7 +75,8 @@ class ModelFile:
         self.close = weakref.finalize(self, end, self.process, self.connection)
         order = {"path": str(self.path.absolute()), "kind": kind, "threads": threads or os.cpu_count()}
         order |= {"is_trusted": trust, "is_listed": is_listed}
-        facts = json.loads(str(self._ask("cannot be opened, it may be damaged", order, seconds=limit + size(self.path) / MEGABYTE)))
+        answer = self._ask("cannot be opened, it may be damaged", order, seconds=limit + size(self.path) / MEGABYTE)
+        facts: Facts = checked(parse(str(answer)), Facts, repr(str(path)))
         self.image_shape: tuple[int | None, ...] = tuple(facts["shape"])
         """Of the pixels that it takes, channels last; None for a side of any length."""
         self.scores: str = facts["scores"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 
 NOT_NEGATIVE = ("relu", "relu6")  # activations without values and gradients below zero
 
@@ -23,7 +23,7 @@ class Conflict(NamedTuple):
     def check(self, spec: Any) -> None:
         """InputError that names both fields, if they disagree in `spec`."""
         if self.disagree(spec):
-            values = [f"{name}={getattr(spec, name)!r}" for name in (self.first, self.second)]
+            values = [f"{name}={shown(getattr(spec, name))}" for name in (self.first, self.second)]
             raise InputError(f"{values[0]} and {values[1]} disagree: {self.reason}")
 
 

@@ -3,11 +3,12 @@
 Nothing is built here: `layers.build` makes a `keras.Model` of a spec. The named networks are in `variants.py`.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-from keras_resnet.errors import InputError, unknown
-from keras_resnet.fields import coerce_all, documented
+from keras_resnet.errors import InputError, shown, unknown
+from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.networks.conflicts import CONFLICTS
 
 # Channel means and standard deviations of training pixels, 0..255.
@@ -183,7 +184,15 @@ class ResNetSpec:
 
 
 RATES = ("shortcut_dropout", "branch_dropout", "head_dropout", "stochastic_depth", "norm_momentum")
-COUNTS = ("stem_width", "classes", "groups", "group_width", "squeeze", "norm_groups", "output_stride")
+WIDEST = 2**16  # channels
+LIMITS = {
+    "depths": (1, 1000),
+    **dict.fromkeys(("widths", "stem_width", "groups", "group_width", "squeeze", "norm_groups", "output_stride"), (1, WIDEST)),
+    "input_shape": (1, 2**20),
+    "classes": (1, 2**20),
+}
+MOST_NUMBERS = 2**28  # of an image, signal or volume
+MOST_STAGES, MOST_UNITS = 16, 2000  # the longest that is described and built in minutes, not hours
 
 
 def _check_values(spec: ResNetSpec) -> None:
@@ -191,13 +200,13 @@ def _check_values(spec: ResNetSpec) -> None:
     if not spec.depths:
         raise InputError("depths=(): expected one entry for each stage")
     if not 2 <= len(spec.input_shape) <= 4 or spec.input_shape[-1] is None:
-        raise InputError(f"input_shape={spec.input_shape}: expected one to three spatial sizes and then the channels")
-    for name in ("depths", "widths", "input_shape"):
-        if any(number is not None and number < 1 for number in getattr(spec, name)):
-            raise InputError(f"{name}={getattr(spec, name)}: every entry must be at least 1")
-    for name in COUNTS:
-        if getattr(spec, name) is not None and getattr(spec, name) < 1:
-            raise InputError(f"{name}={getattr(spec, name)}: must be at least 1")
+        raise InputError(f"input_shape={shown(spec.input_shape)}: expected one to three spatial sizes and then the channels")
+    check_limits(spec, LIMITS)
+    if (size := math.prod(side or 1 for side in spec.input_shape)) > MOST_NUMBERS:
+        raise InputError(f"input_shape={spec.input_shape}: {size:,} numbers, expected at most {MOST_NUMBERS:,}")
+    if len(spec.depths) > MOST_STAGES or sum(spec.depths) > MOST_UNITS:
+        most = f"at most {MOST_STAGES} stages, of {MOST_UNITS:,} units together"
+        raise InputError(f"depths={shown(spec.depths)}: {len(spec.depths):,} stages of {sum(spec.depths):,} units, expected {most}")
     for name in RATES:
         if not 0 <= getattr(spec, name) < 1:
             raise InputError(f"{name}={getattr(spec, name)}: expected 0 <= {name} < 1")

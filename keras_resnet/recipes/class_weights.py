@@ -4,12 +4,12 @@ A class with few images is else learned last, or never, since it hardly moves th
 test, stay unweighted.
 """
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
+from keras_resnet.outside import parse
 
 
 def as_setting(value: Any) -> Any:
@@ -22,11 +22,11 @@ def as_setting(value: Any) -> Any:
         return value or "none"
     try:
         pairs = tuple((str(name).strip(), float(weight)) for name, weight in _pairs(value))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pairs = ()
     if not pairs or not all(0 <= weight < math.inf for _, weight in pairs) or not any(weight for _, weight in pairs):
         raise InputError(
-            f"class_weight={value!r}: expected none, balanced, or weights of at least 0 by class such as "
+            f"class_weight={shown(value)}: expected none, balanced, or weights of at least 0 by class such as "
             '{"cat": 5, "dog": 1} (on the command line cat=5,dog=1)'
         )
     return pairs
@@ -35,9 +35,7 @@ def as_setting(value: Any) -> Any:
 def _pairs(value: Any) -> Iterable[tuple[Any, ...]]:
     """(class, weight) of each class in a dictionary, its text, a list of weights, or pairs already."""
     if isinstance(value, str):
-        value = (
-            json.loads(value) if value.lstrip().startswith(("{", "[")) else dict(each.rsplit("=", 1) for each in value.split(","))
-        )
+        value = parse(value) if value.lstrip().startswith(("{", "[")) else dict(each.rsplit("=", 1) for each in value.split(","))
     if isinstance(value, Mapping):
         return value.items()
     return [tuple(item) if isinstance(item, tuple | list) else (number, item) for number, item in enumerate(value)]

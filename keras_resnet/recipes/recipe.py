@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from keras_resnet.errors import InputError
-from keras_resnet.fields import coerce_all, documented
+from keras_resnet.errors import InputError, shown
+from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.recipes.class_weights import as_setting, weights_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,10 @@ AT_LEAST_1 = ("epochs", "batch_size", "accumulate", "repeats", "steps_per_execut
 NOT_NEGATIVE = ("learning_rate", "weight_decay", "crop", "mixup", "cutmix", "magnitude", "randaugment_layers")
 BELOW_1 = ("momentum", "warmup", "label_smoothing", "ema")
 SHARES = ("warmup_start", "erase")
+MOST = {
+    **dict.fromkeys(("epochs", "batch_size", "accumulate", "steps_per_execution", "learning_rate_batch"), 10**6),
+    **dict.fromkeys(("repeats", "randaugment_layers"), 100),
+}
 ABOVE_0_OR_NONE = ("clip_norm", "resized_crop", "learning_rate_batch")
 
 
@@ -136,17 +140,18 @@ class Recipe:
             for name in names:
                 if not legal(getattr(self, name)):
                     raise InputError(f"{name}={getattr(self, name)}: must {must}")
+        check_limits(self, {name: (0, most) for name, most in MOST.items()})
         if self.resized_crop is not None and self.resized_crop > 1:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
         if self.magnitude > 10:
             raise InputError(f"magnitude={self.magnitude}: must be at most 10")
         rising = list(self.progressive) == sorted(set(self.progressive))
         if self.progressive and not (rising and self.progressive[0] > 0 and self.progressive[-1] == 1):
-            raise InputError(f"progressive={self.progressive}: must be shares above 0 in rising order, the last of them 1")
+            raise InputError(f"progressive={shown(self.progressive)}: must be shares above 0 in rising order, the last of them 1")
         if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
-            raise InputError(f"milestones={self.milestones}: must be shares between 0 and 1 in rising order")
+            raise InputError(f"milestones={shown(self.milestones)}: must be shares between 0 and 1 in rising order")
         if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
-            raise InputError(f"milestones={self.milestones} must come after warmup={self.warmup}")
+            raise InputError(f"milestones={shown(self.milestones)} must come after warmup={self.warmup}")
         if self.quantization_aware and (self.remat or self.precision != "float32"):
             raise InputError(
                 f"quantization_aware=true needs precision='float32' and remat=false: received precision={self.precision!r}, "

@@ -1,17 +1,18 @@
 """The folder that a training leaves: what is in it, how to open it, and where a new one may be written."""
 
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from keras_resnet.atomic import sweep
 from keras_resnet.errors import InputError
 from keras_resnet.fields import from_json
+from keras_resnet.json_files import Content, checked
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.outside import ODD, check_class_names, parse, read_text
 from keras_resnet.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -33,6 +34,47 @@ CONTENTS = {
 }
 LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
 ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
+
+
+class Measured(TypedDict, total=False):
+    """A split in `metrics.json`."""
+
+    images: int
+    accuracy: float
+    accuracy_interval: list[float]
+    balanced_accuracy: float | None
+    loss: float | None
+    recall: dict[str, float | None]
+
+
+Sample = TypedDict("Sample", {"file": str, "split": str, "class": str}, total=False)
+
+
+class Metrics(TypedDict, total=False):
+    """`metrics.json`."""
+
+    network: str
+    parameters: int
+    images: dict[str, int]
+    seed: int
+    init: str | None
+    epochs: int
+    kept_epoch: int
+    images_per_second: float | None
+    train_seconds: float | None
+    validation: Measured
+    test: Measured
+    sample: Sample
+    diverged: str
+
+
+class Origin(TypedDict, total=False):
+    """`data.json`."""
+
+    source: str | None
+    data_dir: str | None
+    image_size: int | list[int] | None
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -63,19 +105,20 @@ class Run:
         return self._parsed("recipe.json", partial(from_json, Recipe))
 
     @cached_property
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Content:
         """What it reached and what it cost."""
-        return self._parsed("metrics.json", _object)
+        return self._content("metrics.json", Metrics)
 
     @cached_property
     def data(self) -> dict[str, Any]:
         """Arguments of `keras_resnet.data.load`, `source` being None for a run trained on arrays; and a `digest` of the images."""
-        return self._parsed("data.json", _object)
+        return self._content("data.json", Origin)
 
     @cached_property
     def class_names(self) -> list[str]:
         """Class names in the order of the outputs."""
         names = self._parsed("labels.txt", lambda text: text.removesuffix("\n").split("\n"))
+        check_class_names(names, repr(str(self.path / "labels.txt")))
         if len(names) != self.spec.classes:
             raise InputError(f"{str(self.path / 'labels.txt')!r} is damaged: {len(names)} names for {self.spec.classes} classes")
         return names
@@ -99,21 +142,18 @@ class Run:
         """The folder of the run's exported files."""
         return self.path / "export"
 
-    def _parsed(self, name: str, parse: Callable[[str], Any]) -> Any:
+    def _parsed(self, name: str, parse_text: Callable[[str], Any]) -> Any:
         try:
-            return parse((self.path / name).read_text(encoding="utf-8"))
+            text = read_text(self.path / name)
         except FileNotFoundError:
             raise InputError(f"the run {str(self.path)!r} has no {name}") from None
+        try:
+            return parse_text(text)
         except (TypeError, ValueError) as error:
             raise InputError(f"{str(self.path / name)!r} is damaged: {error}") from None
 
-
-def _object(text: str) -> dict[str, Any]:
-    """JSON that is an object; ValueError if it is something else."""
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise ValueError(f"expected an object, found {type(content).__name__}")
-    return content
+    def _content(self, name: str, kind: type) -> Content:
+        return self._parsed(name, lambda text: checked(parse(text), kind, repr(str(self.path / name))))
 
 
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
@@ -121,6 +161,8 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     out = Path(out)
     if Path.cwd().is_relative_to(os.path.abspath(out)):
         raise InputError(f"{str(out)!r} holds the current folder; choose another")
+    if ODD.search(out.name):
+        raise InputError(f"the name {out.name!r} has control characters, or bytes that are not UTF-8; choose another")
     if len(os.fsencode(out.name)) > LONGEST_NAME:
         raise InputError(f"the name {out.name!r} is longer than {LONGEST_NAME} bytes")
     ancestor = next(path for path in out.absolute().parents if path.exists())
@@ -136,6 +178,14 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
             raise InputError(f"{str(out)!r} exists; choose another folder, or replace the run with overwrite=True (--overwrite)")
         Run.open(out)  # only a run may be replaced: never delete a folder of something else
     return out
+
+
+def check_outside(out: str | Path, source: object) -> None:
+    """InputError for a folder to write that is inside the folder of images `source`: it would be a class of the next training."""
+    if not isinstance(source, str | Path) or not Path(source).is_dir():
+        return
+    if Path(out).resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(f"{str(out)!r} is inside the images {str(source)!r}, and would be one of their classes; choose another")
 
 
 def is_run(path: Path) -> bool:

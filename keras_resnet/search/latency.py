@@ -20,6 +20,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.export.converter import make_converter
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.fields import to_json
+from keras_resnet.json_files import read_json
 from keras_resnet.networks.fusion import is_folded, is_fused
 from keras_resnet.networks.graph import Convolution, Dropout, Input, Node, Pad, Rescale, in_order
 from keras_resnet.networks.layers import build, realize
@@ -68,12 +69,9 @@ class LatencyTable:
         self.tables: dict[str, dict[str, float]] = {}
         if self.path.exists():
             try:
-                self.tables = {
-                    str(machine): {str(key): float(value) for key, value in table.items()}
-                    for machine, table in json.loads(self.path.read_text()).items()
-                }
-            except (ValueError, AttributeError, TypeError):
-                raise InputError(f"{str(self.path)!r} is damaged: remove it, and operations are measured again") from None
+                self.tables = read_json(self.path, dict[str, dict[str, float]])
+            except InputError as error:
+                raise InputError(f"{error}; remove it, and operations are measured again") from None
         self.milliseconds = self.tables.setdefault(f"{processor()}, {quantize or 'float32'}", {})
 
     def predict(self, spec: ResNetSpec) -> float:

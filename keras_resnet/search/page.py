@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_resnet.console import cell
 from keras_resnet.networks.variants import name_of
+from keras_resnet.outside import read_text
 from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.results import Results, Row, pareto
 from keras_resnet.search.study import SCORE
@@ -147,7 +148,7 @@ def parallel(results: Results, trials: Path) -> tuple[str, str, str] | None:
 
 def draw_axes(axis: Any, titles: list[str]) -> None:
     """Upright axes side by side, each with its title."""
-    axis.set_xticks(range(len(titles)), titles, rotation=20, ha="right")
+    axis.set_xticks(range(len(titles)), titles, rotation=20, ha="right", parse_math=False)
     axis.set_yticks([])
     axis.set_xlim(-0.3, len(titles) - 0.4)
     axis.spines[:].set_visible(False)
@@ -159,6 +160,7 @@ BOX: dict[str, Any] = {
     "textcoords": "offset points",
     "va": "center",
     "fontsize": 7,
+    "parse_math": False,  # a $ in a value begins no formula
     "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
 }  # behind what is written on lines
 
@@ -195,7 +197,8 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
     loss = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
     order = np.argsort(loss.importances_mean)
     figure, axis = drawn(1)
-    axis.barh([names[number] for number in order], loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
+    axis.barh(range(len(names)), loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
+    axis.set_yticks(range(len(names)), [names[number] for number in order], parse_math=False)
     axis.set(xlabel="added error, points of accuracy")
     explanation = (
         "A random forest predicts the accuracy from the hyperparameters. Each bar is the error that is added when the values of "
@@ -207,7 +210,7 @@ def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
 def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     """The validation accuracy of every trial, epoch by epoch."""
     files = {row["trial"]: trials / row["trial"] / "history.csv" for row in results.scored}
-    tables = {trial: np.genfromtxt(file, delimiter=",", names=True, ndmin=1) for trial, file in files.items() if file.is_file()}
+    tables = {trial: table for trial, file in files.items() if file.is_file() and (table := history_in(file)) is not None}
     if not tables:
         return None
     from matplotlib.ticker import MaxNLocator
@@ -224,6 +227,16 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     axis.grid(alpha=0.3)
     axis.legend(**ABOVE)
     return "Learning curves", "One line for each trial that has a score.", encoded(figure)
+
+
+def history_in(file: Path) -> np.ndarray | None:
+    """The columns of a table of epochs; None if it is damaged."""
+    try:
+        lines = read_text(file).splitlines()
+        table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
+    except ValueError:
+        return None
+    return table if table is not None and SCORE in (table.dtype.names or ()) else None
 
 
 def varied(results: Results) -> list[str]:

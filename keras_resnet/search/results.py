@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import Any
+from typing import Any, TypedDict
 
 from keras_tuner.engine.trial import TrialStatus
 
@@ -18,6 +18,7 @@ from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch, sw
 from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
 from keras_resnet.fields import completed, to_json
+from keras_resnet.json_files import read_json
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, is_run
@@ -33,6 +34,13 @@ UNITS = {LATENCY: f"{LATENCY}, ms"}  # names of columns for a person
 COLUMNS = (*BEFORE, *COSTS, LATENCY, "epochs", "seconds", "seed", "reason")  # beside hyperparameters and fields of the spec
 
 Row = dict[str, Any]
+
+
+class Plan(TypedDict, total=False):
+    """`study.json`, as far as it is read here."""
+
+    recipe: dict[str, Any]
+    budget: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -94,9 +102,9 @@ class Results:
             replace_text(self.out / PLAN, as_json(plan))
             return
         try:
-            old_plan = json.loads((self.out / PLAN).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            raise InputError(f"{str(self.out / PLAN)!r} is missing or damaged") from None
+            old_plan = read_json(self.out / PLAN, Plan)
+        except FileNotFoundError:
+            raise InputError(f"{str(self.out / PLAN)!r} is missing") from None
         for part, kind in (("recipe", Recipe), ("budget", Budget)):  # an earlier version may have written it
             old_plan[part] = completed(old_plan.get(part, {}), kind)
         if names := [name for name in plan if name in old_plan and plan[name] != old_plan[name]]:

@@ -10,16 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from keras_resnet import atomic
 from keras_resnet.atomic import UNREADABLE, flush
+from keras_resnet.json_files import checked
+from keras_resnet.outside import parse
 
 LOG = logging.getLogger("keras_resnet")
 CHECKPOINTS = 2  # that stay on the disk
 HISTORY = "history.csv"  # of the epochs so far, to look at
+
+
+class Facts(TypedDict, total=False):
+    """What a checkpoint holds beside arrays."""
+
+    plan: dict[str, dict[str, Any]]
+    images: int
+    seconds: float
+    whole: float
+    history: list[dict[str, float]]
+    best_epoch: int
+    best_arrays: int
+    backend: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ def newest(folder: Path) -> Checkpoint | None:
         )
         try:
             with np.load(path, allow_pickle=False) as content:  # reading checks the sums that the file carries
-                facts = json.loads(str(content["facts"]))
+                facts = checked(parse(str(content["facts"]), infinite=True), Facts, repr(str(path)))
                 arrays = [content[f"arr_{number}"] for number in range(len(content.files) - 1)]
             return Checkpoint(int(path.stem.removeprefix("step-")), arrays, facts)
         except UNREADABLE as error:

@@ -4,20 +4,21 @@ Keras on TensorFlow takes a `tf.distribute.Strategy`, Keras on JAX a `keras.dist
 batch is divided among the devices.
 """
 
-import json
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.errors import InputError, WorkerLost, unknown
+from keras_resnet.errors import InputError, WorkerLost, shown, unknown
 from keras_resnet.hooks import build_symbolically, replace
+from keras_resnet.json_files import checked
+from keras_resnet.outside import parse
 
 LOG = logging.getLogger("keras_resnet")
 STRATEGIES = {
@@ -212,12 +213,18 @@ def _worker_lost_on_error() -> Iterator[None]:
         ) from error
 
 
+class Machines(TypedDict, total=False):
+    """TF_CONFIG, as far as it is read here."""
+
+    cluster: dict[str, list[str]]
+
+
 def _cluster() -> dict[str, list[str]]:
     """The machines that TF_CONFIG names."""
     try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-    except (ValueError, AttributeError):
-        raise InputError(f"TF_CONFIG={os.environ['TF_CONFIG']!r} is not a JSON object") from None
+        return checked(parse(os.environ.get("TF_CONFIG") or "{}"), Machines, "TF_CONFIG").get("cluster", {})
+    except ValueError as error:
+        raise InputError(f"TF_CONFIG={shown(os.environ['TF_CONFIG'])} is not a JSON object of machines: {error}") from None
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.recipes.stop_on_nan import StopOnNaN
 from keras_resnet.runs.history import plot_history, write_history
-from keras_resnet.runs.run import SAMPLE, Run, check_free, is_run
+from keras_resnet.runs.run import SAMPLE, Run, check_free, check_outside, is_run
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import Patience, Progress, RisingLoss
 from keras_resnet.training.checkpoint_files import Checkpoint
@@ -97,6 +97,7 @@ def fit(
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     init = init if isinstance(init, Run | None) else Run.open(init)
     spec, recipe, data = suited(spec, recipe, load(data), devices, init)
+    check_outside(out, data.origin["source"])
     plan = plan_of(spec, recipe, data, seed, init)
     if resume and is_run(Path(out)):
         return finished(Run.open(out), plan, devices, shows=bool(verbose))

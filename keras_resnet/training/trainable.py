@@ -6,13 +6,16 @@ from numbers import Integral
 
 from keras_resnet import recipes
 from keras_resnet.data import Dataset
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
+from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.pixel_range import LOOKED_AT, notice
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.environment import devices as hardware
 from keras_resnet.runs.run import Run
+from keras_resnet.startup import memory
 from keras_resnet.training.distribute import Distribution
 
 LOG = logging.getLogger("keras_resnet")
@@ -26,7 +29,7 @@ LARGEST_SHARE = 0.5  # share of the first weights in a moving average above whic
 def checked_seed(seed: int) -> int:
     """The seed. InputError if it is none."""
     if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise InputError(f"seed={seed!r}: must be a whole number of at least 0 and below 2**32")
+        raise InputError(f"seed={shown(seed)}: must be a whole number of at least 0 and below 2**32")
     return int(seed)
 
 
@@ -60,6 +63,22 @@ def _fitting(recipe: Recipe, examples: int) -> Recipe:
     return recipe.fitting(examples)
 
 
+def check_memory(spec: ResNetSpec, recipe: Recipe, devices: Distribution) -> None:
+    """InputError if weights and activations of a batch need more memory than this machine has, where its processor trains."""
+    has = memory()
+    if has is None or not all(name.lower().startswith("cpu") for name in hardware()):
+        return
+    each = recipe.batch_size // devices.replicas
+    in_full = each if recipe.precision == "float32" else each // 2  # activations of 16 bits take half
+    needs = cost_of(spec).training_bytes(in_full, remat=recipe.remat)
+    if needs > has:
+        what = f"a training in batches of {each} of {'x'.join(map(str, spec.input_shape))}"
+        raise InputError(
+            f"{what} needs about {needs / 2**30:,.1f} GiB of memory, and this machine has {has / 2**30:,.1f}: take smaller batches "
+            "(--batch-size), smaller images (--image-size) or a smaller network, or set remat=true"
+        )
+
+
 def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, steps: int) -> None:
     """InputError for what cannot be trained, in so many steps and on those devices."""
     if spec.classifier_activation == "sigmoid":
@@ -73,6 +92,7 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
         value = getattr(recipe, field)
         if value != getattr(default, field) and devices.replicas > 1 and devices.name != "data_parallel":
             raise InputError(f"{field}={value} is not possible on {devices.replicas} devices with Keras on TensorFlow: {why}")
+    check_memory(spec, recipe, devices)
     if recipe.accumulate > steps:
         raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
     if recipe.sync_norm and spec.norm != "batch":
