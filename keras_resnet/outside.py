@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import InputError, shown
+from keras_resnet.regular import OTHERS
 
 ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, bidirectional overrides, and what Python has for bytes that are not UTF-8."""
@@ -70,7 +71,7 @@ def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{str(path)!r} is not a regular file")
+            raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(found.st_mode), 'a folder')}, not a file")
         if found.st_size > most:
             raise InputError(f"{str(path)!r} has {found.st_size:,} bytes: at most {most:,} are read")
         with open(descriptor, "rb", closefd=False) as file:

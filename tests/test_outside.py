@@ -114,7 +114,11 @@ def test_only_regular_files_of_text_are_read(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "latin").write_bytes("Größe".encode("latin-1"))
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf{}\r\n")
-    for name, message in (("pipe", "is not a regular file"), ("folder", "is not a regular file"), ("latin", "byte 2 is not UTF-8")):
+    for name, message in (
+        ("pipe", "is a named pipe, not a file"),
+        ("folder", "is a folder, not a file"),
+        ("latin", "byte 2 is not UTF-8"),
+    ):
         with pytest.raises(InputError, match=message):
             read_text(tmp_path / name)
     with pytest.raises(InputError, match="has 7 bytes: at most 6 are read"):

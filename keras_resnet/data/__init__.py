@@ -75,8 +75,6 @@ def load(
     size = _size(image_size)
     if size and not can_resize(source):
         raise InputError("image_size is for folders and TensorFlow Datasets; digits, arrays and iterables keep their size")
-    if data_dir is not None and not may_be_named(source):
-        raise InputError("data_dir is for TensorFlow Datasets, where these images are not from")
     if holds_sources(source):
         return from_sources(source, class_names=class_names, images_per_epoch=images_per_epoch, batch_size=batch_size)
     if images_per_epoch:
@@ -94,11 +92,6 @@ def load(
     if Path(source).is_dir():
         return from_folder(source, image_size=size, batch_size=batch_size)
     return from_tfds(str(source), data_dir=data_dir, image_size=size, batch_size=batch_size)
-
-
-def may_be_named(source: Any) -> bool:
-    """Whether a source may be the name of a set of TensorFlow Datasets."""
-    return can_resize(source) and not Path(source).is_dir()
 
 
 def can_resize(source: Any) -> bool:
