@@ -454,6 +454,22 @@ def test_a_trial_that_learns_nothing_ends_early(tmp_path):
     assert run.metrics["epochs"] < 9
 
 
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": 1}', "[" * 100_000], ids=lambda content: content[:9])
+def test_a_damaged_state_is_told_in_a_line(content, pretended, tmp_path):
+    study = Study(space=space, engine="random", trials=1)
+    search.run(study, tmp_path / "out")
+    for path in (tmp_path / "out" / "state").rglob("*.json"):
+        whole = path.read_bytes()
+        if "finals" not in path.parts:  # those are not read again when all is done
+            path.write_text(content)
+            with pytest.raises(
+                InputError, match=r"the state of the search in '.*' is damaged \(.*search again in another folder"
+            ) as told:
+                search.run(study, tmp_path / "out")
+            assert "\n" not in str(told.value)
+            path.write_bytes(whole)
+
+
 def test_arrays_of_a_study_are_saved_for_its_trials(few, pretended, monkeypatch, tmp_path):
     """What can be loaded by its name is not saved; a stream cannot be."""
     asked, pretend = [], runner.train_in_process

@@ -16,11 +16,14 @@ from keras_tuner import Oracle, synchronized
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from keras_resnet.atomic import replace_text
+from keras_resnet.errors import InputError
 from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.study import SCORE
 
 FAILURES = 3  # in a row, which end a search
 MESSAGE = 4000  # characters of a reason that are saved
+UNREADABLE = (AttributeError, KeyError, RecursionError, RuntimeError, TypeError, ValueError)  # what KerasTuner raises for its files
+SHOWN = 200  # characters of that
 NEWS = 1000  # that wait for a chief
 
 
@@ -77,7 +80,7 @@ class LeasedOracle(Oracle):
         self._max_collisions = DRAWS  # of values that were tried before, in a row; then there are no others
         self._set_project_dir(str(folder.parent), folder.name)
         if Path(self._get_oracle_fname()).exists():
-            self.reload()
+            self.reload_or_say(folder)
         self.ended_at_start = len(self.end_order)  # trials whose failures do not count any more
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
@@ -230,6 +233,17 @@ class LeasedOracle(Oracle):
         self.ongoing_trials = {tuner: self.trials[trial] for tuner, trial in ongoing.items()}
         self._retry_queue = [trial for trial in state["retry_queue"] if trial not in self.end_order]
         self.last_heard = {trial.trial_id: time.monotonic() for trial in self.ongoing_trials.values()}
+
+    def reload_or_say(self, folder: Path) -> None:
+        """`reload`. InputError for a state that is damaged."""
+        try:
+            self.reload()
+        except UNREADABLE as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:SHOWN]
+            raise InputError(
+                f"the state of the search in {str(folder)!r} is damaged ({reason}): search again in another folder (--out); the "
+                "runs that are complete stay where they are"
+            ) from None
 
     def save(self) -> None:
         replace_text(Path(self._get_oracle_fname()), json.dumps(self.get_state()))
