@@ -1,10 +1,11 @@
 """JSON files of a folder, which may be damaged or somebody else's: each value is checked for its type when a file is read.
 
-The annotation is the schema, as for fields: `dict[str, float]`, a `TypedDict`, a union. Keys that a `TypedDict` does not name are
-kept as they are: another version may have written them.
+The annotation is the schema, as for fields: `dict[str, float]`, a `TypedDict`, a dataclass, a union. Keys that those do not name
+are kept as they are: another version may have written them.
 """
 
 import types
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -47,7 +48,7 @@ def checked(value: Any, kind: Any, file: str, key: str = "") -> Any:
         return Content(value, file) if isinstance(value, dict) else value
     if origin in (Union, types.UnionType) and (fitting := [each for each in arguments if _is_like(value, each)]):
         return checked(value, fitting[0], file, key)
-    if is_typeddict(kind) and isinstance(value, dict):
+    if _is_record(kind) and isinstance(value, dict):
         hints = get_type_hints(kind)
         return Content({name: checked(each, hints.get(name, Any), file, _below(key, name)) for name, each in value.items()}, file)
     if origin is dict and isinstance(value, dict):
@@ -63,14 +64,18 @@ def in_words(kind: Any) -> str:
     """A type of JSON for an error message."""
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(map(in_words, get_args(kind)))
-    if is_typeddict(kind) or get_origin(kind) is dict:
+    if _is_record(kind) or get_origin(kind) is dict:
         return "an object"
     return "a list" if get_origin(kind) in (list, tuple) else describe(kind)
 
 
+def _is_record(kind: Any) -> bool:
+    return is_typeddict(kind) or is_dataclass(kind)
+
+
 def _is_like(value: Any, kind: Any) -> bool:
     """Whether `value` is of that type, as far as its outermost part tells."""
-    outermost: Any = dict if is_typeddict(kind) else get_origin(kind) or kind
+    outermost: Any = dict if _is_record(kind) else get_origin(kind) or kind
     return isinstance(value, SIMPLE.get(outermost, list if outermost is tuple else outermost)) and (
         outermost is bool or not isinstance(value, bool)
     )

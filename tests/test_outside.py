@@ -11,7 +11,7 @@ import pytest
 
 import keras_resnet as kr
 from keras_resnet import InputError, Recipe, ResNetSpec
-from keras_resnet.json_files import read_json
+from keras_resnet.json_files import checked, read_json
 from keras_resnet.outside import check_class_names, parse, printable, read_text
 
 OWN_TEXT = {"outside", "fields", "leases", "resume", "results", "runtimes", "worker"}  # what this program has just written itself
@@ -177,6 +177,16 @@ def test_odd_names_of_files_end_nothing_and_reach_no_terminal(call, small_run, p
     assert [row["image"] for row in json.loads(call("predict", small_run.path, *files, "--top", 1, "--json")[1])] == list(
         map(str, files)
     )
+
+
+def test_the_values_of_a_dataclass_are_checked():
+    from keras_resnet.export.verdict import ClassCount
+
+    count = {"name": "2", "agreed": 1, "images": 2}
+    assert checked(count, ClassCount | None, "") == count
+    assert checked(None, ClassCount | None, "") is None
+    with pytest.raises(ValueError, match=r"agreed.* is 'one': expected a whole number"):
+        checked({**count, "agreed": "one"}, ClassCount | None, "")
 
 
 def test_nothing_else_reads_json():
