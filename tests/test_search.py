@@ -66,7 +66,7 @@ def one_stage(hp):
 
 
 @pytest.mark.parametrize(
-    "engine", ["bayesian", *(pytest.param(name, marks=pytest.mark.slow) for name in ("random", "grid", "hyperband"))]
+    "engine", ["random", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bayesian", "grid", "hyperband"))]
 )
 def test_nothing_beyond_the_budget_is_trained(engine, pretended, tmp_path):
     budget = Budget(parameters=20_000)
@@ -523,6 +523,7 @@ def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
         wrong.fit(best, wrong.build(best), few.train, epochs=5, verbose=0)
 
 
+@pytest.mark.slow
 def test_hyper_resnet_learns_for_as_long_as_it_is_fitted(digits):
     digits, rates, hp = replace(digits, batch_size=32), [], keras_tuner.HyperParameters()
     hypermodel = HyperResNet(lambda hp: replace(ONE_UNIT, widths=(16,)), input_shape=(8, 8, 1), classes=10, recipe="digits")
