@@ -29,7 +29,7 @@ import keras_resnet as kr
 from keras_resnet.atomic import write_json
 from keras_resnet.export import WRITERS, check
 from keras_resnet.fields import to_json
-from keras_resnet.files.model_file import digests
+from keras_resnet.files.manifest import digests
 from keras_resnet.runs.run import CONTENTS, Run
 from keras_resnet.search import Study, runner
 
