@@ -40,12 +40,12 @@ def check_class_names(names: Iterable[Any], where: str) -> None:
     seen = set()
     for name in names:
         if not isinstance(name, str) or not name:
-            raise InputError(f"{where}: {shown(name)} is no class name: it must be text of one line")
+            raise InputError(f"{where}: {shown(name)} is not a class name: it must be one line of text")
         if ODD.search(name):
             what = "control characters, or bytes that are not UTF-8"
-            raise InputError(f"{where}: {shown(name)} is no class name: it must be text of one line without {what}; rename it")
+            raise InputError(f"{where}: {shown(name)} is not a class name: it must be one line of text without {what}; rename it")
         if len(name) > LONGEST_NAME:
-            raise InputError(f"{where}: {shown(name)} is no class name: it must have at most {LONGEST_NAME:,} characters")
+            raise InputError(f"{where}: {shown(name)} is not a class name: it must have at most {LONGEST_NAME:,} characters")
         if name in seen:
             raise InputError(f"{where}: two classes are called {name!r}")
         seen.add(name)
@@ -71,7 +71,7 @@ def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(found.st_mode), 'a folder')}, not a file")
+            raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(found.st_mode), 'a folder')}, not a regular file")
         if found.st_size > most:
             raise InputError(f"{str(path)!r} has {found.st_size:,} bytes: at most {most:,} are read")
         with open(descriptor, "rb", closefd=False) as file:
@@ -89,7 +89,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {shown(twice)} is there twice")
+        raise ValueError(f"the key {shown(twice)} appears twice")
     return values
 
 
@@ -101,5 +101,5 @@ def _whole(digits: str) -> int:
 
 def _finite(number: str) -> float:
     if (value := float(number)) - value != 0:  # infinite, or no number
-        raise ValueError(f"{shown(number)} is no finite number")
+        raise ValueError(f"{shown(number)} is not a finite number")
     return value

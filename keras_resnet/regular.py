@@ -21,4 +21,4 @@ def check_regular(path: Path) -> None:
         except OSError:  # nothing is there: whoever opens it says so
             continue
         if kind in OTHERS:
-            raise InputError(f"{str(entry)!r} is {OTHERS[kind]}, not a file")
+            raise InputError(f"{str(entry)!r} is {OTHERS[kind]}, not a regular file")

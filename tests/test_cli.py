@@ -364,7 +364,7 @@ def test_a_report_counts_by_hand():
     for wrong, message in (
         (outputs, "the file gives 4 classes, the run has 5"),
         (best_two, "the file gives at least 8 classes, the run has 5"),
-        (np.full((6, 5), np.nan), "no finite numbers"),  # which all would be class 0
+        (np.full((6, 5), np.nan), "not finite numbers"),  # which all would be class 0
     ):
         with pytest.raises(InputError, match=message):
             evaluation.confusion(wrong, np.zeros(len(wrong), int), 5)
@@ -472,10 +472,10 @@ def test_named_pipes_are_not_opened(call, small_run, tmp_path):
     os.mkfifo(run.export_path / "report.json")
     sample = run.path / "sample.png"
     for command, message in (
-        (("predict", run.path, sample, "--model", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a file"),
+        (("predict", run.path, sample, "--model", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a regular file"),
         (("predict", run.path, tmp_path / "pipe.png"), "no image file at"),
-        (("benchmark", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a file"),
-        (("export", run.path), "report.json' is a named pipe, not a file"),
+        (("benchmark", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a regular file"),
+        (("export", run.path), "report.json' is a named pipe, not a regular file"),
     ):
         code, _, err = call(*command)
         assert (code, message in err, len(err.splitlines())) == (2, True, 1), err
@@ -503,7 +503,7 @@ def test_named_pipes_are_not_opened(call, small_run, tmp_path):
         (("train", "resnet8", "--seed", "-1"), "seed=-1: must be a whole number"),
         (("train", "resnet8", "--image-size", "32"), "image_size is for folders"),
         *(
-            ((*command, "--data-dir", "/nowhere"), "is for the names of TensorFlow Datasets: 'digits' is none")
+            ((*command, "--data-dir", "/nowhere"), "is for the names of TensorFlow Datasets, and 'digits' is not one")
             for command in (
                 ("train", "resnet8"),
                 ("evaluate", "{run}"),
@@ -597,8 +597,8 @@ def test_search_refusals(call, tmp_path):
     study = Path(__file__).parents[1] / "tuning" / "digits_depth_width.py"
     for arguments, message in (
         ((tmp_path / "none.py",), "no study at"),
-        ((study, "--worker", "nowhere"), "'nowhere' is no address: expected HOST:PORT, such as 10.0.0.1:8000"),
-        ((study, "--chief", "127.0.0.1:1234567"), "'127.0.0.1:1234567' is no address"),
+        ((study, "--worker", "nowhere"), "'nowhere' is not an address: expected HOST:PORT, such as 10.0.0.1:8000"),
+        ((study, "--chief", "127.0.0.1:1234567"), "'127.0.0.1:1234567' is not an address"),
         ((study, "--chief", "a:1", "--worker", "a:1"), "a process is either the chief or a worker"),
     ):
         code, _, err = call("search", *arguments, *(() if len(arguments) == 1 else ("--out", tmp_path / "out")))

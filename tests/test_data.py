@@ -367,7 +367,7 @@ def test_numpy_sizes_and_names_can_be_saved(photos):
     assert json.loads(json.dumps(data.origin))["image_size"] == [8, 8]
     assert from_arrays(good(), class_names=np.array(["a", "b"])).class_names == ["a", "b"]
     for names in ([1, 2], ["a", "b\nc"], ["a", ""]):
-        with pytest.raises(InputError, match=r"class_names: .* is no class name: it must be text of one line"):
+        with pytest.raises(InputError, match=r"class_names: .* is not a class name: it must be one line of text"):
             from_arrays(good(), class_names=names)
 
 

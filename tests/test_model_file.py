@@ -216,7 +216,10 @@ def test_what_a_saved_model_can_do_is_told_before_it_is_run(tmp_path, inside):
     program.save(folder)
     (tmp_path / "manifest.json").write_text(json.dumps({"files": {"saved_model": {"sha256": digests(folder)}}}))
     name = "InitializeTableFromTextFileV2" if inside == "table" else "WriteFile"
-    with pytest.raises(InputError, match=f"is not opened: .* operations that reach beyond it, {name}; open it only if you trust"):
+    with pytest.raises(
+        InputError,
+        match=f"is not opened: .* can access files, Python or other processes by its operations {name}; open it only if you trust",
+    ):
         ModelFile(folder)
     assert target.exists() == (inside == "table")
     with ModelFile(folder, trust=True) as file:
@@ -229,7 +232,7 @@ def test_a_file_that_does_not_answer_is_ended(tmp_path):
     file = ModelFile(tmp_path / "saved_model", trust=True)
     file.limit = 0.5
     process = file.process
-    with pytest.raises(InputError, match=r"cannot take images of .*: no answer within 1 s; allow more by limit= \(--limit\)"):
+    with pytest.raises(InputError, match=r"cannot take images of .*: no answer within 1 s; allow more with limit= \(--limit\)"):
         file(np.zeros((1, 8, 8, 1)))
     assert process.poll() is not None
     with pytest.raises(InputError, match=r"cannot be opened, .*: no answer within 0 s"):
@@ -245,12 +248,12 @@ def test_only_files_are_opened(loose, tmp_path):
     for path in (tmp_path / "pipe.tflite", tmp_path / "pipe.keras", loose / "saved_model" / "1" / "variables" / "more"):
         os.mkfifo(path)
     for name, what in (("zero.onnx", "a device"), ("pipe.tflite", "a named pipe"), ("saved_model", "a named pipe")):
-        with pytest.raises(InputError, match=f"' is {what}, not a file"):
+        with pytest.raises(InputError, match=f"' is {what}, not a regular file"):
             ModelFile(tmp_path / name)
-    with pytest.raises(InputError, match=r"pipe.keras' is a named pipe, not a file"):
+    with pytest.raises(InputError, match=r"pipe.keras' is a named pipe, not a regular file"):
         kr.load(tmp_path / "pipe.keras")
     os.mkfifo(loose / "manifest.json")
-    with pytest.raises(InputError, match=r"manifest.json' is a named pipe, not a file"):
+    with pytest.raises(InputError, match=r"manifest.json' is a named pipe, not a regular file"):
         ModelFile(loose / "model.onnx")
 
 
@@ -353,7 +356,7 @@ def test_the_process_ends_with_its_object(loose):
 
 def test_outputs_that_are_no_numbers_are_not_compared(loose, monkeypatch):
     monkeypatch.setattr(ModelFile, "__call__", lambda self, images: np.full((1, 10), np.inf))
-    with pytest.raises(InputError, match=r"model.onnx' gives outputs that are no finite numbers: it is damaged"):
+    with pytest.raises(InputError, match=r"model.onnx' gives outputs that are not finite numbers: it is damaged"):
         compare([loose / "model.onnx"])
 
 

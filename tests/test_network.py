@@ -171,7 +171,7 @@ def test_a_worker_gone_mad(number, address, out, pretended, tmp_path):
             assert "is not the name of a worker" in call("CreateTrial", {"tuner_id": name or ""}, worker=name)[1]
         given = call("CreateTrial", {"tuner_id": "mad"})[1].trial
         assert call("CreateTrial", {"tuner_id": "mad"})[1].trial.trial_id == given.trial_id  # not a second one
-        assert "is that of the worker mad" in call("CreateTrial", {"tuner_id": "other"}, worker="other")[1]
+        assert "belongs to the worker mad" in call("CreateTrial", {"tuner_id": "other"}, worker="other")[1]
         for method, request, words in wrong_calls(given):
             code, answer = call(method, request)
             assert words in (code.name if words.isupper() else answer), (method, request)
@@ -215,7 +215,7 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
             (dataclasses.replace(spec, activation="tanh"), recipe, place, seed),
         ):
             train(*wrong)
-            assert "is another training than the trial's; give" in mine("UpdateTrial", request)[1]
+            assert "is of another training than the trial; give" in mine("UpdateTrial", request)[1]
         failed = RemoteOracle(Connection(address, "other", pem_of(out), out / "none", print), space_of(STUDY), 1)
         second = failed.create_trial("other")
         second.status = "FAILED"
@@ -228,7 +228,7 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
             ('{"validation": []}', "is damaged"),
             ("[]", "is damaged"),
             ("{", "is damaged"),
-            ('{"validation": {"accuracy": 2}, "kept_epoch": 1, "seed": 0}', "is another training"),
+            ('{"validation": {"accuracy": 2}, "kept_epoch": 1, "seed": 0}', "is of another training"),
         ):
             (place / "metrics.json").write_text(content)
             assert words in mine("UpdateTrial", request)[1]
@@ -271,8 +271,8 @@ def test_the_door(address, tmp_path):
 @pytest.mark.parametrize(
     ("which", "words"),
     [
-        ("none", "certificate.pem' is not there, which the chief writes into its --out"),
-        ("other", "what answers has another certificate"),
+        ("none", "certificate.pem' does not exist; the chief writes it into its --out"),
+        ("other", "the chief there has another certificate"),
     ],
 )
 def test_a_worker_without_the_certificate_is_told(which, words, address, monkeypatch, out, tmp_path):
@@ -299,7 +299,7 @@ def test_a_chief_that_does_not_come_back(address, monkeypatch, tmp_path):
         with Chief(oracle, address, pem, print):
             given = ask.create_trial("one")
             assert given.hyperparameters.values == oracle.trials[given.trial_id].hyperparameters.values
-        with pytest.raises(WorkerLost, match=r"no chief of this search has answered at .* for 1 seconds: nothing answers"):
+        with pytest.raises(WorkerLost, match=r"no chief of this search has answered at .* for 1 seconds: no answer"):
             ask.get_trial(given.trial_id)
         pem.unlink()
 
@@ -365,7 +365,7 @@ HOSTILE = [
 def test_a_trial_of_a_hostile_chief_is_refused(answer):
     oracle = RemoteOracle(lambda method, request: answer, space_of(STUDY), 1)
     with pytest.raises(
-        InputError, match=r"the chief sent a trial that is none of this study: .*; give both the same study"
+        InputError, match=r"the chief sent a trial that does not belong to this study: .*; give both the same study"
     ) as error:
         oracle.create_trial("one")
     assert len(str(error.value).splitlines()) == 1
@@ -420,7 +420,7 @@ def test_a_hostile_chief(kind, address, out, pretended, tmp_path):
 )
 def test_an_address_that_is_none(address):
     for options in ({"chief": address}, {"worker": address}):
-        with pytest.raises(InputError, match="is no address: expected HOST:PORT"):
+        with pytest.raises(InputError, match="is not an address: expected HOST:PORT"):
             search.run(STUDY, "nowhere", **options)
     check_address("[::1]:8000")
 

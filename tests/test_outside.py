@@ -32,7 +32,7 @@ HOSTILE = (
 def test_a_name_that_a_terminal_would_act_on_is_escaped_and_no_class(name):
     assert printable(name).isprintable()
     printable(name).encode("utf-8")
-    with pytest.raises(InputError, match="is no class name: it must be text of one line") as error:
+    with pytest.raises(InputError, match="is not a class name: it must be one line of text") as error:
         check_class_names(["cat", name], "photos")
     assert str(error.value).isprintable()
 
@@ -51,10 +51,10 @@ NO_JSON = {
     '{"a": ' * 100_000: "it is nested too deeply",
     "9" * 400: "a whole number of 400 digits: at most 18 are read",
     "-" + "9" * 5000: "a whole number of 5,001 digits",
-    "1e999": "'1e999' is no finite number",
-    "NaN": "'NaN' is no finite number",
-    "-Infinity": "'-Infinity' is no finite number",
-    '{"a": 1, "b": 2, "a": 3}': "the key 'a' is there twice",
+    "1e999": "'1e999' is not a finite number",
+    "NaN": "'NaN' is not a finite number",
+    "-Infinity": "'-Infinity' is not a finite number",
+    '{"a": 1, "b": 2, "a": 3}': "the key 'a' appears twice",
     "[1 2]": "Expecting",
 }
 
@@ -115,8 +115,8 @@ def test_only_regular_files_of_text_are_read(tmp_path):
     (tmp_path / "latin").write_bytes("Größe".encode("latin-1"))
     (tmp_path / "marked").write_bytes(b"\xef\xbb\xbf{}\r\n")
     for name, message in (
-        ("pipe", "is a named pipe, not a file"),
-        ("folder", "is a folder, not a file"),
+        ("pipe", "is a named pipe, not a regular file"),
+        ("folder", "is a folder, not a regular file"),
         ("latin", "byte 2 is not UTF-8"),
     ):
         with pytest.raises(InputError, match=message):
@@ -135,7 +135,7 @@ def test_only_regular_files_of_text_are_read(tmp_path):
         (
             ResNetSpec,
             {"depths": (1000, 1000, 1, 1)},
-            "4 stages of 2,002 units, expected at most 16 stages, of 2,000 units together",
+            "4 stages of 2,002 units, expected at most 16 stages and 2,000 units",
         ),
         (ResNetSpec, {"widths": (1, 1, 1, 65537)}, "every entry must be at most 65,536"),
         (ResNetSpec, {"classes": 10**7}, "classes=10000000: must be at most 1,048,576"),

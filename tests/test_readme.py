@@ -8,7 +8,8 @@ import pytest
 
 import keras_resnet as kr
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+TESTS = Path(__file__).parent
+README, SECURITY = ((TESTS.parent / name).read_text() for name in ("README.md", "SECURITY.md"))
 INSTALL = re.compile(r"pip install \S+ && ")
 
 
@@ -33,3 +34,15 @@ def test_first_screen():
     assert len(blocks("python")[0].splitlines()) == 6
     assert len(blocks("sh")[0].splitlines()) == 3
     assert "TO BE MEASURED" not in README
+
+
+def test_the_tests_that_security_names_exist():
+    named = re.findall(r"(test_\w+\.py)(?: -k (?:\"([^\"]*)\"|(\w+)))?", SECURITY)
+    assert len(named) > 20
+    for file, words, word in named:
+        text = (TESTS / file).read_text()
+        for each in (words or word).split(" or "):
+            assert each in text, (file, each)
+    text, rows = (TESTS / "test_network.py").read_text(), SECURITY.partition("| promise | `-k` |")[2].split("\n\n")[0]
+    for word in re.findall(r"`(\w+)`[ ,]*(?=\||`)", rows):
+        assert re.search(rf"def test_\w*{word}", text), word

@@ -228,7 +228,7 @@ def test_a_text_that_a_terminal_would_act_on_names_no_class(tmp_path):
             record = tf.train.Example.FromString(example(encoded(pixels_of(index)), index % 3))
             record.features.feature["image/class/text"].bytes_list.value.append(b"\x1b[31mred")
             writer.write(record.SerializeToString())
-    with pytest.raises(InputError, match=r"set': '\\x1b\[31mred \(0\)' is no class name"):
+    with pytest.raises(InputError, match=r"set': '\\x1b\[31mred \(0\)' is not a class name"):
         kr.data.load(tmp_path / "set")
 
 

@@ -665,7 +665,7 @@ def test_a_study_that_is_none_is_refused(fields, message):
         ("x = 1", "has no study: expected a line `study = Study"),
         ("import nothing_of_the_kind", "cannot be run: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
         (STUDY.replace("trials=8", "trials=-1"), "trials=-1: must be a whole number"),
-        ("import sys; sys.exit(0)", r"ends by sys.exit\(0\): a study only defines `study`"),
+        ("import sys; sys.exit(0)", r"calls sys.exit\(0\): a study file only defines `study`"),
     ],
 )
 def test_a_file_without_a_study_is_refused(content, message, tmp_path):

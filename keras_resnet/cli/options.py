@@ -34,12 +34,16 @@ Model = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Open a SavedModel that no manifest.json of an export lists: it is a program, and may do anything."
+        "--trust", help="Open a SavedModel that no manifest.json lists, or that can do more than compute: it is a program."
     ),
 ]
 Limit = Annotated[
     float | None,
-    typer.Option(min=1, metavar="SECONDS", help="Time for a model file to open; large files and answers have more. [default: 120]"),
+    typer.Option(
+        min=1,
+        metavar="SECONDS",
+        help="Time for a model file to open, and to answer; large files and many images get more. [default: 120]",
+    ),
 ]
 
 

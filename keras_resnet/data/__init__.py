@@ -104,7 +104,7 @@ def check_data_dir(source: Any, data_dir: str | Path | None) -> None:
     is_named = can_resize(source) and not Path(source).is_dir()
     if data_dir is not None and not is_named:
         kind = repr(str(source)) if isinstance(source, str | Path) else f"a {type(source).__name__}"
-        raise InputError(f"data_dir (--data-dir) is for the names of TensorFlow Datasets: {kind} is none, and has its own place")
+        raise InputError(f"data_dir (--data-dir) is for the names of TensorFlow Datasets, and {kind} is not one")
 
 
 def size_for(run: Run, source: Any) -> Any:

@@ -78,7 +78,7 @@ def alone_if_large(image: Image.Image) -> AbstractContextManager[Any]:
 def limit_size(image: Image.Image) -> None:
     """Let a JPEG that is too large be read at half its sides. ValueError for other files that are, and for programs."""
     if image.format == "EPS":
-        raise ValueError("EPS is a program, which is not run")
+        raise ValueError("EPS files are programs, and are not opened")
     size = f"{image.width} x {image.height}"
     if is_too_large(image):
         image.draft(image.mode, (image.width // 2, image.height // 2))

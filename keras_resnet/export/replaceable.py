@@ -46,7 +46,7 @@ def check_records(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         path = folder / name
         if (path.exists() or path.is_symlink()) and not is_record(path):
-            raise InputError(f"{str(path)!r} is not the record of an export: move it away, or export to {ANOTHER}")
+            raise InputError(f"{str(path)!r} was not written by an export: move it away, or export to {ANOTHER}")
 
 
 def is_record(path: Path) -> bool:

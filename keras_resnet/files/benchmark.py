@@ -72,7 +72,7 @@ def finite(file: ModelFile, images: np.ndarray) -> np.ndarray:
     """The outputs of a file for images. InputError if they are no finite numbers."""
     outputs = file(images)
     if not np.isfinite(outputs).all():
-        raise InputError(f"{str(file.path)!r} gives outputs that are no finite numbers: it is damaged, or its training diverged")
+        raise InputError(f"{str(file.path)!r} gives outputs that are not finite numbers: it is damaged, or its training diverged")
     return outputs
 
 

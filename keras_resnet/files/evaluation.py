@@ -32,11 +32,11 @@ def check_outputs(outputs: np.ndarray, classes: int) -> None:
     """InputError for outputs of a file, see `confusion`, that are those of other classes than so many, or no finite numbers."""
     if not np.isfinite(outputs).all():
         raise InputError(
-            "the file gives outputs that are no finite numbers: it is damaged, or the training of its network diverged"
+            "the file gives outputs that are not finite numbers: it is damaged, or the training of its network diverged"
         )
     are_of_best = outputs.ndim == 3
     if are_of_best and ((outputs[..., 1] % 1 != 0) | (outputs[..., 1] < 0)).any():
-        raise InputError("the file gives numbers of classes that are none: it is damaged")
+        raise InputError("the file gives numbers of classes that do not exist: it is damaged")
     given = int(outputs[..., 1].max(initial=0)) + 1 if are_of_best else outputs.shape[1]
     if given > classes or (given < classes and not are_of_best):
         least = "at least " * are_of_best

@@ -125,7 +125,9 @@ class ModelFile:
             if content is not None:
                 self.connection.send_bytes(content)
             if not self.connection.poll(min(seconds, LONGEST)):
-                raise InputError(f"{str(self.path)!r} {problem}: no answer within {seconds:.0f} s; allow more by limit= (--limit)")
+                raise InputError(
+                    f"{str(self.path)!r} {problem}: no answer within {seconds:.0f} s; allow more with limit= (--limit)"
+                )
             answer = self.connection.recv_bytes()
         except (EOFError, ConnectionError):
             raise InputError(f"{str(self.path)!r} {problem}: {exit_reason(self.process)}") from None

@@ -29,9 +29,8 @@ def check_trusted(folder: Path, is_listed: bool) -> None:
     """Untrusted for a SavedModel that no manifest lists, or whose operations reach out of its graph."""
     names = sorted(reaching_operations(saved_model_of((folder / "saved_model.pb").read_bytes())))
     if names:
-        raise Untrusted(
-            f"a SavedModel is a program, and this one has operations that reach beyond it, {', '.join(names)}; {ADVICE}"
-        )
+        what = f"can access files, Python or other processes by its operations {', '.join(names)}"
+        raise Untrusted(f"a SavedModel is a program, and this one {what}; {ADVICE}")
     if not is_listed:
         raise Untrusted(f"a SavedModel is a program, and no manifest.json of an export lists this one; {ADVICE}")
 

@@ -205,7 +205,7 @@ def _check_values(spec: ResNetSpec) -> None:
     if (size := math.prod(side or 1 for side in spec.input_shape)) > MOST_NUMBERS:
         raise InputError(f"input_shape={spec.input_shape}: {size:,} numbers, expected at most {MOST_NUMBERS:,}")
     if len(spec.depths) > MOST_STAGES or sum(spec.depths) > MOST_UNITS:
-        most = f"at most {MOST_STAGES} stages, of {MOST_UNITS:,} units together"
+        most = f"at most {MOST_STAGES} stages and {MOST_UNITS:,} units"
         raise InputError(f"depths={shown(spec.depths)}: {len(spec.depths):,} stages of {sum(spec.depths):,} units, expected {most}")
     for name in RATES:
         if not 0 <= getattr(spec, name) < 1:

@@ -15,6 +15,7 @@ from typing import Any
 
 from keras_resnet.atomic import occupied, replace_text
 from keras_resnet.errors import InputError
+from keras_resnet.runs.run import check_outside
 from keras_resnet.search import certificate
 from keras_resnet.search.budget import Budget, widest
 from keras_resnet.search.client import ChiefIsDone, Connection, RemoteOracle
@@ -79,6 +80,7 @@ def run(
     options = {"data_dir": str(data_dir) if data_dir else None, "trials": trials, "measure_latency": measure_latency or None}
     changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
     search = Search(replace(question, **changes), folder, lease, tell)
+    check_outside(folder, search.data.origin["source"])
     if worker:
         work_for(worker, search, check_worker_name(name or f"{os.uname().nodename}-{os.getpid()}"))
         return search.results

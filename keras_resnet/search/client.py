@@ -61,7 +61,7 @@ class Connection:
                 self.is_mark_old, self.is_up = False, True
                 return answer
             except FileNotFoundError:
-                problem, limit = f"{str(self.pem)!r} is not there, which the chief writes into its --out", PATIENCE
+                problem, limit = f"{str(self.pem)!r} does not exist; the chief writes it into its --out", PATIENCE
             except grpc.RpcError as error:
                 problem, limit = self.problem(error)
             seconds, self.is_up = time.monotonic() - start, False
@@ -96,8 +96,8 @@ class Connection:
         if error.code() not in WAIT_FOR and TOO_MANY not in details:
             raise WorkerLost(f"the chief failed: {details}") from None
         if "handshake failed" in details:
-            return f"what answers has another certificate than {str(self.pem)!r}; give both the same --out", COMING
-        return details if error.code() == grpc.StatusCode.NOT_FOUND else "nothing answers", PATIENCE
+            return f"the chief there has another certificate than {str(self.pem)!r}; give both the same --out", COMING
+        return details if error.code() == grpc.StatusCode.NOT_FOUND else "no answer", PATIENCE
 
 
 class RemoteOracle:
@@ -117,7 +117,9 @@ class RemoteOracle:
             hyperparameters.values = values_of(answer)
             check_values(hyperparameters.values, self.space, self.most_epochs)
         except InputError as error:
-            raise InputError(f"the chief sent a trial that is none of this study: {error}; give both the same study") from None
+            raise InputError(
+                f"the chief sent a trial that does not belong to this study: {error}; give both the same study"
+            ) from None
         return Trial(hyperparameters, trial_id=answer.trial_id, status=status)
 
     def get_trial(self, trial_id: str) -> None:

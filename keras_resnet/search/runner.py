@@ -193,7 +193,7 @@ class Search:
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{str(run.path)!r} is damaged") from None
         if not is_its_own or not 0 <= score <= 1:
-            raise InputError(f"{str(run.path)!r} is another training than the trial's; give chief and workers the same study")
+            raise InputError(f"{str(run.path)!r} is of another training than the trial; give chief and workers the same study")
         return score, epoch
 
     def carry_out(self, train: Callable[[Any], None]) -> None:

@@ -68,7 +68,7 @@ def judged(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def unused(self: "Servicer", request: Any, context: Any) -> None:
     """A call of KerasTuner's protocol that no worker of this package makes."""
-    context.abort(grpc.StatusCode.UNIMPLEMENTED, "workers of this chief do not ask this")
+    context.abort(grpc.StatusCode.UNIMPLEMENTED, "the chief of this package does not support this call")
 
 
 class Servicer:
@@ -88,7 +88,7 @@ class Servicer:
         self.last_call = {peer: call for peer, call in self.last_call.items() if now - call[1] < self.oracle.lease}
         other, _ = self.last_call.get(context.peer(), (name, now))
         if other != name:
-            raise Refused(f"this connection is that of the worker {other}")
+            raise Refused(f"this connection belongs to the worker {other}")
         self.last_call[context.peer()] = name, now
         return name
 
@@ -176,7 +176,7 @@ class Chief:
             port = self.server.add_secure_port(self.address, certificate.of_server(certificate.read(self.pem)))
         if not port:
             raise InputError(
-                f"cannot serve at {self.address!r}: another process has that port, or it is no address of this machine"
+                f"cannot serve at {self.address!r}: another process has that port, or this machine does not have that address"
             )
         self.server.start()
         return self

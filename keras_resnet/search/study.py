@@ -142,7 +142,7 @@ def load_study(path: str | Path) -> Study:
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from None
     except SystemExit as error:
-        raise InputError(f"{str(path)!r} ends by sys.exit({error.code!r}): a study only defines `study`") from None
+        raise InputError(f"{str(path)!r} calls sys.exit({error.code!r}): a study file only defines `study`") from None
     except Exception as error:  # whatever is wrong in somebody's file
         raise InputError(f"{str(path)!r} cannot be run: {type(error).__name__}: {error}") from error
     study = content.get("study")

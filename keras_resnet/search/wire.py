@@ -100,5 +100,5 @@ def check_address(address: str) -> tuple[str, str]:
     host, colon, port = address.rpartition(":")
     is_host = host and (":" not in host or (host[0] == "[" and host[-1] == "]"))  # without brackets, gRPC reads a scheme
     if not colon or not is_host or not port.isascii() or not port.isdecimal() or not 0 < int(port[:6]) < 65536:
-        raise InputError(f"{address!r} is no address: expected HOST:PORT, such as 10.0.0.1:8000, or [::1]:8000")
+        raise InputError(f"{address!r} is not an address: expected HOST:PORT, such as 10.0.0.1:8000, or [::1]:8000")
     return host, port
