@@ -247,7 +247,7 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     assert len(data.examples("all")) == 41
     assert "14 of 55 files" in caplog.text
     for line in (
-        "  1 a link to a folder above it: dark_above/again",
+        "  1 a folder that links lead to more than once: dark_above/again",
         "  1 a broken link: dark_above/21.jpg",
         "  2 beside the class folders: old.tfrecord.log, stray.jpg",
         "  1 a system folder: dark_above/__MACOSX",
@@ -258,6 +258,18 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     ):
         assert line in caplog.text.splitlines(), line
     assert len(data.skipped) == 14
+
+
+def test_each_folder_is_read_once_whatever_links_lead_to_it(photos):
+    """Links of two to the next folder, and of that to the one after, are 2 ** 40 paths to the last."""
+    deep = photos / "dark_above" / "deep"
+    for number in range(40):
+        (deep / str(number)).mkdir(parents=True)
+        for name in "ab":
+            (deep / str(number) / name).symlink_to(deep / str(number + 1))
+    (deep / "40").mkdir()
+    shutil.copy(photos / "dark_above" / "05.jpg", deep / "40")
+    assert len(kr.data.load(photos).examples("all")) == 41
 
 
 def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):

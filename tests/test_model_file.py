@@ -201,6 +201,13 @@ def test_only_what_a_saver_alone_calls_is_left_out():
         assert reaching_operations(graph_with(called=called)) == {"SaveV2"}, called
 
 
+def test_operations_that_read_a_file_by_an_attribute_are_told():
+    content = graph_with()
+    for name in ("FixedUnigramCandidateSampler", "Skipgram"):
+        content.meta_graphs[0].graph_def.node.add(op=name)
+    assert reaching_operations(content) == {"FixedUnigramCandidateSampler", "Skipgram"}
+
+
 @pytest.mark.parametrize("inside", ["signature", "branch", "table"])
 def test_what_a_saved_model_can_do_is_told_before_it_is_run(tmp_path, inside):
     """A manifest, which anyone can write, does not help."""
@@ -260,11 +267,13 @@ def test_only_files_are_opened(loose, tmp_path):
 def test_a_keras_file_with_code_or_a_bomb_inside(tmp_path):
     image = keras.Input((8, 8, 1))
     keras.Model(image, keras.layers.Lambda(lambda pixels: pixels * 2)(image)).save(tmp_path / "lambda.keras")
-    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("config.json", bytes(2**26 + 1))
+    for name, member in (("bomb", "config.json"), ("heavy", "model.weights.h5")):
+        with zipfile.ZipFile(tmp_path / f"{name}.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            archive.writestr(member, bytes(2**26 + 1))
     for name, problem in (
         ("lambda", "it has Python code inside, .* which is never run$"),
         ("bomb", "'config.json' inside would take 67,"),
+        ("heavy", "'model.weights.h5' inside would take 67,"),
     ):
         with pytest.raises(InputError, match=problem):
             kr.load(tmp_path / f"{name}.keras")

@@ -69,7 +69,7 @@ def parts_to_evaluate(folder: Path, class_names: Sequence[str], left_out: LeftOu
 
 def pictures_in(folder: Path, left_out: LeftOut) -> list[Path]:
     """What may be a picture in a folder, at any depth, in order."""
-    return list(_pictures(folder, left_out, (folder.resolve(),)))
+    return list(_pictures(folder, left_out, {folder.resolve()}))
 
 
 def tell(left_out: LeftOut, taken: int, folder: Path) -> None:
@@ -166,7 +166,7 @@ def _files(part: Path, name: str, left_out: LeftOut) -> Files:
             left_out.setdefault(entry, "beside the class folders")
             continue
         inside: LeftOut = {}
-        paths = list(_pictures(entry, inside, (entry.resolve(),)))
+        paths = list(_pictures(entry, inside, {entry.resolve()}))
         if not paths and any(_is_own(path) for path in inside):
             inside = {entry: "written by this program"}
         elif not paths:
@@ -182,18 +182,19 @@ def _instead(left_out: LeftOut) -> str:
     return f"; it has {len(left_out)} others, such as {next(iter(left_out)).name!r}" if left_out else ""
 
 
-def _pictures(folder: Path, left_out: LeftOut, above: tuple[Path, ...]) -> Iterator[Path]:
-    """What may be a picture in a class folder, and in the folders inside it, by the same rules."""
+def _pictures(folder: Path, left_out: LeftOut, read: set[Path]) -> Iterator[Path]:
+    """What may be a picture in a class folder, and in the folders inside it, by the same rules; each folder is read once."""
     for entry in _entries(folder, left_out):
         if not entry.is_dir():
             if why := _why_no_picture(entry):
                 left_out[entry] = why
             else:
                 yield entry
-        elif (place := entry.resolve()) in above:
-            left_out[entry] = "a link to a folder above it"
+        elif (place := entry.resolve()) in read:
+            left_out[entry] = "a folder that links lead to more than once"
         else:
-            yield from _pictures(entry, left_out, (*above, place))
+            read.add(place)
+            yield from _pictures(entry, left_out, read)
 
 
 def _entries(folder: Path, left_out: LeftOut) -> list[Path]:

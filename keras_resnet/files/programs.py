@@ -12,7 +12,7 @@ from typing import Any
 from keras_resnet.hooks import saved_model_of
 
 REACHING = re.compile(
-    "File|Save|Restore|Checkpoint|Record|Reader|Dataset|TextLine|Sql|LMDB|ImmutableConst|Remap|Proto|Skipgram"  # files
+    "File|Save|Restore|Checkpoint|Record|Reader|Dataset|TextLine|Sql|LMDB|ImmutableConst|Remap|Proto|Skipgram|FixedUnigram"  # files
     "|SummaryWriter|Write.*Summary|SummaryDb|ImportEvent|Print|Debug"
     "|PyFunc|Send|Recv|Remote|Collective|Rpc|Worker"  # Python, and other processes
     "|XlaCall|XlaCustom|Mlir|TRT"  # programs of other compilers

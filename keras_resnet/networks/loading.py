@@ -16,6 +16,7 @@ from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.regular import check_regular
 
 WEIGHTS, LARGEST = ".weights.h5", 2**26  # bytes of any other member
+MOST_PACKED = 100  # times the size of the file, that its weights may unpack to
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
@@ -51,10 +52,11 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
 
 
 def check_members(path: Path) -> None:
-    """ValueError for a Keras file that unpacks to much more than its weights: Keras would read it into memory."""
+    """ValueError for a Keras file that unpacks to much more than weights can: Keras would read it into memory."""
+    most = max(LARGEST, MOST_PACKED * path.stat().st_size)
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
-            if not member.filename.endswith(WEIGHTS) and member.file_size > LARGEST:
+            if member.file_size > (most if member.filename.endswith(WEIGHTS) else LARGEST):
                 raise ValueError(f"{member.filename!r} inside would take {member.file_size:,} bytes")
 
 

@@ -84,7 +84,6 @@ class Connection:
                 ("grpc.ssl_target_name_override", certificate.HOST),
                 ("grpc.max_reconnect_backoff_ms", 1000),
                 ("grpc.max_receive_message_length", LARGEST),
-                ("grpc.use_local_subchannel_pool", 1),  # a connection is one worker's, also where a process has two
             ]
             channel = grpc.secure_channel(self.address, certificate.of_client(content), options)
             self.content, self.stub = content, chief_stub(channel)

@@ -38,6 +38,8 @@ def check_worker_name(name: str) -> str:
 
 def check_values(values: dict[str, Any], space: Any, most_epochs: int) -> None:
     """InputError for a value that a space, an engine or a final training does not give."""
+    if (FINAL_OF in values) != (FINAL_SEED in values):
+        raise InputError(f"a final training has both {FINAL_OF} and {FINAL_SEED}")
     for name, value in values.items():
         if name in (FINAL_OF, "tuner/trial_id"):
             is_good = is_trial_name(value)
@@ -54,7 +56,7 @@ def check_values(values: dict[str, Any], space: Any, most_epochs: int) -> None:
 def is_value(entry: Any, value: Any) -> bool:
     """Whether a hyperparameter may have that value. Of a range with steps, anything within it."""
     if hasattr(entry, "min_value"):
-        slack = 1e-6 * abs(entry.max_value)  # what steps may be off by
+        slack = 1e-6 * max(abs(entry.min_value), abs(entry.max_value))  # what steps may be off by
         return type(value) is type(entry.min_value) and entry.min_value - slack <= value <= entry.max_value + slack
     return any(type(other) is type(value) and other == value for other in entry.values)
 
