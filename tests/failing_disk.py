@@ -27,9 +27,10 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet.atomic import write_json
+from keras_resnet.errors import InputError
 from keras_resnet.export import WRITERS, check
 from keras_resnet.fields import to_json
-from keras_resnet.files.manifest import digests
+from keras_resnet.files.manifest import entries, verify
 from keras_resnet.runs.run import CONTENTS, Run
 from keras_resnet.search import Study, runner
 
@@ -151,9 +152,11 @@ def damage_of_export(root: Path, before: set[str]) -> str:
     folder = root / "run" / "export"
     if not (folder / "manifest.json").exists():
         return "" if not before else "manifest.json is gone"
-    files = json.loads((folder / "manifest.json").read_text())["files"]
-    if changed := [name for name, entry in files.items() if entry["sha256"] != digests(folder / name)]:
-        return f"{changed} are not what manifest.json lists"
+    for name in entries(folder) or {}:
+        try:
+            verify(folder / name)
+        except InputError as error:
+            return str(error)
     there = {path.name for path in folder.iterdir() if "model" in path.name and path.name[0] != "."}
     lost = before - there
     return f"{sorted(lost)} are gone" if lost else ""
