@@ -246,7 +246,7 @@ def test_the_door(address, tmp_path):
     pem, foreign = tmp_path / "certificate.pem", tmp_path / "foreign.pem"
     certificate.prepare(foreign)
     oracle = oracle_of(STUDY, space_of(STUDY), tmp_path / "state", lambda values: "", 60.0)
-    with Chief(oracle, address, pem, print) as chief:
+    with Chief(oracle, address, pem, print):
         root = certificate.parts(certificate.read(pem))[1]
         key, chain = certificate.parts(certificate.read(foreign))
         strangers = (
