@@ -1,4 +1,4 @@
-"""What comes from outside and may be anything: names of files and classes, JSON text, files that are to be read as text.
+"""What comes from outside and may be anything: names of files and classes, JSON text, files that are no files.
 
 Names that a terminal or a page would act on are escaped or refused here, and nowhere else. `json_files` checks what is in JSON.
 """
@@ -12,13 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import InputError, shown
-from keras_resnet.regular import OTHERS
 
 ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, bidirectional overrides, and what Python has for bytes that are not UTF-8."""
 LONGEST_NAME = 1000  # characters of a class
 MOST_DIGITS = 18  # of a whole number in JSON: it then fits into 64 bits
 LARGEST_TEXT = 64 * 2**20  # bytes of a file
+OTHERS = {
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def printable(text: object) -> str:
@@ -59,6 +64,18 @@ def parse(text: str, *, infinite: bool = False) -> Any:
         return json.loads(text, object_pairs_hook=_object, parse_int=_whole, parse_float=number, parse_constant=number)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def check_regular(path: Path) -> None:
+    """InputError if `path`, or an entry at any depth of that folder, is a named pipe, a socket or a device: to read one may never
+    end."""
+    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        try:
+            kind = stat.S_IFMT(entry.stat().st_mode)
+        except OSError:  # nothing is there: whoever opens it says so
+            continue
+        if kind in OTHERS:
+            raise InputError(f"{str(entry)!r} is {OTHERS[kind]}, not a regular file")
 
 
 def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:

@@ -23,6 +23,7 @@ from keras_resnet.export import WRITERS, Target, check, export, select
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.operations import operations
 from keras_resnet.export.pictures import encoded
+from keras_resnet.export.replaceable import is_record
 from keras_resnet.export.report import Report
 from keras_resnet.export.supported import Source
 from keras_resnet.files.manifest import verify
@@ -30,6 +31,7 @@ from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import best
 from keras_resnet.files.runtimes import from_tensor, to_tensor
 from keras_resnet.networks.connections import gives_probabilities
+from keras_resnet.outside import LARGEST_TEXT
 
 TWO_STAGES = {"depths": (1, 1), "widths": (4, 8), "stem_width": 4}
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
@@ -225,6 +227,17 @@ def test_what_is_somebody_elses_is_not_replaced(copy, monkeypatch, name, content
         kr.export.tflite(copy)
     assert path.read_text() == content
     assert len(list(copy.export_path.rglob("*"))) == 1 + ("/" in name)
+
+
+def test_a_report_that_is_too_large_to_read_or_a_pipe_is_no_record(tmp_path):
+    large, pipe = tmp_path / "REPORT.md", tmp_path / "other" / "REPORT.md"
+    large.write_text("# Exported files\n")
+    assert is_record(large)
+    os.truncate(large, LARGEST_TEXT + 1)
+    pipe.parent.mkdir()
+    os.mkfifo(pipe)
+    assert not is_record(large)
+    assert not is_record(pipe)
 
 
 def test_only_what_the_manifest_lists_is_replaced(copy, monkeypatch):

@@ -22,7 +22,6 @@ FLOORS = (
         "json_files",
         "lazy_tensorflow",
         "outside",
-        "regular",
         "startup",
         "timing",
     ),

@@ -11,7 +11,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.export.supported import Source
 from keras_resnet.files.manifest import MANIFEST, entries
 from keras_resnet.json_files import read_json
-from keras_resnet.regular import check_regular
+from keras_resnet.outside import read_text
 
 REPORT, READABLE = "report.json", "REPORT.md"
 TITLE = "# Exported files"  # first line of the readable report
@@ -51,17 +51,16 @@ def check_records(folder: Path, names: Iterable[str]) -> None:
 
 def is_record(path: Path) -> bool:
     """Whether a file says that it is a record of exports."""
-    check_regular(path)
     tests: dict[str, Callable[[Path], bool]] = {
         MANIFEST: lambda path: {"files", "classes", "image", "preprocessing"} <= read(path, dict[str, Any]).keys(),
         REPORT: lambda path: all({"file", "passed"} <= set(row) for row in read(path, list[dict[str, Any]]) or [()]),
-        READABLE: lambda path: path.read_text(encoding="utf-8").startswith(f"{TITLE}\n"),
+        READABLE: lambda path: read_text(path).startswith(f"{TITLE}\n"),
         LAYERS: lambda path: {"files", "layers", "keras_accuracy"} <= read(path, dict[str, Any]).keys(),
         CURVE: lambda path: is_record(path.with_name(LAYERS)),
     }
     try:
         return tests[path.name](path)
-    except (OSError, UnicodeDecodeError, TypeError):
+    except (OSError, TypeError, ValueError):
         return False
 
 

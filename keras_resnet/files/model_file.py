@@ -20,8 +20,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.files.manifest import verify
 from keras_resnet.files.runtimes import WARM_UP, kind_of, packed, unpacked
 from keras_resnet.json_files import checked
-from keras_resnet.outside import parse
-from keras_resnet.regular import check_regular
+from keras_resnet.outside import check_regular, parse
 
 LIMIT, LONGEST = 120.0, 1e6  # seconds; the system takes no more
 EACH_IMAGE = 0.1  # of the limit, that a file has more for every image

@@ -13,7 +13,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
-from keras_resnet.regular import check_regular
+from keras_resnet.outside import check_regular
 
 WEIGHTS, LARGEST = ".weights.h5", 2**26  # bytes of any other member
 MOST_PACKED = 100  # times the size of the file, that its weights may unpack to

@@ -181,11 +181,11 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
 
 
 def check_outside(out: str | Path, source: object) -> None:
-    """InputError for a folder to write that is inside the folder of images `source`: it would be a class of the next training."""
+    """InputError for a folder to write that is inside the folder of images `source`: it could be a class of the next training."""
     if not isinstance(source, str | Path) or not Path(source).is_dir():
         return
     if Path(out).resolve().is_relative_to(Path(source).resolve()):
-        raise InputError(f"{str(out)!r} is inside the images {str(source)!r}, and would be one of their classes; choose another")
+        raise InputError(f"{str(out)!r} is inside the images {str(source)!r}: choose a folder outside of them")
 
 
 def is_run(path: Path) -> bool:
