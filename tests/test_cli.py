@@ -475,7 +475,7 @@ def test_named_pipes_are_not_opened(call, small_run, tmp_path):
         (("predict", run.path, sample, "--model", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a regular file"),
         (("predict", run.path, tmp_path / "pipe.png"), "no image file at"),
         (("benchmark", tmp_path / "pipe.tflite"), "pipe.tflite' is a named pipe, not a regular file"),
-        (("export", run.path), "report.json' is a named pipe, not a regular file"),
+        (("export", run.path), "report.json' was not written by an export: move it away"),
     ):
         code, _, err = call(*command)
         assert (code, message in err, len(err.splitlines())) == (2, True, 1), err
