@@ -12,7 +12,10 @@ EXTRAS = {
     "tensorflow": ["tensorflow>=2.20,<2.22"],
     "data": ["importlib_resources>=6", "tensorflow-datasets>=4.9.9", "scikit-learn>=1.4"],
     "watch": ["tensorboard>=2.20"],
-    "search": ["grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5", "scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"],
+    "search": [
+        *("cryptography>=42", "grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5"),
+        *("scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"),
+    ],
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})

@@ -3,6 +3,7 @@
 Linux and macOS only: it uses file locks.
 """
 
+import ctypes
 import errno
 import fcntl
 import glob
@@ -22,6 +23,7 @@ from urllib.parse import quote, unquote
 from keras_resnet.errors import InputError, Occupied
 
 REPLACED = "replaced-"  # before the name of a folder that was moved into a scratch folder
+CURRENT, EXCHANGE = -100, 2  # arguments of Linux's renameat2: AT_FDCWD, RENAME_EXCHANGE
 UNREADABLE = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)  # what a cut or damaged .npz raises
 
 
@@ -59,21 +61,24 @@ def scratch(target: Path) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        _clear(folder)
-        os.close(descriptor)
+        _clear_and_unlock(folder, descriptor)
 
 
 def put_in_place(source: Path, target: Path) -> None:
     """Move a finished file or folder out of a `scratch` folder to `target`, and replace what is there.
 
-    A file is replaced at once. Between two folders there is an instant with none; if the process ends then, the old one comes back.
+    A file is replaced at once, and on Linux a folder too. Elsewhere there is an instant without a folder; if the process ends then,
+    the next `scratch` for the same target puts the old one back.
     """
     folder, target = source.parent.absolute(), target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     flush(source)
-    if target.is_dir():
-        os.rename(target, folder / (REPLACED + quote(str(target.relative_to(folder.parent)), safe="")))
-    os.replace(source, target)
+    if target.is_dir() and _exchange(source, target):
+        shutil.rmtree(source, ignore_errors=True)
+    else:
+        if target.is_dir():
+            os.rename(target, folder / (REPLACED + quote(str(target.relative_to(folder.parent)), safe="")))
+        os.replace(source, target)
     flush(target.parent, inside=False)
 
 
@@ -82,8 +87,7 @@ def sweep(target: Path) -> None:
     target = target.absolute()
     for leftover in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
         if (descriptor := lock(leftover)) is not None:
-            _clear(leftover)
-            os.close(descriptor)
+            _clear_and_unlock(leftover, descriptor)
 
 
 def flush(path: Path, *, inside: bool = True) -> None:
@@ -144,14 +148,23 @@ def _finite(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def _clear(folder: Path) -> None:
+def _clear_and_unlock(folder: Path, descriptor: int) -> None:
     """Remove a scratch folder; a folder that was moved into it goes back if nothing replaced it."""
-    for old in folder.glob(f"{REPLACED}*"):
-        target = folder.parent / unquote(old.name.removeprefix(REPLACED))
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.rename(old, target)
-    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for old in folder.glob(f"{REPLACED}*"):
+            target = folder.parent / unquote(old.name.removeprefix(REPLACED))
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.rename(old, target)
+        shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step. False where the system or the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # of Linux
+    return bool(renameat2) and renameat2(CURRENT, os.fsencode(one), CURRENT, os.fsencode(other), EXCHANGE) == 0
 
 
 def _prefix(target: Path) -> str:

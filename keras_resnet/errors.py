@@ -28,6 +28,7 @@ class WorkerLost(RuntimeError):
 
 EXTRAS = {  # the extra of this package that brings a package, by the name that is imported
     "ai_edge_litert": "export",
+    "cryptography": "search",
     "grpc": "search",
     "importlib_resources": "data",
     "jax": "jax",

@@ -135,15 +135,15 @@ def is_known(hyperparameters: Any, entry: Any) -> bool:
     return bool(hyperparameters._exists(entry.name, entry.conditions))
 
 
-def oracle_servicer(oracle: Any) -> Any:
-    """What answers workers by KerasTuner's protocol, from its `oracle`, which may be replaced."""
-    from keras_tuner.src.distribute.oracle_chief import OracleServicer
+def messages() -> Any:
+    """The messages of KerasTuner's protocol between a chief and its workers."""
+    from keras_tuner.src import protos
 
-    return OracleServicer(oracle)
+    return protos.get_service()
 
 
 def add_servicer(servicer: Any, server: Any) -> None:
-    """Let a gRPC server ask an `oracle_servicer`."""
+    """Let a gRPC server answer by KerasTuner's protocol: each call is a method of `servicer`."""
     from keras_tuner.src import protos
 
     protos.get_service_grpc().add_OracleServicer_to_server(servicer, server)
@@ -154,13 +154,6 @@ def chief_stub(channel: Any) -> Any:
     from keras_tuner.src import protos
 
     return protos.get_service_grpc().OracleStub(channel)
-
-
-def oracle_client() -> Any:
-    """What a worker has for an oracle: it asks the chief by its `stub`. Address and name are those in KERASTUNER_ variables."""
-    from keras_tuner.src.distribute.oracle_client import OracleClient
-
-    return OracleClient(None)
 
 
 def with_boundary(content: bytes, inputs: Any, outputs: Any) -> bytes:

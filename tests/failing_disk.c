@@ -98,6 +98,7 @@ int ftruncate(int fd, off_t size) { TRUE(ftruncate, int); return OF_DESCRIPTOR("
 int ftruncate64(int fd, off_t size) { TRUE(ftruncate64, int); return OF_DESCRIPTOR("truncate", fd) ? -1 : true_ftruncate64(fd, size); }
 int rename(const char *from, const char *to) { TRUE(rename, int); return OF_PATH("rename", to, 1) ? -1 : true_rename(from, to); }
 int renameat(int a, const char *from, int b, const char *to) { TRUE(renameat, int); return OF_PATH("rename", to, 1) ? -1 : true_renameat(a, from, b, to); }
+int renameat2(int a, const char *from, int b, const char *to, unsigned how) { TRUE(renameat2, int); return OF_PATH("rename", to, 1) ? -1 : true_renameat2(a, from, b, to, how); }
 int mkdir(const char *path, mode_t bits) { TRUE(mkdir, int); return OF_PATH("mkdir", path, 1) ? -1 : true_mkdir(path, bits); }
 int unlink(const char *path) { TRUE(unlink, int); return OF_PATH("unlink", path, 0) ? -1 : true_unlink(path); }
 int rmdir(const char *path) { TRUE(rmdir, int); return OF_PATH("rmdir", path, 0) ? -1 : true_rmdir(path); }

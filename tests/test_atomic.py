@@ -49,12 +49,25 @@ def test_what_a_dead_process_had_moved_aside_comes_back(tmp_path):
 def test_a_folder_comes_back_where_its_replacement_fails(tmp_path, monkeypatch):
     (tmp_path / "export" / "model").mkdir(parents=True)
     (tmp_path / "export" / "model" / "weights").write_text("the model before")
+    monkeypatch.setattr("keras_resnet.atomic._exchange", lambda one, other: False)
     monkeypatch.setattr(os, "replace", mock.Mock(side_effect=OSError("no space")))
     with pytest.raises(OSError, match="no space"), scratch(tmp_path / "export") as folder:
         (folder / "model").mkdir()
         put_in_place(folder / "model", tmp_path / "export" / "model")
     assert [path.name for path in tmp_path.iterdir()] == ["export"]
     assert (tmp_path / "export" / "model" / "weights").read_text() == "the model before"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a system call of Linux")
+def test_on_linux_there_is_no_moment_without_the_folder(tmp_path, monkeypatch):
+    (tmp_path / "export" / "model" / "old").mkdir(parents=True)
+    monkeypatch.setattr(os, "rename", mock.Mock(side_effect=OSError("it was moved away")))
+    monkeypatch.setattr(os, "replace", os.rename)
+    with scratch(tmp_path / "export") as folder:
+        (folder / "model" / "new").mkdir(parents=True)
+        put_in_place(folder / "model", tmp_path / "export" / "model")
+        assert not list(folder.iterdir())
+    assert [path.name for path in (tmp_path / "export" / "model").iterdir()] == ["new"]
 
 
 def test_a_name_that_was_taken_meanwhile_is_not_replaced(tmp_path):

@@ -432,6 +432,16 @@ def test_a_bad_file_ends_in_one_line(call, small_run, tmp_path, photos):
         (("train", "resnet8", "--export", "tflit"), "no export format named 'tflit'; did you mean 'tflite'?"),
         (("train", "resnet8", "--seed", "-1"), "seed=-1: must be a whole number"),
         (("train", "resnet8", "--image-size", "32"), "image_size is for folders"),
+        *(
+            ((*command, "--data-dir", "/nowhere"), "is for the names of TensorFlow Datasets: 'digits' is none")
+            for command in (
+                ("train", "resnet8"),
+                ("evaluate", "{run}"),
+                ("export", "{run}", "--data", "digits"),
+                ("benchmark",),
+                ("search", Path(__file__).parents[1] / "tuning" / "digits_depth_width.py", "--out", "out"),
+            )
+        ),
         (("train", "resnet8", "--sede", "1"), "No such option: --sede"),
         (("train", "resnet8", "--strategy", "mirored"), "no strategy named 'mirored'; did you mean 'mirrored'?"),
         (("train", "resnet8", "--precision", "bf16"), "no precision named 'bf16'; did you mean 'bfloat16'?"),

@@ -467,13 +467,16 @@ def test_a_folder_with_nothing_to_learn_from_is_refused(tmp_path, make, message)
         kr.data.load(tmp_path)
 
 
-def test_missing_sources():
+def test_missing_sources(tmp_path):
     with pytest.raises(InputError, match="no folder 'no/such/folder' to read images from"):
         kr.data.load("no/such/folder")
     with pytest.raises(InputError, match=r"no folder '\./photos' to read"):
         kr.data.load("./photos")
     with pytest.raises(InputError, match="image_size is for folders"):
         kr.data.load("digits", image_size=32)
+    for source in ("digits", tmp_path, (np.zeros((4, 8, 8, 1)), [0, 1, 0, 1])):
+        with pytest.raises(InputError, match=r"data_dir .* is for the names of TensorFlow Datasets"):
+            kr.data.load(source, data_dir=tmp_path)
     with pytest.raises(InputError, match=r"no image file at 'x\.png'"):
         kr.data.read_image("x.png", (8, 8, 1))
 

@@ -5,6 +5,7 @@ import json
 import re
 from concurrent import futures
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import keras
@@ -17,6 +18,7 @@ from keras_tuner import oracles
 import keras_resnet
 from keras_resnet import hooks
 from keras_resnet.hooks import ORACLE, REPLACED
+from keras_resnet.search.wire import values_of
 
 PACKAGE = Path(keras_resnet.__file__).parent
 IMAGES, LABELS = np.ones((4, 6, 6, 2), "float32"), np.zeros(4, "int32")
@@ -308,27 +310,34 @@ def test_known_hyperparameters():
     assert not hooks.is_known(keras_tuner.HyperParameters(), entry), hooks.is_known.__doc__
 
 
-def test_a_worker_asks_its_chief(free_port, monkeypatch, tmp_path):
+def test_a_worker_asks_its_chief(free_port):
     import grpc
 
-    address = f"127.0.0.1:{free_port}"
-    for name, value in (("ORACLE_IP", "127.0.0.1"), ("ORACLE_PORT", str(free_port)), ("TUNER_ID", "worker")):
-        monkeypatch.setenv(f"KERASTUNER_{name}", value)
+    service, asked = hooks.messages(), []
+    methods = ("GetSpace", "UpdateSpace", "CreateTrial", "UpdateTrial", "EndTrial", "GetBestTrials", "GetTrial")
+
+    def answer(name):
+        return lambda request, context: asked.append((name, request)) or getattr(service, f"{name}Response")()
+
     server = grpc.server(futures.ThreadPoolExecutor(max_workers=1))
-    servicer = hooks.oracle_servicer(None)
-    hooks.add_servicer(servicer, server)
-    server.add_insecure_port(address)
+    hooks.add_servicer(SimpleNamespace(**{name: answer(name) for name in methods}), server)
+    server.add_insecure_port(f"127.0.0.1:{free_port}")
     server.start()
-    servicer.oracle = oracle = engine(folder=tmp_path, max_trials=3)
-    client = hooks.oracle_client()
-    client.stub = hooks.chief_stub(grpc.insecure_channel(address))
-    trial = client.create_trial("worker")
-    assert oracle.ongoing_trials["worker"].trial_id == trial.trial_id == "0", hooks.oracle_servicer.__doc__
-    client.update_trial(trial.trial_id, {"score": 0.5}, step=1)
-    assert client.get_trial(trial.trial_id).status == "RUNNING", hooks.oracle_client.__doc__
-    trial.status = "COMPLETED"
-    client.end_trial(trial)
-    assert (oracle.end_order, oracle.trials["0"].score) == (["0"], 0.5), hooks.chief_stub.__doc__
+    stub = hooks.chief_stub(grpc.insecure_channel(f"127.0.0.1:{free_port}"))
+    trial = keras_tuner.engine.trial.Trial(keras_tuner.HyperParameters(), "0007", "COMPLETED")
+    trial.hyperparameters.values = {"depth": 3, "rate": 0.1, "deep": True, "kind": "a"}
+    requests = {
+        "CreateTrial": {"tuner_id": "worker"},
+        "GetTrial": {"trial_id": "0007"},
+        "UpdateTrial": {"trial_id": "0007", "metrics": {"score": 0.1}, "step": 3},
+        "EndTrial": {"trial": trial.to_proto()},
+    }
+    requests = {name: getattr(service, f"{name}Request")(**fields) for name, fields in requests.items()}
+    for name, request in requests.items():
+        assert getattr(stub, name)(request) == getattr(service, f"{name}Response")(), hooks.chief_stub.__doc__
+    assert asked == list(requests.items()), hooks.add_servicer.__doc__
+    assert requests["UpdateTrial"].metrics["score"] == 0.1, hooks.messages.__doc__  # in double precision
+    assert values_of(requests["EndTrial"].trial) == trial.hyperparameters.values, hooks.messages.__doc__
     server.stop(None)
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import multiprocessing
-import os
 import re
 import time
 from contextlib import ExitStack
@@ -21,7 +20,6 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
-from keras_resnet.errors import WorkerLost
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, runner
 from keras_resnet.search.budget import costs
@@ -429,13 +427,16 @@ ONE_UNIT = dataclasses.replace(kr.SPECS["resnet8"], input_shape=(8, 8, 1), depth
 
 
 @pytest.mark.starts_python
-def test_a_trial_in_its_own_process(tmp_path):
-    """Really trained."""
+def test_a_trial_in_its_own_process(monkeypatch, tmp_path):
+    """Really trained, and nothing is imported from the current folder."""
+    for module in ("h5py", "json", "keras"):
+        (tmp_path / f"{module}.py").write_text(f"raise SystemExit('{module} of the current folder')")
+    monkeypatch.chdir(tmp_path)
     study = Study(space=space, recipe=kr.recipes.resolve("digits", epochs=1))
     run = search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "trial", 3)
     assert run.spec == ONE_UNIT
     assert run.metrics["seed"] == 3
-    assert not list(tmp_path.glob("*.log"))
+    assert {path.suffix for path in tmp_path.iterdir()} == {"", ".py"}  # no log
 
 
 def test_a_trial_that_learns_nothing_ends_early(tmp_path):
@@ -639,6 +640,7 @@ def test_a_study_that_is_none_is_refused(fields, message):
         ("x = 1", "has no study: expected a line `study = Study"),
         ("import nothing_of_the_kind", "cannot be run: ModuleNotFoundError: No module named 'nothing_of_the_kind'"),
         (STUDY.replace("trials=8", "trials=-1"), "trials=-1: must be a whole number"),
+        ("import sys; sys.exit(0)", r"ends by sys.exit\(0\): a study only defines `study`"),
     ],
 )
 def test_a_file_without_a_study_is_refused(content, message, tmp_path):
@@ -648,8 +650,6 @@ def test_a_file_without_a_study_is_refused(content, message, tmp_path):
         search.run(path)
     with pytest.raises(InputError, match="no study at"):
         search.run(tmp_path / "none.py")
-    with pytest.raises(InputError, match="'here' is no address: expected HOST:PORT"):
-        search.server.Chief(None, "here", print)
 
 
 def test_the_widest_network_within_a_budget():
@@ -671,13 +671,3 @@ def test_studies_of_the_project_have_legal_networks(path):
     hyperparameters = space_of(study)
     spec, _ = study.draw(hyperparameters)
     assert isinstance(spec, kr.ResNetSpec)
-
-
-def test_a_chief_that_does_not_come_back(free_port, monkeypatch, tmp_path):
-    monkeypatch.setattr(search.server, "PATIENCE", 2.0)
-    monkeypatch.setenv("KERASTUNER_TUNER_ID", "mine")
-    environment = dict(os.environ)
-    oracle = search.server.connect(f"127.0.0.1:{free_port}", "alone", tmp_path / "over")
-    with pytest.raises(WorkerLost, match="the chief has not answered for 2 seconds"):
-        oracle.create_trial("alone")
-    assert dict(os.environ) == environment  # other tuners of this process do not become workers

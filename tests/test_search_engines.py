@@ -1,6 +1,7 @@
 """The engines of a search: what they draw, what a kill leaves, and who has which trial."""
 
 import dataclasses
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +13,11 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.errors import WorkerLost
 from keras_resnet.search import Budget, Study, residual_space
+from keras_resnet.search.client import Connection, RemoteOracle
 from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
-from keras_resnet.search.server import Chief, connect
+from keras_resnet.search.server import Chief
 from keras_resnet.search.worker import TrialFailed
 
 ENGINES = ["random", "bayesian", "hyperband", "grid"]
@@ -220,7 +223,7 @@ def test_nobody_waits_while_the_chief_tells(tmp_path):
         worker.join(timeout=10)
         assert not worker.is_alive()
 
-    Chief(oracle, "127.0.0.1:1", tell).serve(oracle)
+    Chief(oracle, "127.0.0.1:1", tmp_path / "certificate.pem", tell).serve(oracle)
     assert len(answered) == 2  # given to one, and its score
 
 
@@ -338,7 +341,7 @@ def test_a_worker_that_is_late_ends_no_trial_of_what_follows(tmp_path):
 
 def test_reasons_come_to_the_chief(free_port, pretended, monkeypatch, tmp_path):
     """KerasTuner's protocol does not carry them."""
-    monkeypatch.setattr(search.server, "COMING", 0.0)
+    monkeypatch.setattr(search.client, "COMING", 0.0)
     study, out = Study(space=space, trials=4), tmp_path / "out"
     pretended[0].update({f"{number:04}": TrialFailed(f"reason {number}") for number in range(3)})
     address = f"127.0.0.1:{free_port}"
@@ -395,8 +398,9 @@ def test_reasons_of_final_trainings_come_to_the_chief(free_port, pretended, tmp_
     assert found[1].winner() == best
 
 
-def test_an_address_that_cannot_be_served_is_told_in_one_line(capfd):
-    with pytest.raises(InputError, match=r"cannot serve at '198\.51\.100\.1:8000'"), Chief(None, "198.51.100.1:8000", print):
+def test_an_address_that_cannot_be_served_is_told_in_one_line(capfd, tmp_path):
+    chief = Chief(None, "198.51.100.1:8000", tmp_path / "certificate.pem", print)
+    with pytest.raises(InputError, match=r"cannot serve at '198\.51\.100\.1:8000'"), chief:
         pass
     assert capfd.readouterr().err == ""
 
@@ -404,9 +408,10 @@ def test_an_address_that_cannot_be_served_is_told_in_one_line(capfd):
 def test_a_chief_that_fails_is_told(free_port, tmp_path):
     address = f"127.0.0.1:{free_port}"
     oracle = opened(Study(space=space), tmp_path, refuse=lambda values: 1 / 0)
-    with Chief(oracle, address, print) as serving:
-        worker_oracle = connect(address, "one", tmp_path / "over")
-        with pytest.raises(search.server.WorkerLost, match=r"the chief failed: .*division by zero"):
+    pem = tmp_path / "certificate.pem"
+    with Chief(oracle, address, pem, print) as serving:
+        worker_oracle = RemoteOracle(Connection(address, "one", pem, tmp_path / "over", print), oracle.get_space(), 1)
+        with pytest.raises(WorkerLost, match=r"the chief failed: .*division by zero"):
             worker_oracle.create_trial("one")
         with pytest.raises(ZeroDivisionError):
             serving.serve(oracle)
@@ -461,6 +466,8 @@ def test_a_folder_with_no_trial_yet_may_have_another_budget(pretended, tmp_path)
 def test_a_space_that_raises_is_told(tmp_path):
     with pytest.raises(InputError, match="the space raised KeyError: 'resnet9'"):
         search.run(Study(space=lambda hp: kr.SPECS["resnet9"]), tmp_path / "out")
+    with pytest.raises(InputError, match="the space raised SystemExit: 0"):
+        search.run(Study(space=lambda hp: sys.exit(0)), tmp_path / "out")
     illegal = Study(
         space=lambda hp: dataclasses.replace(kr.SPECS["resnet8"], depths=(hp.Int("depth", -2, -1), 1, 1)), engine="grid"
     )

@@ -69,6 +69,7 @@ def load(
     >>> load("digits").image_shape
     (8, 8, 1)
     """
+    check_data_dir(source, data_dir)
     if isinstance(source, Dataset):
         return source
     size = _size(image_size)
@@ -96,6 +97,14 @@ def load(
 def can_resize(source: Any) -> bool:
     """Whether `load` can resize the images of a source: files, but not built-in sets or arrays."""
     return isinstance(source, str | Path) and str(source) not in BUILT_IN and not is_npz(source)
+
+
+def check_data_dir(source: Any, data_dir: str | Path | None) -> None:
+    """InputError for a folder of TensorFlow Datasets where the source is none of its sets."""
+    is_named = can_resize(source) and not Path(source).is_dir()
+    if data_dir is not None and not is_named:
+        kind = repr(str(source)) if isinstance(source, str | Path) else f"a {type(source).__name__}"
+        raise InputError(f"data_dir (--data-dir) is for the names of TensorFlow Datasets: {kind} is none, and has its own place")
 
 
 def size_for(run: Run, source: Any) -> Any:
@@ -152,6 +161,7 @@ def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None
     """
     if source is None:
         return of_run(run, data_dir=data_dir)
+    check_data_dir(source, data_dir)
     is_path = isinstance(source, str | Path)
     if is_path and Path(source).is_dir() and not holds_records(Path(source)):
         return from_folder_for(run, source)

@@ -1,8 +1,9 @@
 """A search over specs: KerasTuner's engines, budgets that are checked before anything is built, each trial in its own process.
 
 `study` says what is searched, `budget` sets limits, `latency` predicts the time of a file, `oracle` draws the values of trials,
-`leases` gives trials to workers, `worker` trains one, `server` connects workers on other machines, `runner` runs the study, and
-`results` and `page` write the results. `hypermodel` is for scripts that use KerasTuner themselves.
+`leases` gives trials to workers, `worker` trains one, `runner` runs the study, and `results` and `page` write the results. On many
+machines `server` is the chief and `client` a worker, `certificate` lets only them connect, and `wire` says what they may send.
+`hypermodel` is for scripts that use KerasTuner themselves.
 """
 
 import os
@@ -14,12 +15,16 @@ from typing import Any
 
 from keras_resnet.atomic import occupied, replace_text
 from keras_resnet.errors import InputError
+from keras_resnet.search import certificate
 from keras_resnet.search.budget import Budget, widest
+from keras_resnet.search.client import ChiefIsDone, Connection, RemoteOracle
 from keras_resnet.search.hypermodel import HyperResNet, residual_space
+from keras_resnet.search.oracle import space_of
 from keras_resnet.search.results import STATE, Results
 from keras_resnet.search.runner import OVER, Search
-from keras_resnet.search.server import Chief, ChiefIsDone, connect
+from keras_resnet.search.server import ANYWHERE, Chief
 from keras_resnet.search.study import ENGINES, Study, load_study
+from keras_resnet.search.wire import check_address, check_worker_name
 
 __all__ = ["ENGINES", "Budget", "HyperResNet", "Results", "Study", "load_study", "residual_space", "run", "widest"]
 
@@ -50,7 +55,8 @@ def run(
         data_dir: where the images are, in place of what the study says.
         trials: how many, in place of the study's own number.
         measure_latency: measure the latency of each whole network, as the study may say itself.
-        chief: "host:port" to serve workers there, in place of training here.
+        chief: "host:port" to serve workers there, in place of training here. Only those that can read its certificate in `out` can
+            connect.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
         name: of this worker; None for a new one. A worker that is restarted with the same name gets its trial back.
         lease: seconds of silence after which a worker counts as lost, and another one retries its trial.
@@ -60,38 +66,56 @@ def run(
     Returns: the `Results`; those of a worker are empty. InputError for an invalid study, if another process uses `out` or it has
     the results of another study, and if three trials in a row fail, with the reason of the last.
     """
+    if chief and worker:
+        raise InputError("a process is either the chief or a worker")
+    if address := chief or worker:
+        check_address(address)
     if isinstance(study, Study) and not out:
         raise InputError("a study that is not a file needs out=, a folder to write")
     question = study if isinstance(study, Study) else load_study(study)
     folder = Path(out or Path(study).with_suffix(""))  # type: ignore[arg-type]
     if lease < SHORTEST:
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
-    if chief and worker:
-        raise InputError("a process is either the chief or a worker")
     options = {"data_dir": str(data_dir) if data_dir else None, "trials": trials, "measure_latency": measure_latency or None}
     changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
     search = Search(replace(question, **changes), folder, lease, tell)
     if worker:
-        name = name or f"{os.uname().nodename}-{os.getpid()}"
-        oracle = connect(worker, name, folder / STATE / OVER, tell)
-        with suppress(ChiefIsDone):
-            search.work(oracle, name)
-        tell("the search is over")
+        work_for(worker, search, check_worker_name(name or f"{os.uname().nodename}-{os.getpid()}"))
         return search.results
     with occupied(folder / STATE, "searching"):
         search.begin()
         if chief:
-            search.oracle.has_successor = True
-            with Chief(search.oracle, chief, lambda trial, news: tell(f"{search.title(trial)}: {news}")) as server:
-                tell(f"waiting for workers at {chief}")
-                try:
-                    search.carry_out(server.serve)
-                except InputError:
-                    replace_text(folder / STATE / OVER, "")
-                    raise
-                replace_text(folder / STATE / OVER, "")
+            serve(search, chief)
         else:
             search.carry_out(lambda oracle: search.work(oracle, HERE))
         if tensorboard:
             search.results.write_tensorboard(folder / "tensorboard")
     return search.results
+
+
+def serve(search: Search, address: str) -> None:
+    """Carry out a search as the chief, and leave a mark in the end that workers may go."""
+    search.oracle.has_successor = True
+    pem, over = (search.out / STATE / name for name in (certificate.FILE, OVER))
+
+    def end() -> None:
+        replace_text(over, "")
+        pem.unlink(missing_ok=True)
+
+    with Chief(search.oracle, address, pem, lambda trial, news: search.tell(f"{search.title(trial)}: {news}")) as chief:
+        everywhere = ", on every network of this machine" if address.rpartition(":")[0] in ANYWHERE else ""
+        search.tell(f"waiting for workers at {address}{everywhere}; those that can read {str(pem)!r} can connect")
+        try:
+            search.carry_out(chief.serve)
+        except InputError:
+            end()
+            raise
+        end()
+
+
+def work_for(address: str, search: Search, name: str) -> None:
+    """Train the trials of the chief at an address, until it says or has left a mark that the search is over."""
+    ask = Connection(address, name, search.out / STATE / certificate.FILE, search.out / STATE / OVER, search.tell)
+    with suppress(ChiefIsDone):
+        search.work(RemoteOracle(ask, space_of(search.study), search.study.trained_by({}).epochs), name)
+    search.tell("the search is over")

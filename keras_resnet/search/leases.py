@@ -48,12 +48,14 @@ def locked(method: Callable[..., Any]) -> Callable[..., Any]:
 class LeasedOracle(Oracle):
     """An engine with leases of `lease` seconds and at most `limit` trials.
 
-    `refuse` says why values are refused, or nothing; `reason_of` why a trial failed on another machine. `on_end` is called after
-    each trial that ends, the first time it does. If it `has_successor`, another oracle, workers wait for that one.
+    `refuse` says why values are refused, or nothing; `reason_of` why a trial failed on another machine; `score_of` gives the score
+    and the epoch of its run there, None if there is no run. `on_end` is called after each trial that ends, the first time it does.
+    If it `has_successor`, another oracle, workers wait for that one.
     """
 
     refuse: Callable[[dict[str, Any]], str]
     reason_of: Callable[[Trial], str]
+    score_of: Callable[[Trial], tuple[float, int] | None] | None
     on_end: Callable[[], None]
     lease: float
     limit: int | None
@@ -62,7 +64,7 @@ class LeasedOracle(Oracle):
     def begin(self, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float) -> None:
         """Save the state in `folder`, and go on from the one that is there, with the leases in it."""
         self.refuse, self.lease = refuse, lease
-        self.reason_of, self.on_end, self.has_successor = lambda trial: "", lambda: None, False
+        self.reason_of, self.score_of, self.on_end, self.has_successor = lambda trial: "", None, lambda: None, False
         self.news: deque[tuple[Trial, str]] = deque(maxlen=NEWS)  # for a chief to tell
         self.refused: dict[str, int] = {}  # draws, by the reason's first word
         self.last_refusal = ""
@@ -150,6 +152,15 @@ class LeasedOracle(Oracle):
                 self.news.append((trial, f"{tuner_id} was silent for {self.lease:g} seconds: the trial is retried"))
         idle = self.tuner_ids - set(self.ongoing_trials)
         self.tuner_ids -= {name for name in idle if now - self.last_heard.get(name, 0) > self.lease}
+        known = self.tuner_ids | set(self.ongoing_trials) | set(self.trials)
+        self.last_heard = {name: moment for name, moment in self.last_heard.items() if name in known}
+
+    @locked
+    def is_held(self, trial_id: str, tuner_id: str) -> bool:
+        """Whether a worker has a trial, or was the last to have it and nobody else has it since."""
+        if trial_id in self._retry_queue:
+            return self.lapsed.get(trial_id) == tuner_id
+        return tuner_id in self.ongoing_trials and self.ongoing_trials[tuner_id].trial_id == trial_id
 
     @locked
     def is_over(self) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from keras_tuner.engine.trial import TrialStatus
+
 from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch, sweep
 from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
@@ -116,7 +118,7 @@ class Results:
             self.hyperparameters += [name for name in values if name not in self.hyperparameters]
             spec = spec_of(values)
             run = Run(trials / trial_id)
-            metrics = run.metrics if is_run(run.path) else {}
+            metrics = run.metrics if trial.status == TrialStatus.COMPLETED and is_run(run.path) else {}
             if metrics and run.spec != spec:
                 raise InputError(f"{str(run.path)!r} is another network than the space gives now: choose another folder")
             fields = dataclasses.asdict(spec) if spec else {}

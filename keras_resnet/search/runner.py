@@ -24,14 +24,13 @@ from keras_resnet.search.oracle import oracle_of, oracle_of_list, space_of
 from keras_resnet.search.page import page
 from keras_resnet.search.results import IMAGES, PAGE, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.study import SCORE, Study
+from keras_resnet.search.wire import EPOCHS, FINAL, FINAL_OF, FINAL_SEED, HYPERBAND, one_line
 from keras_resnet.search.worker import TrialFailed, train_in_process
 from keras_resnet.training.trainable import recipe_for
 
 WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
 FINALS, WINNER = "finals", "winner"  # folders of a search, beside STATE and TRIALS
 OVER = "over"  # file in STATE: the chief is done, and a worker that comes late may go
-HYPERBAND, EPOCHS = "tuner/", "tuner/epochs"  # prefix and name of hyperparameters that Hyperband adds
-FINAL, FINAL_OF, FINAL_SEED = "final/", "final/trial", "final/seed"  # and of those that a final training adds
 
 
 class Search:
@@ -70,7 +69,7 @@ class Search:
             self.results.as_fast_as = limit
         (self.out / STATE / OVER).unlink(missing_ok=True)
         self.oracle = oracle_of(self.study, space, self.out / STATE, lambda values: self.refusal(space, values), self.lease)
-        self.oracle.on_end, self.oracle.reason_of = self.write_results, self.reason_of
+        self.oracle.on_end, self.oracle.reason_of, self.oracle.score_of = self.write_results, self.reason_of, self.score_of
         self.write_results()
         if self.oracle.end_order:
             limit = self.study.most_trials
@@ -172,8 +171,28 @@ class Search:
         return folder.parent / f"{folder.name}.log"
 
     def reason_of(self, trial: Trial) -> str:
+        """Why a trial failed on another machine, or nothing if there is no log of it."""
         log = self.log_of(trial)
-        return log.read_text().splitlines()[-1] if log.exists() else ""
+        if not log.exists():
+            return ""
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        return one_line(lines[-1] if lines else "") or "no reason is known"
+
+    def score_of(self, trial: Trial) -> tuple[float, int] | None:
+        """Score and epoch of a trial that was trained on another machine, None if there is no run. InputError if it is damaged, or
+        that of another network, recipe or seed."""
+        run = Run(self.folder(trial))
+        if not is_run(run.path):
+            return None
+        _, spec, recipe, seed = self.plan(trial)
+        try:
+            is_its_own = is_training(run, spec, recipe, seed)
+            score, epoch = float(run.metrics["validation"]["accuracy"]), int(run.metrics["kept_epoch"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{str(run.path)!r} is damaged") from None
+        if not is_its_own or not 0 <= score <= 1:
+            raise InputError(f"{str(run.path)!r} is another training than the trial's; give chief and workers the same study")
+        return score, epoch
 
     def carry_out(self, train: Callable[[Any], None]) -> None:
         """Train the trials and then the finalists in full, and copy the winner's run. `train` trains all trials of an oracle."""
@@ -235,7 +254,11 @@ class Search:
             runs = {(trial.trial_id, seed): self.final_run(trial, seed) for trial, seed in pairs}
             return [Final(*key, run, "" if run else reasons[key]) for key, run in runs.items() if run or key in reasons]
 
-        oracle.reason_of, oracle.on_end = self.reason_of, lambda: self.results.write_finals(finals())
+        oracle.reason_of, oracle.score_of, oracle.on_end = (
+            self.reason_of,
+            self.score_of,
+            lambda: self.results.write_finals(finals()),
+        )
         train(oracle)
         return finals()
 

@@ -117,7 +117,7 @@ class Study:
             answer = self.space(hyperparameters)
         except InputError:
             raise
-        except Exception as error:  # whatever is wrong in somebody's function
+        except (Exception, SystemExit) as error:  # whatever is wrong in somebody's function
             frame = traceback.extract_tb(error.__traceback__)[-1]
             place = f"line {frame.lineno} of {frame.filename}"
             raise SpaceError(f"the space raised {type(error).__name__}: {error} ({place})") from error
@@ -141,6 +141,8 @@ def load_study(path: str | Path) -> Study:
             content = runpy.run_path(str(path))
     except InputError as error:
         raise InputError(f"{str(path)!r}: {error}") from None
+    except SystemExit as error:
+        raise InputError(f"{str(path)!r} ends by sys.exit({error.code!r}): a study only defines `study`") from None
     except Exception as error:  # whatever is wrong in somebody's file
         raise InputError(f"{str(path)!r} cannot be run: {type(error).__name__}: {error}") from error
     study = content.get("study")

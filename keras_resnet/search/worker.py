@@ -25,7 +25,7 @@ from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.study import Study
 
-PROGRAM = "import sys; from keras_resnet.search.worker import main; main()"
+PROGRAM = "import sys; sys.path.append(sys.argv[1]); from keras_resnet.search.worker import main; main()"
 POLL = 0.5  # seconds
 BUSY = 75  # exit code where another process trains in the folder: a worker that was taken for lost, and is not
 OUT_OF_MEMORY = ("out of memory", "OOM when")  # in the line of an error that says most
@@ -69,7 +69,9 @@ def train_in_process(
 def run_process(order: str, renew_lease: Callable[[], None]) -> tuple[int, str]:
     """The exit code and the output of a process that trains as ordered."""
     with TemporaryFile() as stream:
-        process = subprocess.Popen([sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=stream, stderr=stream)
+        # -P: or a file h5py.py in the current folder would be taken for the library
+        command = [sys.executable, "-P", "-c", PROGRAM, str(Path(__file__).parents[2])]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=stream, stderr=stream)
         try:
             assert process.stdin
             process.stdin.write(order.encode() + b"\n")  # it stays open: its end tells the process to end
