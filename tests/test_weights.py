@@ -1,6 +1,7 @@
 """Files of weights become named arrays; nothing in them is run, and no damage is silent."""
 
 import io
+import json
 import os
 import pickle
 import zipfile
@@ -176,6 +177,14 @@ def write_safetensors(path):
 def test_safetensors(tmp_path):
     arrays = read_arrays(write_safetensors(tmp_path / "w.safetensors"))
     assert_same({name: arrays[name] for name in ARRAYS})
+
+
+def test_the_length_of_a_header_is_no_kind_of_file(tmp_path):
+    """A safetensors file begins with it, and one in 32 as a pickle does."""
+    for length in (0x80, 0x4B50):
+        header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode().ljust(length)
+        (tmp_path / "w.safetensors").write_bytes(length.to_bytes(8, "little") + header + bytes(4))
+        assert_same(read_arrays(tmp_path / "w.safetensors"), {"a": np.zeros(1, "float32")})
 
 
 def test_files_of_keras_and_numpy(tmp_path, tiny):

@@ -58,14 +58,14 @@ def kind_of(file: Any) -> Callable[[Any], Arrays]:
     """What reads an open file, by its content."""
     start = file.read(9)
     file.seek(0)
+    if start[8:] == b"{":  # first: the eight bytes before it are a length, and may be any
+        return read_safetensors
     if start.startswith(b"\x89HDF"):
         return read_hdf5
     if start.startswith(b"PK"):
         return read_zip
     if start.startswith(b"\x80"):
         return read_legacy_pytorch
-    if start[8:] == b"{":
-        return read_safetensors
     raise InputError("is none of the files of weights that are read: safetensors, HDF5, .keras, .npz, PyTorch's .pth")
 
 
