@@ -1,0 +1,314 @@
+"""Weights of other libraries give their logits: by PyTorch's operations, straight from a state dict, and by keras.applications."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import keras_resnet as kr
+from keras_resnet import InputError
+
+GENERATOR = np.random.default_rng(0)
+KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+IMAGES = GENERATOR.integers(0, 256, (2, 45, 64, 3)).astype("float32")  # an odd height: paddings and ceilings show
+
+
+class State(dict):
+    """A state dict of random numbers, statistics among them, with the names of torchvision and timm."""
+
+    def __init__(self, block="basic", depths=(1, 2), widths=(8, 16), classes=5, groups=1, inner=1, deep=(), avg=False, **attention):
+        self.fixed = {"groups": groups}
+        expansion = 4 if block == "bottleneck" else 1
+        for number, (before, width) in enumerate(zip((3, *deep), deep, strict=False)):
+            self.convolution(f"conv1.{3 * number}", width, before, 3)
+            self.norm(f"conv1.{3 * number + 1}" if number < len(deep) - 1 else "bn1", width)
+        if not deep:
+            self.convolution("conv1", widths[0], 3, 7)
+            self.norm("bn1", widths[0])
+        before = deep[-1] if deep else widths[0]
+        for stage, (depth, width) in enumerate(zip(depths, widths, strict=True), start=1):
+            for number in range(depth):
+                unit = f"layer{stage}.{number}"
+                if block == "basic":
+                    sizes = [(width, before, 3), (width, width, 3)]
+                else:
+                    sizes = [(inner * width, before, 1), (inner * width, inner * width // groups, 3), (4 * width, inner * width, 1)]
+                for layer, size in enumerate(sizes, start=1):
+                    self.convolution(f"{unit}.conv{layer}", *size)
+                    self.norm(f"{unit}.bn{layer}", size[0])
+                self.attention(unit, expansion * width, **attention)
+                if before != expansion * width or (number == 0 and stage > 1):
+                    self.convolution(f"{unit}.downsample.{int(avg)}", expansion * width, before, 1)
+                    self.norm(f"{unit}.downsample.{1 + avg}", expansion * width)
+                before = expansion * width
+        self["fc.weight"], self["fc.bias"] = self.random(classes, before) / 4, self.random(classes)
+
+    def random(self, *shape):
+        return GENERATOR.normal(size=shape).astype("float32")
+
+    def convolution(self, name, *shape):
+        self[f"{name}.weight"] = self.random(*shape, *shape[-1:]) * np.float32(np.sqrt(2 / np.prod(shape[1:]) / shape[-1]))
+
+    def norm(self, name, width):
+        values = {"weight": 1 + self.random(width) / 4, "bias": self.random(width) / 4, "running_mean": self.random(width) / 4}
+        values["running_var"] = np.exp(self.random(width) / 2)
+        self.update({f"{name}.{key}": value for key, value in values.items()})
+        self[f"{name}.num_batches_tracked"] = np.array(7)
+
+    def attention(self, unit, width, squeeze=None, efficient=None):
+        if squeeze:
+            for name, shape in {"fc1": (width // squeeze, width), "fc2": (width, width // squeeze)}.items():
+                self.convolution(f"{unit}.se.{name}", *shape, 1)
+                self[f"{unit}.se.{name}.bias"] = self.random(shape[0])
+        if efficient:
+            self[f"{unit}.se.conv.weight"] = self.random(1, 1, efficient)
+
+    def save(self, path, **changes):
+        arrays = {name: array for name, array in {**self, **changes}.items() if array is not None}
+        path.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+        return path
+
+
+def logits_of(state, images, stride_on="3x3", normalized=False):
+    """What PyTorch's operations make of a state dict, with the strides and paddings of torchvision and timm."""
+    torch = pytest.importorskip("torch")
+    from torch.nn import functional
+
+    state_of = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+
+    def convolved(x, name, stride=1, groups=1):
+        kernel = state_of[f"{name}.weight"]
+        return functional.conv2d(
+            x, kernel, state_of.get(f"{name}.bias"), stride=stride, padding=kernel.shape[-1] // 2, groups=groups
+        )
+
+    def norm(x, name):
+        keys = ("running_mean", "running_var", "weight", "bias")
+        return functional.batch_norm(x, *(state_of[f"{name}.{key}"] for key in keys), eps=1e-5)
+
+    def branch(x, unit, stride):
+        count = max(number for number in (1, 2, 3) if f"{unit}.conv{number}.weight" in state)
+        strided = 2 if count == 3 and stride_on == "3x3" else 1
+        for number in range(1, count + 1):
+            groups = state.fixed["groups"] if count == 3 and number == 2 else 1
+            x = norm(convolved(x, f"{unit}.conv{number}", stride if number == strided else 1, groups), f"{unit}.bn{number}")
+            x = functional.relu(x) if number < count else x
+        return weighed(x, unit)
+
+    def weighed(x, unit):
+        mean = x.mean((2, 3), keepdim=True)
+        if f"{unit}.se.fc1.weight" in state:
+            return x * torch.sigmoid(convolved(functional.relu(convolved(mean, f"{unit}.se.fc1")), f"{unit}.se.fc2"))
+        if f"{unit}.se.conv.weight" in state:
+            kernel = state_of[f"{unit}.se.conv.weight"]
+            line = functional.conv1d(mean.view(len(x), 1, -1), kernel, padding=kernel.shape[-1] // 2)
+            return x * torch.sigmoid(line).view(len(x), -1, 1, 1)
+        return x
+
+    def around(x, unit, stride):
+        if f"{unit}.downsample.2.weight" in state:
+            x = functional.avg_pool2d(x, 2, stride, ceil_mode=True, count_include_pad=False) if stride > 1 else x
+            return norm(convolved(x, f"{unit}.downsample.1"), f"{unit}.downsample.2")
+        if f"{unit}.downsample.0.weight" in state:
+            return norm(convolved(x, f"{unit}.downsample.0", stride), f"{unit}.downsample.1")
+        return x
+
+    x = torch.from_numpy(images if normalized else ((images / 255 - MEAN) / DEVIATION).astype("float32")).permute(0, 3, 1, 2)
+    if "conv1.weight" in state:
+        x = convolved(x, "conv1", 2)
+    else:
+        x = functional.relu(norm(convolved(x, "conv1.0", 2), "conv1.1"))
+        x = convolved(functional.relu(norm(convolved(x, "conv1.3"), "conv1.4")), "conv1.6")
+    x = functional.max_pool2d(functional.relu(norm(x, "bn1")), 3, 2, 1)
+    for unit in dict.fromkeys(name.partition(".conv")[0] for name in state if name.startswith("layer") and ".conv1." in name):
+        stride = 2 if unit.endswith(".0") and not unit.startswith("layer1") else 1
+        x = functional.relu(branch(x, unit, stride) + around(x, unit, stride))
+    return functional.linear(x.mean((2, 3)), state_of["fc.weight"], state_of["fc.bias"]).numpy()
+
+
+def assert_same_logits(model, expected):
+    given = np.asarray(model(IMAGES, training=False))
+    assert np.std(expected, axis=0).min() > 1e-3  # the images are told apart
+    np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+NETWORKS = {
+    "basic": {},
+    "bottleneck": {"block": "bottleneck"},
+    "wide": {"block": "bottleneck", "inner": 2},
+    "grouped": {"block": "bottleneck", "groups": 4, "inner": 2},
+    "se": {"block": "bottleneck", "squeeze": 16},
+    "eca": {"efficient": 3, "avg": True},
+    "d": {"block": "bottleneck", "deep": (4, 4, 8), "avg": True},
+    "s": {"deep": (8, 8, 16)},
+    "t": {"deep": (6, 8, 16), "avg": True, "widths": (16, 32)},
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_pytorch(name, tmp_path):
+    state = State(**NETWORKS[name])
+    path = state.save(tmp_path / "w.safetensors")
+    spec, arrays, class_names = kr.weights.read(path)
+    assert (spec.classes, class_names, len(arrays)) == (5, None, sum("num_batches" not in name for name in state))
+    assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), logits_of(state, IMAGES))
+
+
+def assert_refused(message, path, model=None, **options):
+    """In one line; a model stays as it is, bit for bit."""
+    before = [np.array(weight) for weight in model.weights] if model else []
+    with pytest.raises(InputError, match=message) as caught:
+        kr.weights.load(model, path, **options) if model else kr.weights.read(path, **options)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    for weight, array in zip(model.weights if model else (), before, strict=True):
+        np.testing.assert_array_equal(weight, array)
+
+
+@pytest.fixture(scope="module")
+def state():
+    return State(block="bottleneck", depths=(1, 2))
+
+
+@pytest.fixture
+def file(state, tmp_path):
+    return state.save(tmp_path / "w.safetensors")
+
+
+@pytest.fixture(scope="module")
+def fresh(state, tmp_path_factory):
+    """A model for the weights of `state`."""
+    path = state.save(tmp_path_factory.mktemp("weights") / "w.safetensors")
+    return kr.build(kr.weights.read(path).spec, input_shape=IMAGES.shape[1:])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conv1.weight", "bn1.running_var", "layer1.0.conv3.weight", "layer2.0.downsample.0.weight", "layer2.1.bn2.bias", "fc.bias"],
+)
+def test_one_wrong_array_is_named(name, state, fresh, tmp_path):
+    named = re.escape(repr(name))
+    assert_refused(f"has no array {named}", state.save(tmp_path / "a.safetensors", **{name: None}), fresh)
+    wider = np.concatenate([state[name], state[name][:1]])
+    assert_refused(f"its array {named} is ", state.save(tmp_path / "b.safetensors", **{name: wider}), fresh)
+    broken = np.full_like(state[name], np.nan)
+    assert_refused(f"damaged: its array {named}", state.save(tmp_path / "c.safetensors", **{name: broken}), fresh)
+
+
+def test_one_array_too_many_is_named(state, fresh, tmp_path):
+    for extra in (
+        "layer1.0.conv4.weight",
+        "layer1.0.conv9.weight",
+        "layer2.0.conv1.bias_mask",
+        "head.weight",
+        "layer1.0.se.fc1.bias",
+    ):
+        path = state.save(tmp_path / "w.safetensors", **{extra: np.ones((2, 2), "float32")})
+        assert_refused(re.escape(repr(extra)), path, fresh)
+    path = state.save(tmp_path / "w.safetensors", **{"fc.1.weight": state["fc.weight"]})
+    assert_refused("'fc.1.weight'", path, fresh)
+
+
+def test_loading_sets_every_weight(state, fresh, file):
+    model = kr.build(kr.weights.read(file).spec, input_shape=IMAGES.shape[1:])
+    found = kr.weights.load(model, file)
+    assert found.layout == "pytorch"
+    assert_same_logits(model, logits_of(state, IMAGES))
+    assert all(not np.array_equal(one, other) for one, other in zip(model.weights, fresh.weights, strict=True))
+
+
+def test_another_number_of_classes(state, file):
+    spec = kr.weights.read(file).spec
+    model = kr.build(spec, classes=7)
+    assert_refused("'logits/kernel' is .* 5.* in the file and .* 7.* classifier=False", file, model)
+    before = np.array(model.get_layer("logits").kernel)
+    kr.weights.load(model, file, classifier=False)
+    np.testing.assert_array_equal(model.get_layer("logits").kernel, before)
+    np.testing.assert_array_equal(model.get_layer("stem_norm").beta, state["bn1.bias"])
+    with pytest.raises(InputError, match="classifier=False"):
+        kr.build(spec, classes=7, weights=file)
+    assert kr.build(spec, classes=7, weights=file, classifier=False).output_shape == (None, 7)
+
+
+def test_a_trunk_without_its_classifier(state, file, tmp_path):
+    spec = kr.weights.read(file).spec
+    headless = state.save(tmp_path / "trunk.safetensors", **{"fc.weight": None, "fc.bias": None})
+    assert kr.weights.read(headless).spec == replace(spec, classes=1000)
+    assert_refused("no array for 'logits/kernel'.*classifier=False", headless, kr.build(spec))
+    kr.weights.load(kr.build(spec), headless, classifier=False)
+    maps = kr.build(spec, weights=file, features=(2,))
+    np.testing.assert_array_equal(maps.get_layer("stage1_block1_norm3").gamma, state["layer1.0.bn3.weight"])
+    pooled = kr.build(spec, weights=headless, include_top=False, pooling="avg")
+    np.testing.assert_array_equal(pooled.get_layer("stage2_block2_norm3").gamma, state["layer2.1.bn3.weight"])
+
+
+@pytest.mark.parametrize("prefix", ["model.", "module.", "state_dict.", "state_dict.module.", "backbone."])
+def test_prefixes(prefix, state, tmp_path):
+    path = tmp_path / "w.safetensors"
+    prefixed = {prefix + name: array for name, array in state.items()}
+    path.write_bytes(safetensors.numpy.save({**prefixed, "optimizer.state.0.momentum_buffer": state["bn1.bias"]}))
+    assert len(kr.weights.read(path).arrays) == sum("num_batches" not in name for name in state)
+    path.write_bytes(safetensors.numpy.save({**prefixed, "optimal.weight": state["bn1.bias"]}))
+    assert_refused("has an array 'optimal.weight'", path)
+
+
+def test_one_of_several_networks_is_chosen(state, tmp_path):
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors.numpy.save({f"{name}.{key}": array for name in ("model", "ema") for key, array in state.items()}))
+    assert_refused("several networks: .*'model.', 'ema.'|several networks: .*'ema.', 'model.'", path)
+
+
+def test_a_network_that_computes_something_else_is_refused(state, fresh, file):
+    """Its arrays have the same names and shapes."""
+    spec = fresh_spec = kr.weights.read(file).spec
+    for change, reason in {
+        "stride_on": ("1x1", "'stage2_block1_(conv1|pad)'"),
+        "norm_epsilon": (1e-3, "epsilon=0.001 in the model and 1e-05"),
+        "normalize": ("half", "'normalize' has scale"),
+        "activation": ("leaky_relu", "activation=|has a layer"),
+        "antialias": (True, "has a layer '.*blur|pad'"),
+        "activation_order": ("relu_before_addition", "has a layer"),
+        "stem_pool": (None, "stem_pool"),
+    }.items():
+        value, message = reason
+        assert_refused(message, file, kr.build(replace(fresh_spec, **{change: value}), input_shape=IMAGES.shape[1:]))
+    model = kr.build(replace(spec, stride_on="1x1"), input_shape=IMAGES.shape[1:])
+    kr.weights.load(model, file, spec=replace(spec, stride_on="1x1"))
+    assert_same_logits(model, logits_of(state, IMAGES, stride_on="1x1"))
+    assert_refused("is of a network with antialias=False", file, spec=replace(spec, antialias=True))
+
+
+def test_a_named_network(state, tmp_path):
+    narrow = State(depths=(2, 2, 2, 2), widths=(8, 8, 16, 16), classes=3).save(tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"does not fit resnet18: its array 'conv1.weight' is \(8, 3, 7, 7\), not \(64, 3, 7, 7\)"):
+        kr.build("resnet18", weights=narrow)
+    model = kr.build("resnet18", widths=(8, 8, 16, 16), stem_width=8, weights=narrow)
+    assert model.output_shape == (None, 3)
+    with pytest.raises(InputError, match="no network named 'resnet19'"):
+        kr.build("resnet19", weights=narrow)
+    with pytest.raises(InputError, match="no weights at"):
+        kr.build("resnet18", weights=tmp_path / "none.pth")
+
+
+def test_what_cannot_be_described_is_refused(tmp_path):
+    one = np.ones((1, 1, 1, 1), "float32")
+    for name, reason in {
+        "stages.0.blocks.0.norm1.weight": "timm's ResNetV2",
+        "conv2_block1_preact_bn/conv2_block1_preact_bn/gamma": "keras.applications' V2",
+        "resnet/block1/unit01/a/group_norm/gamma": "BiT's",
+        "layer2.0.aa.filt": "it mirrors the image",
+        "patch_embed.proj.weight": "the arrays of no known ResNet, such as patch_embed.proj.weight",
+    }.items():
+        (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save({name: one}))
+        assert_refused(reason, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match="no layout of weights named 'torch'; did you mean 'pytorch'"):
+        kr.weights.read(tmp_path / "w.safetensors", layout="torch")
+    rounded = State(depths=(1, 1), widths=(16, 32), squeeze=4)
+    for part, shape in {"fc1.weight": (8, 16, 1, 1), "fc1.bias": (8,), "fc2.weight": (16, 8, 1, 1)}.items():
+        rounded[f"layer1.0.se.{part}"] = np.ones(shape, "float32")
+    assert_refused("squeezed channels are rounded", rounded.save(tmp_path / "w.safetensors"))
+    plain = {f"layer2.0.downsample.{name}": None for name in ("0.weight", *(f"1.{key}" for key in KEYS))}
+    assert_refused("no convolutions in its shortcuts", State().save(tmp_path / "w.safetensors", **plain))
