@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import h5py
+import keras
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -155,6 +157,37 @@ def test_pytorch(name, tmp_path):
     spec, arrays, class_names = kr.weights.read(path)
     assert (spec.classes, class_names, len(arrays)) == (5, None, sum("num_batches" not in name for name in state))
     assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), logits_of(state, IMAGES))
+
+
+def as_transformers(state):
+    """The same arrays by the names of Hugging Face."""
+
+    def name_of(name):
+        if name.startswith("fc."):
+            return name.replace("fc.", "classifier.1.")
+        name = re.sub(r"layer(\d)\.(\d)\.", lambda m: f"encoder.stages.{int(m[1]) - 1}.layers.{m[2]}.", name)
+        name = re.sub(r"downsample\.(\d)", lambda m: f"shortcut.{('convolution', 'normalization')[int(m[1])]}", name)
+        inside = "layer.{}." if "encoder" in name else "embedder.embedder."
+        name = re.sub(r"conv(\d)\.", lambda m: f"{inside.format(int(m[1]) - 1)}convolution.", name)
+        return "resnet." + re.sub(r"bn(\d)\.", lambda m: f"{inside.format(int(m[1]) - 1)}normalization.", name)
+
+    return {name_of(name): array for name, array in state.items()}
+
+
+@pytest.mark.parametrize("block", ["basic", "bottleneck"])
+def test_transformers(block, tmp_path):
+    state = State(block, depths=(1, 2))
+    path, arrays = tmp_path / "w.safetensors", as_transformers(state)
+    assert "resnet.encoder.stages.1.layers.0.shortcut.normalization.running_mean" in arrays
+    path.write_bytes(safetensors.numpy.save(arrays))
+    spec = kr.weights.read(path).spec
+    assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), logits_of(state, IMAGES))
+    missing = "resnet.encoder.stages.1.layers.1.layer.1.convolution.weight"
+    path.write_bytes(safetensors.numpy.save({name: array for name, array in arrays.items() if name != missing}))
+    assert_refused(f"has no array {missing!r}", path)
+    trunk = {name.removeprefix("resnet."): array for name, array in arrays.items() if "classifier" not in name}
+    path.write_bytes(safetensors.numpy.save(trunk))
+    assert kr.weights.read(path).layout == "transformers"
 
 
 def assert_refused(message, path, model=None, **options):
@@ -312,3 +345,82 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     assert_refused("squeezed channels are rounded", rounded.save(tmp_path / "w.safetensors"))
     plain = {f"layer2.0.downsample.{name}": None for name in ("0.weight", *(f"1.{key}" for key in KEYS))}
     assert_refused("no convolutions in its shortcuts", State().save(tmp_path / "w.safetensors", **plain))
+
+
+def randomized(model):
+    """Weights of all kinds as random as those of a trained network, statistics and biases among them."""
+    for weight in model.weights:
+        noise = GENERATOR.normal(size=weight.shape)
+        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
+        start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
+        weight.assign(start + scale * np.clip(noise, -3, 3))
+    return model
+
+
+def narrow_resnet(depths=(2, 1), second=False):
+    """A ResNet of keras.applications (V1 or V2) with few channels, and without a softmax."""
+    from keras.src.applications import resnet
+
+    stacked = resnet.stack_residual_blocks_v2 if second else resnet.stack_residual_blocks_v1
+
+    def stack(x):
+        for stage, depth in enumerate(depths):
+            x = stacked(x, 4 * 2**stage, depth, stride1=1 if stage == 0 else 2, name=f"conv{stage + 2}")
+        return x
+
+    shape = {"input_shape": IMAGES.shape[1:], "classes": 5, "weights": None, "classifier_activation": None}
+    return randomized(resnet.ResNet(stack, second, True, "narrow", **shape))
+
+
+def save_legacy(model, path):
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)
+
+
+@pytest.fixture(scope="module")
+def applied():
+    return narrow_resnet()
+
+
+@pytest.mark.parametrize("kind", ["h5", "whole.h5", "weights.h5", "keras"])
+def test_keras_applications(kind, applied, tmp_path):
+    path = tmp_path / f"w.{kind}"
+    save = {"h5": save_legacy, "weights.h5": lambda model, path: model.save_weights(path)}
+    save.get(kind, lambda model, path: model.save(path))(applied, path)
+    spec = kr.weights.read(path).spec
+    assert (spec.depths, spec.widths, spec.stride_on, spec.stem_width, spec.classes) == ((2, 1), (4, 8), "1x1", 64, 5)
+    expected = applied(keras.applications.resnet.preprocess_input(IMAGES.copy()), training=False)
+    assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), np.asarray(expected))
+    with pytest.raises(InputError, match=r"is of a network with stride_on='1x1' .*and not stride_on='3x3'"):
+        kr.build(replace(spec, stride_on="3x3"), weights=path)
+
+
+def test_a_wrong_array_of_keras_applications_is_named(applied, tmp_path):
+    path = tmp_path / "w.h5"
+    save_legacy(applied, path)
+    with h5py.File(path, "a") as file:
+        del file["conv2_block2_2_bn"]["conv2_block2_2_bn"]["gamma"]
+    assert_refused("has no array 'conv2_block2_2_bn/gamma'", path)
+    second = narrow_resnet((2, 2), second=True)
+    second.save_weights(tmp_path / "v2.weights.h5")
+    assert_refused("their V2 cannot be described yet", tmp_path / "v2.weights.h5")
+    save_legacy(second, tmp_path / "v2.h5")
+    assert_refused("cannot be described yet, keras.applications' V2: its stride", tmp_path / "v2.h5")
+    keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]).save_weights(tmp_path / "other.weights.h5")
+    assert_refused("has 1 convolutions and 0 normalisations", tmp_path / "other.weights.h5")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layers", [50, 101, 152])
+def test_whole_networks_of_keras_applications(layers, tmp_path):
+    of_library = getattr(keras.applications, f"ResNet{layers}")(weights=None, classifier_activation=None)
+    for kind in ("h5", "weights.h5"):
+        path = tmp_path / f"w.{kind}"
+        save_legacy(randomized(of_library), path) if kind == "h5" else of_library.save_weights(path)
+        model = kr.build(f"resnet{layers}v1", input_shape=(224, 224, 3), weights=path)
+        images = GENERATOR.integers(0, 256, (1, 224, 224, 3)).astype("float32")
+        expected = np.asarray(of_library(keras.applications.resnet.preprocess_input(images.copy()), training=False))
+        given = np.asarray(model(images, training=False))
+        np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)

@@ -1,8 +1,8 @@
 """Weights of other libraries.
 
 `arrays` reads a file of weights into named arrays, and runs nothing that is in it; `pickled` does so for PyTorch's files. `reading`
-finds the network that they are of: by the tables of `pytorch`, `transformers` (which `layout` applies) and by `shapes`.
-`loading` gives its arrays to a model.
+finds the network that they are of, by the tables of `pytorch`, `transformers` and `keras_applications`, which `layout` applies, and
+by `shapes`. `loading` gives its arrays to a model.
 """
 
 from keras_resnet.weights.arrays import read_arrays

@@ -55,7 +55,7 @@ class Layout:
 
     name: str
     mark: str
-    """Pattern of a name that only this layout has; what stands before it is a prefix of every name."""
+    """Pattern of a name that only this layout has; what stands before it is a prefix of every name, if `has_prefix`."""
     rows: Rows
     """Their name of a layer, and ours. {stage}, {block} and {number} are counted from 1 here, and there from `first`."""
     first: dict[str, int]
@@ -66,6 +66,7 @@ class Layout:
     """Fields of a spec that the arrays do not show, and that the library always has so."""
     ignored: str = "$^"
     """Pattern of names that a network does not need."""
+    has_prefix: bool = True
     prepare: Callable[[Arrays], Arrays] = lambda arrays: arrays
     """Before the names are looked up."""
     finish: Callable[[Arrays], Arrays] = lambda arrays: arrays
@@ -75,6 +76,8 @@ class Layout:
 
     def prefixes(self, arrays: Arrays) -> list[str]:
         """The prefixes of the networks in a file that have this layout; [""] for one without a prefix."""
+        if not self.has_prefix:
+            return [""] if any(re.fullmatch(self.mark, name) for name in arrays) else []
         found = (re.fullmatch(rf"(.*?){self.mark}", name) for name in arrays)
         return list(dict.fromkeys(match[1] for match in found if match and (not match[1] or match[1][-1] in "./")))
 

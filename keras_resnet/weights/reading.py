@@ -12,12 +12,13 @@ from keras_resnet.fields import look_up
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.weights.arrays import Arrays, read_arrays
+from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.layout import Layout, Translation, translate
 from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
 from keras_resnet.weights.transformers import TRANSFORMERS
 
-LAYOUTS = {layout.name: layout for layout in (PYTORCH, TRANSFORMERS)}
+LAYOUTS = {layout.name: layout for layout in (PYTORCH, TRANSFORMERS, KERAS_APPLICATIONS)}
 CLASSIFIER = "logits/"
 OF_THE_LIBRARY = ("normalize", "norm_epsilon")  # a given network takes these from the library
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
@@ -143,5 +144,5 @@ def described(spec: ResNetSpec) -> str:
 def check_numbers(found: Translation) -> None:
     """InputError that names an array with NaN, infinite numbers or a negative variance."""
     for name, array in found.arrays.items():
-        if not np.isfinite(array).all() or (name.endswith("/moving_variance") and (array < 0).any()):
+        if not np.isfinite(array).all() or (name.endswith("/moving_variance") and array.min() < 0):
             raise InputError(f"is damaged: its array {found.origin(name)!r} has numbers that no trained network has")
