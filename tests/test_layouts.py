@@ -1,5 +1,6 @@
 """Weights of other libraries give their logits: by PyTorch's operations, straight from a state dict, and by keras.applications."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ import safetensors.numpy
 
 import keras_resnet as kr
 from keras_resnet import InputError
+from keras_resnet.fields import to_json
 
 GENERATOR = np.random.default_rng(0)
 KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -242,7 +244,7 @@ def test_one_array_too_many_is_named(state, fresh, tmp_path):
         path = state.save(tmp_path / "w.safetensors", **{extra: np.ones((2, 2), "float32")})
         assert_refused(re.escape(repr(extra)), path, fresh)
     path = state.save(tmp_path / "w.safetensors", **{"fc.1.weight": state["fc.weight"]})
-    assert_refused("'fc.1.weight'", path, fresh)
+    assert_refused("has two arrays for 'logits/kernel': 'fc.*weight' and 'fc.*weight'", path, fresh)
 
 
 def test_loading_sets_every_weight(state, fresh, file):
@@ -424,3 +426,46 @@ def test_whole_networks_of_keras_applications(layers, tmp_path):
         expected = np.asarray(of_library(keras.applications.resnet.preprocess_input(images.copy()), training=False))
         given = np.asarray(model(images, training=False))
         np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+
+
+def test_weights_of_this_package(fresh, file, tmp_path):
+    arrays = {f"{layer.name}/{weight.name}": np.array(weight, "float16") for layer in fresh.layers for weight in layer.weights}
+    path = tmp_path / "run" / "model.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(safetensors.numpy.save(arrays))
+    assert_refused("no spec.json beside it", path)
+    (path.parent / "spec.json").write_text(to_json(kr.weights.read(file).spec))
+    (path.parent / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    spec, _, class_names = kr.weights.read(path)
+    assert (spec, class_names) == (kr.weights.read(file).spec, ["a", "b", "c", "d", "e"])
+    model = kr.build(spec, weights=path)
+    for name, array in arrays.items():
+        layer, weight = name.split("/")
+        np.testing.assert_array_equal(getattr(model.get_layer(layer), weight), array.astype("float32"))
+
+
+def test_settings_beside_the_file(state, tmp_path):
+    path, config = state.save(tmp_path / "model.safetensors"), tmp_path / "config.json"
+
+    def beside(**content):
+        config.write_text(json.dumps(content))
+        return kr.weights.read(path)
+
+    cut = {"mean": [0.5] * 3, "std": [0.5] * 3, "input_size": [3, 256, 256]}
+    assert beside(architecture="resnet26", pretrained_cfg=cut).spec.normalize == ((127.5,) * 3, (127.5,) * 3)
+    assert beside(pretrained_cfg={**cut, "mean": list(MEAN), "std": list(DEVIATION)}).spec.normalize == "imagenet"
+    assert beside(pretrained_cfg=cut).spec.input_shape == (256, 256, 3)
+    assert beside(id2label={str(number): "abcde"[number] for number in range(5)}).class_names == list("abcde")
+    assert beside(id2label={"0": "cat", "1": "dog"}).class_names is None
+    for name in ("resnetblur50", "resnetaa50d"):
+        with pytest.raises(InputError, match=f"timm's {name}: a spec cannot describe its blur"):
+            beside(architecture=name)
+    path.write_bytes(safetensors.numpy.save(as_transformers(state)))
+    assert beside(downsample_in_bottleneck=True, hidden_act="silu").spec.stride_on == "1x1"
+    assert beside(downsample_in_bottleneck=True, hidden_act="silu").spec.activation == "silu"
+    with pytest.raises(InputError, match=r"is of a network with activation='silu' .*and not activation='relu'"):
+        kr.build(replace(beside(hidden_act="silu").spec, activation="relu"), weights=path)
+    with pytest.raises(InputError, match="no activation named 'quick_gelu'"):
+        beside(hidden_act="quick_gelu")
+    with pytest.raises(InputError, match="downsample_in_first_stage"):
+        beside(downsample_in_first_stage=True)

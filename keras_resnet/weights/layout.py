@@ -3,9 +3,11 @@
 The tables are in a module for each library. Arrays are called here as in the model: `stage1_block1_conv1/kernel`.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,7 +59,8 @@ class Layout:
     mark: str
     """Pattern of a name that only this layout has; what stands before it is a prefix of every name, if `has_prefix`."""
     rows: Rows
-    """Their name of a layer, and ours. {stage}, {block} and {number} are counted from 1 here, and there from `first`."""
+    """Their name of a layer, and ours; none where the names are ours. {stage}, {block} and {number} are counted from 1 here, and
+    there from `first`."""
     first: dict[str, int]
     variables: Variables
     usual: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +74,8 @@ class Layout:
     """Before the names are looked up."""
     finish: Callable[[Arrays], Arrays] = lambda arrays: arrays
     """Of the arrays by our names."""
+    beside: Callable[[Path], dict[str, Any]] = lambda folder: {}
+    """Fields of a spec that a file of settings in the same folder says."""
     choose_rows: Callable[[Arrays], tuple[Rows, dict[str, Any]]] = lambda arrays: ((), {})
     """More rows, and more of `fixed`, for these arrays."""
 
@@ -116,10 +121,12 @@ def translate(layout: Layout, arrays: Arrays, prefix: str) -> Translation:
     rows = (*layout.rows, *more)
     ours, origins = {}, {}
     for name, array in inside.items():
-        found = our_name(name, layout, rows)
-        if found is None or found in ours:
+        found = our_name(name, layout, rows) if rows else name
+        if found is None:
             outside.append(prefix + name)
             continue
+        if found in ours:
+            raise InputError(f"has two arrays for {found!r}: {origins[found]!r} and {prefix + name!r}")
         ours[found] = np.asarray(layout.variables.turned(array), "float32")
         origins[found] = prefix + name
     if outside:
@@ -142,6 +149,15 @@ def our_name(name: str, layout: Layout, rows: Rows) -> str | None:
 def pattern(template: str) -> str:
     """A regular expression of a template such as "layer{stage}.{block}.conv{number}"."""
     return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d+)", re.escape(template))
+
+
+def json_beside(folder: Path, name: str) -> dict[str, Any]:
+    """An object in a JSON file, empty where there is none."""
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def fold_biases(arrays: Arrays) -> Arrays:

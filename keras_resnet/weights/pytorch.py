@@ -3,10 +3,14 @@
 Basic and bottleneck units, ResNeXt, wide, SE, ECA, deep stems (C, D, S, T), ResNet-RS. timm's ResNetV2 has another layout.
 """
 
+import re
+from pathlib import Path
 from typing import Any
 
+from keras_resnet.errors import InputError
+from keras_resnet.networks.spec import NORMALIZATIONS
 from keras_resnet.weights.arrays import Arrays
-from keras_resnet.weights.layout import TORCH, Layout, Rows
+from keras_resnet.weights.layout import TORCH, Layout, Rows, json_beside
 
 UNIT, OURS = "layer{stage}.{block}", "stage{stage}_block{block}"
 
@@ -22,6 +26,20 @@ def rows_of(arrays: Arrays) -> tuple[Rows, dict[str, Any]]:
     if not any(".downsample." in name for name in arrays):
         return rows, {}
     return rows, {"shortcut": "avg_projection" if kernels else "projection"}
+
+
+def settings_beside(folder: Path) -> dict[str, Any]:
+    """What timm's config.json says of preprocessing. InputError for a network that its arrays do not tell from another one."""
+    content = json_beside(folder, "config.json")
+    name, settings = str(content.get("architecture", "")), content.get("pretrained_cfg")
+    if re.search(r"blur|aa\d", name):
+        raise InputError(f"is of timm's {name}: a spec cannot describe its blur yet")
+    if not isinstance(settings, dict) or not {"mean", "std", "input_size"} <= set(settings):
+        return {}
+    channels, *size = settings["input_size"]
+    found = tuple(tuple(round(255 * float(value), 3) for value in settings[key]) for key in ("mean", "std"))
+    known = {"normalize": "imagenet" if found == NORMALIZATIONS["imagenet"] else found}
+    return known | {"input_shape": (*size, channels)}
 
 
 PYTORCH = Layout(
@@ -51,5 +69,6 @@ PYTORCH = Layout(
     usual={"stride_on": "3x3", "normalize": "imagenet", "norm_epsilon": 1e-5},
     fixed={"activation_order": "original", "antialias": False},
     ignored=r"num_batches_tracked$",
+    beside=settings_beside,
     choose_rows=rows_of,
 )
