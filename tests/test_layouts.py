@@ -1,5 +1,6 @@
 """Weights of other libraries give their logits: by PyTorch's operations, straight from a state dict, and by keras.applications."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 import safetensors.numpy
 
 import keras_resnet as kr
-from keras_resnet import InputError
+from keras_resnet import InputError, Run
 from keras_resnet.fields import to_json
 
 GENERATOR = np.random.default_rng(0)
@@ -469,3 +470,66 @@ def test_settings_beside_the_file(state, tmp_path):
         beside(hidden_act="quick_gelu")
     with pytest.raises(InputError, match="downsample_in_first_stage"):
         beside(downsample_in_first_stage=True)
+
+
+@pytest.fixture
+def converted(state, call, tmp_path):
+    """A run of weights of `state`, and what the command said."""
+    path = state.save(tmp_path / "w.safetensors")
+    (tmp_path / "names").write_text("bright_above\ndark_above\na b\nb\na b\n")
+    said = call("convert", path, "--out", tmp_path / "run", "--labels", tmp_path / "names", "--set", "input_shape=45,64,3")
+    return Run.open(tmp_path / "run"), said
+
+
+def test_convert(state, converted, call, tmp_path):
+    run, (code, said, errors) = converted
+    assert (code, errors) == (0, "")
+    assert "bottleneck" in said
+    assert run.class_names == ["bright_above", "dark_above", "a b (2)", "b", "a b (4)"]
+    assert run.metrics["source"]["sha256"] == hashlib.sha256((tmp_path / "w.safetensors").read_bytes()).hexdigest()
+    assert_same_logits(kr.load(run.path), logits_of(state, IMAGES))
+    again = call("convert", tmp_path / "w.safetensors", "--out", tmp_path / "run")
+    assert again[0] == 2
+    assert "exists" in again[2]
+    wrong = call("convert", tmp_path / "names", "--out", tmp_path / "other")
+    assert (wrong[0], wrong[2].count("\n"), (tmp_path / "other").exists()) == (2, 1, False)
+    assert call("convert", tmp_path / "w.safetensors", "--out", tmp_path / "run", "--overwrite")[0] == 0
+    assert Run.open(run.path).class_names == list("01234")
+
+
+def test_what_was_converted_is_used(converted, photos, call):
+    run, _ = converted
+    code, said, _ = call("predict", run.path, photos / "bright_above" / "00.jpg", "--json")
+    assert code == 0
+    assert json.loads(said)
+    assert call("evaluate", run.path)[2].startswith(f"keras-resnet: {str(run.path)!r} has no images")
+
+
+@pytest.mark.slow
+def test_what_was_converted_is_trained_and_exported(photos, call, tmp_path):
+    path = State(block="bottleneck", classes=2).save(tmp_path / "w.safetensors")
+    (tmp_path / "names").write_text("bright_above\ndark_above\n")
+    run = tmp_path / "run"
+    assert call("convert", path, "--out", run, "--labels", tmp_path / "names", "--set", "input_shape=24,24,3")[0] == 0
+    assert call("train", "--init", run, "--data", photos, "--epochs", 1, "--out", tmp_path / "tuned")[0] == 0
+    assert Run.open(tmp_path / "tuned").was_trained
+    code, said, _ = call("evaluate", run, "--data", photos, "--json")
+    assert (code, json.loads(said)[0]["classes"][0]["images"]) == (0, 20)
+    code, said, _ = call("export", run, "--data", photos, "--format", "onnx", "--accept-undecided", "--json")
+    assert (code, json.loads(said)[0]["file"]) == (0, "model.onnx")
+
+
+def test_fields_that_the_file_does_not_show(state, applied, tmp_path):
+    path, run = state.save(tmp_path / "w.safetensors"), tmp_path / "run"
+    kr.weights.convert(path, run, stride_on="1x1", input_shape=IMAGES.shape[1:])
+    assert_same_logits(kr.load(run), logits_of(state, IMAGES, stride_on="1x1"))
+    applied.save_weights(tmp_path / "w.weights.h5")
+    for fields, message in {
+        ("stride_on", "3x3"): "is of a network with stride_on='1x1'",
+        ("classes", 7): "classes=7 cannot be set: .* has 5",
+        ("widths", (4, 4)): "its array .* is ",
+        ("normalise", 1): "no ResNetSpec field named 'normalise'",
+    }.items():
+        with pytest.raises(InputError, match=message):
+            kr.weights.convert(tmp_path / "w.weights.h5", tmp_path / "other", **dict([fields]))
+    assert not (tmp_path / "other").exists()

@@ -119,7 +119,8 @@ def translate(layout: Layout, arrays: Arrays, prefix: str) -> Translation:
     inside = layout.prepare({name: array for name, array in inside.items() if not re.search(layout.ignored, name)})
     more, fixed = layout.choose_rows(inside)
     rows = (*layout.rows, *more)
-    ours, origins = {}, {}
+    ours: Arrays = {}
+    origins: dict[str, str] = {}
     for name, array in inside.items():
         found = our_name(name, layout, rows) if rows else name
         if found is None:

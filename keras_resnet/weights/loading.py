@@ -42,15 +42,20 @@ def build(spec: str | ResNetSpec, *, weights: str | Path | None = None, classifi
     network = replace(asked, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
     if isinstance(spec, str) and classifier and "classes" not in changes:
         network = replace(network, classes=found.spec.classes)
-    model = layers.build(network, **{name: value for name, value in settings.items() if name in of_build})
-    # Every array was compared with the whole network when it was read: a part of the network needs some of them only.
-    needed = {name for name, _ in variables(model)}
-    arrays = {name: array for name, array in found.arrays.items() if name in needed}
-    place(model, arrays, classifier=classifier, path=weights)
-    return model
+    options = {name: value for name, value in settings.items() if name in of_build}
+    return build_from(found, network, path=weights, classifier=classifier, **options)
 
 
 build.__doc__ = f"{inspect.cleandoc(build.__doc__ or '')}\n\n{inspect.cleandoc(layers.build.__doc__ or '')}"
+
+
+def build_from(found: Weights, network: ResNetSpec, *, path: str | Path, classifier: bool = True, **options: Any) -> keras.Model:
+    """A network, or a part of it (`options` of `networks.layers.build`), with weights that were read for it."""
+    model = layers.build(network, **options)
+    # Every array was compared with the whole network when it was read: a part of the network needs some of them only.
+    needed = {name for name, _ in variables(model)}
+    place(model, {name: array for name, array in found.arrays.items() if name in needed}, classifier=classifier, path=path)
+    return model
 
 
 def load(
