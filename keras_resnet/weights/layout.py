@@ -6,7 +6,7 @@ The tables are in a module for each library. Arrays are called here as in the mo
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,10 @@ class Translation:
         return name
 
 
-def translate(layout: Layout, arrays: Arrays, prefix: str) -> Translation:
-    """The arrays of a file by our names. InputError that names an array which no ResNet of that layout has."""
+def translate(layout: Layout, arrays: Arrays, prefix: str, *, chosen: bool = False) -> Translation:
+    """The arrays of a file by our names; of a `chosen` prefix only. InputError that names an array which no such ResNet has."""
     inside = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    outside = [name for name in arrays if not name.startswith(prefix) and not re.match(NOT_OF_A_NETWORK, name)]
+    outside = [] if chosen else [name for name in arrays if not name.startswith(prefix) and not re.match(NOT_OF_A_NETWORK, name)]
     inside = layout.prepare({name: array for name, array in inside.items() if not re.search(layout.ignored, name)})
     more, fixed = layout.choose_rows(inside)
     rows = (*layout.rows, *more)
@@ -128,12 +128,14 @@ def translate(layout: Layout, arrays: Arrays, prefix: str) -> Translation:
             continue
         if found in ours:
             raise InputError(f"has two arrays for {found!r}: {origins[found]!r} and {prefix + name!r}")
+        if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+            raise InputError(f"has whole numbers in its array {prefix + name!r}: quantised networks are not read")
         ours[found] = np.asarray(layout.variables.turned(array), "float32")
         origins[found] = prefix + name
     if outside:
         more_of = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""
         raise InputError(f"has an array {outside[0]!r}{more_of} that a ResNet of the layout {layout.name!r} has not")
-    return Translation(layout, fold_biases(layout.finish(ours)), origins, {**layout.fixed, **fixed}, rows, prefix)
+    return fold_biases(Translation(layout, layout.finish(ours), origins, {**layout.fixed, **fixed}, rows, prefix))
 
 
 def our_name(name: str, layout: Layout, rows: Rows) -> str | None:
@@ -149,7 +151,7 @@ def our_name(name: str, layout: Layout, rows: Rows) -> str | None:
 
 def pattern(template: str) -> str:
     """A regular expression of a template such as "layer{stage}.{block}.conv{number}"."""
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d+)", re.escape(template))
+    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d{1,4})", re.escape(template))
 
 
 def json_beside(folder: Path, name: str) -> dict[str, Any]:
@@ -161,11 +163,26 @@ def json_beside(folder: Path, name: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def fold_biases(arrays: Arrays) -> Arrays:
-    """Without the biases of convolutions that a batch normalisation follows: it subtracts them from its mean."""
-    folded = dict(arrays)
-    for name, array in arrays.items():
-        mean = re.sub(r"_conv(\d*)/bias$", r"_norm\1/moving_mean", name)
-        if mean != name and mean in folded and folded[mean].shape == array.shape:
-            folded[mean] = folded[mean] - folded.pop(name)
-    return folded
+def fold_biases(found: Translation) -> Translation:
+    """Without the biases of convolutions that a batch normalisation follows: it subtracts them from its mean.
+
+    InputError where one of them has no bias and the others have.
+    """
+    folded = dict(found.arrays)
+    kernels = [name for name in folded if re.search(r"_conv\d*/kernel$", name) and mean_after(name) in folded]
+    biases = [f"{name.removesuffix('kernel')}bias" for name in kernels]
+    for bias in biases if any(bias in folded for bias in biases) else ():
+        if bias not in folded:
+            raise InputError(f"has no array {found.origin(bias)!r}, and biases of other convolutions")
+        mean = mean_after(bias)
+        if folded[mean].shape != folded[bias].shape:
+            raise InputError(
+                f"has an array {found.origin(bias)!r} of {folded[bias].shape}, beside statistics of {folded[mean].shape}"
+            )
+        folded[mean] = folded[mean] - folded.pop(bias)
+    return replace(found, arrays=folded)
+
+
+def mean_after(name: str) -> str:
+    """The mean of the normalisation that follows the convolution of an array."""
+    return re.sub(r"_conv(\d*)/\w+$", r"_norm\1/moving_mean", name)

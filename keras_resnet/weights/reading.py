@@ -28,7 +28,7 @@ FREE = (  # fields that weights do not depend on
     *(*OF_THE_LIBRARY, *RATES),
 )
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
-    r"stages\.0\.blocks\.0\.(norm1|conv1)\.weight": "timm's ResNetV2: its stem has no normalisation",
+    r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: its stem has no normalisation",
     r"block1/unit01/a/": "BiT's: its convolutions are standardised, and its stem has no normalisation",
     r"conv2_block1_preact_bn/": (
         "keras.applications' V2: its stride is in the last unit of a stage, beside a max-pooled shortcut, and its stem has no "
@@ -38,7 +38,7 @@ NOT_YET = {  # networks that a spec cannot describe, by an array that they have
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weights:
     """What is in a file: the network, its arrays by names such as `stem_conv/kernel`, and the class names where they are known."""
 
@@ -61,7 +61,8 @@ def read(
         layout: a name in `LAYOUTS`; None to find it by the names of the arrays.
         spec: the network, where the arrays do not show all of it (the place of the stride in a bottleneck, dilation, an
             activation); None for the library's usual one. `normalize`, `norm_epsilon` and the number of classes are the file's.
-        prefix: what stands before the names of the network's arrays, such as "model_ema."; needed only where a file has several.
+        prefix: what stands before the names of the network's arrays, such as "model_ema."; arrays without it are left out. None for
+            the only network of the file.
 
     Settings of timm and transformers (config.json), and the spec and labels of this package, are read where they are in the folder
     of the file.
@@ -84,7 +85,7 @@ def read(
 
 def interpret(arrays: Arrays, layout: Layout, spec: ResNetSpec | None, beside: dict[str, Any], prefix: str | None) -> Weights:
     """The network of named arrays."""
-    found = translate(layout, arrays, prefix_of(layout, arrays, prefix))
+    found = translate(layout, arrays, prefix_of(layout, arrays, prefix), chosen=prefix is not None)
     shapes = {name: array.shape for name, array in found.arrays.items()}
     known = {**layout.usual, **beside, **found.fixed}
     if spec is None and layout is OWN and not beside:

@@ -13,7 +13,7 @@ from keras_resnet.networks.spec import ResNetSpec
 
 Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
-UNIT = r"stage(?P<stage>\d+)_block(?P<block>\d+)_"
+UNIT = r"stage(?P<stage>\d{1,4})_block(?P<block>\d{1,4})_"
 SIZE = 224  # pixels of a side
 
 
@@ -47,11 +47,8 @@ def spec_of(shapes: Shapes, known: dict[str, Any]) -> ResNetSpec:
     numbers = [int(found["number"]) for _, found, _ in units(shapes, r"conv(?P<number>[123])/kernel")]
     convolutions = max(numbers, default=2)
     fields: dict[str, Any] = {"block": {1: "single", 2: "basic", 3: "bottleneck"}[convolutions]}
-    count = 1 + max((int(found["stage"]) - 1 for _, found, _ in units(shapes, ".*")), default=0)
-    stages = range(1, count + 1)
-    fields["depths"] = tuple(
-        max((int(found["block"]) for _, found, _ in units(shapes, ".*", stage)), default=1) for stage in stages
-    )
+    fields["depths"] = depths_of(shapes)
+    stages = range(1, len(fields["depths"]) + 1)
     last = f"conv{convolutions}/kernel" + (f"|norm{convolutions}/.*" if is_original(known) else "")
     outgoing = [most(shape[-1] for _, _, shape in units(shapes, last, stage)) for stage in stages]
     fields["widths"] = tuple(width // (4 if convolutions == 3 else 1) for width in outgoing)
@@ -64,6 +61,17 @@ def spec_of(shapes: Shapes, known: dict[str, Any]) -> ResNetSpec:
     if fields["block"] != "bottleneck":
         known = {name: value for name, value in known.items() if name != "stride_on"}
     return ResNetSpec(**{**fields, **{name: value for name, value in known.items() if value is not None}})
+
+
+def depths_of(shapes: Shapes) -> tuple[int, ...]:
+    """Units in each stage. InputError where one is missing before another."""
+    found = {(int(numbers["stage"]), int(numbers["block"])) for _, numbers, _ in units(shapes, ".*")}
+    for stage, block in sorted(found):
+        before = (stage, block - 1) if block > 1 else (stage - 1, 1)
+        if (stage, block) != (1, 1) and before not in found:
+            raise InputError(f"has a unit {block} in stage {stage}, and not those before it")
+    counts = Counter(stage for stage, _ in found)
+    return tuple(counts[stage] for stage in sorted(counts)) or (1,)
 
 
 def units(shapes: Shapes, part: str, stage: int | None = None) -> Iterator[tuple[str, re.Match, Shape]]:
