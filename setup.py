@@ -33,7 +33,15 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
     package_data={"keras_resnet": ["py.typed", "search/*.jinja"]},
-    install_requires=["keras>=3.15.1,<3.16", "matplotlib>=3.8", "numpy>=1.26", "pillow>=10.3", "rich>=13", "typer>=0.28"],
+    install_requires=[
+        "keras>=3.15.1,<3.16",
+        "matplotlib>=3.8",
+        "numpy>=1.26",
+        "pillow>=10.3",
+        "rich>=13",
+        "safetensors>=0.5",
+        "typer>=0.28",
+    ],
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["keras-resnet=keras_resnet.__main__:main"]},
     classifiers=[

@@ -11,12 +11,12 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet import export as export
     from keras_resnet import recipes as recipes
     from keras_resnet import search as search
+    from keras_resnet import weights as weights
     from keras_resnet.errors import Diverged as Diverged
     from keras_resnet.errors import InputError as InputError
     from keras_resnet.networks.cost import Cost as Cost
     from keras_resnet.networks.cost import cost_of as cost_of
     from keras_resnet.networks.layers import UNIT_FIELDS as UNIT_FIELDS
-    from keras_resnet.networks.layers import build as build
     from keras_resnet.networks.layers import identity_block as identity_block
     from keras_resnet.networks.layers import projection_block as projection_block
     from keras_resnet.networks.loading import load as load
@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet.runs.run import Run as Run
     from keras_resnet.training import distribute as distribute
     from keras_resnet.training.fit import fit as fit
+    from keras_resnet.weights.loading import build as build
 
     quantization = quantization_aware
 
@@ -43,7 +44,7 @@ _HOMES = {
     "Recipe": "recipes.recipe",
     "RECIPES": "recipes.named",
     "Run": "runs.run",
-    "build": "networks.layers",
+    "build": "weights.loading",
     "UNIT_FIELDS": "networks.layers",
     "identity_block": "networks.layers",
     "projection_block": "networks.layers",
@@ -59,6 +60,7 @@ _MODULES = {
     "quantization": "recipes.quantization_aware",
     "recipes": "recipes",
     "search": "search",
+    "weights": "weights",
 }
 
 __all__ = [*_HOMES, *_MODULES]

@@ -56,7 +56,7 @@ def test_they_train_resume_and_are_exported(rank, tiny, tmp_path, caplog, eagerl
     run = kr.fit(spec, RECIPE, data, tmp_path / "run", resume=True, **SETTINGS)
     for one, other in zip(*(keras.saving.load_model(each.model_path).get_weights() for each in (run, whole)), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(InputError, match="was trained on arrays or an iterable, which are not stored in it; pass them"):
+    with pytest.raises(InputError, match="was trained on arrays, an iterable or elsewhere; pass them"):
         kr.data.of_run(run)
     check_no_image_files(run, call)
     again = kr.data.of_run(run, arrays(SHAPES[rank]))

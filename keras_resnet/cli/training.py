@@ -21,8 +21,8 @@ from keras_resnet.runs.run import Run, check_free, check_outside, is_run
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
 NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from the weights of a finished run. Without --recipe, use the recipe of that run, on its own images with a hundredth "
-    "of the learning rate."
+    "Start from the weights of a finished or converted run. Without --recipe, use the recipe of that run, on its own images with a "
+    "hundredth of the learning rate."
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -144,8 +144,9 @@ def train(
 
 
 def basis_of(recipe: str | None, start: Run | None, *, is_on_own_images: bool, quantization_aware: bool) -> str | Recipe | None:
-    """The recipe that options change: the one that was named or that of --init; None for the one that suits the images."""
-    if recipe or not start:
+    """The recipe that options change: the one that was named or that of --init; None for the one that suits the images, also where
+    --init has none."""
+    if recipe or not start or not start.was_trained:
         return None if recipe == AUTO else recipe
     if is_on_own_images or quantization_aware:
         return recipes.fine_tuning(start.recipe, quantization_aware=quantization_aware)

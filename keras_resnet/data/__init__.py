@@ -128,8 +128,8 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     run_source = origin.pop("source", None)
     if source is None and run_source is None:
         raise InputError(
-            f"{str(run.path)!r} was trained on arrays or an iterable, which are not stored in it; pass them as data=, or save them "
-            "as an .npz file or a folder of images for --data"
+            f"{str(run.path)!r} has no images: it was trained on arrays, an iterable or elsewhere; pass them as data=, or save "
+            "them as an .npz file or a folder of images for --data"
         )
     is_own = source is None
     if not is_own:

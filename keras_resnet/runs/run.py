@@ -104,6 +104,11 @@ class Run:
         """How it was trained."""
         return self._parsed("recipe.json", partial(from_json, Recipe))
 
+    @property
+    def was_trained(self) -> bool:
+        """Whether it came out of a training here, and not of weights of another library."""
+        return (self.path / "recipe.json").exists()
+
     @cached_property
     def metrics(self) -> Content:
         """What it reached and what it cost."""

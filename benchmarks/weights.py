@@ -1,0 +1,151 @@
+"""Weights of other libraries: the logits of this package against those of each library, from the same random weights.
+
+    python benchmarks/weights.py [--only PATTERN] [--size 64] [--json benchmarks/weights.json]
+
+Weights and running statistics are random. Each library preprocesses the image itself. It runs what is installed of timm,
+torchvision, transformers and keras.applications. A network that a spec cannot describe is listed with the line that refuses it.
+"""
+
+import argparse
+import gc
+import json
+import re
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from keras_resnet import startup
+
+startup.prepare()
+
+import keras
+import numpy as np
+
+import keras_resnet as kr
+
+MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+PACKAGES = ("keras", "torch", "torchvision", "timm", "transformers")
+OTHERS = "resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet"  # other families
+HUGGING_FACE = {
+    "18": {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]},
+    "26": {"depths": [2, 2, 2, 2]},
+    "34": {"layer_type": "basic", "depths": [3, 4, 6, 3], "hidden_sizes": [64, 128, 256, 512]},
+    "50": {"depths": [3, 4, 6, 3]},
+    "101": {"depths": [3, 4, 23, 3]},
+    "152": {"depths": [3, 8, 36, 3]},
+    "50, downsample_in_bottleneck": {"depths": [3, 4, 6, 3], "downsample_in_bottleneck": True},
+    "50, downsample_in_first_stage": {"depths": [3, 4, 6, 3], "downsample_in_first_stage": True},
+}
+
+
+def randomized(model):
+    """A PyTorch model with random running statistics, gammas and biases: those of a fresh one are zero or one."""
+    import torch
+
+    for name, value in model.state_dict().items():
+        if name.endswith("running_var"):
+            value.copy_(torch.exp(torch.randn_like(value) / 3))
+        elif value.ndim == 1 and value.dtype == torch.float32:
+            ones = name.endswith("weight")
+            value.copy_(ones + torch.randn_like(value) / 4)
+    return model.eval()
+
+
+def of_torch(model, images, folder, config=None):
+    """Logits of a PyTorch model and the file of its weights."""
+    import torch
+
+    if config:
+        (folder / "config.json").write_text(json.dumps(config))
+    torch.save(randomized(model).state_dict(), folder / "w.pth")
+    inputs = torch.from_numpy(((images / 255 - MEAN) / DEVIATION).astype("float32")).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        out = model(inputs)
+    return folder / "w.pth", getattr(out, "logits", out).numpy()
+
+
+def of_keras(name, images, folder):
+    """Logits of a network of keras.applications and the file of its weights."""
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None, input_shape=images.shape[1:])
+    generator = np.random.default_rng(0)
+    for weight in model.weights:
+        spread = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
+        start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
+        weight.assign(start + spread * np.clip(generator.normal(size=weight.shape), -3, 3))
+    model.save_weights(folder / "w.weights.h5")
+    module = keras.applications.resnet_v2 if name.endswith("V2") else keras.applications.resnet
+    return folder / "w.weights.h5", np.asarray(model(module.preprocess_input(images.copy()), training=False))
+
+
+def networks():
+    """(library, name, function of images and folder to file and logits) of all that is installed."""
+    for name in ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2"):
+        yield "keras.applications", name, lambda images, folder, name=name: of_keras(name, images, folder)
+    if installed("torchvision"):
+        from torchvision import models
+
+        for name in [name for name in models.list_models() if re.match("(wide_)?res(net|next)", name)]:
+            yield "torchvision", name, lambda *where, name=name: of_torch(models.get_model(name), *where)
+    if installed("timm"):
+        import timm
+
+        for name in [name for name in timm.list_models() if re.search("resn(e|ex)t", name) and not re.search(OTHERS, name)]:
+            yield (
+                "timm",
+                name,
+                lambda *where, name=name: of_torch(timm.create_model(name), *where, config={"architecture": name}),
+            )
+    if installed("transformers"):
+        from transformers import ResNetConfig, ResNetForImageClassification
+
+        for name, fields in HUGGING_FACE.items():
+            config = ResNetConfig(num_labels=1000, **fields)
+            yield (
+                "transformers",
+                name,
+                lambda *where, config=config: of_torch(ResNetForImageClassification(config), *where, config=config.to_dict()),
+            )
+
+
+def installed(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def compared(make, size):
+    """The difference of the logits relative to the largest, or the line that refuses the file."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = np.random.default_rng(1).integers(0, 256, (2, size, size, 3)).astype("float32")
+        path, expected = make(images, Path(folder))
+        try:
+            spec = kr.weights.read(path).spec
+        except kr.InputError as error:
+            return {"refused": str(error).replace(str(path), path.name)}
+        model = kr.build(spec, input_shape=(size, size, 3), weights=path)
+        given = np.asarray(model(images, training=False))
+        spread = float(np.abs(expected[0] - expected[1]).max() / np.abs(expected).max())
+        return {"difference": float(np.abs(given - expected).max() / np.abs(expected).max()), "spread_of_two_images": spread}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="regular expression of library/name")
+    parser.add_argument("--size", type=int, default=64, help="height and width of the images")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = []
+    for library, name, make in networks():
+        if re.search(options.only, f"{library}/{name}"):
+            rows.append({"library": library, "network": name, **compared(make, options.size)})
+            print(json.dumps(rows[-1]), flush=True)
+            keras.backend.clear_session()
+            gc.collect()
+            if options.json:
+                versions = {package: installed(package) for package in PACKAGES}
+                options.json.write_text(json.dumps({"size": options.size, "versions": versions, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
