@@ -78,23 +78,27 @@ def check_regular(path: Path) -> None:
             raise InputError(f"{str(entry)!r} is {OTHERS[kind]}, not a regular file")
 
 
+def regular(path: str, flags: int) -> int:
+    """An `opener` of `open` for regular files only: to read a pipe or a device may never end. InputError for anything else."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)  # without that, to open a pipe waits for a writer
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(mode), 'a folder')}, not a regular file")
+    return descriptor
+
+
 def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:
     """The UTF-8 text of a file. FileNotFoundError if there is none.
 
     InputError, which names the file, if it has more than `most` bytes, is not UTF-8, or is no file at all, such as a pipe, which
     might never end.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without that, to open a pipe waits for a writer
-    try:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(found.st_mode), 'a folder')}, not a regular file")
-        if found.st_size > most:
-            raise InputError(f"{str(path)!r} has {found.st_size:,} bytes: at most {most:,} are read")
-        with open(descriptor, "rb", closefd=False) as file:
-            content = file.read(most)
-    finally:
-        os.close(descriptor)
+    with open(path, "rb", opener=regular) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise InputError(f"{str(path)!r} has {size:,} bytes: at most {most:,} are read")
+        content = file.read(most)
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:

@@ -227,7 +227,7 @@ def test_files_that_lead_elsewhere_or_explode_are_refused(tmp_path):
         "bomb.npz": "a decompression bomb",
         "bomb.pth": "a decompression bomb",
         "pickle.npz": "cannot be read, it may be damaged: Object arrays cannot be loaded",
-        "fifo.pth": "expected a regular file",
+        "fifo.pth": "is a named pipe, not a regular file",
         "text.pth": "is none of the files of weights that are read",
     }.items():
         with pytest.raises(InputError, match=f"{name}' .*{reason}"):

@@ -5,7 +5,6 @@ The kind of a file is seen from its first bytes, not from its name. Nothing in i
 
 import io
 import os
-import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 
 from keras_resnet.atomic import UNREADABLE
 from keras_resnet.errors import InputError
+from keras_resnet.outside import regular
 from keras_resnet.weights.pickled import read_legacy_pytorch, read_pytorch
 
 Arrays = dict[str, np.ndarray]
@@ -34,24 +34,17 @@ def read_arrays(path: str | Path) -> Arrays:
     """
     path = Path(path)
     try:
-        with open(path, "rb", opener=regular) as file:
+        file = open(path, "rb", opener=regular)  # noqa: SIM115
+    except FileNotFoundError:
+        raise InputError(f"no weights at {str(path)!r}") from None
+    try:
+        with file:
             return kind_of(file)(file)
     except InputError as error:
         raise InputError(f"{str(path)!r} {error}") from None
-    except FileNotFoundError:
-        raise InputError(f"no weights at {str(path)!r}") from None
     except (*UNREADABLE, RuntimeError, TypeError, IndexError, RecursionError, MemoryError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(f"{str(path)!r} cannot be read, it may be damaged: {reason[:200]}") from None
-
-
-def regular(path: str, flags: int) -> int:
-    """Open a regular file, and nothing that would wait or answer for ever."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise InputError("is not a file of weights: expected a regular file")
-    return descriptor
 
 
 def kind_of(file: Any) -> Callable[[Any], Arrays]:

@@ -11,6 +11,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
+from keras_resnet.outside import check_class_names
 from keras_resnet.runs.run import Run, check_free, is_run
 from keras_resnet.weights.loading import build_from
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, read
@@ -53,6 +54,7 @@ def convert(
             f"{str(path)!r} has no classifier, and a run needs one: kr.build(..., weights=, include_top=False) takes it"
         )
     names = labels(class_names or found.class_names, network.classes)
+    check_class_names(names, str(path))
     model = build_from(found, network, path=path)
     source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "layout": found.layout}
 

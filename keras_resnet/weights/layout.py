@@ -3,7 +3,6 @@
 The tables are in a module for each library. Arrays are called here as in the model: `stage1_block1_conv1/kernel`.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.json_files import read_json
 from keras_resnet.weights.arrays import Arrays
 
 Rows = tuple[tuple[str, str], ...]
@@ -157,10 +157,9 @@ def pattern(template: str) -> str:
 def json_beside(folder: Path, name: str) -> dict[str, Any]:
     """An object in a JSON file, empty where there is none."""
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return dict(read_json(folder / name, dict[str, Any]))
+    except (FileNotFoundError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def fold_biases(found: Translation) -> Translation:

@@ -12,6 +12,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.fields import look_up
 from keras_resnet.networks.spec import RATES, ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
+from keras_resnet.outside import read_text
 from keras_resnet.weights.arrays import Arrays, read_arrays
 from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
@@ -100,7 +101,7 @@ def interpret(arrays: Arrays, layout: Layout, spec: ResNetSpec | None, beside: d
 def labels_beside(folder: Path, classes: int) -> list[str] | None:
     """The class names of labels.txt or config.json in the same folder, where there are as many."""
     with suppress(OSError, ValueError):
-        names = (folder / "labels.txt").read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        names = read_text(folder / "labels.txt").removesuffix("\n").split("\n")
         if len(names) == classes:
             return names
     listed = json_beside(folder, "config.json").get("id2label")
