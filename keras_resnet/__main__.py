@@ -5,6 +5,7 @@ Exit codes: 0 for success; 2 for a mistake of the caller; 130 after Ctrl-C; 1 fo
 
 import io
 import sys
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -21,6 +22,7 @@ INTERRUPTED = 130
 def main() -> int:
     """Run the program. Expected errors are printed as one line."""
     startup.prepare()
+    warnings.filterwarnings("ignore", message="Image size .* exceeds limit")  # Pillow's; `data.images` has limits of its own
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # what the encoding of the terminal does not have

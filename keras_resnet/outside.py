@@ -47,7 +47,7 @@ def check_class_names(names: Iterable[Any], where: str) -> None:
         if not isinstance(name, str) or not name:
             raise InputError(f"{where}: {shown(name)} is not a class name: it must be one line of text")
         if ODD.search(name):
-            what = "control characters, or bytes that are not UTF-8"
+            what = "control characters and bytes that are not UTF-8"
             raise InputError(f"{where}: {shown(name)} is not a class name: it must be one line of text without {what}; rename it")
         if len(name) > LONGEST_NAME:
             raise InputError(f"{where}: {shown(name)} is not a class name: it must have at most {LONGEST_NAME:,} characters")

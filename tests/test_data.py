@@ -272,6 +272,13 @@ def test_each_folder_is_read_once_whatever_links_lead_to_it(photos):
     assert len(kr.data.load(photos).examples("all")) == 41
 
 
+def test_a_link_to_a_folder_above_brings_no_picture_of_another_class(photos, caplog):
+    (photos / "dark_above" / "all").symlink_to(photos)
+    data = kr.data.load(photos)
+    assert len(data.examples("all")) == 40
+    assert "a link to a folder above it: dark_above/all" in caplog.text
+
+
 def test_a_stray_record_file_makes_no_set_of_records(photos, caplog):
     for name in ("old.tfrecord", "train.tfrecord.log"):
         (photos / name).write_text("no record at all")

@@ -1,24 +1,27 @@
 """`evaluate` and `predict`: the model of a finished run, applied to images."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from keras_resnet.atomic import write_json
+from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, load_backend
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.match import check_network
-from keras_resnet.outside import printable
+from keras_resnet.outside import printable, read_text
 from keras_resnet.runs.run import Run, check_outside
 
 if TYPE_CHECKING:
     from keras_resnet.files.model_file import ModelFile
 
+COLUMNS = ("image", "class", "probability")  # of a table of predictions
 COMPARED = 16  # images for `scores_beside`
 
 
@@ -79,8 +82,8 @@ def predict(
     """Print the most likely classes of image files."""
     run = Run.open(folder)
     path = model_file(run, model)
-    if table and (table.is_dir() or not table.absolute().parent.is_dir()):
-        raise InputError(f"--csv {str(table)!r} cannot be written: name a file in an existing folder")
+    if table:
+        check_csv(table)
     from keras_resnet.files.predictions import best
 
     run.spec.require_pictures()
@@ -92,7 +95,7 @@ def predict(
         for image, output in answers
         for number, probability in best(output, top, scores)
     ]
-    if table:
+    if table and rows:
         write_csv(table, rows)
     show_table(rows, as_json=as_json)
     if problems:
@@ -140,10 +143,22 @@ def answers_of(run: Run, file: "ModelFile", pixels: Iterable[tuple[Path, Any]]) 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     """A header, and one line for each image and class."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ["image", "class", "probability"])
-        writer.writeheader()
-        writer.writerows({**row, "image": printable(row["image"])} for row in rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "image": printable(row["image"])} for row in rows)
+    replace_text(path, text.getvalue())
+
+
+def check_csv(path: Path) -> None:
+    """InputError for a file that cannot be written, or that is there and is no table of predictions."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"--csv {str(path)!r} cannot be written: name a file in an existing folder")
+    is_own = False
+    with suppress(InputError, FileNotFoundError):
+        is_own = read_text(path).startswith(",".join(COLUMNS))
+    if (path.exists() or path.is_symlink()) and not is_own:
+        raise InputError(f"--csv {str(path)!r} is there already, and is no table of predictions: name another file")
 
 
 def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:

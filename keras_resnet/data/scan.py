@@ -190,7 +190,9 @@ def _pictures(folder: Path, left_out: LeftOut, read: set[Path]) -> Iterator[Path
                 left_out[entry] = why
             else:
                 yield entry
-        elif (place := entry.resolve()) in read:
+        elif folder.resolve().is_relative_to(place := entry.resolve()):
+            left_out[entry] = "a link to a folder above it"
+        elif place in read:
             left_out[entry] = "a folder that links lead to more than once"
         else:
             read.add(place)

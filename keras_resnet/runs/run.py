@@ -167,7 +167,7 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     if Path.cwd().is_relative_to(os.path.abspath(out)):
         raise InputError(f"{str(out)!r} holds the current folder; choose another")
     if ODD.search(out.name):
-        raise InputError(f"the name {out.name!r} has control characters, or bytes that are not UTF-8; choose another")
+        raise InputError(f"the name {out.name!r} has control characters or bytes that are not UTF-8; choose another")
     if len(os.fsencode(out.name)) > LONGEST_NAME:
         raise InputError(f"the name {out.name!r} is longer than {LONGEST_NAME} bytes")
     ancestor = next(path for path in out.absolute().parents if path.exists())
