@@ -247,7 +247,7 @@ def test_whatever_is_left_out_is_counted_and_named_by_reason(photos, caplog):
     assert len(data.examples("all")) == 41
     assert "14 of 55 files" in caplog.text
     for line in (
-        "  1 a folder that links lead to more than once: dark_above/again",
+        "  1 a link to a folder above it: dark_above/again",
         "  1 a broken link: dark_above/21.jpg",
         "  2 beside the class folders: old.tfrecord.log, stray.jpg",
         "  1 a system folder: dark_above/__MACOSX",

@@ -49,6 +49,7 @@ def test_gradient_reaches_the_input_of_a_stage_undiminished():
     np.testing.assert_allclose(at_input, weights + from_branches, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_chain_of_more_layers_than_the_recursion_limit_allows(tmp_path):
     """127 layers one behind another, and room for 110 calls: a thousand layers at the default limit, in small."""
     chain = {"shortcut": "none", "widths": (4,), "stem_width": 4, "input_shape": (8, 8, 1)}

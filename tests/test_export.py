@@ -554,7 +554,8 @@ def test_a_saved_model_that_stretches_pictures_is_refused(copy, monkeypatch):
     assert "it must scale the image until it covers the network's size, and crop the centre" in row.problem
 
 
-@pytest.mark.parametrize("shape", [(64, 2), pytest.param((8, 8, 8, 1), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow  # test_signals exports some too
+@pytest.mark.parametrize("shape", [(64, 2), (8, 8, 8, 1)], ids=str)
 def test_signals_and_volumes_are_exported_too(shape, tmp_path):
     model = kr.build("resnet8", **TWO_STAGES, input_shape=shape, classes=3)
     images = np.random.default_rng(0).uniform(0, 255, (3, *shape)).astype("float32")

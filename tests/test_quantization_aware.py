@@ -126,7 +126,8 @@ def beside_its_file(spec, data, folder):
     return model, folder / check.file, images, plain, of_file
 
 
-@pytest.mark.parametrize(("network", "least"), [("resnet8", 0.9), pytest.param("resnet20", 0.8, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "least"), [("resnet8", 0.9), ("resnet20", 0.8)])
 def test_loses_what_its_file_does(network, least, digits, tmp_path):
     """Errors are as large, and what rounding of kernels moves, the mean of each class, moves alike.
 

@@ -11,6 +11,7 @@ import keras
 import keras_tuner
 import numpy as np
 import pytest
+import safetensors.numpy
 
 import keras_resnet as kr
 from keras_resnet.cli import app
@@ -148,6 +149,7 @@ def commands(run):
         ("export", run.path, "--format", "tflite", "--out", "export"),
         ("benchmark", run.model_path, "--rounds", 1, "--data", "digits"),
         ("search", "study.py"),
+        ("convert", run.path / "weights.safetensors", "--out", "converted"),
     ]
 
 
@@ -163,6 +165,8 @@ def test_every_command(names, small_run, call, forked, tmp_path, eagerly, monkey
     assert {command.callback.__name__.rstrip("_") for command in app.registered_commands} == {
         name for name, *_ in commands(small_run)
     }
+    trained = {f"{layer.name}/{w.name}": np.array(w) for layer in kr.load(small_run.model_path).layers for w in layer.weights}
+    safetensors.numpy.save_file(trained, small_run.path / "weights.safetensors")
     answers, weights = {}, {}
     for folder in ("plain", "set"):
         (tmp_path / folder).mkdir()
@@ -175,7 +179,7 @@ def test_every_command(names, small_run, call, forked, tmp_path, eagerly, monkey
                 code, output, errors = call(*command, "--json")
                 assert code == 0, errors
                 answers[folder].append(without_times(json.loads(output)))
-        for run in ("run", "study/winner"):
+        for run in ("run", "study/winner", "converted"):
             weights[folder] += keras.saving.load_model(Path(run) / "model.keras").weights
     for one, other in zip(answers["set"], answers["plain"], strict=True):
         assert one == other

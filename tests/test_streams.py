@@ -135,7 +135,7 @@ def test_each_trains_resumes_and_is_exported(kind, arrays, tiny, tmp_path):
     cut = kr.fit(tiny, RECIPE, SOURCES[kind](*arrays), tmp_path / "cut", resume=True, **options)
     for one, other in zip(*(keras.saving.load_model(run.model_path).get_weights() for run in (whole, cut)), strict=True):
         np.testing.assert_array_equal(one, other)
-    with pytest.raises(InputError, match="not stored in it; pass them as data=, or save"):
+    with pytest.raises(InputError, match="it was trained on arrays, an iterable or elsewhere; pass them as data=, or save"):
         kr.export.tflite(cut)
     assert kr.export.tflite(cut, data=SOURCES[kind](*arrays)).images_from == {"test": 20, "validation and training": 76}
 
