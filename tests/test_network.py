@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 import random
 import socket
 import threading
@@ -436,3 +437,9 @@ def test_a_name_of_a_worker(out):
     for name in (VICTIM, "two words", "-x", "x" * 101, "\u00e4"):
         with pytest.raises(InputError, match="a worker's name is a letter or digit, and up to 99 more of"):
             search.run(STUDY, out, worker="127.0.0.1:1", name=name)
+
+
+def test_a_pipe_in_the_place_of_the_certificate_is_told(tmp_path):
+    os.mkfifo(tmp_path / "certificate.pem")
+    with pytest.raises(InputError, match=r"certificate.pem' is a named pipe, not a regular file"):
+        certificate.read(tmp_path / "certificate.pem")

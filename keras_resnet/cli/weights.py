@@ -11,6 +11,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.fields import text
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
+from keras_resnet.outside import read_text
 from keras_resnet.runs.run import check_free
 
 FILE_HELP = "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run."
@@ -57,6 +58,6 @@ def convert(
 def lines_of(path: Path) -> list[str]:
     """The lines of a text file. InputError if it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return read_text(path).removesuffix("\n").split("\n")
     except (OSError, ValueError) as error:
         raise InputError(f"--labels {str(path)!r} cannot be read: {error}") from None

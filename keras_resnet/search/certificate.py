@@ -11,6 +11,7 @@ import grpc
 
 from keras_resnet.atomic import put_in_place, scratch
 from keras_resnet.errors import InputError
+from keras_resnet.outside import regular
 
 FILE = "certificate.pem"  # in the state folder of a search
 HOST = "keras-resnet-search"  # the name in the certificate, whatever the machine is called
@@ -61,7 +62,7 @@ def read(path: Path) -> bytes:
     """The private key and the certificate, in PEM. FileNotFoundError, or InputError if everyone has rights on the file, or if it is
     damaged."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=regular) as file:
             mode, content = os.fstat(file.fileno()).st_mode, file.read(LARGEST)
     except PermissionError:
         raise InputError(f"{str(path)!r} cannot be read: start chief and workers as the same user") from None

@@ -56,7 +56,9 @@ def convert(
     names = labels(class_names or found.class_names, network.classes)
     check_class_names(names, str(path))
     model = build_from(found, network, path=path)
-    source = {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "layout": found.layout}
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    source = {"file": path.name, "sha256": digest, "layout": found.layout}
 
     def fill(folder: Path) -> None:
         model.save(folder / "model.keras")
