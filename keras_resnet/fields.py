@@ -14,7 +14,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from keras_resnet.errors import InputError, shown, unknown
@@ -24,6 +24,7 @@ LARGEST: dict[type, Any] = {
     int: 2**53,
     float: sys.float_info.max,
 }  # of numbers; arithmetic with a larger whole one would not be exact
+PLAIN = (str, int, float, bool, types.NoneType)  # of which equal ones are the same, if their types are
 Fields = TypeVar("Fields")
 
 
@@ -82,7 +83,7 @@ def coerce_all(instance: Any) -> None:
     for name, annotation in types_of_fields(type(instance)).items():  # type: ignore[arg-type]
         value = getattr(instance, name)
         try:
-            object.__setattr__(instance, name, coerce(value, annotation))
+            object.__setattr__(instance, name, (_coerced if type(value) in PLAIN else coerce)(value, annotation))
         except (TypeError, ValueError, OverflowError):
             if get_origin(annotation) is Literal:
                 raise unknown(name, value, get_args(annotation)) from None
@@ -115,6 +116,9 @@ def coerce(value: Any, annotation: Any) -> Any:
     if annotation is str and isinstance(value, str):
         return value
     return _number(_decoded(value), annotation)
+
+
+_coerced = lru_cache(4096, typed=True)(coerce)  # a search makes thousands of specs
 
 
 def describe(annotation: Any) -> str:

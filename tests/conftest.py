@@ -48,6 +48,7 @@ LONGEST = (
 )
 
 FORKS = multiprocessing.get_context("forkserver")
+FORK_SERVER = "KERAS_RESNET_TESTS_FORK_SERVER"  # address of the one that all processes of the tests share
 FORKS.set_forkserver_preload(
     ["tensorflow", "keras_resnet.training.fit", "onnxruntime", "ai_edge_litert.interpreter", "sklearn.datasets"]
 )
@@ -74,6 +75,19 @@ sys.modules["keras_resnet"] = None
 keras.saving.get_custom_objects().clear()
 os.chdir(sys.argv.pop(1))
 """
+
+
+def pytest_configure(config):
+    """Forks come from one process, which imports TensorFlow, ONNX Runtime and LiteRT once, and not once for each process of the
+    tests."""
+    server = forkserver._forkserver
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        server._forkserver_address, server._forkserver_alive_fd = os.environ[FORK_SERVER], os.open(os.devnull, os.O_RDONLY)
+        server.ensure_running = lambda: None
+    elif config.getoption("numprocesses", None):
+        with quiet():
+            forkserver.ensure_running()
+        os.environ[FORK_SERVER] = server._forkserver_address
 
 
 def pytest_collection_modifyitems(items):
@@ -220,10 +234,15 @@ def _whole_latencies(request, monkeypatch, _short_latencies):
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_pictures():
-    """That of the history takes a sixth of a training of a few steps."""
+    """That of the history takes a sixth of a training of a few steps, those of a page half of a search without training."""
+    from keras_resnet.search import page
+
+    usual = {name: getattr(page, name) for name in ("front", "parallel", "importance", "curves")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_resnet.training.fit.plot_history", lambda history, path, **options: path.touch())
-        yield
+        for name in usual:
+            patch.setattr(page, name, lambda results, trials: None)
+        yield usual
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +253,13 @@ def drawn():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_resnet.training.fit.plot_history", plot_history)
         yield
+
+
+@pytest.fixture
+def pictures(monkeypatch, _no_pictures):
+    """Those of the page of a search are drawn."""
+    for name, draw in _no_pictures.items():
+        monkeypatch.setattr(f"keras_resnet.search.page.{name}", draw)
 
 
 @pytest.fixture(scope="session")

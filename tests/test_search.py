@@ -244,7 +244,7 @@ def test_tensorboard_has_every_trial(pretended, tmp_path):
         assert scores["val_accuracy"] == pytest.approx(row["val_accuracy"])
 
 
-def test_the_page_shows_everything(pretended, tmp_path):
+def test_the_page_shows_everything(pictures, pretended, tmp_path):
     pretended[0]["0001"] = TrialFailed("<no memory>")
     study = Study(space=space, trials=7, objectives=("val_accuracy", "parameters", "multiply_adds"), question="Deep & wide?")
     search.run(study, tmp_path / "out")
@@ -279,7 +279,7 @@ def test_the_page_says_what_was_searched_where(pretended, tmp_path):
     assert page.facts(found)["Budget"] == "parameters at most 9; latency at most 0.1235 ms, that of resnet8"
 
 
-def test_the_page_escapes_names_and_values(pretended, tmp_path):
+def test_the_page_escapes_names_and_values(pictures, pretended, tmp_path):
     def hostile(hp):
         hp.Choice("<script>name</script>", ["<script>value</script>", "'\"><img>$\\frac$"])
         return space(hp)
@@ -301,7 +301,7 @@ def test_a_damaged_history_has_no_curve(content, tmp_path):
     assert page.history_in(tmp_path / "history.csv") is None
 
 
-def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
+def test_pictures_are_of_the_results(pictures, pretended, monkeypatch, tmp_path):
     """The importance of what decides the score is the greatest, and every trial has its curve."""
     figures = []
     monkeypatch.setattr(page, "encoded", lambda figure: figures.append(figure) or "")
@@ -323,7 +323,7 @@ def test_pictures_are_of_the_results(pretended, monkeypatch, tmp_path):
     assert len(coordinates.lines) == 20 + 5  # and an axis for each name and the score
 
 
-def test_a_front_in_a_picture_is_that_of_its_two_axes(monkeypatch, tmp_path):
+def test_a_front_in_a_picture_is_that_of_its_two_axes(pictures, monkeypatch, tmp_path):
     """That of three objectives goes up and down when it is drawn over one cost."""
     figures = []
     monkeypatch.setattr(page, "encoded", lambda figure: figures.append(figure) or "")

@@ -38,10 +38,15 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def main_job(folder, drawn):
-    """The first line: what it printed, its run, and the checks of its six files by name."""
+    """The first line, with a third of its epochs."""
+    return carried_out(f"{MAIN_JOB} --set epochs=10", folder)
+
+
+def carried_out(line, folder):
+    """What a line that trains and exports printed, its run, and the checks of its six files by name."""
     with pytest.MonkeyPatch.context() as patch, (folder / "printed").open("w+") as printed:
         patch.chdir(folder)
-        patch.setattr(sys, "argv", shlex.split(MAIN_JOB))
+        patch.setattr(sys, "argv", shlex.split(line))
         patch.setattr(sys, "stdout", printed)
         assert sys.argv[0] == "keras-resnet"
         assert main() == 0
@@ -52,11 +57,20 @@ def main_job(folder, drawn):
 
 
 def test_the_main_job(main_job):
-    accuracy = main_job.run.metrics["test"]["accuracy"]
-    assert accuracy > 0.95  # 98.7 +- 0.4 % over seeds
-    assert f"{accuracy:.4f}" in main_job.printed
-    assert main_job.printed.count("passed") == 6
-    assert (main_job.run.path / "history.png").read_bytes().startswith(b"\x89PNG")
+    assert_done(main_job, 0.95)  # 98.1 to 98.6 % over four seeds
+
+
+@pytest.mark.slow
+def test_the_main_job_with_all_epochs(drawn, tmp_path):
+    assert_done(carried_out(MAIN_JOB, tmp_path), 0.95)  # 98.7 +- 0.4 % over seeds
+
+
+def assert_done(job, least):
+    accuracy = job.run.metrics["test"]["accuracy"]
+    assert accuracy > least
+    assert f"{accuracy:.4f}" in job.printed
+    assert job.printed.count("passed") == 6
+    assert (job.run.path / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
 def is_long(command):
