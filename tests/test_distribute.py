@@ -138,6 +138,7 @@ def test_two_processes_train_as_one(backend, alone, two_processes):
     assert chief["losses"] == other["losses"]  # the mean over both, not that of a process
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", ["tensorflow"], indirect=True)
 def test_without_synchronisation_each_device_normalises_for_itself(backend, two_devices, tmp_path):

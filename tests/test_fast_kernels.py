@@ -100,9 +100,18 @@ def test_one_example_and_one_pixel():
     np.testing.assert_allclose(model.layers[1].moving_variance, [0.5, 0.5])
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("fields", [{}, {"use_ema": True}, {"global_clipnorm": 0.1}, {"weight_decay": 0.01}], ids=str)
-def test_momentum_in_one_kernel_is_that_of_keras(nesterov, fields):
+@pytest.mark.parametrize(
+    ("fields", "nesterov"),
+    [
+        *(({}, False), ({"use_ema": True}, True), ({"global_clipnorm": 0.1}, True), ({"weight_decay": 0.01}, False)),
+        pytest.param({}, True, marks=pytest.mark.slow),
+        pytest.param({"use_ema": True}, False, marks=pytest.mark.slow),
+        pytest.param({"global_clipnorm": 0.1}, False, marks=pytest.mark.slow),
+        pytest.param({"weight_decay": 0.01}, True, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_momentum_in_one_kernel_is_that_of_keras(fields, nesterov):
     def trained_weights(fused):
         optimizer = keras.optimizers.SGD(keras.optimizers.schedules.CosineDecay(0.1, 20), 0.9, nesterov=nesterov, **fields)
         if fused:

@@ -23,7 +23,7 @@ from keras_resnet.training import precision
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-MAIN_JOB, *COMMANDS = [re.sub(r"pip install \S+ && ", "", line) for block in BLOCKS for line in block.splitlines()]
+MAIN_JOB, *COMMANDS = [re.sub(r".*pip install .*?\S+ && ", "", line) for block in BLOCKS for line in block.splitlines()]
 COMMANDS.remove("pytest")
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 
