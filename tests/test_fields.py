@@ -76,3 +76,13 @@ def test_a_long_list_of_names_is_cut():
     assert message.endswith(", and 95 more)")
     assert len(message) < 200
     assert str(unknown("thing", "x", ["a"])) == "no thing named 'x' (allowed: a)"
+
+
+def test_equal_numbers_of_different_types_are_not_taken_for_each_other():
+    """Numbers that were read once are not read again."""
+    assert Example(count=1).count == 1
+    with pytest.raises(InputError, match="count=True: expected a whole number"):
+        Example(count=True)
+    assert type(Example(rate=1).rate) is float
+    with pytest.raises(InputError, match="flag=1"):
+        Example(flag=1)
