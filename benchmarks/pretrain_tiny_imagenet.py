@@ -10,7 +10,8 @@ Keras's `fit` feeds a GPU one batch at a time. Here all images lie on the GPU, a
 call. Network, learning rate, optimiser and the meaning of every field of a recipe are those of the package, with these differences:
 the moving average is of the statistics of normalisation too, instead of computing them again, and crops are not rounded to whole
 pixels. 15 images of each class are held out for validation; nothing is chosen by the test images. The average after the last epoch
-is kept. `saved_models/tiny_imagenet_middle` and `_small` are what 4 and 5 minutes on one NVIDIA H100 gave.
+is kept. `saved_models/tiny_imagenet_middle` and `keras_resnet/weights/tiny_imagenet` are what 4 and 5 minutes on one NVIDIA H100
+gave.
 """
 
 import csv

@@ -34,7 +34,7 @@ from keras_resnet.console import quiet
 from keras_resnet.fields import to_json
 from keras_resnet.runs.run import Run
 
-CIFAR10 = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
+TFDS = Path(os.environ.get("KERAS_RESNET_TFDS", Path(__file__).parents[2] / "shared" / "tensorflow_datasets"))
 
 LONGEST = (
     "test_shell",
@@ -286,11 +286,21 @@ def eagerly(request):
     tf.config.run_functions_eagerly(False)
 
 
+def with_set(name):
+    """The folder of TensorFlow Datasets, where it has that set."""
+    if not (TFDS / name).is_dir():
+        pytest.skip(f"{name} is not prepared here; set KERAS_RESNET_TFDS to a TensorFlow Datasets folder that has it")
+    return TFDS
+
+
 @pytest.fixture(scope="session")
 def cifar10_dir():
-    if not (CIFAR10 / "cifar10").is_dir():
-        pytest.skip("CIFAR-10 is not prepared here; set KERAS_RESNET_TFDS to a TensorFlow Datasets folder that has it")
-    return CIFAR10
+    return with_set("cifar10")
+
+
+@pytest.fixture(scope="session")
+def tiny_imagenet_dir():
+    return with_set("tiny_imagenet")
 
 
 @pytest.fixture

@@ -463,6 +463,29 @@ def test_weights_of_this_package(fresh, file, tmp_path):
         np.testing.assert_array_equal(getattr(model.get_layer(layer), weight), array.astype("float32"))
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stem": "deep", "stem_pool": None, "shortcut": "avg_projection"},
+        {"stem": "7x7", "stem_pool": None, "normalize": None, "norm": "group", "norm_groups": 2},
+        {"block": "single", "norm": None, "activation": "silu", "normalize": ((1.0,) * 3, (2.0,) * 3), "shortcut_scale": 0.5},
+        {"block": "bottleneck", "groups": 2, "antialias": True, "activation_order": "full_preactivation", "squeeze": 4},
+    ],
+    ids=str,
+)
+def test_a_network_of_this_package_comes_back_whole(fields, tmp_path):
+    """None is a value too: a stem without its pool came back with one, and its weights fitted."""
+    spec = kr.ResNetSpec(depths=(1, 1), widths=(4, 8), stem_width=4, input_shape=(16, 16, 3), classes=3, **fields)
+    model = kr.build(spec)
+    arrays = {f"{layer.name}/{weight.name}": np.array(weight) for layer in model.layers for weight in layer.weights}
+    safetensors.numpy.save_file(arrays, tmp_path / "model.safetensors")
+    (tmp_path / "spec.json").write_text(to_json(spec))
+    assert kr.weights.read(tmp_path / "model.safetensors").spec == spec
+    images = GENERATOR.integers(0, 256, (2, 16, 16, 3)).astype("float32")
+    again = kr.build(weights=tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(again(images, training=False), model(images, training=False))
+
+
 def test_settings_beside_the_file(state, tmp_path):
     path, config = state.save(tmp_path / "model.safetensors"), tmp_path / "config.json"
 

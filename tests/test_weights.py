@@ -4,8 +4,11 @@ import io
 import json
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import h5py
 import keras
@@ -269,3 +272,64 @@ def test_damage_is_one_line(kind, tmp_path):
         path.write_bytes(damaged)
         refused += is_refused_in_a_line(path)
     assert refused > 20
+
+
+def test_weights_that_come_with_the_package(tmp_path, monkeypatch):
+    """Whole, without the classifier, as features, and as a run; wherever the user stands."""
+    monkeypatch.chdir(tmp_path)
+    model = kr.build(weights="tiny-imagenet")
+    assert (model.output_shape, model.count_params()) == ((None, 200), 1_987_704)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3))
+    logits = model(images)
+    _, arrays, names = kr.weights.read("tiny-imagenet")
+    assert "goldfish" in ", ".join(names)
+    np.testing.assert_array_equal(model.get_layer("logits").kernel, arrays["logits/kernel"])
+    trunk = kr.build(weights="tiny-imagenet", classes=7, classifier=False)
+    assert trunk.output_shape == (None, 7)
+    pooled = kr.build(weights="tiny-imagenet", include_top=False, pooling="avg")(images)
+    np.testing.assert_allclose(pooled @ arrays["logits/kernel"] + arrays["logits/bias"], logits, rtol=1e-4, atol=1e-4)
+    run = kr.weights.convert("tiny-imagenet", "run")
+    np.testing.assert_array_equal(run.load()(images), logits)
+    assert run.class_names == names
+
+
+@pytest.mark.slow  # 70,000 files are unpacked
+def test_weights_that_come_with_the_package_know_photographs(tiny_imagenet_dir):
+    photos = kr.data.load("tiny_imagenet", data_dir=tiny_imagenet_dir).splits["test"]
+    logits = kr.build(weights="tiny-imagenet").predict_on_batch(photos.take(np.arange(300)).astype("float32"))
+    assert np.mean(logits.argmax(1) == photos.labels[:300]) > 0.42  # 55.3 % of all 10,000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"weights": "tiny-imagnet"},
+            "no file, and no weights of this package, named 'tiny-imagnet'; did you mean 'tiny-imagenet'",
+        ),
+        ({}, "nothing to build: give a network"),
+        (
+            {"weights": "tiny-imagenet", "classes": 7},
+            "'tiny-imagenet' does not fit the model: .*classifier=False leaves the classifier",
+        ),
+        ({"weights": "tiny-imagenet", "activation": "silu"}, "is of a network with activation='relu'"),
+        ({"spec": "resnet18", "weights": "tiny-imagenet"}, r"widths=\(32, 64, 128, 192\) .*and not widths=\(64, 128, 256, 512\)"),
+    ],
+    ids=str,
+)
+def test_what_the_weights_of_the_package_do_not_fit(arguments, message):
+    with pytest.raises(InputError, match=message):
+        kr.build(**arguments)
+
+
+@pytest.mark.slow
+def test_a_wheel_has_what_is_read_from_it(tmp_path):
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", tmp_path, root]
+    subprocess.run(command, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size < 6e6
+    files = zipfile.ZipFile(wheel).namelist()
+    weights = [f"weights/tiny_imagenet/{name}" for name in ("model.safetensors", "spec.json", "labels.txt", "README.md")]
+    for name in ("py.typed", "search/page.html.jinja", *weights):
+        assert f"keras_resnet/{name}" in files

@@ -14,7 +14,10 @@ from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import read_text
 from keras_resnet.runs.run import check_free
 
-FILE_HELP = "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run."
+FILE_HELP = (
+    "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run. Or tiny-imagenet, "
+    "which comes with this package."
+)
 NETWORK_HELP = "Name of the network, where its arrays do not show all of it. [default: the library's usual one]"
 
 

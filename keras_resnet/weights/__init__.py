@@ -2,7 +2,8 @@
 
 `arrays` reads a file of weights into named arrays, and runs nothing that is in it; `pickled` does so for PyTorch's files. `reading`
 finds the network that they are of, by the tables of `pytorch`, `transformers` and `keras_applications`, which `layout` applies, and
-by `shapes`. `loading` gives its arrays to a model, `converting` writes them as a run.
+by `shapes`; `embedded` has the files that come with this package. `loading` gives its arrays to a model, `converting` writes them
+as a run.
 """
 
 from keras_resnet.weights.arrays import read_arrays

@@ -13,6 +13,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import check_class_names
 from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.weights.embedded import file_of
 from keras_resnet.weights.loading import build_from
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, read
 
@@ -40,7 +41,7 @@ def convert(
     Returns: the run. It has no recipe and no images: it was not trained here. `metrics` has the name of the file, its SHA-256 and
     its layout under "source". InputError as of `read`, and for a file without a classifier.
     """
-    out, path = check_free(out, overwrite), Path(path)
+    out, path = check_free(out, overwrite), file_of(path)
     found = read(path, layout=layout, spec=spec, prefix=prefix)
     network = found.spec
     if fields:

@@ -22,22 +22,28 @@ SAME = ("strides", "padding", "dilation_rate", "groups", "epsilon", "activation"
 LEAVE_IT = "classifier=False leaves the classifier of the model as it is"
 
 
-def build(spec: str | ResNetSpec, *, weights: str | Path | None = None, classifier: bool = True, **settings: Any) -> keras.Model:
+def build(
+    spec: str | ResNetSpec | None = None, *, weights: str | Path | None = None, classifier: bool = True, **settings: Any
+) -> keras.Model:
     """The network of `spec` with fresh weights, or with those of a file.
 
     Args:
-        weights: a file of weights, of this package or of another library, see `keras_resnet.weights.read`. `normalize` and
-            `norm_epsilon` are then those of the library, and of a named network the classes are those of the file, unless they
-            are given. InputError, in one line, where the file does not fit the network.
+        spec: the network. None, with `weights`: that of the file.
+        weights: a file of weights, of this package or of another library, or "tiny-imagenet" for those that come with this package,
+            see `keras_resnet.weights.read`. `normalize` and `norm_epsilon` are then those of the library, and of a named network
+            the classes are those of the file, unless they are given. InputError, in one line, where the file does not fit the
+            network.
         classifier: False leaves the classifier at its fresh weights, for another number of classes than the file has.
         settings: those below.
 
     """
     if weights is None:
+        if spec is None:
+            raise InputError("nothing to build: give a network (spec), or weights, whose network is then built")
         return layers.build(spec, **settings)
     of_build = inspect.signature(layers.build).parameters
     changes = {name: value for name, value in settings.items() if name not in of_build}
-    asked = resolve(spec, **changes)
+    asked = resolve(read(weights).spec if spec is None else spec, **changes)
     found = read(weights, spec=asked)
     network = replace(asked, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
     if isinstance(spec, str) and classifier and "classes" not in changes:

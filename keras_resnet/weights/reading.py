@@ -14,6 +14,7 @@ from keras_resnet.networks.spec import RATES, ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import read_text
 from keras_resnet.weights.arrays import Arrays, read_arrays
+from keras_resnet.weights.embedded import file_of
 from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
 from keras_resnet.weights.own import OWN
@@ -58,7 +59,7 @@ def read(
     """The network of a file of weights, its arrays and its class names.
 
     Args:
-        path: what `read_arrays` reads.
+        path: what `read_arrays` reads, or the name of weights that come with this package: "tiny-imagenet".
         layout: a name in `LAYOUTS`; None to find it by the names of the arrays.
         spec: the network, where the arrays do not show all of it (the place of the stride in a bottleneck, dilation, an
             activation); None for the library's usual one. `normalize`, `norm_epsilon` and the number of classes are the file's.
@@ -74,7 +75,8 @@ def read(
     """
     network = None if spec is None else resolve(spec)
     chosen = None if layout is None else look_up(layout, LAYOUTS, "layout of weights")
-    arrays, path = read_arrays(path), Path(path)
+    path = file_of(path)
+    arrays = read_arrays(path)
     try:
         chosen = chosen or layout_of(arrays)
         found = interpret(arrays, chosen, network, chosen.beside(path.parent), prefix)
@@ -89,8 +91,10 @@ def interpret(arrays: Arrays, layout: Layout, spec: ResNetSpec | None, beside: d
     found = translate(layout, arrays, prefix_of(layout, arrays, prefix), chosen=prefix is not None)
     shapes = {name: array.shape for name, array in found.arrays.items()}
     known = {**layout.usual, **beside, **found.fixed}
-    if spec is None and layout is OWN and not beside:
-        raise InputError("is of this package and has no spec.json beside it: say which network it is (spec)")
+    if spec is None and layout is OWN:
+        if not beside:
+            raise InputError("is of this package and has no spec.json beside it: say which network it is (spec)")
+        spec = ResNetSpec(**beside)  # all of it: none is a value, where other libraries' settings leave it open
     certain = {**beside, **found.fixed}
     network = spec_of(shapes, known) if spec is None else given(spec, found, known, certain)
     check_shapes(network, found)
