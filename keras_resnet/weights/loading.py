@@ -43,9 +43,11 @@ def build(
         return layers.build(spec, **settings)
     of_build = inspect.signature(layers.build).parameters
     changes = {name: value for name, value in settings.items() if name not in of_build}
-    asked = resolve(read(weights).spec if spec is None else spec, **changes)
-    found = read(weights, spec=asked)
-    network = replace(asked, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
+    asked = None
+    if spec is not None or changes:
+        asked = resolve(read(weights).spec if spec is None else spec, **changes)
+    found = read(weights, spec=asked)  # refuses what the file contradicts
+    network = replace(asked or found.spec, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
     if isinstance(spec, str) and classifier and "classes" not in changes:
         network = replace(network, classes=found.spec.classes)
     options = {name: value for name, value in settings.items() if name in of_build}
