@@ -15,6 +15,7 @@ from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 from keras_resnet.weights.arrays import Arrays
+from keras_resnet.weights.names import find
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, Weights, read
 
 HEAD = ("pool", "logits", "predictions")
@@ -29,10 +30,11 @@ def build(
 
     Args:
         spec: the network. None, with `weights`: that of the file.
-        weights: a file of weights, of this package or of another library, or "tiny-imagenet" for those that come with this package,
-            see `keras_resnet.weights.read`. `normalize` and `norm_epsilon` are then those of the library, and of a named network
-            the classes are those of the file, unless they are given. InputError, in one line, where the file does not fit the
-            network.
+        weights: a file of weights, of this package or of another library, or a name: "tiny-imagenet", which comes with this
+            package, "imagenet", or "owner/name" of the Hugging Face Hub, see `keras_resnet.weights.read`. `normalize` and
+            `norm_epsilon` are then those of the library, and of a named network the classes are those of the file, unless they are
+            given. "imagenet" means keras.applications' weights: "resnet50" then has its stride on the first 1x1, as they have.
+            InputError, in one line, where the file does not fit the network.
         classifier: False leaves the classifier at its fresh weights, for another number of classes than the file has.
         settings: those below.
 
@@ -43,10 +45,12 @@ def build(
         return layers.build(spec, **settings)
     of_build = inspect.signature(layers.build).parameters
     changes = {name: value for name, value in settings.items() if name not in of_build}
+    whole = classifier and settings.get("include_top", True) and settings.get("features") is None
+    path, _, spec = find(weights, spec, classifier=whole)
     asked = None
     if spec is not None or changes:
-        asked = resolve(read(weights).spec if spec is None else spec, **changes)
-    found = read(weights, spec=asked)  # refuses what the file contradicts
+        asked = resolve(read(path).spec if spec is None else spec, **changes)
+    found = read(path, spec=asked)  # refuses what the file contradicts
     network = replace(asked or found.spec, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
     if isinstance(spec, str) and classifier and "classes" not in changes:
         network = replace(network, classes=found.spec.classes)
@@ -79,7 +83,7 @@ def load(
 
     Args:
         model: what `build` gave; its layers have the names from there.
-        path: a file of weights, see `read`, whose other arguments are the same.
+        path: a file or the name of weights, see `read`, whose other arguments are the same.
         classifier: False leaves the classifier of the model as it is, for another number of classes or a model without one.
 
     Returns: what was read. InputError, in one line, where the model is another network than that of the file: it is then unchanged.
