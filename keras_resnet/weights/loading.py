@@ -43,7 +43,7 @@ def build(
         if spec is None:
             raise InputError("nothing to build: give a network (spec), or weights, whose network is then built")
         return layers.build(spec, **settings)
-    of_build = inspect.signature(layers.build).parameters
+    of_build = {*inspect.signature(layers.build).parameters, "classifier_activation"}
     changes = {name: value for name, value in settings.items() if name not in of_build}
     whole = classifier and settings.get("include_top", True) and settings.get("features") is None
     path, _, spec = find(weights, spec, classifier=whole)
@@ -64,10 +64,16 @@ build.__doc__ = f"{inspect.cleandoc(build.__doc__ or '')}\n\n{inspect.cleandoc(l
 def build_from(found: Weights, network: ResNetSpec, *, path: str | Path, classifier: bool = True, **options: Any) -> keras.Model:
     """A network, or a part of it (`options` of `networks.layers.build`), with weights that were read for it."""
     model = layers.build(network, **options)
+    part = network_of(model, options.get("input_tensor"))
     # Every array was compared with the whole network when it was read: a part of the network needs some of them only.
-    needed = {name for name, _ in variables(model)}
-    place(model, {name: array for name, array in found.arrays.items() if name in needed}, classifier=classifier, path=path)
+    needed = {name for name, _ in variables(part)}
+    place(part, {name: array for name, array in found.arrays.items() if name in needed}, classifier=classifier, path=path)
     return model
+
+
+def network_of(model: keras.Model, tensor: keras.KerasTensor | None) -> keras.Model:
+    """The layers of a model that come after its `input_tensor`."""
+    return model if tensor is None else keras.Model(tensor, model.outputs)
 
 
 def load(

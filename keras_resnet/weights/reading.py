@@ -40,6 +40,10 @@ NOT_YET = {  # networks that a spec cannot describe, by an array that they have
 }
 
 
+class UnknownLayout(InputError):
+    """The arrays of a file are those of no known ResNet."""
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """What is in a file: the network, its arrays by names such as `stem_conv/kernel`, and the class names where they are known."""
@@ -83,7 +87,7 @@ def read(
         chosen = chosen or layout_of(arrays)
         found = interpret(arrays, chosen, network, chosen.beside(path.parent), prefix)
     except InputError as error:
-        raise InputError(f"{str(path)!r} {error}") from None
+        raise type(error)(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
 
@@ -124,7 +128,7 @@ def layout_of(arrays: Arrays) -> Layout:
         if layout.prefixes(arrays):
             return layout
     first = ", ".join(list(arrays)[:3])
-    raise InputError(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
+    raise UnknownLayout(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
 
 
 def prefix_of(layout: Layout, arrays: Arrays, given: str | None) -> str:
