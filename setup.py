@@ -11,6 +11,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "tensorflow": ["tensorflow>=2.20,<2.22"],
     "data": ["importlib_resources>=6", "tensorflow-datasets>=4.9.9", "scikit-learn>=1.4"],
+    "hub": ["huggingface_hub>=1.0"],
     "watch": ["tensorboard>=2.20"],
     "search": [
         *("cryptography>=42", "grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5"),

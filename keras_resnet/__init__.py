@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
+    from keras_resnet import applications as applications
     from keras_resnet import data as data
     from keras_resnet import export as export
     from keras_resnet import recipes as recipes
@@ -54,6 +55,7 @@ _HOMES = {
     "fit": "training.fit",
 }
 _MODULES = {
+    "applications": "applications",
     "data": "data",
     "distribute": "training.distribute",
     "export": "export",

@@ -31,6 +31,7 @@ EXTRAS = {  # the extra of this package that brings a package, by the name that 
     "ai_edge_litert": "export",
     "cryptography": "search",
     "grpc": "search",
+    "huggingface_hub": "hub",
     "importlib_resources": "data",
     "jax": "jax",
     "jinja2": "search",

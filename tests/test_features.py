@@ -85,7 +85,6 @@ def test_without_the_classifier(pooling):
         ({"features": (True, 2)}, r"features=\(True, 2\): expected distinct levels"),
         ({"features": (2, 2)}, r"features=\(2, 2\): expected distinct levels"),
         ({"features": (2,), "pooling": "avg"}, "features=.* and pooling='avg' disagree"),
-        ({"pooling": "avg"}, "pooling='avg' and include_top=True disagree"),
         ({"include_top": False, "pooling": "mean"}, "pooling='mean': expected avg, max or None"),
     ],
 )

@@ -29,7 +29,7 @@ FLOORS = (
     ("recipes",),
     ("runs",),
     ("weights",),
-    ("data",),
+    ("applications", "data"),
     ("training", "files"),
     ("export",),
     ("search",),
@@ -47,12 +47,14 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
     ),
     *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),
+    *("weights", "weights.download", "weights.hub", "weights.names"),
 }
 OUTSIDE = {  # what else a wing may import when it is loaded
     "networks": {"keras", "numpy"},
     "recipes": {"keras", "numpy"},
     "runs": {"keras", "numpy"},
     "weights": {"keras", "numpy"},
+    "applications": {"keras", "numpy"},
     "data": {"PIL", "numpy"},
     "training": {"keras", "numpy"},
     "files": {"numpy"},
@@ -124,7 +126,15 @@ def test_what_is_light_stays_light(module):
 
 @pytest.mark.parametrize(
     "action",
-    ["import keras_resnet", "main()", "main('--help')", "main('list')", "main('show', 'resnet50')", "main('train', '--help')"],
+    [
+        "import keras_resnet",
+        "main()",
+        "main('--help')",
+        "main('list')",
+        "main('list', '--weights')",
+        "main('show', 'resnet50')",
+        "main('train', '--help')",
+    ],
 )
 def test_help_and_list_load_no_framework(action):
     script = f"""

@@ -18,6 +18,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import VARIANTS, Variant, resolve
 from keras_resnet.recipes.named import PROTOCOLS, Protocol
 from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.weights.names import KNOWN
 
 ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # fields that are shown of every recipe
 AMOUNT_HELP = "such as 500000, 500k or 2.5M."
@@ -29,6 +30,9 @@ OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 @app.command("list", epilog="Example: keras-resnet list --for 64x64 --max-parameters 1M")
 def list_(
     show_recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead of the networks.")] = False,
+    show_weights: Annotated[
+        bool, typer.Option("--weights", help="List the pretrained weights that convert and kr.build take by name.")
+    ] = False,
     max_parameters: Annotated[
         str | None, typer.Option(metavar="N", help=f"Only networks with at most N parameters, {AMOUNT_HELP}")
     ] = None,
@@ -45,7 +49,10 @@ def list_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the named networks, or the recipes, with their sources."""
+    """List the named networks, the recipes, or the pretrained weights, with their sources."""
+    if show_weights:
+        show_table([row._asdict() for row in KNOWN], as_json=as_json)
+        return
     if show_recipes:
         if as_json:
             show_json([{"recipe": name, **asdict(row.recipe), **described(row)} for name, row in PROTOCOLS.items()])

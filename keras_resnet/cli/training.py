@@ -79,7 +79,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
-    first = FirstWeights.of(init) if init else None
+    first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
     if data is None and first and not start:
         raise InputError(f"--init {init} has no images of its own: name some with --data")
@@ -88,7 +88,7 @@ def train(
     fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
     fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
-    to_train: str | ResNetSpec = network or (first.spec if first else ResNetSpec())
+    to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
     is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
     if planned[1].quantization_aware and not first:

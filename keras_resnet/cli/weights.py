@@ -15,8 +15,8 @@ from keras_resnet.outside import read_text
 from keras_resnet.runs.run import check_free
 
 FILE_HELP = (
-    "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run. Or tiny-imagenet, "
-    "which comes with this package."
+    "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run. Or a name: "
+    "tiny-imagenet, imagenet with --network, or owner/name of the Hugging Face Hub; list --weights shows them."
 )
 NETWORK_HELP = "Name of the network, where its arrays do not show all of it. [default: the library's usual one]"
 
@@ -42,13 +42,14 @@ def convert(
     predict, evaluate, export and train --init take it.
     """
     fields = changes(set_, ResNetSpec)[ResNetSpec]
-    spec = resolve(network) if network else None
+    if network:
+        resolve(network)  # a wrong name is told before anything is loaded
     check_free(out, overwrite)
     names = lines_of(labels) if labels else None
     load_backend()
     from keras_resnet.weights import convert as convert_file
 
-    run = convert_file(file, out, layout=layout, spec=spec, prefix=prefix, class_names=names, overwrite=overwrite, **fields)
+    run = convert_file(file, out, layout=layout, spec=network, prefix=prefix, class_names=names, overwrite=overwrite, **fields)
     if as_json:
         show_json({"run": str(run.path), **run.metrics})
         return

@@ -3,8 +3,8 @@
 `layers.py` makes Keras layers of nodes and `cost.py` counts them, so the two cannot disagree. Standard library only.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 Shape = tuple[int | None, ...]
@@ -188,3 +188,13 @@ def in_order(outputs: Iterable[Node]) -> list[Node]:
         else:
             ordered.setdefault(waiting.pop())
     return list(ordered)
+
+
+def renamed(ends: Iterable[Node], new_name: Callable[[str], str]) -> list[Node]:
+    """Copies of `ends`, and of all nodes that they need, with other names."""
+    ends = list(ends)
+    copies: dict[Node, Node] = {}
+    for node in in_order(ends):
+        inputs = tuple(copies[source] for source in node.inputs)
+        copies[node] = replace(node, inputs=inputs, name=None if node.name is None else new_name(node.name))
+    return [copies[end] for end in ends]

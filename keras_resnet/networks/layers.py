@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import keras
 from keras import KerasTensor, layers
 
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.fields import names
 from keras_resnet.networks import graph
 from keras_resnet.networks.blocks import Unit, residual_unit
@@ -26,6 +26,7 @@ OF_NETWORK = (
     *("normalize", "input_shape", "classes", "classifier_activation"),
 )
 IDENTITY_FIELDS = tuple(name for name in names(ResNetSpec) if not name.startswith("stem") and name not in (*OF_NETWORK, "shortcut"))
+CLASSIFIER_ACTIVATIONS = get_args(get_args(get_type_hints(ResNetSpec)["classifier_activation"])[0])  # of a spec
 UNIT_FIELDS = (*IDENTITY_FIELDS, "shortcut")
 
 
@@ -33,6 +34,7 @@ def build(
     spec: str | ResNetSpec,
     *,
     name: str | None = None,
+    input_tensor: KerasTensor | None = None,
     features: Iterable[int] | None = None,
     include_top: bool = True,
     pooling: Pooling | None = None,
@@ -45,15 +47,19 @@ def build(
     Args:
         spec: a name in `SPECS`, or a `ResNetSpec`.
         name: name of the model; if None the name in `SPECS`, or "custom" for a network that is not there.
+        input_tensor: the input of the network, such as `keras.Input` or the output of another layer, (batch, *input_shape). The
+            model then begins where that tensor does.
         features: levels of feature maps to return instead of logits: (2, 3, 4, 5) gives a dictionary "C2" to "C5", the activated
             outputs of stages 1 to 4; 1 is the stem before its pooling.
         include_top: False leaves out the classifier; the output is then the last map.
-        pooling: with include_top=False, "avg" or "max" returns the mean or the maximum of that map over space.
+        pooling: "avg" or "max": the mean or the maximum of that map over space. With the classifier it is what enters it, the mean
+            where nothing is given; with include_top=False it is the output.
         remat: gradient checkpointing: store only the inputs of units, and recompute the rest for the backward pass. The model and
             its file are the same; a loaded or copied model, or one made of its layers, trains without it.
         dtype: name of a Keras precision policy, such as "mixed_bfloat16". Keras's global settings (policy, floatx,
             image data format) have no effect.
-        fields: fields of the spec to change, such as `classes` and `input_shape`.
+        fields: fields of the spec to change, such as `classes` and `input_shape`. `classifier_activation` may also be any other
+            name of a Keras activation, or a function.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
     It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`, counted from 1.
@@ -61,16 +67,49 @@ def build(
     >>> build("resnet50", classes=10).count_params()
     23581642
     """
-    spec = resolve(spec, **fields)
-    image, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
-    with fixed_settings(dtype), deep_recursion():
-        tensor = keras.Input(spec.input_shape, name=image.name)
-        tensors = realize({image: tensor}, keras.tree.flatten(out))
-        model = keras.Model(tensor, keras.tree.map_structure(tensors.get, out), name=name or name_of(spec))
-        if remat:
-            recompute_units(model, out)
+    activation = fields.get("classifier_activation")
+    is_free = activation is not None and activation not in CLASSIFIER_ACTIVATIONS and is_activation(activation)
+    if input_tensor is not None:
+        fields = {**fields, "input_shape": image_shape(input_tensor)}
+    spec = resolve(spec, **{**fields, "classifier_activation": None} if is_free else fields)
+    _, out = outputs(spec, features=features, include_top=include_top, pooling=pooling)
+    if is_free and include_top and features is None:
+        out = graph.Activate(inputs=(out,), name="predictions", function=activation, float32=True)  # type: ignore[arg-type]
+    model = model_of(spec, out, input_tensor=input_tensor, name=name, dtype=dtype)
+    if remat:
+        recompute_units(model, out)
     notice_in_predictions(model)
     return model
+
+
+def model_of(
+    spec: ResNetSpec, out: Node | dict[str, Node], *, input_tensor: KerasTensor | None, name: str | None, dtype: str
+) -> keras.Model:
+    """The model of a description that `outputs` gave for `spec`."""
+    ends = keras.tree.flatten(out)
+    [image] = (node for node in graph.in_order(ends) if isinstance(node, Input))
+    with fixed_settings(dtype), deep_recursion():
+        tensor = keras.Input(spec.input_shape, name=image.name) if input_tensor is None else input_tensor
+        tensors = realize({image: tensor}, ends)
+        sources = tensor if input_tensor is None else keras.utils.get_source_inputs(tensor)
+        if isinstance(sources, list) and len(sources) == 1:
+            sources = sources[0]
+        return keras.Model(sources, keras.tree.map_structure(tensors.get, out), name=name or name_of(spec))
+
+
+def is_activation(function: Any) -> bool:
+    """Whether Keras takes it as an activation."""
+    try:
+        return callable(keras.activations.get(function))
+    except (TypeError, ValueError):
+        return False
+
+
+def image_shape(tensor: Any) -> tuple[int | None, ...]:
+    """The shape of an image of an `input_tensor`. InputError if it is no such tensor."""
+    if not isinstance(tensor, KerasTensor) or not 3 <= len(tensor.shape) <= 5 or tensor.shape[-1] is None:
+        raise InputError(f"input_tensor={shown(tensor)}: expected a Keras tensor (batch, *space, channels), as of keras.Input")
+    return tuple(tensor.shape[1:])
 
 
 def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fields: Any) -> KerasTensor:

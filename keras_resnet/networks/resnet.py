@@ -50,13 +50,9 @@ def outputs(
         if pooling is not None:
             raise InputError(f"features={features} and pooling={pooling!r} disagree: features are maps")
         return image, {f"C{level}": maps[level - 1] for level in levels_of(features, len(maps))}
-    if include_top and pooling is not None:
-        raise InputError(f"pooling={pooling!r} and include_top=True disagree: the classifier has its own; use include_top=False")
     if include_top:
-        return image, head(maps[-1], spec)
-    if pooling is None:
-        return image, maps[-1]
-    return image, GlobalPool(inputs=maps[-1:], name="pool", kind="Average" if pooling == "avg" else "Max")
+        return image, head(maps[-1], spec, pooling or "avg")
+    return image, maps[-1] if pooling is None else pool(maps[-1], pooling)
 
 
 def levels_of(features: Any, count: int) -> tuple[int, ...]:
@@ -123,9 +119,14 @@ def units(spec: ResNetSpec) -> Iterator[tuple[int, Unit]]:
             yield stage, Unit(name, width, stride, (before, dilation), drop, block == 1 and spec.first_projection)
 
 
-def head(x: Node, spec: ResNetSpec) -> Node:
-    """Global average pooling and the classifier, in float32 whatever the precision of the rest."""
-    x = GlobalPool(inputs=(x,), name="pool", kind="Average")
+def pool(x: Node, pooling: Pooling) -> Node:
+    """Mean or maximum over space."""
+    return GlobalPool(inputs=(x,), name="pool", kind="Average" if pooling == "avg" else "Max")
+
+
+def head(x: Node, spec: ResNetSpec, pooling: Pooling = "avg") -> Node:
+    """Global pooling and the classifier, in float32 whatever the precision of the rest."""
+    x = pool(x, pooling)
     if spec.head_dropout:
         x = Dropout(inputs=(x,), name="dropout", rate=spec.head_dropout)
     x = Dense(inputs=(x,), name="logits", units=spec.classes)

@@ -100,7 +100,7 @@ def fit(
     """
     seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
-    first = None if init is None else FirstWeights.of(init)
+    first = None if init is None else FirstWeights.of(init, spec)
     if spec is None and first is None:
         data, picked = choose_for(data, pretrained=recipe is None)
         spec, first = picked.network, picked.init

@@ -13,8 +13,8 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import check_class_names
 from keras_resnet.runs.run import Run, check_free, is_run
-from keras_resnet.weights.embedded import file_of
 from keras_resnet.weights.loading import build_from
+from keras_resnet.weights.names import find
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, read
 
 
@@ -39,9 +39,11 @@ def convert(
         fields: fields of the spec that the file does not show, such as `input_shape`, `normalize`, or for some `stride_on`.
 
     Returns: the run. It has no recipe and no images: it was not trained here. `metrics` has the name of the file, its SHA-256 and
-    its layout under "source". InputError as of `read`, and for a file without a classifier.
+    its layout under "source", for weights by name also licence, URL and revision. InputError as of `read`, and for a file without
+    a classifier.
     """
-    out, path = check_free(out, overwrite), file_of(path)
+    out = check_free(out, overwrite)
+    path, about, spec = find(path, spec)
     found = read(path, layout=layout, spec=spec, prefix=prefix)
     network = found.spec
     if fields:
@@ -59,7 +61,7 @@ def convert(
     model = build_from(found, network, path=path)
     with path.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
-    source = {"file": path.name, "sha256": digest, "layout": found.layout}
+    source = {**about, "file": path.name, "sha256": digest, "layout": found.layout}
 
     def fill(folder: Path) -> None:
         model.save(folder / "model.keras")

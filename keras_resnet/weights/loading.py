@@ -15,6 +15,7 @@ from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 from keras_resnet.weights.arrays import Arrays
+from keras_resnet.weights.names import find
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, Weights, read
 
 HEAD = ("pool", "logits", "predictions")
@@ -29,10 +30,11 @@ def build(
 
     Args:
         spec: the network. None, with `weights`: that of the file.
-        weights: a file of weights, of this package or of another library, or "tiny-imagenet" for those that come with this package,
-            see `keras_resnet.weights.read`. `normalize` and `norm_epsilon` are then those of the library, and of a named network
-            the classes are those of the file, unless they are given. InputError, in one line, where the file does not fit the
-            network.
+        weights: a file of weights, of this package or of another library, or a name: "tiny-imagenet", which comes with this
+            package, "imagenet", or "owner/name" of the Hugging Face Hub, see `keras_resnet.weights.read`. `normalize` and
+            `norm_epsilon` are then those of the library, and of a named network the classes are those of the file, unless they are
+            given. "imagenet" means keras.applications' weights: "resnet50" then has its stride on the first 1x1, as they have.
+            InputError, in one line, where the file does not fit the network.
         classifier: False leaves the classifier at its fresh weights, for another number of classes than the file has.
         settings: those below.
 
@@ -41,12 +43,14 @@ def build(
         if spec is None:
             raise InputError("nothing to build: give a network (spec), or weights, whose network is then built")
         return layers.build(spec, **settings)
-    of_build = inspect.signature(layers.build).parameters
+    of_build = {*inspect.signature(layers.build).parameters, "classifier_activation"}
     changes = {name: value for name, value in settings.items() if name not in of_build}
+    whole = classifier and settings.get("include_top", True) and settings.get("features") is None
+    path, _, spec = find(weights, spec, classifier=whole)
     asked = None
     if spec is not None or changes:
-        asked = resolve(read(weights).spec if spec is None else spec, **changes)
-    found = read(weights, spec=asked)  # refuses what the file contradicts
+        asked = resolve(read(path).spec if spec is None else spec, **changes)
+    found = read(path, spec=asked)  # refuses what the file contradicts
     network = replace(asked or found.spec, **{name: getattr(found.spec, name) for name in OF_THE_LIBRARY if name not in changes})
     if isinstance(spec, str) and classifier and "classes" not in changes:
         network = replace(network, classes=found.spec.classes)
@@ -60,10 +64,16 @@ build.__doc__ = f"{inspect.cleandoc(build.__doc__ or '')}\n\n{inspect.cleandoc(l
 def build_from(found: Weights, network: ResNetSpec, *, path: str | Path, classifier: bool = True, **options: Any) -> keras.Model:
     """A network, or a part of it (`options` of `networks.layers.build`), with weights that were read for it."""
     model = layers.build(network, **options)
+    part = network_of(model, options.get("input_tensor"))
     # Every array was compared with the whole network when it was read: a part of the network needs some of them only.
-    needed = {name for name, _ in variables(model)}
-    place(model, {name: array for name, array in found.arrays.items() if name in needed}, classifier=classifier, path=path)
+    needed = {name for name, _ in variables(part)}
+    place(part, {name: array for name, array in found.arrays.items() if name in needed}, classifier=classifier, path=path)
     return model
+
+
+def network_of(model: keras.Model, tensor: keras.KerasTensor | None) -> keras.Model:
+    """The layers of a model that come after its `input_tensor`."""
+    return model if tensor is None else keras.Model(tensor, model.outputs)
 
 
 def load(
@@ -79,7 +89,7 @@ def load(
 
     Args:
         model: what `build` gave; its layers have the names from there.
-        path: a file of weights, see `read`, whose other arguments are the same.
+        path: a file or the name of weights, see `read`, whose other arguments are the same.
         classifier: False leaves the classifier of the model as it is, for another number of classes or a model without one.
 
     Returns: what was read. InputError, in one line, where the model is another network than that of the file: it is then unchanged.

@@ -14,9 +14,9 @@ from keras_resnet.networks.spec import RATES, ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import read_text
 from keras_resnet.weights.arrays import Arrays, read_arrays
-from keras_resnet.weights.embedded import file_of
 from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
+from keras_resnet.weights.names import find
 from keras_resnet.weights.own import OWN
 from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
@@ -34,6 +34,10 @@ NOT_YET = {  # networks that a spec cannot describe, by an array that they have
     r"block1/unit01/a/": "BiT's: its convolutions are standardised, and its stem has no normalisation",
     r"\.aa\.filt$|maxpool\.\d\.filt$": "timm's with blur: it mirrors the image at its edge",
 }
+
+
+class UnknownLayout(InputError):
+    """The arrays of a file are those of no known ResNet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,8 @@ def read(
     """The network of a file of weights, its arrays and its class names.
 
     Args:
-        path: what `read_arrays` reads, or the name of weights that come with this package: "tiny-imagenet".
+        path: what `read_arrays` reads, or a name: "tiny-imagenet", which comes with this package; "imagenet", for the network in
+            `spec`; "owner/name" or "owner/name@revision" of the Hugging Face Hub. Their files are downloaded the first time.
         layout: a name in `LAYOUTS`; None to find it by the names of the arrays.
         spec: the network, where the arrays do not show all of it (the place of the stride in a bottleneck, dilation, an
             activation); None for the library's usual one. `normalize`, `norm_epsilon` and the number of classes are the file's.
@@ -69,15 +74,16 @@ def read(
     folded into their normalisation. A file without a classifier gives none, and the spec its default number of classes.
     InputError, in one line, where an array is missing, has another shape, or is of no such network.
     """
-    network = None if spec is None else resolve(spec)
     chosen = None if layout is None else look_up(layout, LAYOUTS, "layout of weights")
-    path = file_of(path)
+    network = None if spec is None else resolve(spec)
+    path, _, asked = find(path, spec)
+    network = None if asked is None else network
     arrays = read_arrays(path)
     try:
         chosen = chosen or layout_of(arrays)
         found = interpret(arrays, chosen, network, chosen.beside(path.parent), prefix)
     except InputError as error:
-        raise InputError(f"{str(path)!r} {error}") from None
+        raise type(error)(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
 
@@ -118,7 +124,7 @@ def layout_of(arrays: Arrays) -> Layout:
         if layout.prefixes(arrays):
             return layout
     first = ", ".join(list(arrays)[:3])
-    raise InputError(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
+    raise UnknownLayout(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
 
 
 def prefix_of(layout: Layout, arrays: Arrays, given: str | None) -> str:

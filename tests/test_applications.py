@@ -1,0 +1,237 @@
+"""The interface of keras.applications: the same arguments, names, inputs and outputs."""
+
+import hashlib
+import inspect
+import json
+from types import SimpleNamespace
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet as kr
+from keras_resnet import InputError, applications
+from keras_resnet.networks.resnet import outputs
+
+GENERATOR = np.random.default_rng(0)
+IMAGES = GENERATOR.integers(0, 256, (2, 64, 64, 3)).astype("float32")
+FUNCTIONS = {"resnet": ("ResNet50", "ResNet101", "ResNet152")}
+SMALL = {"depths": (1, 1), "widths": (4, 8)}
+
+
+def randomized(model):
+    """Weights of all kinds as random as those of a trained network, statistics and biases among them."""
+    for weight in model.weights:
+        noise = GENERATOR.normal(size=weight.shape)
+        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
+        start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
+        weight.assign(start + scale * np.clip(noise, -3, 3))
+    return model
+
+
+def save_legacy(model, path):
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    with h5py.File(path, "w") as file:
+        save_weights_to_hdf5_group(file, model)
+    return path
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """ResNet50 and ResNet18 of two units with few channels, named as they are."""
+    from keras_resnet.networks.variants import resolve
+
+    for name in ("resnet50v1", "resnet18"):
+        monkeypatch.setitem(applications.SPECS, name, resolve(name, **SMALL))
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in FUNCTIONS.items() for name in names])
+def test_arguments_are_those_of_keras(module, name):
+    ours, theirs = (getattr(getattr(each, module), name) for each in (applications, keras.applications))
+    here, there = (inspect.signature(each).parameters.values() for each in (ours, theirs))
+    assert [(one.name, one.default) for one in here] == [(one.name, one.default) for one in there]
+    assert ours.__name__ == name
+    assert getattr(applications, name) is ours
+
+
+def small_of_keras(include_top=True, pooling=None, **options):
+    """The network of `small`, by the code of keras.applications."""
+    from keras.src.applications import resnet
+
+    def stack(x):
+        x = resnet.stack_residual_blocks_v1(x, 4, 1, stride1=1, name="conv2")
+        return resnet.stack_residual_blocks_v1(x, 8, 1, name="conv3")
+
+    return resnet.ResNet(stack, False, True, include_top, pooling=pooling, name="resnet50", **options)
+
+
+def check_same(module, name, theirs, tmp_path, **options):
+    """The same outputs from the same weights, by way of a file, and the same names of layers."""
+    theirs = randomized(theirs(weights=None, input_shape=(64, 64, 3), **options))
+    path = save_legacy(theirs, tmp_path / "w.h5")
+    ours = getattr(getattr(applications, module), name)(weights=path, input_shape=(64, 64, 3), **options)
+    prepared = getattr(applications, module).preprocess_input(IMAGES.copy())
+    expected = np.asarray(theirs(prepared, training=False))
+    np.testing.assert_allclose(ours(prepared, training=False), expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
+    assert [layer.name for layer in ours.layers[1:]] == [layer.name for layer in theirs.layers[1:]]
+    assert ours.name == theirs.name
+    norms = [[(one.epsilon, one.momentum) for one in each.layers if hasattr(one, "momentum")] for each in (ours, theirs)]
+    assert norms[0] == norms[1]
+
+
+@pytest.mark.parametrize("options", [{}, {"include_top": False, "pooling": "max"}], ids=str)
+def test_the_same_network(options, small, tmp_path):
+    check_same("resnet", "ResNet50", small_of_keras, tmp_path, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in FUNCTIONS.items() for name in names])
+def test_whole_networks(module, name, tmp_path):
+    check_same(module, name, getattr(getattr(keras.applications, module), name), tmp_path)
+
+
+def test_the_usual_choices(small):
+    make = applications.ResNet50
+    assert make(weights=None, include_top=False).input_shape == (None, None, None, 3)
+    model = make(weights=None, input_shape=(32, 40, 3), classes=5, name="mine")
+    assert (model.name, model.output_shape, model.layers[-1].name) == ("mine", (None, 5), "predictions")
+    np.testing.assert_allclose(np.sum(model(IMAGES[:, :32, :40]), axis=1), 1, rtol=1e-5)
+    model.layers[-1].activation = None  # before a heatmap
+    assert np.min(model(IMAGES[:, :32, :40])) < 0
+    pooled = {pooling: make(weights=None, include_top=False, pooling=pooling) for pooling in ("avg", "max")}
+    assert {pooling: model.layers[-1].name for pooling, model in pooled.items()} == {"avg": "avg_pool", "max": "max_pool"}
+    own = make(weights=None, classes=2, classifier_activation=lambda x: 3 + 0 * x, input_shape=(32, 32, 3))
+    assert np.asarray(own(IMAGES[:, :32, :32])).tolist() == [[3, 3]] * 2
+
+
+def test_an_input_tensor(small, tmp_path):
+    """Also one that another layer gives."""
+    first = randomized(applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3)))
+    first.save_weights(tmp_path / "trunk.weights.h5")
+    grey = keras.Input((32, 32, 1))
+    colour = keras.layers.Conv2D(3, 1)(grey)
+    for tensor, inputs in ((colour, grey), (given := keras.Input((32, 32, 3)), given)):
+        model = applications.ResNet50(weights=None, include_top=False, input_tensor=tensor)
+        assert model.input is inputs
+        assert model.output_shape == first.output_shape
+    with pytest.raises(InputError, match=r"input_tensor=array.*: expected a Keras tensor"):
+        applications.ResNet50(weights=None, input_tensor=np.zeros((1, 32, 32, 3)))
+
+
+def test_a_network_gets_back_what_it_saved(small, tmp_path):
+    first = randomized(applications.ResNet50(weights=None, classes=5, input_shape=(64, 64, 3)))
+    first.save_weights(path := tmp_path / "w.weights.h5")
+    again = applications.ResNet50(weights=path, classes=5, input_shape=(64, 64, 3))
+    np.testing.assert_array_equal(again(IMAGES), first(IMAGES))
+    with pytest.raises(InputError, match=r"w\.weights\.h5' does not fit resnet50"):
+        applications.ResNet50(weights=path, classes=6, input_shape=(64, 64, 3))
+
+
+def test_weights_of_another_library(small, tmp_path):
+    """They get what `preprocess_input` gives, and see what they were trained on."""
+    network = randomized(kr.build("resnet18", **SMALL, classes=5, input_shape=(64, 64, 3)))
+    arrays = {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in network.layers for weight in layer.weights}
+    import safetensors.numpy
+
+    from keras_resnet.fields import to_json
+
+    (tmp_path / "spec.json").write_text(to_json(kr.networks.variants.resolve("resnet18", **SMALL, classes=5)))
+    (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(arrays))
+    tensor = keras.layers.Identity()(keras.Input((64, 64, 3)))
+    ours = applications.ResNet18(weights=tmp_path / "w.safetensors", classes=5, input_tensor=tensor, classifier_activation=None)
+    expected = np.asarray(network(IMAGES))
+    given = ours(applications.preprocess_input(IMAGES.copy()))
+    np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max())
+    assert {layer.name for layer in ours.layers} >= {"conv2_block1_out", "conv3_block1_0_conv", "predictions"}
+    with pytest.raises(InputError, match=r"is of a network with block='basic', and resnet50 has block='bottleneck'"):
+        applications.ResNet50(weights=tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"'predictions/kernel' is .* in the file and"):
+        applications.ResNet18(weights=tmp_path / "w.safetensors", input_shape=(64, 64, 3))
+    with pytest.raises(InputError, match="classifier_activation='relu': with trained weights"):
+        applications.ResNet18(weights=tmp_path / "w.safetensors", classes=5, classifier_activation="relu")
+
+
+def test_channels_first_is_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(InputError, match=r"channels last.*set_image_data_format\('channels_last'\), and move the channels"):
+            applications.ResNet50(weights=None)
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_names_of_classes(tmp_path, monkeypatch):
+    index = json.dumps({str(number): [f"n{number:08}", f"class {number}"] for number in range(1000)}).encode()
+    (tmp_path / "imagenet_class_index.json").write_bytes(index)
+    monkeypatch.setenv("KERAS_RESNET_CACHE", str(tmp_path))
+    monkeypatch.setattr(applications, "CLASS_INDEX_MD5", hashlib.md5(index).hexdigest())
+    scores = np.zeros((2, 1000))
+    scores[0, [7, 3]] = 0.6, 0.4
+    first, _ = applications.decode_predictions(scores, top=2)
+    assert first == [("n00000007", "class 7", 0.6), ("n00000003", "class 3", 0.4)]
+    with pytest.raises(InputError, match=r"takes \(batch, 1000\).*received \(2, 5\)"):
+        applications.decode_predictions(scores[:, :5])
+
+
+TRANSFER = """
+import keras
+from keras.applications.resnet50 import ResNet50, preprocess_input
+
+base_model = ResNet50(weights=WEIGHTS, input_shape=(SIZE, SIZE, 3), include_top=False)
+base_model.trainable = False
+inputs = keras.Input(shape=(SIZE, SIZE, 3))
+x = preprocess_input(inputs)
+x = base_model(x, training=False)
+x = keras.layers.GlobalAveragePooling2D()(x)
+x = keras.layers.Dropout(0.2)(x)
+outputs = keras.layers.Dense(1)(x)
+model = keras.Model(inputs, outputs)
+model.compile(optimizer=keras.optimizers.Adam(), loss=keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+before = [weight.numpy().copy() for weight in base_model.weights]
+model.fit(IMAGES, LABELS, epochs=1, verbose=0)
+frozen = all((weight.numpy() == old).all() for weight, old in zip(base_model.weights, before))
+base_model.trainable = True
+model.compile(optimizer=keras.optimizers.Adam(1e-5), loss=keras.losses.BinaryCrossentropy(from_logits=True))
+model.fit(IMAGES, LABELS, epochs=1, verbose=0)
+moved = any((weight.numpy() != old).any() for weight, old in zip(base_model.trainable_weights, before))
+"""  # of keras.io's guide to transfer learning, with its images in an array
+
+
+def run_guide(**given):
+    here = {"LABELS": np.array([[0.0], [1.0]]), **given}
+    exec(TRANSFER.replace("from keras.applications", "from keras_resnet.applications"), here)
+    return SimpleNamespace(**here)
+
+
+def test_the_guide_to_transfer_learning(small, eagerly):
+    done = run_guide(WEIGHTS=None, SIZE=64, IMAGES=IMAGES)
+    assert done.frozen
+    assert done.moved
+    assert done.base_model.trainable_weights
+
+
+@pytest.mark.slow
+def test_the_guide_with_the_whole_network(tmp_path):
+    theirs = keras.applications.ResNet50(weights=None, include_top=False)
+    path = save_legacy(randomized(theirs), tmp_path / "w.h5")
+    done = run_guide(WEIGHTS=path, SIZE=150, IMAGES=GENERATOR.integers(0, 256, (2, 150, 150, 3)).astype("float32"))
+    assert done.frozen
+    assert done.moved
+
+
+def test_the_head_of_a_network_of_this_package(tiny):
+    """A maximum under the classifier, any activation, and a tensor to begin with."""
+    images = GENERATOR.integers(0, 256, (2, 32, 32, 3)).astype("float32")
+    tensor = keras.layers.Identity()(keras.Input((32, 32, 3)))
+    model = kr.build(tiny, classes=3, pooling="max", classifier_activation=keras.ops.square, input_tensor=tensor)
+    plain = kr.build(tiny, classes=3, pooling="max")
+    plain.set_weights(model.get_weights())
+    np.testing.assert_allclose(model(images), np.square(plain(images)), rtol=1e-5)
+    features = keras.Model(plain.input, plain.get_layer("pool").input)(images)
+    np.testing.assert_array_equal(keras.Model(plain.input, plain.get_layer("pool").output)(images), np.max(features, axis=(1, 2)))
+    assert kr.build(tiny, classifier_activation="gelu").layers[-1].activation is keras.activations.gelu
+    with pytest.raises(InputError, match="classifier_activation='sotfmax': expected one of softmax, sigmoid or none"):
+        kr.build(tiny, classifier_activation="sotfmax")
+    assert outputs(tiny)[1].name == "logits"
