@@ -158,7 +158,16 @@ def documented(kind: type[Fields]) -> type[Fields]:
 def _check_names(kind: type, values: dict[str, Any]) -> None:
     for name in values:
         if name not in names(kind):
-            raise unknown(f"{kind.__name__} field", name, names(kind))
+            raise unknown_field(name, kind, called=f"{kind.__name__} field")
+
+
+def unknown_field(name: str, *kinds: type, called: str = "field") -> InputError:
+    """The error for a field that none of the dataclasses has: what to do here where other libraries have that word (`WORDS` of a
+    dataclass), or the nearest name."""
+    hints: dict[str, str] = {key: hint for kind in kinds for key, hint in getattr(kind, "WORDS", {}).items()}
+    if name in hints:
+        return InputError(f"no field named {name!r}: {hints[name]}")
+    return unknown(called, name, [field for each in kinds for field in names(each)])
 
 
 def _decoded(value: Any) -> Any:

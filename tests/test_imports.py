@@ -43,7 +43,7 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
     "networks",
     *(
         f"networks.{name}"
-        for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "match", "resnet", "spec", "variants")
+        for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "match", "resnet", "spec", "variants", "words")
     ),
     *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),

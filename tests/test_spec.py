@@ -1,11 +1,13 @@
 import dataclasses
+import inspect
 
 import pytest
 
 from keras_resnet import SPECS, InputError, ResNetSpec
-from keras_resnet.fields import from_json, to_json
+from keras_resnet.fields import from_json, names, to_json
 from keras_resnet.networks.conflicts import CONFLICTS
 from keras_resnet.networks.variants import VARIANTS, name_of, resolve
+from keras_resnet.networks.words import WORDS
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,33 @@ def test_named_statistics_fit_any_number_of_channels():
     assert mean == (pytest.approx(114.495),)
     assert std == (pytest.approx(57.63),)
     assert resolve("resnet50", normalize=None).normalization is None
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("num_classes", "here it is classes$"),
+        ("freeze_bn", "set `trainable = False` on the model or its layers"),
+        ("data_format", "channels last only"),
+        ("pretrained", "here it is weights of kr.build: a file, 'imagenet'"),
+        ("drop_path_rate", "here it is stochastic_depth$"),
+    ],
+)
+def test_words_of_other_libraries(word, hint, call):
+    with pytest.raises(InputError, match=f"^no field named '{word}': .*{hint}"):
+        resolve("resnet20", **{word: 1})
+    code, _, err = call("show", "resnet20", "--set", f"{word}=1")
+    assert (code, f"no field named '{word}': " in err) == (2, True)
+
+
+def test_no_word_of_other_libraries_is_one_of_ours():
+    from keras_resnet.networks.layers import build
+
+    assert not {*names(ResNetSpec), *inspect.signature(build).parameters} & set(WORDS)
+
+
+@pytest.mark.parametrize("shape", [(3, 224, 224), (1, 28, 28)])
+def test_channels_first_is_refused(shape):
+    with pytest.raises(InputError, match=r"looks like \(channels, height, width\): networks are channels last only.*moveaxis"):
+        resolve("resnet20", input_shape=shape)
+    assert resolve("resnet20", input_shape=(*shape[1:], shape[0])).input_shape[-1] == shape[0]

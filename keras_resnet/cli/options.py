@@ -8,7 +8,7 @@ import typer
 
 from keras_resnet import __version__, fields
 from keras_resnet.console import quiet
-from keras_resnet.errors import InputError, shown, unknown
+from keras_resnet.errors import InputError, shown
 
 app = typer.Typer(
     add_completion=False,
@@ -64,7 +64,7 @@ def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, An
             raise InputError(f"--set takes FIELD=VALUE, received {shown(setting)}")
         kind = next((kind for kind in kinds if name in fields.names(kind)), None)
         if kind is None:
-            raise unknown("field", name, [field for kind in kinds for field in fields.names(kind)])
+            raise fields.unknown_field(name, *kinds)
         changes_of[kind][name] = value
     return changes_of
 

@@ -10,6 +10,7 @@ from typing import Literal
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.networks.conflicts import CONFLICTS
+from keras_resnet.networks.words import WORDS
 
 # Channel means and standard deviations of training pixels, 0..255.
 NORMALIZATIONS = {
@@ -31,6 +32,8 @@ class ResNetSpec:
     Pixels are raw, 0..255, channels last; the network normalises them itself. Any legal combination of fields builds.
     A wrong value or an illegal combination raises `InputError` (a ValueError) that says what was received and what is allowed.
     """
+
+    WORDS = WORDS  # of other libraries
 
     depths: tuple[int, ...] = (2, 2, 2, 2)
     """Residual units in each stage."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from keras_resnet.errors import InputError
 from keras_resnet.fields import change, look_up
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.words import CHANNELS
 
 
 class Variant(NamedTuple):
@@ -239,7 +240,14 @@ def resolve(spec: str | ResNetSpec, **fields: Any) -> ResNetSpec:
             f"normalize={changed.normalize!r} is for grey and colour images, not for input_shape={changed.input_shape}: give "
             "(means, standard deviations), 'half' or none"
         )
+    if "input_shape" in fields and is_channels_first(changed.input_shape):
+        raise InputError(f"input_shape={changed.input_shape} looks like (channels, height, width): {CHANNELS}")
     return changed
+
+
+def is_channels_first(shape: tuple[int | None, ...]) -> bool:
+    """Whether an image has one or three rows, and as many columns as channels: nobody has such images."""
+    return len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2] and (shape[1] or 0) >= 16
 
 
 def name_of(spec: ResNetSpec) -> str:
