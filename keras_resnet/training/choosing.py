@@ -38,7 +38,7 @@ class Choice(NamedTuple):
             return [f"no network was named: using {self.network} ({self.why}); `keras-resnet list --for SIZE` shows others"]
         size = "x".join(map(str, data.image_shape[:-1]))
         first = "the classifier is fitted to its features; " if recipe.linear_probe else ""
-        kept = ", kept only where they are more accurate on the validation images" if recipe.linear_probe else ""
+        kept = ", left out if they make it less accurate on the validation images" if recipe.linear_probe else ""
         return [
             f"network: {PRETRAINED}, pretrained on 200 classes of photographs, since {self.why}",
             f"size: {size} pixels, as those that it was pretrained on" if data.image_shape[:2] == SIZE else f"size: {size} pixels",
