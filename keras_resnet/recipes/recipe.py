@@ -55,6 +55,11 @@ class Recipe:
     decay: Literal["kernels", "all"] = "kernels"
     """Which weights decay: kernels of convolutions and the classifier only, or all, including biases and the scales and shifts of
     normalisation, as frameworks do by default."""
+    layer_decay: float = 1.0
+    """Layer-wise decay of the learning rate for fine-tuning (arXiv:2106.08254): each residual unit trains at this share of the rate
+    of the unit behind it. The classifier has the whole rate, the last unit `layer_decay` of it, and the stem `layer_decay` to the
+    power of the number of units plus one. Weight decay, which is in proportion to the rate, falls with it. Above 0 and at most
+    1."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     """Learning rate after the warm-up: cosine or linear decay to zero, division by ten at each milestone, or constant. "linear"
     with a long warm-up is "one-cycle" (arXiv:1708.07120)."""
@@ -146,6 +151,8 @@ class Recipe:
         check_limits(self, {name: (0, most) for name, most in MOST.items()})
         if self.resized_crop is not None and self.resized_crop > 1:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay={self.layer_decay}: must be above 0 and at most 1")
         if self.magnitude > 10:
             raise InputError(f"magnitude={self.magnitude}: must be at most 10")
         rising = list(self.progressive) == sorted(set(self.progressive))
@@ -218,13 +225,16 @@ class Recipe:
         Labels are integers, or one-hot if `recipe.one_hot`. The precision is that of the model, `jit="auto"` is Keras's choice, and
         augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has
         a cosine schedule, the softmax loss and no LAMB: those are Keras's own. Keras does not save which weights SGD and AdamW do
-        not decay: a loaded one decays all. LAMB saves them.
+        not decay: a loaded one decays all. LAMB saves them. Nor does it save `layer_decay`: a loaded one has the same rate for all.
+
+        InputError for a `layer_decay` where the names of the layers tell no residual units.
 
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
         from keras_resnet.networks.settings import fixed_settings
         from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
+        from keras_resnet.recipes.optimizer import scale_by_depth
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
         if self.class_weight != "none" and class_weights is None:
@@ -232,6 +242,9 @@ class Recipe:
                 f"class_weight={self.class_weight!r} needs the labels of the images: "
                 "pass class_weights=recipe.class_weights(labels, class_names)"
             )
+        optimizer = self.make_optimizer(self.epochs * steps_per_epoch)
+        if self.layer_decay != 1:
+            scale_by_depth(optimizer, model, self.layer_decay)
         if self.sync_norm:
             synchronize_normalization(model)
         release(model)
@@ -240,7 +253,7 @@ class Recipe:
             if self.quantization_aware:
                 simulate_integers(model)
             model.compile(
-                self.make_optimizer(self.epochs * steps_per_epoch),
+                optimizer,
                 self.make_loss(from_logits=from_logits, class_weights=class_weights),
                 metrics=["accuracy"],
                 jit_compile=self.jit_compile,
@@ -251,7 +264,7 @@ class Recipe:
                 model.optimizer.build(model.trainable_variables)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
-        """The optimiser for a training of `steps` steps."""
+        """The optimiser for a training of `steps` steps. `layer_decay` needs a model, and is left to `compile`."""
         from keras_resnet.recipes.optimizer import make_optimizer
 
         names = ("momentum", "nesterov", "weight_decay", "decay", "clip_norm", "ema", "accumulate")
