@@ -4,6 +4,7 @@ import ast
 import json
 import re
 from concurrent import futures
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -189,7 +190,7 @@ def test_calls_and_runs_of_a_graph():
     assert hooks.functional_of(model).layers[-1] is inner, hooks.functional_of.__doc__
     calls = hooks.calls_of(inner)
     assert [layer for layer, _, _ in calls] == inner.layers[1:], hooks.calls_of.__doc__
-    for (_, _, [result]), (_, [source], _) in zip(calls, calls[1:], strict=False):
+    for (_, _, [result]), (_, [source], _) in pairwise(calls):
         assert source is result, hooks.calls_of.__doc__
     used = []
     out = hooks.run_graph(inner, keras.Input((6, 6, 2)), lambda layer: used.append(layer) or layer)
