@@ -116,19 +116,28 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert "bright_above" in out.partition("balanced")[2]
 
 
-def test_photographs_in_grey_or_very_many_begin_with_random_weights(photos, monkeypatch):
+def test_very_many_photographs_begin_with_random_weights(photos, monkeypatch):
     assert choosing.choose(photos)[1].name == "tiny-imagenet"
     assert choosing.choose(photos, pretrained=False)[1].init is None
+    data, picked = choosing.choose(photos, image_size=200)
+    assert (picked.init, data.image_shape) == (None, (200, 200, 3))
     monkeypatch.setattr(choosing, "MOST_IMAGES", 20)
     data, picked = choosing.choose(photos)
     assert (picked.init, picked.network) == (None, choice.for_images(26, (24, 24, 3)).network)
     assert data.image_shape == (24, 24, 3)
-    monkeypatch.undo()
+
+
+def test_grey_photographs_have_three_equal_channels(photos):
     for path in photos.rglob("*.jpg"):
         with Image.open(path) as image:
             image.convert("L").save(path)
     data, picked = choosing.choose(photos)
-    assert (picked.init, data.image_shape) == (None, (24, 24, 1))
+    assert (picked.name, data.image_shape) == ("tiny-imagenet", (64, 64, 3))
+    pixels = data.splits["train"].take(np.arange(3))
+    assert (pixels == pixels[..., :1]).all()
+    assert kr.data.load(**data.origin).image_shape == (64, 64, 3)
+    with pytest.raises(InputError, match="channels=3: 1 or 3, and for a folder of images only"):
+        kr.data.load("digits", channels=3)
 
 
 def test_classes_count_alike_where_they_are_uneven():
