@@ -213,6 +213,7 @@ class Recipe:
         *,
         from_logits: bool = True,
         class_weights: Sequence[float] | None = None,
+        one_hot: bool | None = None,
     ) -> None:
         """Compile any Keras classifier for this recipe.
 
@@ -221,8 +222,10 @@ class Recipe:
             steps_per_epoch: batches in an epoch; the schedule has `epochs` times as many steps.
             from_logits: whether it returns logits, or probabilities.
             class_weights: what `recipe.class_weights` returns, if `class_weight` is not "none".
+            one_hot: whether labels are (batch, classes), one-hot or shares of classes, and not integers (batch,). None:
+                `recipe.one_hot`, which such a recipe needs.
 
-        Labels are integers, or one-hot if `recipe.one_hot`. The precision is that of the model, `jit="auto"` is Keras's choice, and
+        The precision is that of the model, `jit="auto"` is Keras's choice, and
         augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has
         a cosine schedule, the softmax loss and no LAMB: those are Keras's own. Keras does not save which weights SGD and AdamW do
         not decay: a loaded one decays all. LAMB saves them. Nor does it save `layer_decay`: a loaded one has the same rate for all.
@@ -245,6 +248,7 @@ class Recipe:
         optimizer = self.make_optimizer(self.epochs * steps_per_epoch)
         if self.layer_decay != 1:
             scale_by_depth(optimizer, model, self.layer_decay)
+        one_hot = self.labels_are_one_hot(one_hot)
         if self.sync_norm:
             synchronize_normalization(model)
         release(model)
@@ -254,13 +258,13 @@ class Recipe:
                 simulate_integers(model)
             model.compile(
                 optimizer,
-                self.make_loss(from_logits=from_logits, class_weights=class_weights),
+                self.make_loss(from_logits=from_logits, class_weights=class_weights, one_hot=one_hot),
                 metrics=["accuracy"],
                 jit_compile=self.jit_compile,
                 steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
             )
             if model.built:
-                prepare_metrics(model, one_hot=self.one_hot)
+                prepare_metrics(model, one_hot=one_hot)
                 model.optimizer.build(model.trainable_variables)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
@@ -285,11 +289,25 @@ class Recipe:
             milestones=self.milestones,
         )
 
-    def make_loss(self, *, from_logits: bool = True, class_weights: Sequence[float] | None = None) -> "keras.losses.Loss":
-        """The loss, for labels that are one-hot where `one_hot` says so."""
+    def labels_are_one_hot(self, given: bool | None) -> bool:
+        """Whether the loss takes one-hot labels: `given`, or what the recipe needs. InputError where it needs others than given."""
+        if given is False and self.one_hot:
+            raise InputError(
+                "this recipe mixes or smooths labels, and needs them one-hot: keras.utils.to_categorical(labels, classes)"
+            )
+        return self.one_hot if given is None else given
+
+    def make_loss(
+        self, *, from_logits: bool = True, class_weights: Sequence[float] | None = None, one_hot: bool | None = None
+    ) -> "keras.losses.Loss":
+        """The loss, for labels that are one-hot where `one_hot` says so; None is what the recipe needs."""
         from keras_resnet.recipes.losses import classification_loss
 
-        kind: dict[str, Any] = {"one_hot": self.one_hot, "label_smoothing": self.label_smoothing, "class_weights": class_weights}
+        kind: dict[str, Any] = {
+            "one_hot": self.labels_are_one_hot(one_hot),
+            "label_smoothing": self.label_smoothing,
+            "class_weights": class_weights,
+        }
         return classification_loss(self.loss, from_logits=from_logits, **kind)
 
     @property
