@@ -1,10 +1,10 @@
 """A canary for each hook: where a new Keras or KerasTuner has changed what is replaced or read in it, the sentence says so."""
 
 import ast
+import itertools
 import json
 import re
 from concurrent import futures
-from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -160,7 +160,7 @@ def test_updates_and_decay():
     ],
 )
 def test_an_optimizer_is_rebuilt(make):
-    kernel, bias, late = (keras.Variable(np.ones(shape), name=str(shape)) for shape in (2, 3, 4))
+    kernel, bias, late = (keras.Variable(np.ones(shape, "float32"), name=f"weight_{shape}") for shape in (2, 3, 4))
     optimizer = make()
     optimizer.build([kernel, bias])
     inner = getattr(optimizer, "inner_optimizer", optimizer)
@@ -190,7 +190,7 @@ def test_calls_and_runs_of_a_graph():
     assert hooks.functional_of(model).layers[-1] is inner, hooks.functional_of.__doc__
     calls = hooks.calls_of(inner)
     assert [layer for layer, _, _ in calls] == inner.layers[1:], hooks.calls_of.__doc__
-    for (_, _, [result]), (_, [source], _) in pairwise(calls):
+    for (_, _, [result]), (_, [source], _) in itertools.pairwise(calls):
         assert source is result, hooks.calls_of.__doc__
     used = []
     out = hooks.run_graph(inner, keras.Input((6, 6, 2)), lambda layer: used.append(layer) or layer)

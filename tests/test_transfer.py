@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -526,3 +528,10 @@ def test_other_backends(backend):
     environment = os.environ | {"KERAS_BACKEND": backend}
     done = subprocess.run([sys.executable, "-c", BACKENDS], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_the_page_runs(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "transfer.md").read_text()
+    exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {"__name__": "__main__"})
+    assert "(None, 8, 8, 4)\n{'P1': (None, 4, 4, 32), 'P2': (None, 2, 2, 64)}" in capsys.readouterr().out

@@ -50,7 +50,7 @@ class Stages:
             if unit := unit_of(layer.name):
                 self.units.setdefault(unit, []).append(layer)
         self.units = dict(sorted(self.units.items()))
-        self._model = model
+        self.model = model
 
     @property
     def stem(self) -> set[Any]:
@@ -105,10 +105,10 @@ class Stages:
     def before(self, ends: Iterable[Any]) -> set[Any]:
         """Every layer that one of `ends` needs, and those themselves."""
         ends = set(ends)
-        if not is_functional(self._model):
+        if not is_functional(self.model):
             last = max((self.layers.index(layer) for layer in ends), default=-1)
             return set(self.layers[: last + 1])
-        return upstream(self._model, ends) & set(self.layers)
+        return upstream(self.model, ends) & set(self.layers)
 
 
 def upstream(model: keras.Model, ends: Iterable[Any]) -> set[Any]:

@@ -103,20 +103,20 @@ class StagedUnfreezing(keras.callbacks.Callback):
             if not isinstance(epoch, Integral) or epoch < 0:
                 raise InputError(f"epoch {epoch!r}: expected a whole number of at least 0")
         self.stages, self.batch_norm = dict(sorted(stages.items())), batch_norm
-        self._done: set[int] = set()
+        self.done: set[int] = set()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._done = set()
+        self.done = set()
         known = Stages(self.model)
         for place in self.stages.values():
             known.first(place) if isinstance(place, int) else known.find(place)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._unfreeze(due for due in self.stages if due <= epoch and due not in self._done)
+        self._unfreeze(due for due in self.stages if due <= epoch and due not in self.done)
 
     def _unfreeze(self, epochs: Iterable[int]) -> None:
         for epoch in epochs:
             unfreeze(self.model, self.stages[epoch], batch_norm=self.batch_norm)
-            self._done.add(epoch)
+            self.done.add(epoch)
         if self.model.train_function is None:
             self.model.make_train_function()
