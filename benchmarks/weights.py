@@ -79,7 +79,7 @@ def of_keras(name, images, folder):
 
 def networks():
     """(library, name, function of images and folder to file and logits) of all that is installed."""
-    for name in ("ResNet50", "ResNet101", "ResNet152", "ResNet50V2"):
+    for name in (f"ResNet{layers}{suffix}" for suffix in ("", "V2") for layers in (50, 101, 152)):
         yield "keras.applications", name, lambda images, folder, name=name: of_keras(name, images, folder)
     if installed("torchvision"):
         from torchvision import models

@@ -240,6 +240,7 @@ def _no_pictures():
     usual = {name: getattr(page, name) for name in ("front", "parallel", "importance", "curves")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_resnet.training.fit.plot_history", lambda history, path, **options: path.touch())
+        patch.setattr("keras_resnet.training.fit.plot_confusion", lambda counts, names, path: path.touch())
         for name in usual:
             patch.setattr(page, name, lambda results, trials: None)
         yield usual
@@ -247,11 +248,13 @@ def _no_pictures():
 
 @pytest.fixture(scope="module")
 def drawn():
-    """The picture of a history is drawn."""
+    """The pictures of a training are drawn."""
+    from keras_resnet.runs.evaluation import plot_confusion
     from keras_resnet.runs.history import plot_history
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("keras_resnet.training.fit.plot_history", plot_history)
+        patch.setattr("keras_resnet.training.fit.plot_confusion", plot_confusion)
         yield
 
 

@@ -16,6 +16,7 @@ from keras_resnet.data import from_folder, to_evaluate
 from keras_resnet.files import evaluation, model_file
 from keras_resnet.files.predictions import probabilities
 from keras_resnet.networks import choice
+from keras_resnet.runs.evaluation import report
 
 ONE_UNIT = ("resnet8", "--set", "depths=1", "--set", "widths=4", "--set", "stem_width=4")
 
@@ -350,7 +351,7 @@ def test_the_evaluation_is_told_class_by_class(call, small_run):
 
 def test_a_report_counts_by_hand():
     outputs = np.eye(4)[[0, 0, 1, 1, 1, 1, 2]]
-    found = evaluation.report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1, 1]), 4), ["a", "b", "c", "d"])
+    found = report(evaluation.confusion(outputs, np.array([0, 0, 0, 1, 1, 1, 1]), 4), ["a", "b", "c", "d"])
     assert found["confusion_matrix"] == [[2, 1, 0, 0], [0, 3, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert found["accuracy"] == pytest.approx(5 / 7)
     assert found["balanced_accuracy"] == pytest.approx((2 / 3 + 3 / 4) / 2)
@@ -382,7 +383,10 @@ def test_predict_takes_a_folder_and_writes_a_table(call, small_run, digits, tmp_
     rows = json.loads(out)
     assert [row["image"] for row in rows[::2]] == [str(path) for path in sorted(folder.rglob("*.png")) if path.name[0] != "."]
     written = list(csv.DictReader((tmp_path / "rows.csv").open()))
-    assert [(row["image"], row["class"], float(row["probability"])) for row in written] == [tuple(row.values()) for row in rows]
+    numbers = [{**row, "probability": float(row["probability"]), "margin": float(row["margin"])} for row in written]
+    assert numbers == rows
+    assert rows[0]["margin"] == pytest.approx(rows[0]["probability"] - rows[1]["probability"])
+    assert rows[1]["margin"] == pytest.approx(-rows[0]["margin"])
     (tmp_path / "empty").mkdir()
     code, _, err = call("predict", small_run.path, tmp_path / "empty")
     assert (code, "no readable image in" in err) == (2, True)
@@ -587,10 +591,10 @@ def test_quantization_aware_training(call, small_run, tmp_path):
     assert opened.spec == small_run.spec
     code, _, err = call("train", "--quantization-aware")
     assert code == 2
-    assert "needs a trained network: give a finished run as init (--init)" in err
+    assert "needs a trained network: give first weights as init (--init)" in err
     code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
     assert code == 2
-    assert "needs a trained network: give a finished run as init (--init)" in err
+    assert "needs a trained network: give first weights as init (--init)" in err
 
 
 def test_search_refusals(call, tmp_path):

@@ -24,13 +24,17 @@ VALUES = {
     "widths": [(8, 16), (8, 8), (8, 16, 16)],
     "block": ["basic", "bottleneck", "single"],
     "stride_on": ["3x3", "1x1"],
+    "stride_in": ["first", "last"],
+    "stage_strides": [None, (2, 1), (1, 2, 2)],
     "activation_order": ["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"],
     "activation": ["relu", "leaky_relu", "silu", "tanh"],
     "groups": [1, 2],
     "group_width": [64, 32],
     "squeeze": [None, 4],
+    "squeeze_divisor": [1, 8],
     "channel_attention": [False, True],
-    "shortcut": ["projection", "projection_everywhere", "avg_projection", "padding", "none"],
+    "shortcut": ["projection", "projection_everywhere", "avg_projection", "subsampling", "padding", "none"],
+    "first_projection": [False, True],
     "shortcut_gate": [None, "exclusive", "shortcut_only"],
     "gate_bias": [-6.0, 0.0],
     "shortcut_scale": [1.0, 0.5],
@@ -43,8 +47,10 @@ VALUES = {
     "output_stride": [None, 1, 2, 4, 8],
     "stem": ["7x7", "deep", "tiered", "3x3"],
     "stem_width": [8, 16],
-    "stem_pool": ["max", "convolution", None],
+    "stem_pool": ["max", "zero_padded_max", "convolution", None],
+    "stem_norm": [True, False],
     "norm": ["batch", "group", None],
+    "conv_bias": [False, True],
     "norm_groups": [2, 4],
     "norm_momentum": [0.9, 0.5],
     "norm_epsilon": [1e-5, 1e-3],
@@ -57,7 +63,7 @@ VALUES = {
 ACTIVATIONS = ["relu", "relu6", "leaky_relu", "elu", "selu", "silu", "gelu", "hard_silu", "mish", "tanh"]
 INSIDE = (  # what a unit is made of, and so what is recomputed
     *("block", "groups", "activation_order", "norm", "squeeze", "channel_attention", "shortcut", "shortcut_gate", "antialias"),
-    *("shortcut_dropout", "branch_dropout", "stochastic_depth", "output_stride"),
+    *("first_projection", "stride_in", "shortcut_dropout", "branch_dropout", "stochastic_depth", "output_stride"),
 )
 DEFAULT = {name: values[0] for name, values in VALUES.items()}
 DISAGREE = re.compile(r"^(\w+)=.* and (\w+)=.* disagree: ")
@@ -133,7 +139,7 @@ def inside(row):
     return values | {(row["activation_order"], row["block"])}
 
 
-ROWS, FEW, RECOMPUTED = 55, 15, 14  # how many; only the process that runs these tests searches for them, for 2 seconds
+ROWS, FEW, RECOMPUTED = 58, 15, 15  # how many; only the process that runs these tests searches for them, for 2 seconds
 
 
 @cache

@@ -52,7 +52,7 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
 OUTSIDE = {  # what else a wing may import when it is loaded
     "networks": {"keras", "numpy"},
     "recipes": {"keras", "numpy"},
-    "runs": {"keras"},
+    "runs": {"keras", "numpy"},
     "weights": {"keras", "numpy"},
     "applications": {"keras", "numpy"},
     "data": {"PIL", "numpy"},

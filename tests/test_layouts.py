@@ -348,7 +348,6 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     one = np.ones((1, 1, 1, 1), "float32")
     for name, reason in {
         "stages.0.blocks.0.conv1.weight": "timm's ResNetV2",
-        "conv2_block1_preact_bn/conv2_block1_preact_bn/gamma": "keras.applications' V2",
         "resnet/block1/unit01/a/group_norm/gamma": "BiT's",
         "layer2.0.aa.filt": "it mirrors the image",
         "patch_embed.proj.weight": "the arrays of no known ResNet, such as patch_embed.proj.weight",
@@ -383,7 +382,8 @@ def narrow_resnet(depths=(2, 1), second=False):
 
     def stack(x):
         for stage, depth in enumerate(depths):
-            x = stacked(x, 4 * 2**stage, depth, stride1=1 if stage == 0 else 2, name=f"conv{stage + 2}")
+            keeps_size = stage == (len(depths) - 1 if second else 0)
+            x = stacked(x, 4 * 2**stage, depth, stride1=1 if keeps_size else 2, name=f"conv{stage + 2}")
         return x
 
     shape = {"input_shape": IMAGES.shape[1:], "classes": 5, "weights": None, "classifier_activation": None}
@@ -402,6 +402,11 @@ def applied():
     return narrow_resnet()
 
 
+@pytest.fixture(scope="module")
+def applied_v2():
+    return narrow_resnet((2, 2), second=True)
+
+
 LATER = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("whole.h5", "keras")]
 
 
@@ -418,31 +423,44 @@ def test_keras_applications(kind, applied, tmp_path):
         kr.build(replace(spec, stride_on="3x3"), weights=path)
 
 
-def test_a_wrong_array_of_keras_applications_is_named(applied, tmp_path):
+@pytest.mark.parametrize("kind", ["h5", "weights.h5"])
+def test_keras_applications_v2(kind, applied_v2, tmp_path):
+    path = tmp_path / f"w.{kind}"
+    save_legacy(applied_v2, path) if kind == "h5" else applied_v2.save_weights(path)
+    spec = kr.weights.read(path).spec
+    assert (spec.depths, spec.widths, spec.strides, spec.normalize, spec.classes) == ((2, 2), (4, 8), (2, 1), "half", 5)
+    expected = applied_v2(keras.applications.resnet_v2.preprocess_input(IMAGES.copy()), training=False)
+    assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), np.asarray(expected))
+    with pytest.raises(InputError, match=r"is of a network with stem_norm=False .*and not stem_norm=True"):
+        kr.build(replace(spec, stem_norm=True), weights=path)
+
+
+def test_a_wrong_array_of_keras_applications_is_named(applied, applied_v2, tmp_path):
     path = tmp_path / "w.h5"
     save_legacy(applied, path)
     with h5py.File(path, "a") as file:
         del file["conv2_block2_2_bn"]["conv2_block2_2_bn"]["gamma"]
     assert_refused("has no array 'conv2_block2_2_bn/gamma'", path)
-    second = narrow_resnet((2, 2), second=True)
-    second.save_weights(tmp_path / "v2.weights.h5")
-    assert_refused("their V2 cannot be described yet", tmp_path / "v2.weights.h5")
-    save_legacy(second, tmp_path / "v2.h5")
-    assert_refused("cannot be described yet, keras.applications' V2: its stride", tmp_path / "v2.h5")
+    save_legacy(applied_v2, path)
+    with h5py.File(path, "a") as file:
+        del file["conv2_block2_3_conv"]["conv2_block2_3_conv"]["bias"]
+    assert_refused("has no array 'conv2_block2_3_conv/bias'", path)
     keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]).save_weights(tmp_path / "other.weights.h5")
-    assert_refused("has 1 convolutions and 0 normalisations", tmp_path / "other.weights.h5")
+    assert_refused("numbers its layers, which are not in the order of", tmp_path / "other.weights.h5")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layers", [50, 101, 152])
+@pytest.mark.parametrize("layers", ["50", "101", "152", "50V2", "101V2", "152V2"])
 def test_whole_networks_of_keras_applications(layers, tmp_path):
     of_library = getattr(keras.applications, f"ResNet{layers}")(weights=None, classifier_activation=None)
+    module = keras.applications.resnet_v2 if layers.endswith("V2") else keras.applications.resnet
+    name = f"resnet{layers.lower()}_keras" if layers.endswith("V2") else f"resnet{layers}v1"
     for kind in ("h5", "weights.h5"):
         path = tmp_path / f"w.{kind}"
         save_legacy(randomized(of_library), path) if kind == "h5" else of_library.save_weights(path)
-        model = kr.build(f"resnet{layers}v1", input_shape=(224, 224, 3), weights=path)
+        model = kr.build(name, input_shape=(224, 224, 3), weights=path)
         images = GENERATOR.integers(0, 256, (1, 224, 224, 3)).astype("float32")
-        expected = np.asarray(of_library(keras.applications.resnet.preprocess_input(images.copy()), training=False))
+        expected = np.asarray(of_library(module.preprocess_input(images.copy()), training=False))
         given = np.asarray(model(images, training=False))
         np.testing.assert_allclose(given, expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
 

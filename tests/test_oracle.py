@@ -10,7 +10,7 @@ import pytest
 import keras_resnet as kr
 
 ORDERS = ["original", "norm_after_addition", "relu_before_addition", "relu_preactivation", "full_preactivation"]
-SHORTCUTS = ["projection", "projection_everywhere", "avg_projection", "padding", "none"]
+SHORTCUTS = ["projection", "projection_everywhere", "avg_projection", "subsampling", "padding", "none"]
 
 ACTIVATIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -54,10 +54,10 @@ def average_pool(x):
     return np.nanmean([x[:, i::2, j::2] for i in range(2) for j in range(2)], axis=0)
 
 
-def max_pool(x, stride):
-    """The largest of each 3x3 window, every `stride`-th pixel; outside the image nothing counts."""
+def max_pool(x, stride, outside=-np.inf):
+    """The largest of each 3x3 window, every `stride`-th pixel; outside the image nothing counts, or zeros do."""
     height, width = ((length - 1) // stride + 1 for length in x.shape[1:3])
-    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=outside)
     return np.max(
         [
             x[:, i : i + stride * height : stride, j : j + stride * width : stride][:, :height, :width]
@@ -99,14 +99,12 @@ class Oracle:
         x = self.stem((image - np.array(self.spec.normalization[0])) / np.array(self.spec.normalization[1]))
         reached, dilation = {"3x3": 1}.get(self.spec.stem, 2) * (2 if self.spec.stem_pool else 1), 1
         for stage, depth in enumerate(self.spec.depths, start=1):
-            before, stride = dilation, 2 if stage > 1 else 1
-            if stride == 2 and reached == self.spec.output_stride:
-                stride, dilation = 1, dilation * 2
-            reached *= stride
             for block in range(1, depth + 1):
-                first = block == 1
-                dilations = (before if first else dilation, dilation)
-                x = self.unit(x, f"stage{stage}_block{block}", stride if first else 1, dilations)
+                before, stride = dilation, self.stride(stage, block)
+                if reached == self.spec.output_stride:
+                    stride, dilation = 1, dilation * stride
+                reached *= stride
+                x = self.unit(x, f"stage{stage}_block{block}", stride, (before, dilation))
         if self.spec.activation_order == "full_preactivation":
             x = self.act(self.norm(x, "head_norm"))
         if self.spec.activation_order == "relu_preactivation":
@@ -114,24 +112,32 @@ class Oracle:
         kernel, bias = self.weights["logits"]
         return x.mean((1, 2)) @ kernel + bias
 
+    def stride(self, stage, block):
+        """Of a unit: 2 in the first one of every stage but the first, or in the last one of every stage but the last."""
+        count, at_end = len(self.spec.depths), self.spec.stride_in == "last"
+        strides = self.spec.stage_strides or [2 if stage != (count if at_end else 1) else 1 for stage in range(1, count + 1)]
+        return strides[stage - 1] if block == (self.spec.depths[stage - 1] if at_end else 1) else 1
+
     def stem(self, x):
         spec = self.spec
         if spec.stem in ("deep", "tiered"):
             for number, stride in ((1, 2), (2, 1)):
                 x = self.act(self.norm(self.conv(x, f"stem_conv{number}", stride), f"stem_norm{number}"))
-        x = self.act(self.norm(self.conv(x, "stem_conv", 2 if spec.stem == "7x7" else 1), "stem_norm"))
+        x = self.conv(x, "stem_conv", 2 if spec.stem == "7x7" else 1)
+        x = self.act(self.norm(x, "stem_norm")) if spec.stem_norm else x
         if spec.stem_pool == "convolution":
             x = self.act(self.norm(self.conv(x, "stem_pool_conv", 1 if spec.antialias else 2), "stem_pool_norm"))
             return blurred(x, 2) if spec.antialias else x
-        if spec.stem_pool == "max":
-            return blurred(max_pool(x, 1), 2) if spec.antialias else max_pool(x, 2)
+        if spec.stem_pool:
+            outside = 0 if spec.stem_pool == "zero_padded_max" else -np.inf
+            return blurred(max_pool(x, 1, outside), 2) if spec.antialias else max_pool(x, 2, outside)
         return x
 
     def unit(self, x, name, stride, dilations):
         """Figure 4 of arXiv:1603.05027. In pre-activation the first unit gets an activated input."""
         order = self.spec.activation_order
         active = x
-        if name != "stage1_block1":
+        if name != "stage1_block1" or not self.spec.stem_norm:
             if order == "full_preactivation":
                 active = self.act(self.norm(x, f"{name}_norm1"))
             elif order == "relu_preactivation":
@@ -140,9 +146,13 @@ class Oracle:
         if self.spec.shortcut == "none":
             total = branch
         else:
-            everywhere = self.spec.shortcut == "projection_everywhere"
-            moves = everywhere or stride > 1 or x.shape[-1] != branch.shape[-1]
-            passed = self.shortcut(active, branch.shape[-1], name, stride) if moves else x
+            projects = x.shape[-1] != branch.shape[-1] or (self.spec.first_projection and name.endswith("_block1"))
+            if projects or self.spec.shortcut == "projection_everywhere":
+                passed = self.shortcut(active, branch.shape[-1], name, stride)
+            elif self.spec.shortcut == "subsampling":
+                passed = blurred(x, stride) if self.spec.antialias and stride > 1 else x[:, ::stride, ::stride]
+            else:
+                passed = self.shortcut(active, branch.shape[-1], name, stride) if stride > 1 else x
             passed = passed * self.spec.shortcut_scale
             if self.spec.shortcut_gate:
                 blur = self.spec.antialias and stride > 1
@@ -184,6 +194,8 @@ class Oracle:
         mean = x.mean((1, 2))
         if self.spec.squeeze:
             (reduce, bias1), (expand, bias2) = self.weights[f"{name}_squeeze_reduce"], self.weights[f"{name}_squeeze_expand"]
+            divisor = self.spec.squeeze_divisor
+            assert len(bias1) == max(1, divisor * ((x.shape[-1] // self.spec.squeeze + divisor // 2) // divisor) or divisor)
             weight = sigmoid(np.maximum(mean @ reduce[0, 0] + bias1, 0) @ expand[0, 0] + bias2)
         elif self.spec.channel_attention:
             kernel = self.weights[f"{name}_attention_conv"][0][:, 0, 0]
@@ -266,6 +278,11 @@ PARTS = [
     {"depths": (2, 2, 2), "widths": (4, 8, 8), "output_stride": 4},
     {"depths": (2, 2, 2), "widths": (4, 8, 8), "output_stride": 8, "block": "bottleneck"},
     {"norm": "group", "norm_groups": 2, "norm_epsilon": 1e-3},
+    {"depths": (2, 2), "stride_in": "last", "conv_bias": True, "block": "bottleneck", "shortcut": "subsampling"},
+    {"depths": (2, 1), "stride_in": "last", "antialias": True, "shortcut": "subsampling"},
+    {"depths": (2, 2, 1), "widths": (4, 8, 8), "stride_in": "last", "output_stride": 8},
+    {"depths": (2, 1), "stage_strides": (2, 3), "first_projection": True, "stem_width": 4},
+    {"widths": (4, 40), "squeeze": 2, "squeeze_divisor": 8, "shortcut": "avg_projection", "first_projection": True},
 ]
 
 
@@ -277,6 +294,15 @@ def test_every_part_in_every_order(fields, order):
 @pytest.mark.parametrize("order", [order for order in ORDERS if order != "norm_after_addition"])
 def test_without_normalisation(order):
     assert_equal_to_the_oracle(norm=None, activation_order=order, block="bottleneck")
+
+
+@pytest.mark.parametrize("order", [pytest.param("relu_preactivation", marks=pytest.mark.slow), "full_preactivation"])
+@pytest.mark.parametrize("pool", ["max", "zero_padded_max", pytest.param(None, marks=pytest.mark.slow)])
+def test_a_stem_without_normalisation(pool, order):
+    """The pool then has negative numbers, and the first unit an input that is not activated."""
+    fields = {"stem_norm": False, "stem_pool": pool, "activation_order": order, "conv_bias": True, "stem_width": 4}
+    assert_equal_to_the_oracle(**fields)
+    assert_equal_to_the_oracle(**fields, stem="deep", antialias=True)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

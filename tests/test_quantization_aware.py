@@ -18,7 +18,7 @@ from keras_resnet.recipes.quantization_aware import MOMENTUM, Mode, Range, range
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import BestAndLast
 from keras_resnet.training.distribute import Distribution
-from keras_resnet.training.transfer import take_weights
+from keras_resnet.training.first_weights import FirstWeights, take_weights
 
 AWARE = dataclasses.replace(fine_tuning(kr.RECIPES["digits"], quantization_aware=True), epochs=2)
 
@@ -390,11 +390,10 @@ def test_goes_on_bit_for_bit(small_run, aware, digits, tmp_path):
 
 @pytest.mark.parametrize("activation", [None, "softmax"])
 @pytest.mark.parametrize("names", [["a", "b", "c"], list("abcdefghij")])
-def test_transfer_to_other_classes(small_run, caplog, names, activation):
+def test_transfer_to_other_classes(small_run, names, activation):
     model = kr.build(small_run.spec, classes=len(names), classifier_activation=activation)
     fresh = model.get_layer("logits").get_weights()
-    take_weights(model, small_run, names)
-    assert "the classifier 'logits' starts from random weights" in caplog.text
+    assert take_weights(model, FirstWeights.of(small_run), names) == "logits"
     trained = kr.load(small_run.model_path)
     for layer in model.layers:
         if layer.weights and layer.name != "logits":
@@ -403,12 +402,11 @@ def test_transfer_to_other_classes(small_run, caplog, names, activation):
     np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], fresh[0])
 
 
-def test_the_classifier_goes_on_where_the_classes_are_the_same(small_run, caplog):
+def test_the_classifier_goes_on_where_the_classes_are_the_same(small_run):
     model = kr.build(small_run.spec)
-    take_weights(model, small_run, small_run.class_names)
+    assert not take_weights(model, FirstWeights.of(small_run), small_run.class_names)
     for mine, trained in zip(model.get_weights(), kr.load(small_run.model_path).get_weights(), strict=True):
         np.testing.assert_array_equal(mine, trained)
-    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from keras_resnet.runs.run import Run, check_outside
 if TYPE_CHECKING:
     from keras_resnet.files.model_file import ModelFile
 
-COLUMNS = ("image", "class", "probability")  # of a table of predictions
+COLUMNS = ("image", "class", "probability", "margin")  # of a table of predictions
 COMPARED = 16  # images for `scores_beside`
 
 
@@ -50,14 +50,19 @@ def evaluate(
         check_outside(out, run.data.get("source") if data is None else data)
     load_backend()
     from keras_resnet.data import to_evaluate
-    from keras_resnet.files.evaluation import confusion, plot_confusion, report
-    from keras_resnet.files.predictions import outputs_of
+    from keras_resnet.files.evaluation import confusion
+    from keras_resnet.files.predictions import confidences, outputs_of, scores_by_value, top1
+    from keras_resnet.runs.evaluation import mistakes, plot_confusion, report
 
     images = to_evaluate(run, data, data_dir)
     split = split or ("all" if data else "test")
-    labels = images.examples(split).labels
-    counts = confusion(outputs_of(opened(run, path, trust, limit), images, split), labels, len(run.class_names))
+    examples, file = images.examples(split), opened(run, path, trust, limit)
+    outputs = outputs_of(file, images, split)
+    counts = confusion(outputs, examples.labels, len(run.class_names))
     found = {"model": str(path), "split": split, **report(counts, run.class_names)}
+    sure = confidences(outputs, file.scores or scores_by_value(outputs))
+    files = [examples.name(place) for place in range(len(examples))]
+    found["mistakes"] = mistakes(top1(outputs), sure, examples.labels, run.class_names, files)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "evaluation.json", found)
@@ -91,9 +96,9 @@ def predict(
     pixels = pictures(images, run.spec.require_sizes("resizing an image"), problems)
     answers, scores = answers_of(run, opened(run, path, trust, limit), pixels)
     rows = [
-        {"image": str(image), "class": names[number], "probability": probability}
+        {"image": str(image), "class": names[number], "probability": probability, "margin": margin}
         for image, output in answers
-        for number, probability in best(output, top, scores)
+        for number, probability, margin in with_margins(best(output, max(2, top), scores))[:top]
     ]
     if table and rows:
         write_csv(table, rows)
@@ -139,6 +144,13 @@ def answers_of(run: Run, file: "ModelFile", pixels: Iterable[tuple[Path, Any]]) 
         answers.append((picture, outputs[0]))
         some += [array] * (len(some) < COMPARED)
     return answers, file.scores or scores_beside(run, some, [output for _, output in answers[:COMPARED]])
+
+
+def with_margins(classes: list[tuple[int, float]]) -> list[tuple[int, float, float]]:
+    """The best classes of an image, at least two where it has them, each with its probability and by how much that is above the
+    highest of another class."""
+    highest, second = (classes[0][1], classes[1][1]) if len(classes) > 1 else (classes[0][1], 0.0)
+    return [(number, share, share - (highest if place else second)) for place, (number, share) in enumerate(classes)]
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

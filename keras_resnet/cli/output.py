@@ -14,6 +14,7 @@ from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run
 
 SHOWN = 20  # classes in a table
+MISTAKES = 5  # in a table
 
 
 def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
@@ -23,9 +24,9 @@ def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
         return
     print()
     show_table([{"split": split, **accuracy_row(**run.metrics[split])} for split in ("validation", "test")])
-    if sentence := lowest_recall(run.metrics):
-        print(f"\n{sentence}")
-    print(f"\nsaved weights: epoch {run.metrics['kept_epoch']} of {run.metrics['epochs']}")
+    show_classes(run.metrics["test"])
+    show_mistakes(run.metrics["test"].get("mistakes", []))
+    print(f"\nsaved weights: {saved_weights(run.metrics)}")
     print(f"{run.metrics['images_per_second']:,} images per second in training, {run.metrics['train_seconds']:g} s in total")
     place = printable(run.path)
     print(f"run: {place}")
@@ -60,6 +61,7 @@ def show_evaluation(found: dict[str, Any]) -> None:
                 for name, counts in zip(names, found["confusion_matrix"], strict=True)
             ]
         )
+    show_mistakes(found["mistakes"])
 
 
 def class_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -74,13 +76,32 @@ def class_row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def lowest_recall(metrics: dict[str, Any]) -> str:
-    """A sentence on the class with the lowest recall on the test images; empty if a run has no recalls."""
-    recalls = {name: recall for name, recall in metrics["test"].get("recall", {}).items() if recall is not None}
+def show_classes(test: dict[str, Any]) -> None:
+    """Each class on the test images, or of many classes the one with the lowest recall."""
+    recalls = {name: recall for name, recall in test.get("recall", {}).items() if recall is not None}
     if not recalls:
-        return ""
-    name = min(recalls, key=recalls.__getitem__)
-    return f"lowest recall on the test images: {recalls[name]:.4f} (class {name}); `keras-resnet evaluate` shows all classes"
+        return
+    print()
+    if len(recalls) <= SHOWN and "precision" in test:
+        columns = {"images": "images_by_class", "precision": "precision", "recall": "recall"}
+        show_table([class_row({"class": name, **{column: test[key][name] for column, key in columns.items()}}) for name in recalls])
+    else:
+        name = min(recalls, key=recalls.__getitem__)
+        print(f"lowest recall on the test images: {recalls[name]:.4f} (class {name}); `keras-resnet evaluate` shows all classes")
+
+
+def show_mistakes(rows: list[dict[str, Any]]) -> None:
+    """The most confident mistakes, if there are any."""
+    if rows:
+        print("\nthe most confident mistakes")
+        show_table(rows[:MISTAKES])
+
+
+def saved_weights(metrics: dict[str, Any]) -> str:
+    """Which weights a run keeps, in words."""
+    if metrics["kept_epoch"]:
+        return f"epoch {metrics['kept_epoch']} of {metrics['epochs']}"
+    return f"the fitted classifier; {metrics['epochs']} epochs of fine-tuning were not more accurate on the validation images"
 
 
 @contextmanager

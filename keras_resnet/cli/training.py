@@ -17,12 +17,13 @@ from keras_resnet.networks.variants import resolve
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, check_outside, is_run
+from keras_resnet.training.first_weights import FirstWeights
 
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
 NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from the weights of a finished or converted run. Without --recipe, use the recipe of that run, on its own images with a "
-    "hundredth of the learning rate."
+    "Start from trained weights: a run, a file of weights, or tiny-imagenet, which comes with this package. Without --recipe, use "
+    "the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -34,7 +35,7 @@ Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HEL
 @app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
 def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
-    init: Annotated[Path | None, typer.Option(metavar="RUN", help=INIT_HELP)] = None,
+    init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
@@ -78,55 +79,64 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
-    start = Run.open(init) if init else None
-    if data is None and start is None:
+    first = FirstWeights.of(init) if init else None
+    start = first.run if first else None
+    if data is None and first and not start:
+        raise InputError(f"--init {init} has no images of its own: name some with --data")
+    if data is None and not first:
         data = "digits"
     fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
     fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
-    planned = plan(network or (start.spec if start else ResNetSpec()), basis or Recipe(), set_, **fields)  # mistakes are told now
-    if planned[1].quantization_aware and not start:
-        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
-    if out is None and (network or start):
-        out = default_out(network, data, start, quantization_aware)
+    to_train: str | ResNetSpec = network or (first.spec if first else ResNetSpec())
+    planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
+    is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
+    if planned[1].quantization_aware and not first:
+        raise InputError("quantization_aware=true needs a trained network: give first weights as init (--init)")
+    if out is None and (network or first):
+        out = default_out(network or str(init), data, start, quantization_aware)
     if out:
         check_outside(out, data if data is not None or start is None else start.data.get("source"))
     load_backend()
-    from keras_resnet.training.distribute import choose
+    from keras_resnet.training import distribute
     from keras_resnet.training.trainable import check_memory
 
-    devices = choose(strategy)
-    if image_size is not None and (network or start):  # mistakes are told now, and not when all images were resized
+    devices = distribute.choose(strategy)
+    if image_size is not None and (network or first):  # mistakes are told now, and not when all images were resized
         check_memory(choice.at_size(planned[0], (image_size, image_size)), replace(planned[1], batch_size=1), devices)
     if out and devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
     from keras_resnet.data import can_resize, load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
+    from keras_resnet.training.choosing import choose
     from keras_resnet.training.fit import fit
     from keras_resnet.training.trackers import trackers
     from keras_resnet.training.trainable import recipe_for
 
+    picked = None
     targets = select(export) if export and devices.chief else []
     if start and data is None:
         if image_size is not None:
             raise InputError("--image-size needs --data: the images of the run have their size already")
         images = of_run(start, data_dir=data_dir)
-    else:
-        size: Any = start.spec.input_shape[:2] if start and can_resize(data) else None
+    elif network or first:
+        size: Any = first.spec.input_shape[:2] if first and can_resize(data) else None
         images = load(data, data_dir=data_dir, image_size=size if image_size is None else image_size)
-    if not (network or start):
-        network, why = choice.for_images(len(images.splits["train"]), images.image_shape)
-        if not as_json:
-            print(f"no network was named: using {network} ({why}); `keras-resnet list --for SIZE` shows others", flush=True)
-    out = out or default_out(network, data, start, quantization_aware)
-    spec, training_recipe = plan(network or start.spec, basis or recipe_for(None, images), set_, **fields)  # type: ignore[union-attr]
+    else:
+        images, picked = choose(data, data_dir=data_dir, image_size=image_size, pretrained=is_open and basis is None)
+        to_train, first = picked.network, picked.init
+    out = out or default_out(picked.name if picked else str(init), data, start, quantization_aware)
+    chosen = basis or recipe_for(None, images, pretrained=first is not None)
+    spec, training_recipe = plan(to_train, chosen, set_, **fields)
+    if picked and not as_json:
+        print("\n".join(picked.lines(images, training_recipe)), flush=True)
     names = [name for name, is_on in {"tensorboard": tensorboard, "wandb": wandb, "mlflow": mlflow}.items() if is_on]
     callbacks = trackers(names, out=out, recipe=training_recipe, data=images, seed=seed) if devices.chief else []
     verbose = 0 if as_json else 1 if sys.stdout.isatty() else 2
     run = fit(
         *(spec, training_recipe, images, out),
-        init=start,
+        init=first,
         seed=seed,
         strategy=devices,
         overwrite=overwrite,
@@ -153,10 +163,10 @@ def basis_of(recipe: str | None, start: Run | None, *, is_on_own_images: bool, q
     return start.recipe
 
 
-def default_out(network: str | None, data: str | None, start: Run | None, quantization_aware: bool) -> Path:
-    """The run folder without --out: beside the run of --init, if there is one."""
+def default_out(network: str, data: str | None, start: Run | None, quantization_aware: bool) -> Path:
+    """The run folder without --out, for a network of that name or path: beside the run of --init, if there is one."""
     if start is None:
-        return Path("saved_models") / f"{Path(str(data)).name}-{network}"
+        return Path("saved_models") / f"{Path(str(data)).name}-{Path(network).stem}"
     path = start.path.resolve()
     return path.with_name(f"{path.name}-{'quantization-aware' if quantization_aware else 'fine-tuned'}")
 

@@ -8,7 +8,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -55,6 +55,8 @@ class Split:
     """The JPEG of an index, where images are read again each time: a random part can then be decoded without the rest."""
     decoded_in_graph: bool = False
     """Whether batches are of `encoded`, decoded by TensorFlow's threads, and not of `take`: one grey value from it at most."""
+    names: Sequence[str] = ()
+    """The file of each example, where it has one."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -72,6 +74,7 @@ class Split:
         return cls(
             lambda indices: np.concatenate([where[i][0].take(np.array([where[i][1]])) for i in indices]),
             np.concatenate([split.labels for split in splits]),
+            names=[split.name(place) for split in splits for place in range(len(split))],
         )
 
     def part(self, indices: np.ndarray) -> "Split":
@@ -82,7 +85,12 @@ class Split:
             self.labels[indices],
             None if encoded is None else lambda place: encoded(indices[place]),
             self.decoded_in_graph,
+            [self.names[place] for place in indices] if self.names else (),
         )
+
+    def name(self, place: int) -> str:
+        """The file of an example, or its number."""
+        return self.names[place] if self.names else f"number {place}"
 
 
 @dataclass(frozen=True)

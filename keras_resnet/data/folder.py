@@ -117,7 +117,7 @@ def _read(files: Files, class_names: list[str], shape: tuple[int, int, int], kee
 
     readable = _each(try_one, paths, skipped)
     encoded = None if keep else lambda index: upright(again(index))
-    return Split(take, labels, encoded).part(np.array(sorted(readable), int))
+    return Split(take, labels, encoded, names=[printable(path) for path in paths]).part(np.array(sorted(readable), int))
 
 
 def _each(action: Callable[[int], Any], paths: list[Path], skipped: dict[Path, str]) -> dict[int, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from keras_resnet.data import Dataset
 from keras_resnet.files.runtimes import Runner
+from keras_resnet.runs.evaluation import probabilities
 
 
 def outputs_of(
@@ -40,12 +41,6 @@ def top1_accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(top1(outputs) == labels))
 
 
-def probabilities(outputs: np.ndarray) -> np.ndarray:
-    """Logits (..., classes) as shares that sum to 1."""
-    powers = np.exp(outputs - outputs.max(-1, keepdims=True))
-    return powers / powers.sum(-1, keepdims=True)
-
-
 def scores_by_value(outputs: np.ndarray) -> str:
     """Whether a model's outputs (images, classes) are "probabilities" or "logits", by their values; empty where they may be either:
     between 0 and 1, but not 1 together, as those of a sigmoid are."""
@@ -59,6 +54,13 @@ def nearest_kind(outputs: np.ndarray, logits: np.ndarray) -> str:
     another file for the same images are nearer to."""
     is_nearer = np.abs(outputs - probabilities(logits)).mean() < np.abs(outputs - logits).mean()
     return "probabilities" if is_nearer else "logits"
+
+
+def confidences(outputs: np.ndarray, scores: str) -> np.ndarray:
+    """The probability of the best class of each row, see `top1`: (images,). `scores` are "logits" or "probabilities"."""
+    if outputs.ndim == 3:
+        return outputs[:, 0, 0]
+    return (probabilities(outputs) if scores == "logits" else outputs).max(1)
 
 
 def best(outputs: np.ndarray, count: int, scores: str) -> list[tuple[int, float]]:

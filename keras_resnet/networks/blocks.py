@@ -12,7 +12,7 @@ from keras_resnet.networks.conflicts import NOT_NEGATIVE
 from keras_resnet.networks.graph import Convolution, Node, Pool, channels
 from keras_resnet.networks.spec import ResNetSpec
 
-Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "padding", "none"]
+Shortcut = Literal["identity", "projection", "projection_everywhere", "avg_projection", "subsampling", "padding", "none"]
 Steps = tuple[Literal["norm", "activation"], ...]
 
 
@@ -42,6 +42,7 @@ class Unit(NamedTuple):
     stride: int = 1
     dilations: tuple[int, int] = (1, 1)  # of the first convolution larger than 1x1, and of the others
     drop: float = 0.0  # probability to leave out the branch
+    projects: bool = False  # also where the shape does not change
 
 
 def residual_unit(x: Node, unit: Unit, spec: ResNetSpec, *, active: Node | None = None, shortcut: Shortcut | None = None) -> Node:
@@ -49,25 +50,32 @@ def residual_unit(x: Node, unit: Unit, spec: ResNetSpec, *, active: Node | None 
 
     Args:
         active: `x` after the steps that come before the first convolution, if they are done already.
-        shortcut: its kind; if None the one of `spec`, and the identity where the shape does not change.
+        shortcut: its kind; if None the one of `spec` for such a unit.
     """
     name, order = unit.name, ORDERS[spec.activation_order]
     active = active or preactivate(x, spec, name, 1)
     branch = residual_branch(active, unit, spec)
-    if shortcut is None:
-        shortcut = spec.shortcut
-        if unit.stride == 1 and channels(x) == channels(branch) and shortcut not in ("none", "projection_everywhere"):
-            shortcut = "identity"
+    shortcut = shortcut or shortcut_kind(unit, spec, changes_channels=channels(x) != channels(branch))
     if spec.branch_scale != 1:
         branch = graph.Rescale(inputs=(branch,), name=join(name, "branch_scale"), scale=(spec.branch_scale,))
     if shortcut != "none":
-        # A shortcut that changes the shape starts from the activated input (arXiv:1603.05027, appendix).
-        start = x if shortcut == "identity" else active
+        # A shortcut with a projection starts from the activated input (arXiv:1603.05027, appendix).
+        start = x if shortcut in ("identity", "subsampling") else active
         bypass = shortcut_path(start, channels(branch), unit, spec, shortcut)
         branch, bypass = modulate(branch, bypass, x, unit, spec)
         # The shortcut comes first: Keras walks a graph depth first through the first input, and the shorter way recurses less.
         branch = graph.Merge(inputs=(bypass, branch), name=join(name, "add"), kind="Add")
     return steps(branch, order.out, spec, name, norm="out_norm", activation="out")
+
+
+def shortcut_kind(unit: Unit, spec: ResNetSpec, *, changes_channels: bool) -> Shortcut:
+    """The kind of a unit's shortcut: that of `spec`, and the identity where the shape does not change."""
+    kind: Shortcut = spec.shortcut
+    if kind in ("none", "projection_everywhere"):
+        return kind
+    if changes_channels or unit.projects:
+        return "projection" if kind == "subsampling" else kind
+    return "identity" if unit.stride == 1 else kind
 
 
 def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
@@ -84,6 +92,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
             x = graph.Dropout(inputs=(x,), name=join(name, "dropout"), rate=spec.branch_dropout)
         if spec.antialias and stride > 1:
             stride, blur = 1, stride
+        after = order.last if last else order.after
         zero = last and spec.zero_init
         x = convolution(
             x,
@@ -94,9 +103,9 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
             dilation=dilation,
             groups=spec.groups if size > 1 else 1,
             zero=zero and not (spec.norm and "norm" in order.last),
+            is_normalized="norm" in after or (not last and "norm" in order.before),
             name=join(name, f"conv{number}"),
         )
-        after = order.last if last else order.after
         x = steps(x, after, spec, name, norm=f"norm{number}", activation=f"{spec.activation}{number}", zero=zero)
     x = attention(antialias(x, blur, name), spec, name)
     return graph.Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, per_example=True) if unit.drop else x
@@ -117,20 +126,22 @@ def _convolutions(unit: Unit, spec: ResNetSpec) -> list[tuple[int, int, int, int
 def shortcut_path(x: Node, width: int, unit: Unit, spec: ResNetSpec, kind: Shortcut) -> Node:
     """The way around the branch, to `width` channels: nothing, projection, or subsampling and zeros."""
     name, stride = unit.name, unit.stride
-    if kind == "identity":
+    if kind == "identity" or (kind == "subsampling" and stride == 1):
         return x
     if stride > 1 and kind == "avg_projection":
         # `same` adds no pixels to the average: an odd last one counts alone.
         x, stride = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=stride, stride=stride, same=True), 1
     elif stride > 1 and spec.antialias:
         x, stride = antialias(x, stride, join(name, "shortcut")), 1
+    if kind == "subsampling":
+        return Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Max", size=1, stride=stride) if stride > 1 else x
     if kind == "padding":
         if stride > 1:
             x = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=1, stride=stride)
         missing = width - channels(x)
         return graph.PadChannels(inputs=(x,), name=join(name, "shortcut_pad"), amount=missing) if missing else x
-    x = convolution(x, spec, filters=width, size=1, stride=stride, name=join(name, "shortcut_conv"))
     last: Steps = ("norm",) if "norm" in ORDERS[spec.activation_order].last else ()
+    x = convolution(x, spec, filters=width, size=1, stride=stride, is_normalized=bool(last), name=join(name, "shortcut_conv"))
     return steps(x, last, spec, name, norm="shortcut_norm", activation="")
 
 
@@ -169,7 +180,7 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
     pooled: Node = graph.GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
     if spec.squeeze:
         layer = partial(Convolution, size=1, bias=0.0)
-        reduced = layer(inputs=(pooled,), name=join(name, "reduce"), filters=max(1, width // spec.squeeze), activation="relu")
+        reduced = layer(inputs=(pooled,), name=join(name, "reduce"), filters=squeezed(width, spec), activation="relu")
         weight: Node = layer(inputs=(reduced,), name=join(name, "expand"), filters=width, activation="sigmoid")
     else:
         line = graph.Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
@@ -178,28 +189,42 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
     return graph.Merge(inputs=(x, weight), name=join(name, "scale"), kind="Multiply")
 
 
+def squeezed(width: int, spec: ResNetSpec) -> int:
+    """Channels between squeeze and excitation, rounded as timm does."""
+    divisor = spec.squeeze_divisor
+    rounded = width // (spec.squeeze or 1) if divisor == 1 else int(width / (spec.squeeze or 1) + divisor / 2) // divisor * divisor
+    return max(divisor, rounded)
+
+
 def attention_size(width: int) -> int:
     """Channels that efficient channel attention looks at together: odd, about log2(width) / 2 (arXiv:1910.03151 eq. 12)."""
     size = int(abs(math.log2(width) + 1) / 2)
     return max(size if size % 2 else size + 1, 3)
 
 
-def convolution(x: Node, spec: ResNetSpec, *, name: str | None, size: int, stride: int = 1, **fields: Any) -> Node:
-    """A convolution, `size` odd, padded by `size // 2` on both sides as the papers and PyTorch do. A bias only without norm.
+def convolution(
+    x: Node, spec: ResNetSpec, *, name: str | None, size: int, stride: int = 1, is_normalized: bool = True, **fields: Any
+) -> Node:
+    """A convolution, `size` odd, padded by `size // 2` on both sides as the papers and PyTorch do.
 
+    It has a bias in a network without norm and, if `spec.conv_bias`, where no normalisation follows.
     Keras's padding="same" would pad a strided one on the far side only. `fields` are others of `graph.Convolution`.
     """
     if stride > 1 and size > 1:
         x = graph.Pad(inputs=(x,), name=join(name, "pad"), amount=size // 2)
-    return Convolution(inputs=(x,), name=name, size=size, stride=stride, bias=None if spec.norm else 0.0, **fields)
+    has_bias = spec.norm is None or (spec.conv_bias and not is_normalized)
+    return Convolution(inputs=(x,), name=name, size=size, stride=stride, bias=0.0 if has_bias else None, **fields)
 
 
 def max_pool(x: Node, spec: ResNetSpec, *, name: str) -> Node:
-    """3x3 max-pooling with stride 2, padded by 1 on both sides; nothing outside the image counts."""
-    if spec.activation in NOT_NEGATIVE and not spec.antialias:  # then a padding of zeros changes nothing
+    """3x3 max-pooling with stride 2, padded by 1 on both sides; nothing outside the image counts, or the zeros there do."""
+    zeros_change_nothing = spec.activation in NOT_NEGATIVE and spec.stem_norm
+    padded = spec.stem_pool == "zero_padded_max" or (zeros_change_nothing and not spec.antialias)
+    if padded:
         x = graph.Pad(inputs=(x,), name=join(name, "pad"), amount=1)
-        return Pool(inputs=(x,), name=name, kind="Max", size=3, stride=2)
-    x = Pool(inputs=(x,), name=name, kind="Max", size=3, stride=1, same=True)
+        if not spec.antialias:
+            return Pool(inputs=(x,), name=name, kind="Max", size=3, stride=2)
+    x = Pool(inputs=(x,), name=name, kind="Max", size=3, stride=1, same=not padded)
     return antialias(x, 2, name) if spec.antialias else Pool(inputs=(x,), name=join(name, "every"), kind="Max", size=1, stride=2)
 
 

@@ -4,7 +4,8 @@ Specs have no type here, because `spec.py` imports this module.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import Any, NamedTuple
 
 from keras_resnet.errors import InputError, shown
@@ -28,7 +29,7 @@ class Conflict(NamedTuple):
 
 
 def _output_strides(spec: Any) -> list[int]:
-    return [spec.stem_stride * 2**stage for stage in range(len(spec.depths))]
+    return list(accumulate((spec.stem_stride, *spec.strides), mul))
 
 
 def _normalized_widths(spec: Any) -> set[int]:
@@ -41,6 +42,12 @@ GROUPS_DIVIDE = "norm_groups must divide the channels of every normalisation"
 
 CONFLICTS = (
     Conflict("depths", "widths", lambda s: len(s.depths) != len(s.widths), "they must have one entry for each stage"),
+    Conflict(
+        "stage_strides",
+        "depths",
+        lambda s: s.stage_strides is not None and len(s.depths) != len(s.stage_strides),
+        "they must have one entry for each stage",
+    ),
     Conflict("groups", "block", lambda s: s.block != "bottleneck" and s.groups != 1, "only block='bottleneck' has groups"),
     Conflict(
         "group_width", "block", lambda s: s.block != "bottleneck" and s.group_width != 64, "only block='bottleneck' has groups"
@@ -60,6 +67,24 @@ CONFLICTS = (
         NO_SHRINKING,
     ),
     Conflict("shortcut", "stem_width", lambda s: s.shortcut == "padding" and s.channels[1] < s.stem_width, NO_SHRINKING),
+    Conflict(
+        "first_projection",
+        "shortcut",
+        lambda s: s.first_projection and s.shortcut in ("padding", "none"),
+        "such a shortcut has no projection",
+    ),
+    Conflict(
+        "stem_norm",
+        "activation_order",
+        lambda s: not s.stem_norm and not s.activation_order.endswith("preactivation"),
+        "only a unit that begins with an activation follows a stem without one",
+    ),
+    Conflict(
+        "stem_norm",
+        "stem_pool",
+        lambda s: not s.stem_norm and s.stem_pool == "convolution",
+        "no activation would stand between two convolutions",
+    ),
     Conflict("shortcut_gate", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_gate is not None, "no shortcut to gate"),
     Conflict("shortcut_scale", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_scale != 1, "no shortcut to scale"),
     Conflict("shortcut_dropout", "shortcut", lambda s: s.shortcut == "none" and s.shortcut_dropout > 0, "no shortcut to drop"),
@@ -125,6 +150,6 @@ CONFLICTS = (
         "output_stride",
         "stem",
         lambda s: s.output_stride is not None and s.output_stride not in _output_strides(s),
-        "a stage multiplies the stride of stem and stem_pool by 2 or leaves it",
+        "the stages multiply the stride of stem and stem_pool by theirs, 2 if not given",
     ),
 )

@@ -21,7 +21,10 @@ from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 
-OF_NETWORK = ("depths", "widths", "head_dropout", "output_stride", "normalize", "input_shape", "classes", "classifier_activation")
+OF_NETWORK = (
+    *("depths", "widths", "stride_in", "stage_strides", "first_projection", "head_dropout", "output_stride"),
+    *("normalize", "input_shape", "classes", "classifier_activation"),
+)
 IDENTITY_FIELDS = tuple(name for name in names(ResNetSpec) if not name.startswith("stem") and name not in (*OF_NETWORK, "shortcut"))
 CLASSIFIER_ACTIVATIONS = get_args(get_args(get_type_hints(ResNetSpec)["classifier_activation"])[0])  # of a spec
 UNIT_FIELDS = (*IDENTITY_FIELDS, "shortcut")
@@ -150,7 +153,8 @@ def projection_block(x: KerasTensor, width: int, *, stride: int = 2, name: str |
     start, spec = _start(x), _unit_spec(width, fields, UNIT_FIELDS)
     if not isinstance(stride, Integral) or stride < 1:
         raise InputError(f"stride={stride}: expected one whole number of at least 1, for every axis")
-    unit = residual_unit(start, Unit(name, width, stride, drop=spec.stochastic_depth), spec, shortcut=spec.shortcut)
+    kind = spec.shortcut if spec.shortcut != "subsampling" or x.shape[-1] == width * spec.expansion else "projection"
+    unit = residual_unit(start, Unit(name, width, stride, drop=spec.stochastic_depth), spec, shortcut=kind)
     return realize({start: x}, [unit])[unit]
 
 

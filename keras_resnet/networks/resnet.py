@@ -27,8 +27,8 @@ def describe(spec: ResNetSpec) -> Network:
     maps = [x]
     x = stem_pool(x, spec)
     for stage, unit in units(spec):
-        first = unit.name == "stage1_block1"
-        active = x if first else preactivate(x, spec, unit.name, 1)  # the stem has activated its output already
+        is_active = unit.name == "stage1_block1" and spec.stem_norm  # the stem has done that already
+        active = x if is_active else preactivate(x, spec, unit.name, 1)
         if stage > len(maps):
             maps.append(active)
         x = residual_unit(x, unit, spec, active=active)
@@ -74,19 +74,21 @@ def normalize(x: Node, spec: ResNetSpec) -> Node:
 
 
 def stem(x: Node, spec: ResNetSpec) -> Node:
-    """First convolutions, normalised and activated: in pre-activation networks too (arXiv:1603.05027, appendix)."""
+    """First convolutions, normalised and activated: in pre-activation networks too (arXiv:1603.05027, appendix), if `stem_norm`."""
     widths = spec.stem_widths
     for number, filters in enumerate(widths, start=1):
         suffix = str(number) if number < len(widths) else ""
-        stride = 2 if number == 1 and spec.stem != "3x3" else 1
-        x = convolution(x, spec, filters=filters, size=7 if spec.stem == "7x7" else 3, stride=stride, name=f"stem_conv{suffix}")
-        x = normalized(x, spec, "stem", suffix)
+        size, stride = 7 if spec.stem == "7x7" else 3, 2 if number == 1 and spec.stem != "3x3" else 1
+        is_normalized = spec.stem_norm or number < len(widths)
+        name = f"stem_conv{suffix}"
+        x = convolution(x, spec, filters=filters, size=size, stride=stride, is_normalized=is_normalized, name=name)
+        x = normalized(x, spec, "stem", suffix) if is_normalized else x
     return x
 
 
 def stem_pool(x: Node, spec: ResNetSpec) -> Node:
     """What stands between the first convolutions and the first stage."""
-    if spec.stem_pool == "max":
+    if spec.stem_pool in ("max", "zero_padded_max"):
         return max_pool(x, spec, name="stem_pool")
     if spec.stem_pool == "convolution":
         stride = 1 if spec.antialias else 2
@@ -102,19 +104,19 @@ def normalized(x: Node, spec: ResNetSpec, prefix: str, suffix: str = "") -> Node
 
 
 def units(spec: ResNetSpec) -> Iterator[tuple[int, Unit]]:
-    """Every unit with its stage, both counted from 1. The first one of every stage after the first halves the space, or, where
-    `output_stride` is reached, doubles the dilation of those that follow."""
+    """Every unit with its stage, both counted from 1. One of a stage takes its stride or, where `output_stride` is reached,
+    multiplies the dilation of what follows by it."""
     total, number = sum(spec.depths), 0
     subsampling, dilation = spec.stem_stride, 1
-    for stage, (depth, width) in enumerate(zip(spec.depths, spec.widths, strict=True), start=1):
-        stride, before = 2 if stage > 1 else 1, dilation
-        if subsampling == spec.output_stride and stage > 1:
-            stride, dilation = 1, 2 * dilation
-        subsampling *= stride
+    for stage, (depth, width, of_stage) in enumerate(zip(spec.depths, spec.widths, spec.strides, strict=True), start=1):
         for block in range(1, depth + 1):
             number += 1
+            stride, before = of_stage if block == (depth if spec.stride_in == "last" else 1) else 1, dilation
+            if subsampling == spec.output_stride:
+                stride, dilation = 1, dilation * stride
+            subsampling *= stride
             name, drop = f"stage{stage}_block{block}", spec.stochastic_depth * number / total
-            yield stage, Unit(name, width, stride if block == 1 else 1, (before if block == 1 else dilation, dilation), drop)
+            yield stage, Unit(name, width, stride, (before, dilation), drop, block == 1 and spec.first_projection)
 
 
 def pool(x: Node, pooling: Pooling) -> Node:

@@ -43,6 +43,11 @@ class ResNetSpec:
     """Two 3x3 convolutions; 1x1, 3x3, 1x1; or one 3x3 (arXiv:1512.03385 section 3.2)."""
     stride_on: Literal["3x3", "1x1"] = "3x3"
     """Which convolution of a bottleneck takes the stride: the 3x3 (V1.5), or the first 1x1 as in arXiv:1512.03385 (V1)."""
+    stride_in: Literal["first", "last"] = "first"
+    """Which unit of a stage takes its stride: the first, or the last (keras.applications' V2, TF-Slim)."""
+    stage_strides: tuple[int, ...] | None = None
+    """Stride of each stage. None: 1 and then 2, 2, ...; with stride_in="last" 2, 2, ... and then 1, so that the same maps are
+    halved."""
     activation_order: Order = "original"
     """Order of normalisation and activation: arXiv:1512.03385, or Table 2 of arXiv:1603.05027."""
     activation: Activation = "relu"
@@ -53,12 +58,18 @@ class ResNetSpec:
     """Filters in each group if `widths` is 64, otherwise in proportion: 4 in ResNeXt 32x4d, 128 in Wide ResNet-50-2."""
     squeeze: int | None = None
     """Squeeze-and-excitation at the end of every branch: its reduction ratio (arXiv:1709.01507: 16). None for none."""
+    squeeze_divisor: int = 1
+    """The squeezed channels are rounded to a multiple of this, and are at least so many (timm: 8)."""
     channel_attention: bool = False
     """Efficient channel attention at the end of every branch: a 1-D convolution over the channel averages (arXiv:1910.03151)."""
-    shortcut: Literal["projection", "projection_everywhere", "avg_projection", "padding", "none"] = "projection"
+    shortcut: Literal["projection", "projection_everywhere", "avg_projection", "subsampling", "padding", "none"] = "projection"
     """The shortcut of units that change the shape: 1x1 convolution (option B of arXiv:1512.03385), average pooling in place of the
     stride, then a 1x1 convolution (ResNet-D, arXiv:1812.01187), or strided subsampling and zero-padded channels (option A).
-    "projection_everywhere" has the 1x1 convolution in every unit (option C). "none" leaves out every shortcut: a plain network."""
+    "projection_everywhere" has the 1x1 convolution in every unit (option C). "subsampling" has it where the channels change, and
+    takes every second pixel where only the size does (keras.applications' V2). "none" leaves out every shortcut: a plain
+    network."""
+    first_projection: bool = False
+    """The first unit of every stage has a projection, also where the shape does not change (Caffe's and PaddleClas's 18 and 34)."""
     shortcut_gate: Literal["exclusive", "shortcut_only"] | None = None
     """Gate g(x), a 1x1 convolution and a sigmoid: the shortcut is multiplied by 1 - g and, if exclusive, the branch by g
     (arXiv:1603.05027 section 3.1)."""
@@ -87,10 +98,16 @@ class ResNetSpec:
     with stride 1 for small images."""
     stem_width: int = 64
     """Filters of the stem. The first two convolutions of "deep" have half of them, those of "tiered" 3/8 and half."""
-    stem_pool: Literal["max", "convolution"] | None = "max"
-    """After the first convolution: 3x3 max-pooling or a 3x3 convolution (arXiv:2103.07579) with stride 2, or nothing."""
+    stem_pool: Literal["max", "zero_padded_max", "convolution"] | None = "max"
+    """After the first convolution: 3x3 max-pooling or a 3x3 convolution (arXiv:2103.07579) with stride 2, or nothing. In
+    "zero_padded_max" zeros outside the image count, which shows where the stem is not normalised: keras.applications' V2, BiT."""
+    stem_norm: bool = True
+    """Normalisation and activation after the last convolution of the stem. False leaves both to the first unit, as the published
+    weights of V2 networks have it; for orders that begin with them."""
     norm: Literal["batch", "group"] | None = "batch"
     """BatchNormalization, GroupNormalization (arXiv:1803.08494), or none: then convolutions have a bias."""
+    conv_bias: bool = False
+    """A bias in the convolutions that no normalisation follows in stem, branch or shortcut (keras.applications' V2)."""
     norm_groups: int = 32
     """GroupNormalization: number of groups."""
     norm_momentum: float = 0.9
@@ -138,6 +155,12 @@ class ResNetSpec:
     def stem_stride(self) -> int:
         """Subsampling of the map that enters the first stage."""
         return (1 if self.stem == "3x3" else 2) * (2 if self.stem_pool else 1)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Stride of each stage."""
+        halved = (2,) * (len(self.depths) - 1)
+        return self.stage_strides or ((*halved, 1) if self.stride_in == "last" else (1, *halved))
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -190,7 +213,9 @@ RATES = ("shortcut_dropout", "branch_dropout", "head_dropout", "stochastic_depth
 WIDEST = 2**16  # channels
 LIMITS = {
     "depths": (1, 1000),
-    **dict.fromkeys(("widths", "stem_width", "groups", "group_width", "squeeze", "norm_groups", "output_stride"), (1, WIDEST)),
+    **dict.fromkeys(("widths", "stem_width", "groups", "group_width", "norm_groups", "output_stride"), (1, WIDEST)),
+    **dict.fromkeys(("squeeze", "squeeze_divisor"), (1, WIDEST)),
+    "stage_strides": (1, 16),
     "input_shape": (1, 2**20),
     "classes": (1, 2**20),
 }

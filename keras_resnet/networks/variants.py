@@ -43,6 +43,11 @@ R269: Part = {**R50, "depths": (3, 30, 48, 8)}
 # What the letters of a name mean.
 V1: Part = {"stride_on": "1x1"}
 V2: Part = {"activation_order": "full_preactivation"}
+V2_KERAS: Part = {
+    **V2,
+    **{"stride_in": "last", "shortcut": "subsampling", "stem_pool": "zero_padded_max", "stem_norm": False, "conv_bias": True},
+    **{"norm_epsilon": 1.001e-5, "normalize": "half"},
+}
 C: Part = {"stem": "deep"}
 D: Part = {"stem": "deep", "shortcut": "avg_projection"}
 S: Part = {"stem": "deep", "stem_width": 128}
@@ -119,6 +124,10 @@ VARIANTS = {
     "resnet101v2": Variant(imagenet(R101, V2), "44.54M", "7.83G", f"{HE2016}; timm"),
     "resnet152v2": Variant(imagenet(R152, V2), "60.19M", "11.55G", f"{HE2016}; timm"),
     "resnet200v2": Variant(imagenet(R200, V2), "64.67M", "15.07G", f"{HE2016} section 5; imgclsmob"),
+    # Stride in the last unit of a stage, biases, and a stem without normalisation.
+    "resnet50v2_keras": Variant(imagenet(R50, V2_KERAS), "25,568,360", "", f"{HE2016}; keras.applications"),
+    "resnet101v2_keras": Variant(imagenet(R101, V2_KERAS), "44,577,896", "", f"{HE2016}; keras.applications"),
+    "resnet152v2_keras": Variant(imagenet(R152, V2_KERAS), "60,236,904", "", f"{HE2016}; keras.applications"),
     "resnet18c": Variant(imagenet(R18, C), "", "", BAG),
     "resnet34c": Variant(imagenet(R34, C), "", "", BAG),
     "resnet50c": Variant(imagenet(R50, C), "25.58M", "4.35G", f"{BAG}; timm"),

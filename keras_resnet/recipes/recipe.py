@@ -123,6 +123,9 @@ class Recipe:
     epoch."""
     remat: bool = False
     """Gradient checkpointing: recompute every unit for the backward pass; less memory, more time."""
+    linear_probe: bool = False
+    """Before the first step, fit the classifier of a pretrained network to its features, and keep the trained weights only if they
+    are more accurate on the validation images (arXiv:2202.10054). Needs first weights (`init`)."""
     quantization_aware: bool = False
     """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
     `fit` of your own, call `quantization.release(model)` before you export the model."""

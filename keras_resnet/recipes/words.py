@@ -46,6 +46,7 @@ def on_training(recipe: Recipe) -> list[str]:
         f"computed in {recipe.precision}": recipe.precision != "float32",
         "classes weighted so that each counts as much": recipe.class_weight == "balanced",
         f"classes weighted by {weights}": weights,
+        "the classifier is fitted first": recipe.linear_probe,
         "quantisation-aware": recipe.quantization_aware,
     }
     return [words for words, applies in special.items() if applies]

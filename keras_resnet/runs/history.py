@@ -32,7 +32,8 @@ def plot_history(history: list[dict[str, float]], path: str | Path, *, kept_epoc
         for key, (label, colour) in curves.items():
             values = [row[key] for row in history]
             axes.plot(epochs, values, label=label, color=colour, marker="." if len(epochs) < 40 else "")
-        axes.axvline(kept_epoch, color="grey", linestyle=":", label=f"kept: epoch {kept_epoch}")
+        kept = f"epoch {kept_epoch}" if kept_epoch else "the fitted classifier"
+        axes.axvline(kept_epoch, color="grey", linestyle=":", label=f"kept: {kept}")
         axes.set(xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylabel=measure)
         if measure != "accuracy":
             axes.set_yscale("log")

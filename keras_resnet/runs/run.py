@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 SAMPLE = "sample.png"
+CONFUSION = "confusion.png"
 CONTENTS = {
     "spec.json": "the network (ResNetSpec)",
     "recipe.json": "how it was trained (Recipe)",
@@ -30,10 +31,14 @@ CONTENTS = {
     "labels.txt": "class names, one a line, in the order of the outputs",
     "model.keras": "the trained network; weights of the last or the best epoch, see Recipe.keep",
     "last.weights.h5": "the weights after the last epoch",
+    CONFUSION: "the confusion matrix of the test images",
     SAMPLE: "the first test image, where images are pictures; its class is in metrics.json",
 }
 LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
 ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
+
+
+Mistake = TypedDict("Mistake", {"image": str, "class": str, "predicted": str, "probability": float})
 
 
 class Measured(TypedDict, total=False):
@@ -45,6 +50,10 @@ class Measured(TypedDict, total=False):
     balanced_accuracy: float | None
     loss: float | None
     recall: dict[str, float | None]
+    precision: dict[str, float | None]
+    images_by_class: dict[str, int]
+    confusion_matrix: list[list[int]]
+    mistakes: list[Mistake]
 
 
 Sample = TypedDict("Sample", {"file": str, "split": str, "class": str}, total=False)
@@ -60,6 +69,7 @@ class Metrics(TypedDict, total=False):
     init: str | None
     epochs: int
     kept_epoch: int
+    linear_probe: dict[str, Any]
     images_per_second: float | None
     train_seconds: float | None
     validation: Measured

@@ -29,32 +29,35 @@ from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.recipes.stop_on_nan import StopOnNaN
+from keras_resnet.runs.evaluation import counted, mistakes, plot_confusion, probabilities, report
 from keras_resnet.runs.history import plot_history, write_history
-from keras_resnet.runs.run import SAMPLE, Run, check_free, check_outside, is_run
+from keras_resnet.runs.run import CONFUSION, SAMPLE, Run, check_free, check_outside, is_run
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import Patience, Progress, RisingLoss
 from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.checkpoints import Checkpoints
+from keras_resnet.training.choosing import choose as choose_for
 from keras_resnet.training.distribute import Distribution, choose
+from keras_resnet.training.first_weights import FirstWeights, origin
 from keras_resnet.training.opening import announce
 from keras_resnet.training.precision import settle
 from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
 from keras_resnet.training.session import Training, example, prepare
 from keras_resnet.training.trainable import checked_seed, suited
-from keras_resnet.training.transfer import origin
 
 LOG = logging.getLogger("keras_resnet")
+MOST_CLASSES = 100  # up to which the confusion matrix is among the metrics
 
 
 @fixed_settings()
 def fit(
-    spec: str | ResNetSpec,
+    spec: str | ResNetSpec | None,
     recipe: str | Recipe | None,
     data: Any,
     out: str | Path,
     *,
-    init: str | Path | Run | None = None,
+    init: str | Path | Run | FirstWeights | None = None,
     seed: int = 0,
     strategy: str | Distribution = "auto",
     overwrite: bool = False,
@@ -67,13 +70,15 @@ def fit(
     """Train a network and leave a run folder at `out`.
 
     Args:
-        spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images.
+        spec: a name in `SPECS` or a `ResNetSpec`; its input shape and classes are replaced by those of the images. None: the
+            network of `init`; without that a pretrained one, or one that suits the images, see `training.choosing`.
         recipe: a name in `RECIPES` or a `Recipe`; None or "auto" to choose one by number, size and kind of the images, see
             `recipes.for_images`.
         data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
         out: the folder to write, see `runs.CONTENTS`. It appears when the training is complete.
-        init: a run, or its folder, whose weights the training starts from; None for random ones. Every layer must have the same
-            shape there; only the classifier may differ, for other classes.
+        init: what the training starts from: a run or its folder, a file of weights (see `weights.read`), or "tiny-imagenet" for the
+            network that comes with this package; None for random weights. Every layer must have the same shape there; only the
+            classifier may differ, for other classes. A chosen recipe is then one of fine-tuning.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
@@ -95,10 +100,13 @@ def fit(
     """
     seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
-    init = init if isinstance(init, Run | None) else Run.open(init)
-    spec, recipe, data = suited(spec, recipe, load(data), devices, init)
+    first = None if init is None else FirstWeights.of(init)
+    if spec is None and first is None:
+        data, picked = choose_for(data, pretrained=recipe is None)
+        spec, first = picked.network, picked.init
+    spec, recipe, data = suited(spec, recipe, load(data), devices, first)
     check_outside(out, data.origin["source"])
-    plan = plan_of(spec, recipe, data, seed, init)
+    plan = plan_of(spec, recipe, data, seed, first)
     if resume and is_run(Path(out)):
         return finished(Run.open(out), plan, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
@@ -111,11 +119,11 @@ def fit(
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         if devices.chief:
             done = (checkpoint.step if checkpoint else 0) if resume else None
-            announce(spec, recipe, data, done, begins_at_random=init is None, shows=bool(verbose))
+            announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose))
         with graphs_as_written(), errors_in_a_line():
             recipe = settle(spec, recipe, devices)
-            training = prepare(spec, recipe, data, seed, devices, init)
-            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, init), checkpoint_every)
+            training = prepare(spec, recipe, data, seed, devices, first)
+            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, first), checkpoint_every)
             stopping = [Patience(training.weights, patience)] if patience else []
             try:
                 with saver:
@@ -201,7 +209,9 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
     (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
     write_json(folder / "data.json", {**training.data.origin, "digest": training.data.digest})
-    write_json(folder / "metrics.json", {**metrics(training), **write_sample(training.data, folder), **remarks})
+    found = metrics(training)
+    found["test"] |= examined(training, folder)
+    write_json(folder / "metrics.json", {**found, **write_sample(training.data, folder), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
     one_loss = training.recipe.is_cross_entropy
@@ -243,6 +253,7 @@ def metrics(training: Training) -> dict[str, Any]:
         **origin(training.init),
         "epochs": len(training.weights.history),
         "kept_epoch": training.kept_epoch,
+        **({"linear_probe": {"strength": probe.strength, "validation": probe.validation}} if (probe := training.probe) else {}),
         **training.throughput.facts(),
         **{split: measured(model, data, split) for split in ("validation", "test")},
     }
@@ -257,4 +268,23 @@ def measured(model: keras.Model, data: Dataset, split: str) -> dict[str, Any]:
         "accuracy_interval": interval(results["accuracy"], images),
         "images": images,
         "recall": dict(zip(data.class_names, recall_of(model).by_class(), strict=True)),
+    }
+
+
+def examined(training: Training, folder: Path) -> dict[str, Any]:
+    """What a person wants to know of the test images: precision by class, the most confident mistakes, and, where the classes are
+    not too many, the confusion matrix, of which there is a picture too."""
+    data, names = training.data, list(training.data.class_names)
+    outputs, split = training.weights.plain.predict(data.test, verbose=0), data.splits["test"]
+    shares = probabilities(outputs) if training.spec.gives_logits else outputs
+    answers = shares.argmax(1)
+    counts = counted(answers, split.labels, len(names))
+    plot_confusion(counts, names, folder / CONFUSION)
+    classes = report(counts, names)["classes"]
+    files = [split.name(place) for place in range(len(split))]
+    return {
+        "precision": {row["class"]: row["precision"] for row in classes},
+        "images_by_class": {row["class"]: row["images"] for row in classes},
+        **({"confusion_matrix": counts.tolist()} if len(names) <= MOST_CLASSES else {}),
+        "mistakes": mistakes(answers, shares.max(1), split.labels, names, files),
     }

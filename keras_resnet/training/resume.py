@@ -15,12 +15,12 @@ from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.checkpoint_files import Checkpoint
-from keras_resnet.training.transfer import origin
+from keras_resnet.training.first_weights import FirstWeights, origin
 
 KINDS = {"network": ResNetSpec, "recipe": Recipe}  # parts of an identity that are dataclasses
 
 
-def plan_of(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: Run | None) -> dict[str, Any]:
+def plan_of(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: FirstWeights | None) -> dict[str, Any]:
     """The identity of the training that `fit` was called for."""
     counts = {split: len(examples) for split, examples in data.splits.items()}
     return identity(spec, recipe, seed, origin(init), {**data.origin, "digest": data.digest, **counts})

@@ -3,6 +3,9 @@
 import logging
 from dataclasses import replace
 from numbers import Integral
+from typing import Any
+
+import numpy as np
 
 from keras_resnet import recipes
 from keras_resnet.data import Dataset
@@ -14,15 +17,16 @@ from keras_resnet.networks.variants import resolve
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.environment import devices as hardware
-from keras_resnet.runs.run import Run
 from keras_resnet.startup import memory
 from keras_resnet.training.distribute import Distribution
+from keras_resnet.training.first_weights import FirstWeights
 
 LOG = logging.getLogger("keras_resnet")
 ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
     "accumulate": "it cannot accumulate there",
     "steps_per_execution": "it cannot take several steps at a time there",
 }
+NEED_TRAINED = ("quantization_aware", "linear_probe")  # fields of a recipe
 LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
@@ -34,26 +38,33 @@ def checked_seed(seed: int) -> int:
 
 
 def suited(
-    spec: str | ResNetSpec, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: Run | None
+    spec: str | ResNetSpec | None, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: FirstWeights | None
 ) -> tuple[ResNetSpec, Recipe, Dataset]:
     """Network, recipe and images, each as the others need it. InputError for what cannot be trained."""
-    spec = resolve(spec, input_shape=data.image_shape, classes=len(data.class_names))
-    recipe = data.check(_fitting(recipe_for(recipe, data), len(data.splits["train"])), devices.replicas)
+    spec = resolve(spec or (init.spec if init else ResNetSpec()), input_shape=data.image_shape, classes=len(data.class_names))
+    recipe = recipe_for(recipe, data, pretrained=init is not None)
+    recipe = data.check(_fitting(recipe, len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
-    if recipe.quantization_aware and init is None:
-        raise InputError("quantization_aware=true needs a trained network: give a finished run as init (--init)")
+    for field in NEED_TRAINED:
+        if getattr(recipe, field) and init is None:
+            raise InputError(f"{field}=true needs a trained network: give first weights as init (--init)")
     if spec.normalization:
         pixels = data.sample(LOOKED_AT)
         notice(float(pixels.min()), float(pixels.max()))
     return spec, recipe, replace(data, batch_size=recipe.batch_size)
 
 
-def recipe_for(recipe: str | Recipe | None, data: Dataset) -> Recipe:
-    """The recipe of that name, or for None and "auto" that which suits the images."""
+def recipe_for(recipe: str | Recipe | None, data: Dataset, *, pretrained: bool = False) -> Recipe:
+    """The recipe of that name, or for None and "auto" that which suits the images, and a network that is pretrained or not."""
     if recipe is not None and recipe != AUTO:
         return recipes.resolve(recipe)
-    count, source = len(data.splits["train"]), data.origin.get("source")
-    return recipes.for_images(count, data.image_shape, source=source, class_names=data.class_names)
+    train = data.splits["train"]
+    about: dict[str, Any] = {"source": data.origin.get("source"), "class_names": data.class_names}
+    if not pretrained:
+        return recipes.for_images(len(train), data.image_shape, **about)
+    counts = np.bincount(train.labels).tolist() if data.knows_all_labels else []
+    found = recipes.for_images(len(train), data.image_shape, **about, pretrained=True, class_counts=counts)
+    return found if data.knows_all_labels else replace(found, linear_probe=False)
 
 
 def _fitting(recipe: Recipe, examples: int) -> Recipe:

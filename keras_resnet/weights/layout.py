@@ -167,6 +167,8 @@ def fold_biases(found: Translation) -> Translation:
 
     InputError where one of them has no bias and the others have.
     """
+    if found.fixed.get("activation_order") != "original":  # then a normalisation stands before the convolution of its number
+        return found
     folded = dict(found.arrays)
     kernels = [name for name in folded if re.search(r"_conv\d*/kernel$", name) and mean_after(name) in folded]
     biases = [f"{name.removesuffix('kernel')}bias" for name in kernels]

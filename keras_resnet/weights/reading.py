@@ -32,10 +32,6 @@ FREE = (  # fields that weights do not depend on
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
     r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: its stem has no normalisation",
     r"block1/unit01/a/": "BiT's: its convolutions are standardised, and its stem has no normalisation",
-    r"conv2_block1_preact_bn/": (
-        "keras.applications' V2: its stride is in the last unit of a stage, beside a max-pooled shortcut, and its stem has no "
-        "normalisation"
-    ),
     r"\.aa\.filt$|maxpool\.\d\.filt$": "timm's with blur: it mirrors the image at its edge",
 }
 

@@ -1,0 +1,163 @@
+"""A few photographs: a pretrained network is chosen, its classifier fitted, and the rest trained further if that helps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.linear_model import LogisticRegression
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.data import from_folder
+from keras_resnet.networks import choice
+from keras_resnet.runs.evaluation import mistakes
+from keras_resnet.training import choosing
+from keras_resnet.training.first_weights import FirstWeights
+from keras_resnet.training.linear_probe import ABSENT, LinearProbe, logistic_regression
+
+GENTLE = replace(kr.RECIPES["digits"], epochs=2, learning_rate=0.01, linear_probe=True)
+
+
+def softmax(logits):
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(("present", "weights"), [([0, 1], None), ([0, 1, 2], None), ([0, 2], [1.0, 1.0, 9.0]), ([1, 2], None)])
+def test_the_classifier_is_that_of_scikit_learn_for_features_as_they_are(present, weights):
+    generator = np.random.default_rng(1)
+    labels = np.repeat(present, 20)
+    features = generator.normal(labels[:, None] * [0.5, 0, 1, 0], [1, 5, 1, 0.1]) + np.array([0, 3, -9, 0])
+    strength, kernel, bias = logistic_regression(features, labels, 3, weights)
+    scaled = (features - features.mean(0)) / features.std(0)
+    given = weights and {label: weights[label] for label in present}
+    reference = LogisticRegression(C=strength, class_weight=given, max_iter=1000).fit(scaled, labels)
+    shares = softmax(features @ kernel + bias)
+    np.testing.assert_allclose(shares[:, present], reference.predict_proba(scaled), atol=2e-3)
+    assert all(bias[label] == ABSENT and not kernel[:, label].any() for label in {0, 1, 2} - set(present))
+
+
+def test_a_class_with_one_image_has_no_cross_validation():
+    features = np.random.default_rng(0).normal(size=(5, 3))
+    _, kernel, _ = logistic_regression(features, np.array([0, 0, 0, 0, 1]), 2)
+    assert np.isfinite(kernel).all()
+    assert kernel.any()
+
+
+@pytest.mark.parametrize(("accuracy", "loss", "stays"), [(0.9, 0.1, False), (0.8, 0.5, True), (0.8, 0.3, False), (0.7, 0.1, True)])
+def test_training_is_kept_where_it_is_better(accuracy, loss, stays):
+    probe = LinearProbe(1.0, [], {"accuracy": 0.8, "loss": 0.4})
+    assert probe.is_better_than({"val_accuracy": accuracy, "val_loss": loss}) is stays
+
+
+@pytest.fixture(scope="module")
+def letters(few):
+    """The digits under other names: classes that the network was not trained on."""
+    return replace(few, class_names=[f"letter {name}" for name in few.class_names])
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_a_fitted_classifier_is_better_than_a_random_one_and_stays_if_nothing_is(small_run, letters, tmp_path):
+    run = kr.fit(None, replace(GENTLE, learning_rate=0.0), letters, tmp_path / "run", init=small_run, verbose=0)
+    assert run.metrics["kept_epoch"] == 0
+    found = run.metrics["linear_probe"]["validation"]
+    assert run.metrics["validation"]["accuracy"] == pytest.approx(found["accuracy"])
+    assert found["accuracy"] > 0.5
+    trunk = [layer.get_weights() for layer in small_run.load().layers if layer.name.startswith("stage")]
+    for before, layer in zip(trunk, [one for one in run.load().layers if one.name.startswith("stage")], strict=True):
+        assert all(np.array_equal(*pair) for pair in zip(before, layer.get_weights(), strict=True))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_it_is_resumed_exactly(small_run, letters, tmp_path):
+    from keras import callbacks
+
+    def stop(batch, logs=None):
+        if batch == 1:
+            raise Stop
+
+    train = {"init": small_run, "verbose": 0, "checkpoint_every": 1}
+    whole = kr.fit(None, GENTLE, letters, tmp_path / "whole", **train)
+    with pytest.raises(Stop):
+        kr.fit(None, GENTLE, letters, tmp_path / "run", **train, callbacks=[callbacks.LambdaCallback(on_train_batch_end=stop)])
+    resumed = kr.fit(None, GENTLE, letters, tmp_path / "run", **train, resume=True)
+    assert resumed.metrics["linear_probe"] == whole.metrics["linear_probe"]
+    for one, other in zip(resumed.load().get_weights(), whole.load().get_weights(), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_a_recipe_that_fits_the_classifier_needs_weights(tiny, few, tmp_path):
+    with pytest.raises(InputError, match="linear_probe=true needs a trained network: give first weights as init"):
+        kr.fit(tiny, GENTLE, few, tmp_path / "run")
+
+
+@pytest.mark.usefixtures("eagerly")
+def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
+    """No network and no recipe are named: both are told with a reason, and how to choose otherwise."""
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call("train", "--data", photos, "--epochs", 1)
+    assert code == 0, err
+    assert "network: tiny-imagenet, pretrained on 200 classes of photographs, since 26 training images are few" in out
+    assert "size: 64x64 pixels, as those that it was pretrained on" in out
+    assert "recipe: the classifier is fitted to its features; then 1 epoch of fine-tuning, kept only where" in out
+    assert "to choose otherwise: name a network" in out
+    run = kr.Run(tmp_path / "saved_models" / "photos-tiny-imagenet")
+    assert run.metrics["init"] == FirstWeights.of("tiny-imagenet").digest
+    assert run.recipe.linear_probe
+    assert run.spec.input_shape == (64, 64, 3)
+    test = run.metrics["test"]
+    assert sum(map(sum, test["confusion_matrix"])) == 8 == sum(test["images_by_class"].values())
+    assert "bright_above" in out.partition("balanced")[2]
+
+
+def test_photographs_in_grey_or_very_many_begin_with_random_weights(photos, monkeypatch):
+    assert choosing.choose(photos)[1].name == "tiny-imagenet"
+    assert choosing.choose(photos, pretrained=False)[1].init is None
+    monkeypatch.setattr(choosing, "MOST_IMAGES", 20)
+    data, picked = choosing.choose(photos)
+    assert (picked.init, picked.network) == (None, choice.for_images(26, (24, 24, 3)).network)
+    assert data.image_shape == (24, 24, 3)
+    monkeypatch.undo()
+    for path in photos.rglob("*.jpg"):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    data, picked = choosing.choose(photos)
+    assert (picked.init, data.image_shape) == (None, (24, 24, 1))
+
+
+def test_classes_count_alike_where_they_are_uneven():
+    even, uneven = ([30, 40], [10, 40])
+    assert kr.recipes.for_images(70, (64, 64, 3), pretrained=True, class_counts=even).class_weight == "none"
+    assert kr.recipes.for_images(50, (64, 64, 3), pretrained=True, class_counts=uneven).class_weight == "balanced"
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ("nowhere", "'nowhere'"),
+        ("tiny-imagenett", "did you mean 'tiny-imagenet'"),
+        ("saved_models/nothing", "no run folder at 'saved_models/nothing'"),
+    ],
+)
+def test_first_weights_that_are_none(init, message):
+    with pytest.raises(InputError, match=message):
+        FirstWeights.of(init)
+
+
+def test_the_most_confident_mistakes_come_first():
+    answers, labels = np.array([0, 1, 1, 0]), np.array([0, 0, 0, 1])
+    found = mistakes(answers, np.array([1.0, 0.6, 0.9, 0.7]), labels, ["cat", "dog"], ["a", "b", "c", "d"])
+    assert [row["image"] for row in found] == ["c", "d", "b"]
+    assert found[0] == {"image": "c", "class": "cat", "predicted": "dog", "probability": 0.9}
+
+
+def test_examples_of_a_folder_have_their_files(photos):
+    data = from_folder(photos)
+    for examples in (*data.splits.values(), data.examples("all")):
+        found = [examples.name(place).split("/")[-2] for place in range(len(examples))]
+        assert found == [data.class_names[label] for label in examples.labels]
