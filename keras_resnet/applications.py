@@ -287,3 +287,4 @@ submodule("resnet", ResNet18=ResNet18, ResNet34=ResNet34, **V1, preprocess_input
 submodule("resnet50", ResNet50=ResNet50, preprocess_input=preprocess_input)
 V2 = {"ResNet50V2": ResNet50V2, "ResNet101V2": ResNet101V2, "ResNet152V2": ResNet152V2}
 submodule("resnet_v2", **V2, preprocess_input=keras.applications.resnet_v2.preprocess_input)
+submodule("imagenet_utils", preprocess_input=keras.applications.imagenet_utils.preprocess_input)

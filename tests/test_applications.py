@@ -56,6 +56,7 @@ def test_arguments_are_those_of_keras(module, name):
     assert [(one.name, one.default) for one in here] == [(one.name, one.default) for one in there]
     assert ours.__name__ == name
     assert getattr(applications, name) is ours
+    assert applications.imagenet_utils.preprocess_input is keras.applications.imagenet_utils.preprocess_input
 
 
 def small_of_keras(second, include_top=True, pooling=None, **options):

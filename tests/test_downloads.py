@@ -1,6 +1,7 @@
 """Weights by name: downloaded once, whole and with their hash, from a server on this machine; nothing goes to another."""
 
 import hashlib
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -162,6 +163,29 @@ def test_networks_of_imagenet(offer, of_library, tmp_path):
     assert run.metrics["source"].items() >= source.items()
     with pytest.raises(InputError, match=r"network with stride_on='1x1' \(keras_applications\), and not stride_on='3x3'"):
         kr.build(SPECS["resnet50"], weights="imagenet")
+
+
+def test_a_bar_in_a_terminal(offer, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name, value in {"TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    offer()
+    find("imagenet", "resnet50")
+    assert f"{FILE} " in terminal.getvalue()
+    assert "7/7 bytes" in terminal.getvalue()
+
+
+def test_v2_is_its_own_file(server, monkeypatch):
+    file = FILE.replace("resnet50", "resnet50v2")
+    server.files[f"/{file}"] = b"second"
+    monkeypatch.setitem(names.HASHES, "resnet50v2", (hashlib.md5(b"second").hexdigest(), ""))
+    for network in ("resnet50v2", "resnet50v2_keras"):
+        path, about, spec = find("imagenet", network)
+        assert (path.name, about["network"], spec) == (file, "resnet50v2", None)
 
 
 @pytest.mark.parametrize("network", [None, "resnet50d", SPECS["resnet20"]])

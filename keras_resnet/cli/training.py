@@ -22,8 +22,8 @@ from keras_resnet.training.first_weights import FirstWeights
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
 NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from trained weights: a run, a file of weights, or tiny-imagenet, which comes with this package. Without --recipe, use "
-    "the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
+    "Start from trained weights: a run, a file of weights, tiny-imagenet, or owner/name of the Hugging Face Hub. Without --recipe, "
+    "use the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -79,7 +79,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
-    first = FirstWeights.of(init) if init else None
+    first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
     if data is None and first and not start:
         raise InputError(f"--init {init} has no images of its own: name some with --data")
@@ -88,7 +88,7 @@ def train(
     fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
     fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
-    to_train: str | ResNetSpec = network or (first.spec if first else ResNetSpec())
+    to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
     is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
     if planned[1].quantization_aware and not first:

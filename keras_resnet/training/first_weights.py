@@ -2,12 +2,13 @@
 quantisation-aware training."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.errors import InputError
+from keras_resnet.fields import names
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.run import Run
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     import keras
 
     from keras_resnet.weights.arrays import Arrays
+
+SHOWN_BY_SHAPES = ("depths", "widths", "stem_width", "block", "stem", "groups", "group_width", "squeeze", "norm")
+"""Fields of a network that a difference in is told by layer and shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +32,17 @@ class FirstWeights:
     run: Run | None
     """The run that they are of, if they are of one."""
 
+    network: str | ResNetSpec | None = None
+    """The network of the file, where that alone does not say it."""
+    decides: bool = False
+    """Whether the network is that of the file, though another was named: keras.applications' ResNet50 is `resnet50v1` here."""
+
     @classmethod
-    def of(cls, init: "str | Path | Run | FirstWeights") -> "FirstWeights":
-        """Those of a run or its folder, of a file of weights, or of a name. InputError if it is none of these."""
+    def of(cls, init: "str | Path | Run | FirstWeights", network: str | ResNetSpec | None = None) -> "FirstWeights":
+        """Those of a run or its folder, of a file of weights, or of a name, see `weights.read`. InputError if it is none of these.
+
+        `network` is the one to train, which "imagenet" needs.
+        """
         if isinstance(init, FirstWeights):
             return init
         if isinstance(init, Run):
@@ -39,13 +51,19 @@ class FirstWeights:
             return cls.of(Run.open(init))
         from keras_resnet.weights.names import find
 
-        path = find(init).path
-        return cls(str(init), path, None) if path.is_file() else cls.of(Run.open(path))
+        found = find(init, network)
+        if not found.path.is_file():
+            return cls.of(Run.open(found.path))
+        return cls(str(init), found.path, None, found.spec, decides=network is not None and found.spec is None)
 
     @cached_property
     def spec(self) -> ResNetSpec:
         """The network."""
         return self.run.spec if self.run else self._read.spec
+
+    def to_train(self, network: str | ResNetSpec | None) -> str | ResNetSpec:
+        """The network to train where `network` was asked for."""
+        return self.spec if network is None or self.decides else network
 
     @cached_property
     def class_names(self) -> list[str] | None:
@@ -70,7 +88,18 @@ class FirstWeights:
     def _read(self) -> Any:
         from keras_resnet.weights.reading import read
 
-        return read(self.path)
+        return read(self.path, spec=self.network)
+
+    def checked(self, spec: ResNetSpec) -> ResNetSpec:
+        """The network to train, with what a file of another library decides: `normalize` and `norm_epsilon`. InputError where the
+        weights are of a network that computes something else with arrays of the same shapes."""
+        from keras_resnet.weights.reading import FREE, OF_THE_LIBRARY
+
+        for name in names(ResNetSpec):
+            asked, there = getattr(spec, name), getattr(self.spec, name)
+            if asked != there and name not in FREE and name not in SHOWN_BY_SHAPES:
+                raise InputError(f"{self.name!r} is of a network with {name}={there!r}, and not {name}={asked!r}")
+        return spec if self.run else replace(spec, **{name: getattr(self.spec, name) for name in OF_THE_LIBRARY})
 
 
 def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[str]) -> str:
@@ -85,8 +114,8 @@ def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[st
     for layer in model.layers:
         if layer.name == head or not layer.weights:
             continue
-        names = [f"{layer.name}/{weight.name}" for weight in layer.weights]
-        there = [first.arrays[name] for name in names if name in first.arrays]
+        own = [f"{layer.name}/{weight.name}" for weight in layer.weights]
+        there = [first.arrays[name] for name in own if name in first.arrays]
         found, here = [array.shape for array in there], [tuple(weight.shape) for weight in layer.weights]
         if found != here:
             difference = f"has shapes {found} there and {here} here" if there else "is missing there"

@@ -41,7 +41,11 @@ def suited(
     spec: str | ResNetSpec | None, recipe: str | Recipe | None, data: Dataset, devices: Distribution, init: FirstWeights | None
 ) -> tuple[ResNetSpec, Recipe, Dataset]:
     """Network, recipe and images, each as the others need it. InputError for what cannot be trained."""
-    spec = resolve(spec or (init.spec if init else ResNetSpec()), input_shape=data.image_shape, classes=len(data.class_names))
+    spec = resolve(
+        init.to_train(spec) if init else spec or ResNetSpec(), input_shape=data.image_shape, classes=len(data.class_names)
+    )
+    if init:
+        spec = init.checked(spec)
     recipe = recipe_for(recipe, data, pretrained=init is not None)
     recipe = data.check(_fitting(recipe, len(data.splits["train"])), devices.replicas)
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
