@@ -149,7 +149,7 @@ def test_weights_of_another_library(small, tmp_path):
 
     (tmp_path / "spec.json").write_text(to_json(kr.networks.variants.resolve("resnet18", **SMALL, classes=5)))
     (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(arrays))
-    tensor = keras.layers.Identity()(keras.Input((64, 64, 3)))
+    tensor = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")(keras.Input((64, 64, 3)))  # not in the file
     ours = applications.ResNet18(weights=tmp_path / "w.safetensors", classes=5, input_tensor=tensor, classifier_activation=None)
     expected = np.asarray(network(IMAGES))
     given = ours(applications.preprocess_input(IMAGES.copy()))

@@ -157,6 +157,9 @@ def test_networks_of_imagenet(offer, of_library, tmp_path):
     pooled = kr.build("resnet50", weights="imagenet", include_top=False, pooling="avg")
     assert server.asked == [f"/{FILE}", f"/{FILE.replace('.h5', '_notop.h5')}"]
     np.testing.assert_array_equal(pooled.get_layer("stem_conv").kernel, model.get_layer("stem_conv").kernel)
+    own = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")(keras.Input((32, 40, 3)))
+    after = kr.build("resnet50", weights="imagenet", input_tensor=own)
+    np.testing.assert_allclose(after(images), expected, atol=1e-4 * np.abs(expected).max())
     assert kr.build("resnet50", weights="imagenet", classes=7, classifier=False).output_shape == (None, 7)
     run = kr.weights.convert("imagenet", tmp_path / "run", spec="resnet50")
     source = {"name": "imagenet", "network": "resnet50", "licence": "MIT", "sha256": hashlib.sha256(content).hexdigest()}
