@@ -4,8 +4,10 @@
 
 Arguments, names of layers, what enters and what leaves a network are those of keras.applications: it takes the output of
 `preprocess_input`, and not raw pixels as `keras_resnet.build` does. The submodules `resnet`, `resnet50` and `resnet_v2` are in this
-file. ResNet18 and ResNet34 take what `resnet.preprocess_input` gives; keras.applications does not have them. Convolutions have no
-bias, which the normalisation behind them would subtract again: `get_weights()` is shorter, the outputs are the same.
+file. ResNet18 and ResNet34 take what `resnet.preprocess_input` gives; keras.applications does not have them.
+
+The outputs are the same with fewer layers and weights: convolutions have no bias where a normalisation subtracts it again, so that
+`get_weights()` is shorter, and V2 has no layers that pad before a convolution of stride 1, so that its layers have other numbers.
 """
 
 import re
@@ -266,6 +268,9 @@ ResNet34 = constructor("ResNet34", "resnet34")
 ResNet50 = constructor("ResNet50", "resnet50v1")
 ResNet101 = constructor("ResNet101", "resnet101v1")
 ResNet152 = constructor("ResNet152", "resnet152v1")
+ResNet50V2 = constructor("ResNet50V2", "resnet50v2_keras", second=True)
+ResNet101V2 = constructor("ResNet101V2", "resnet101v2_keras", second=True)
+ResNet152V2 = constructor("ResNet152V2", "resnet152v2_keras", second=True)
 preprocess_input = keras.applications.resnet.preprocess_input
 """Of V1: RGB pixels become BGR minus the means of ImageNet. V2 has its own in `resnet_v2`."""
 
@@ -280,3 +285,6 @@ def submodule(name: str, **content: Any) -> None:
 V1 = {"ResNet50": ResNet50, "ResNet101": ResNet101, "ResNet152": ResNet152}
 submodule("resnet", ResNet18=ResNet18, ResNet34=ResNet34, **V1, preprocess_input=preprocess_input)
 submodule("resnet50", ResNet50=ResNet50, preprocess_input=preprocess_input)
+V2 = {"ResNet50V2": ResNet50V2, "ResNet101V2": ResNet101V2, "ResNet152V2": ResNet152V2}
+submodule("resnet_v2", **V2, preprocess_input=keras.applications.resnet_v2.preprocess_input)
+submodule("imagenet_utils", preprocess_input=keras.applications.imagenet_utils.preprocess_input)

@@ -3,6 +3,8 @@
 import hashlib
 import inspect
 import json
+import re
+from functools import partial
 from types import SimpleNamespace
 
 import h5py
@@ -16,8 +18,8 @@ from keras_resnet.networks.resnet import outputs
 
 GENERATOR = np.random.default_rng(0)
 IMAGES = GENERATOR.integers(0, 256, (2, 64, 64, 3)).astype("float32")
-FUNCTIONS = {"resnet": ("ResNet50", "ResNet101", "ResNet152")}
-SMALL = {"depths": (1, 1), "widths": (4, 8)}
+FUNCTIONS = {"resnet": ("ResNet50", "ResNet101", "ResNet152"), "resnet_v2": ("ResNet50V2", "ResNet101V2", "ResNet152V2")}
+SMALL = {"depths": (2, 2), "widths": (4, 8)}
 
 
 def randomized(model):
@@ -40,10 +42,10 @@ def save_legacy(model, path):
 
 @pytest.fixture
 def small(monkeypatch):
-    """ResNet50 and ResNet18 of two units with few channels, named as they are."""
+    """ResNet50, ResNet50V2 and ResNet18 of two units with few channels, named as they are."""
     from keras_resnet.networks.variants import resolve
 
-    for name in ("resnet50v1", "resnet18"):
+    for name in ("resnet50v1", "resnet50v2_keras", "resnet18"):
         monkeypatch.setitem(applications.SPECS, name, resolve(name, **SMALL))
 
 
@@ -54,17 +56,20 @@ def test_arguments_are_those_of_keras(module, name):
     assert [(one.name, one.default) for one in here] == [(one.name, one.default) for one in there]
     assert ours.__name__ == name
     assert getattr(applications, name) is ours
+    assert applications.imagenet_utils.preprocess_input is keras.applications.imagenet_utils.preprocess_input
 
 
-def small_of_keras(include_top=True, pooling=None, **options):
+def small_of_keras(second, include_top=True, pooling=None, **options):
     """The network of `small`, by the code of keras.applications."""
     from keras.src.applications import resnet
 
     def stack(x):
-        x = resnet.stack_residual_blocks_v1(x, 4, 1, stride1=1, name="conv2")
-        return resnet.stack_residual_blocks_v1(x, 8, 1, name="conv3")
+        if second:
+            return resnet.stack_residual_blocks_v2(resnet.stack_residual_blocks_v2(x, 4, 2, name="conv2"), 8, 2, 1, name="conv3")
+        return resnet.stack_residual_blocks_v1(resnet.stack_residual_blocks_v1(x, 4, 2, 1, name="conv2"), 8, 2, name="conv3")
 
-    return resnet.ResNet(stack, False, True, include_top, pooling=pooling, name="resnet50", **options)
+    name = "resnet50v2" if second else "resnet50"
+    return resnet.ResNet(stack, second, True, include_top, pooling=pooling, name=name, **options)
 
 
 def check_same(module, name, theirs, tmp_path, **options):
@@ -75,15 +80,20 @@ def check_same(module, name, theirs, tmp_path, **options):
     prepared = getattr(applications, module).preprocess_input(IMAGES.copy())
     expected = np.asarray(theirs(prepared, training=False))
     np.testing.assert_allclose(ours(prepared, training=False), expected, atol=1e-4 * np.abs(expected).max(), rtol=0)
-    assert [layer.name for layer in ours.layers[1:]] == [layer.name for layer in theirs.layers[1:]]
+    here, there = ({layer.name for layer in each.layers[1:]} for each in (ours, theirs))
+    assert {name for name in there - here if not re.fullmatch(r"conv\d_block\d+_2_pad|max_pooling2d(_\d+)?", name)} == set()
+    assert module == "resnet_v2" or [layer.name for layer in ours.layers[1:]] == [layer.name for layer in theirs.layers[1:]]
     assert ours.name == theirs.name
     norms = [[(one.epsilon, one.momentum) for one in each.layers if hasattr(one, "momentum")] for each in (ours, theirs)]
     assert norms[0] == norms[1]
 
 
-@pytest.mark.parametrize("options", [{}, {"include_top": False, "pooling": "max"}], ids=str)
-def test_the_same_network(options, small, tmp_path):
-    check_same("resnet", "ResNet50", small_of_keras, tmp_path, **options)
+@pytest.mark.parametrize(
+    ("module", "name", "options"),
+    [("resnet", "ResNet50", {}), ("resnet_v2", "ResNet50V2", {"include_top": False, "pooling": "max"})],
+)
+def test_the_same_network(module, name, options, small, tmp_path):
+    check_same(module, name, partial(small_of_keras, module == "resnet_v2"), tmp_path, **options)
 
 
 @pytest.mark.slow
@@ -139,7 +149,7 @@ def test_weights_of_another_library(small, tmp_path):
 
     (tmp_path / "spec.json").write_text(to_json(kr.networks.variants.resolve("resnet18", **SMALL, classes=5)))
     (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save(arrays))
-    tensor = keras.layers.Identity()(keras.Input((64, 64, 3)))
+    tensor = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")(keras.Input((64, 64, 3)))  # not in the file
     ours = applications.ResNet18(weights=tmp_path / "w.safetensors", classes=5, input_tensor=tensor, classifier_activation=None)
     expected = np.asarray(network(IMAGES))
     given = ours(applications.preprocess_input(IMAGES.copy()))

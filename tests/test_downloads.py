@@ -1,6 +1,7 @@
 """Weights by name: downloaded once, whole and with their hash, from a server on this machine; nothing goes to another."""
 
 import hashlib
+import io
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -156,12 +157,38 @@ def test_networks_of_imagenet(offer, of_library, tmp_path):
     pooled = kr.build("resnet50", weights="imagenet", include_top=False, pooling="avg")
     assert server.asked == [f"/{FILE}", f"/{FILE.replace('.h5', '_notop.h5')}"]
     np.testing.assert_array_equal(pooled.get_layer("stem_conv").kernel, model.get_layer("stem_conv").kernel)
+    own = keras.layers.Dense(3, use_bias=False, kernel_initializer="identity")(keras.Input((32, 40, 3)))
+    after = kr.build("resnet50", weights="imagenet", input_tensor=own)
+    np.testing.assert_allclose(after(images), expected, atol=1e-4 * np.abs(expected).max())
     assert kr.build("resnet50", weights="imagenet", classes=7, classifier=False).output_shape == (None, 7)
     run = kr.weights.convert("imagenet", tmp_path / "run", spec="resnet50")
     source = {"name": "imagenet", "network": "resnet50", "licence": "MIT", "sha256": hashlib.sha256(content).hexdigest()}
     assert run.metrics["source"].items() >= source.items()
     with pytest.raises(InputError, match=r"network with stride_on='1x1' \(keras_applications\), and not stride_on='3x3'"):
         kr.build(SPECS["resnet50"], weights="imagenet")
+
+
+def test_a_bar_in_a_terminal(offer, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for name, value in {"TERM": "xterm", "COLUMNS": "120"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    offer()
+    find("imagenet", "resnet50")
+    assert f"{FILE} " in terminal.getvalue()
+    assert "7/7 bytes" in terminal.getvalue()
+
+
+def test_v2_is_its_own_file(server, monkeypatch):
+    file = FILE.replace("resnet50", "resnet50v2")
+    server.files[f"/{file}"] = b"second"
+    monkeypatch.setitem(names.HASHES, "resnet50v2", (hashlib.md5(b"second").hexdigest(), ""))
+    for network in ("resnet50v2", "resnet50v2_keras"):
+        path, about, spec = find("imagenet", network)
+        assert (path.name, about["network"], spec) == (file, "resnet50v2", None)
 
 
 @pytest.mark.parametrize("network", [None, "resnet50d", SPECS["resnet20"]])

@@ -22,8 +22,8 @@ from keras_resnet.training.first_weights import FirstWeights
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
 NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from trained weights: a run, a file of weights, or tiny-imagenet, which comes with this package. Without --recipe, use "
-    "the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
+    "Start from trained weights: a run, a file of weights, tiny-imagenet, or owner/name of the Hugging Face Hub. Without --recipe, "
+    "use the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]

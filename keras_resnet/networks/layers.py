@@ -62,7 +62,8 @@ def build(
             name of a Keras activation, or a function.
 
     Returns: a functional model from raw pixels (batch, *input_shape), 0..255, channels last, to float32 logits (batch, classes).
-    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`, counted from 1.
+    It holds built-in Keras layers only, named `stem_conv`, `stage1_block1_conv1`, ..., `pool`, `logits`, counted from 1. The last
+    map of every network is `model.get_layer("pool").input`, its logits, also under a softmax, `model.get_layer("logits").output`.
 
     >>> build("resnet50", classes=10).count_params()
     23581642

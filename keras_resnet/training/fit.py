@@ -76,9 +76,9 @@ def fit(
             `recipes.for_images`.
         data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
         out: the folder to write, see `runs.CONTENTS`. It appears when the training is complete.
-        init: what the training starts from: a run or its folder, a file of weights (see `weights.read`), or "tiny-imagenet" for the
-            network that comes with this package; None for random weights. Every layer must have the same shape there; only the
-            classifier may differ, for other classes. A chosen recipe is then one of fine-tuning.
+        init: what the training starts from: a run or its folder, a file of weights or the name of one (see `weights.read`), such as
+            "tiny-imagenet" for the network that comes with this package; None for random weights. Every layer must have the same
+            shape there; only the classifier may differ, for other classes. A chosen recipe is then one of fine-tuning.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.

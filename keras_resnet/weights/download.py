@@ -17,6 +17,7 @@ from keras_resnet.outside import printable
 CACHE = "KERAS_RESNET_CACHE"  # environment variable: the folder of what is downloaded
 TIMEOUT = 30  # seconds without an answer
 PIECE = 2**20  # bytes that are read at once
+LARGEST = 2 * 2**30  # bytes of a file; the largest published one has a tenth
 
 
 def cache() -> Path:
@@ -72,7 +73,7 @@ def write(answer: Any, new: Path, hash_: Any, length: int | None) -> int:
     """Write what comes, a piece at a time; returns the number of bytes. An OSError is then one of the disk."""
     received = 0
     with new.open("wb") as file, byte_bar(new.name, length) as advance:
-        while piece := read_piece(answer):
+        while (piece := read_piece(answer)) and received < LARGEST:
             file.write(piece)
             hash_.update(piece)
             received += len(piece)

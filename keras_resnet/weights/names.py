@@ -120,7 +120,7 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
 def imagenet(spec: str | ResNetSpec | None, classifier: bool) -> Found:
     """keras.applications' file for a network, or torchvision's where keras.applications has none."""
     network = spec if isinstance(spec, str) else "" if spec is None else name_of(spec)
-    name = network.removesuffix("v1")
+    name = network.removesuffix("v1").removesuffix("_keras")
     rest = None if isinstance(spec, str) else spec
     if name in ON_THE_HUB:
         return Found(*from_hub(ON_THE_HUB[name]), spec)
