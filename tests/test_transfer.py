@@ -535,3 +535,32 @@ def test_the_page_runs(capsys):
     page = (Path(__file__).parents[1] / "docs" / "transfer.md").read_text()
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {"__name__": "__main__"})
     assert "(None, 8, 8, 4)\n{'P1': (None, 4, 4, 32), 'P2': (None, 2, 2, 64)}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shape", [(20, 28, 3), (13, 21, 3), (None, None, 3), (40, 2), (9, 10, 12, 1)])
+def test_a_pyramid_adds_what_coarser_maps_have_seen(shape):
+    model = kr.build("resnet8", input_shape=shape, include_top=False)
+    pyramid = transfer.feature_pyramid(model, levels=(0, 1, 2), channels=5)
+    for layer in pyramid.layers:
+        if layer.name.startswith("fpn_smooth"):
+            kernel = np.zeros(layer.kernel.shape)
+            kernel[(1,) * (kernel.ndim - 2)] = np.eye(5)  # the map as it is
+            layer.set_weights([kernel, np.zeros(5)])
+    images = np.random.default_rng(0).normal(size=(1, *(side or 16 for side in shape[:-1]), shape[-1])).astype("float32")
+    found = pyramid.predict(images, verbose=0)
+    maps = transfer.feature_maps(model, (0, 1, 2)).predict(images, verbose=0)
+    expected = None
+    for level in (2, 1, 0):
+        kernel, bias = pyramid.get_layer(f"fpn_lateral{level}").get_weights()
+        lateral = maps[f"C{level}"] @ kernel.reshape(kernel.shape[-2:]) + bias
+        if expected is not None:
+            for axis in range(1, lateral.ndim - 1):
+                expected = np.repeat(expected, 2, axis)
+            lateral = lateral + expected[tuple(slice(size) for size in lateral.shape)]
+        expected = lateral
+        np.testing.assert_allclose(found[f"P{level}"], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_levels_of_a_pyramid_are_neighbours():
+    with pytest.raises(InputError, match=r"levels=\[0, 2\]: expected neighbours"):
+        transfer.feature_pyramid(kr.build("resnet8", include_top=False), levels=(0, 2))

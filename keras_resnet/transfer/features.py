@@ -44,6 +44,44 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
     return model_of(graph.inputs, {f"{names}{level}": found[level] for level in levels}, model.name)
 
 
+def feature_pyramid(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, channels: int = 256) -> keras.Model:
+    """A feature pyramid on the maps of a network (arXiv:1612.03144 section 3): each level adds what the next coarser one has seen.
+
+    Args:
+        model: as in `feature_maps`, whose layers it has.
+        levels: neighbouring powers of two of the strides.
+        channels: of every map of the pyramid.
+
+    Returns: a functional model, uncompiled, from the input of `model` to a dictionary, such as "P2" to "P5", of maps
+    (batch, *ceil(space / 2**level), channels). The layers that it adds start from random weights. InputError as of `feature_maps`,
+    and for levels that are no neighbours.
+
+    >>> feature_pyramid(keras.applications.ResNet50(include_top=False)).output["P5"].shape
+    (None, None, None, 256)
+    """
+    levels = sorted(levels)
+    backbone = feature_maps(model, levels)
+    if levels != list(range(levels[0], levels[-1] + 1)):
+        raise InputError(f"levels={levels}: expected neighbours, such as (3, 4, 5)")
+    rank = len(backbone.output[f"C{levels[0]}"].shape) - 2
+    convolution, enlarge, cut = (getattr(keras.layers, f"{kind}{rank}D") for kind in ("Conv", "UpSampling", "Cropping"))
+    pyramid: dict[str, Any] = {}
+    above = None
+    for level in reversed(levels):
+        lateral = convolution(channels, 1, data_format="channels_last", name=f"fpn_lateral{level}")(backbone.output[f"C{level}"])
+        if above is not None:
+            above = enlarge(2, **({} if rank == 1 else {"data_format": "channels_last"}), name=f"fpn_enlarge{level}")(above)
+            extra = [(large or 0) - (here or 0) for large, here in zip(above.shape[1:-1], lateral.shape[1:-1], strict=True)]
+            if any(extra):  # of an odd size the coarser map has half a pixel more
+                sides = [(0, more) for more in extra]
+                above = cut(sides if rank > 1 else sides[0], data_format="channels_last", name=f"fpn_cut{level}")(above)
+            lateral = keras.layers.Add(name=f"fpn_add{level}")([lateral, above])
+        above = lateral
+        smooth = convolution(channels, 3, padding="same", data_format="channels_last", name=f"fpn_smooth{level}")
+        pyramid[f"P{level}"] = smooth(lateral)
+    return model_of(backbone.input, {f"P{level}": pyramid[f"P{level}"] for level in levels}, model.name)
+
+
 def maps_by_level(graph: Graph) -> dict[int, Any]:
     """For each stride that is a power of two and the same along all axes, the last map there that all paths go through."""
     strides, found = strides_of(graph), dict[int, Any]()
