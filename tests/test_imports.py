@@ -57,7 +57,7 @@ OUTSIDE = {  # what else a wing may import when it is loaded
     "applications": {"keras", "numpy"},
     "transfer": {"keras", "numpy"},
     "data": {"PIL", "numpy"},
-    "training": {"keras", "numpy"},
+    "training": {"PIL", "keras", "numpy"},
     "files": {"numpy"},
     "export": {"PIL", "flatbuffers", "keras", "numpy"},
     "search": {"grpc", "keras", "keras_tuner", "numpy"},

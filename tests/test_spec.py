@@ -78,6 +78,10 @@ BOTTLENECK = {"block": "bottleneck"}
 NARROW = {"widths": (8, 16), "depths": (1, 1)}
 DISAGREE = [
     ("depths", "widths", {"depths": (2, 2)}),
+    ("stage_strides", "depths", {"stage_strides": (1, 2)}),
+    ("first_projection", "shortcut", {"first_projection": True, "shortcut": "padding"}),
+    ("stem_norm", "activation_order", {"stem_norm": False}),
+    ("stem_norm", "stem_pool", {"stem_norm": False, "stem_pool": "convolution", "activation_order": "full_preactivation"}),
     ("groups", "block", {"groups": 4}),
     ("group_width", "block", {"group_width": 128}),
     ("stride_on", "block", {"stride_on": "1x1"}),

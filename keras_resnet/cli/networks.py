@@ -51,7 +51,7 @@ def list_(
 ) -> None:
     """List the named networks, the recipes, or the pretrained weights, with their sources."""
     if show_weights:
-        show_table([row._asdict() for row in KNOWN], as_json=as_json)
+        show_table([asdict(row) for row in KNOWN], as_json=as_json)
         return
     if show_recipes:
         if as_json:

@@ -130,7 +130,7 @@ class Recipe:
     """Gradient checkpointing: recompute every unit for the backward pass; less memory, more time."""
     linear_probe: bool = False
     """Before the first step, fit the classifier of a pretrained network to its features; keep that, and not the trained weights, if
-    it is more accurate on the validation images by more than a standard error (arXiv:2202.10054). Needs first weights (`init`)."""
+    it is more accurate on the validation images beyond chance (arXiv:2202.10054). Needs first weights (`init`)."""
     quantization_aware: bool = False
     """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
     `fit` of your own, call `quantization.release(model)` before you export the model."""

@@ -1,20 +1,29 @@
 """Network, first weights and image size for images of which nothing else was said."""
 
+import math
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from keras_resnet.data import Dataset, is_folder, load
+from keras_resnet.data.images import describe
 from keras_resnet.data.scan import parts_of
+from keras_resnet.errors import InputError
 from keras_resnet.networks import choice
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.training.first_weights import FirstWeights
 
 PRETRAINED = "tiny-imagenet"
-SIZE = (64, 64)  # of the images that it was pretrained on
-SIDES = range(48, 129)  # pixels, of images that cannot be resized and still suit it
+SIZE = 64  # pixels along a side, of the images that it was pretrained on
+ENLARGED = 1.5  # times their side, that small images are enlarged at most: deer and horses of 32 are known better at 48 than at 64
+STEP = 8  # pixels, that sizes are multiples of
+SIDES = range(32, 129)  # pixels, of images that suit it
+LOOKED_AT = 50  # image files whose size is read
 MOST_IMAGES = 20_000  # training images, from which random weights may be as good: the small data sets of arXiv:1912.11370 end there
 
 
@@ -37,13 +46,21 @@ class Choice(NamedTuple):
             return [f"no network was named: using {self.network} ({self.why}); `keras-resnet list --for SIZE` shows others"]
         size = "x".join(map(str, data.image_shape[:-1]))
         first = "the classifier is fitted to its features; " if recipe.linear_probe else ""
-        kept = ", left out if they make it less accurate on the validation images" if recipe.linear_probe else ""
+        kept = ", left out if they make it clearly less accurate on the validation images" if recipe.linear_probe else ""
         return [
             f"network: {PRETRAINED}, pretrained on 200 classes of photographs, since {self.why}",
-            f"size: {size} pixels, as those that it was pretrained on" if data.image_shape[:2] == SIZE else f"size: {size} pixels",
+            f"size: {size} pixels{as_pretrained(data.image_shape)}",
             f"recipe: {first}then {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of fine-tuning{kept}{weighting(data, recipe)}",
             "to choose otherwise: name a network, which begins with random weights, or give --init, --image-size or --recipe",
         ]
+
+
+def as_pretrained(shape: tuple[int, ...]) -> str:
+    """Words on a size, beside that of the pretraining."""
+    side = min(shape[:2])
+    if side == SIZE:
+        return ", as those that it was pretrained on"
+    return f", since the photographs are smaller than the {SIZE}x{SIZE} that it was pretrained on" if side < SIZE else ""
 
 
 def weighting(data: Dataset, recipe: Recipe) -> str:
@@ -60,7 +77,7 @@ def choose(
     """Images of a source, see `data.load`, and the choice for them: where it is allowed, a pretrained network for photographs that
     are not very many. Those of a folder are read in its size, and grey ones in three equal channels."""
     is_photos = pretrained and is_folder_of_photos(source)
-    size = SIZE if is_photos and image_size is None else image_size
+    size = size_for(Path(source)) if is_photos and image_size is None else image_size
     data = load(source, data_dir=data_dir, image_size=size, channels=3 if is_photos else None)
     count = len(data.splits["train"])
     *sides, channels = data.image_shape
@@ -71,6 +88,17 @@ def choose(
         data = load(source, image_size=image_size)
     network, why = choice.for_images(count, data.image_shape)
     return data, Choice(network, None, why)
+
+
+def size_for(folder: Path) -> int:
+    """Pixels along a side to read the photographs of a folder in: those of the pretraining, and fewer for small ones."""
+    paths = [path for path, _ in parts_of(folder, {})["train"]]
+    sides = []
+    for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
+        with suppress(OSError, ValueError, SyntaxError, InputError, Image.DecompressionBombError):
+            sides.append(min(describe(path)[0]))
+    usual = median(sides) if sides else SIZE
+    return int(min(max(STEP * math.ceil(ENLARGED * usual / STEP), SIDES[0]), SIZE))
 
 
 def is_folder_of_photos(source: Any) -> bool:

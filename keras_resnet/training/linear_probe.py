@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.confidence import standard_error
+from keras_resnet.confidence import are_told_apart
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.training.first_weights import classifier_of
@@ -32,9 +32,9 @@ class LinearProbe:
     """Loss and accuracy on the validation images."""
 
     def is_better_than(self, row: dict[str, float], images: int) -> bool:
-        """Whether it is more accurate on so many validation images than an epoch of the history, by more than a standard error."""
-        accuracy = self.validation["accuracy"]
-        return row["val_accuracy"] < accuracy - standard_error(accuracy, images)
+        """Whether it is more accurate on so many validation images than an epoch of the history, beyond chance."""
+        mine, other = self.validation["accuracy"], row["val_accuracy"]
+        return mine > other and are_told_apart(mine, other, images)
 
 
 def fit(model: keras.Model, data: Dataset, class_weights: list[float] | None = None) -> LinearProbe:

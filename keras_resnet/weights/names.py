@@ -5,6 +5,7 @@
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,8 @@ ON_THE_HUB = {"resnet18": "timm/resnet18.tv_in1k", "resnet34": "timm/resnet34.tv
 """What "imagenet" means for networks that keras.applications does not have: torchvision's weights."""
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True)
+class Known:
     """Weights with a name: what `weights=` takes, their network, and what was published of them."""
 
     weights: str
@@ -131,7 +133,7 @@ def imagenet(spec: str | ResNetSpec | None, classifier: bool) -> Found:
             "shows other weights"
         )
     file = f"{name}_weights_tf_dim_ordering_tf_kernels{'' if classifier else '_notop'}.h5"
-    [row] = (row for row in KNOWN if row[:2] == (IMAGENET, name))
+    [row] = (row for row in KNOWN if (row.weights, row.network) == (IMAGENET, name))
     url = os.environ.get(BASE, GOOGLE).rstrip("/") + "/" + file
     about = {"name": IMAGENET, "network": name, "licence": row.licence, "url": url}
     return Found(download(url, cache() / file, md5=HASHES[name][not classifier], about=about), about, rest)
