@@ -63,9 +63,10 @@ class State(dict):
         self.update({f"{name}.{key}": value for key, value in values.items()})
         self[f"{name}.num_batches_tracked"] = np.array(7)
 
-    def attention(self, unit, width, squeeze=None, efficient=None):
+    def attention(self, unit, width, squeeze=None, efficient=None, least=1):
         if squeeze:
-            for name, shape in {"fc1": (width // squeeze, width), "fc2": (width, width // squeeze)}.items():
+            reduced = max(width // squeeze, least)
+            for name, shape in {"fc1": (reduced, width), "fc2": (width, reduced)}.items():
                 self.convolution(f"{unit}.se.{name}", *shape, 1)
                 self[f"{unit}.se.{name}.bias"] = self.random(shape[0])
         if efficient:
@@ -144,6 +145,7 @@ BOTTLENECK = {"block": "bottleneck"}
 NETWORKS = {
     "basic": {},
     "grouped, wide, squeezed": {**BOTTLENECK, "groups": 4, "inner": 2, "squeeze": 16},
+    "squeezed to a multiple of 8": {"depths": (1, 2), "widths": (8, 32), "squeeze": 4, "least": 8},
     "d": {**BOTTLENECK, "deep": (4, 4, 8), "avg": True},
     "s": {"depths": (1, 1), "deep": (8, 8, 16)},
     "t, efficient attention": {"depths": (1, 1), "deep": (6, 8, 16), "avg": True, "widths": (16, 32), "efficient": 3},
@@ -355,10 +357,12 @@ def test_what_cannot_be_described_is_refused(tmp_path):
         assert_refused(reason, tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="no layout of weights named 'torch'; did you mean 'pytorch'"):
         kr.weights.read(tmp_path / "w.safetensors", layout="torch")
-    rounded = State(depths=(1, 1), widths=(16, 32), squeeze=4)
-    for part, shape in {"fc1.weight": (8, 16, 1, 1), "fc1.bias": (8,), "fc2.weight": (16, 8, 1, 1)}.items():
-        rounded[f"layer1.0.se.{part}"] = np.ones(shape, "float32")
-    assert_refused("squeezed channels are rounded", rounded.save(tmp_path / "w.safetensors"))
+    uneven = State(depths=(1, 2), widths=(16, 32), squeeze=4)
+    for part, shape in {"fc1.weight": (7, 16, 1, 1), "fc1.bias": (7,), "fc2.weight": (16, 7, 1, 1)}.items():
+        uneven[f"layer1.0.se.{part}"] = np.ones(shape, "float32")
+    assert_refused(
+        "squeezes 16 channels to 7 in 'stage1_block1_squeeze_reduce', and others by 4", uneven.save(tmp_path / "w.safetensors")
+    )
     plain = {f"layer2.0.downsample.{name}": None for name in ("0.weight", *(f"1.{key}" for key in KEYS))}
     assert_refused("no convolutions in its shortcuts", State().save(tmp_path / "w.safetensors", **plain))
 
@@ -479,6 +483,12 @@ def test_keras_hub(block, fields, tmp_path):
     assert_same_logits(kr.build(spec, weights=tmp_path / "task.weights.h5"), expected)
     backbone = kr.weights.read(tmp_path / "model.weights.h5")
     assert backbone.spec.depths == (2, 1)
+    converter = {"config": {"image_converter": {"config": {"scale": [0.1, 0.2, 0.5], "offset": [-1.0, -2.0, -3.0]}}}}
+    (tmp_path / "preprocessor.json").write_text(json.dumps(converter))
+    assert kr.weights.read(tmp_path / "task.weights.h5").spec.normalize == ((10.0, 10.0, 6.0), (10.0, 5.0, 2.0))
+    (tmp_path / "preprocessor.json").write_text(json.dumps(converter).replace("0.1", "0"))
+    assert_refused("settings .* that are none of KerasHub's", tmp_path / "task.weights.h5")
+    (tmp_path / "preprocessor.json").unlink()
     (tmp_path / "config.json").unlink()
     assert kr.weights.read(tmp_path / "task.weights.h5").spec.shortcut == spec.shortcut
     assert_refused("if it is KerasHub's, say so", tmp_path / "model.weights.h5")
@@ -610,8 +620,8 @@ def test_settings_beside_the_file(state, tmp_path):
         kr.build(replace(beside(hidden_act="silu").spec, activation="relu"), weights=path)
     with pytest.raises(InputError, match="no activation named 'quick_gelu'"):
         beside(hidden_act="quick_gelu")
-    with pytest.raises(InputError, match="downsample_in_first_stage"):
-        beside(downsample_in_first_stage=True)
+    depths = beside().spec.depths
+    assert beside(downsample_in_first_stage=True, depths=list(depths)).spec.strides == (2,) * len(depths)
 
 
 @pytest.fixture

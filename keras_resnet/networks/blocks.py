@@ -180,7 +180,12 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
     pooled: Node = graph.GlobalPool(inputs=(x,), name=join(name, "pool"), kind="Average", keepdims=True)
     if spec.squeeze:
         layer = partial(Convolution, size=1, bias=0.0)
-        reduced = layer(inputs=(pooled,), name=join(name, "reduce"), filters=squeezed(width, spec), activation="relu")
+        reduced = layer(
+            inputs=(pooled,),
+            name=join(name, "reduce"),
+            filters=squeezed(width, spec.squeeze, spec.squeeze_divisor),
+            activation="relu",
+        )
         weight: Node = layer(inputs=(reduced,), name=join(name, "expand"), filters=width, activation="sigmoid")
     else:
         line = graph.Reshape(inputs=(pooled,), name=join(name, "line"), target=(width, 1))
@@ -189,11 +194,9 @@ def attention(x: Node, spec: ResNetSpec, name: str | None) -> Node:
     return graph.Merge(inputs=(x, weight), name=join(name, "scale"), kind="Multiply")
 
 
-def squeezed(width: int, spec: ResNetSpec) -> int:
+def squeezed(width: int, ratio: int, divisor: int) -> int:
     """Channels between squeeze and excitation, rounded as timm does."""
-    divisor = spec.squeeze_divisor
-    rounded = width // (spec.squeeze or 1) if divisor == 1 else int(width / (spec.squeeze or 1) + divisor / 2) // divisor * divisor
-    return max(divisor, rounded)
+    return max(divisor, width // ratio if divisor == 1 else int(width / ratio + divisor / 2) // divisor * divisor)
 
 
 def attention_size(width: int) -> int:

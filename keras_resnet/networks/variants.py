@@ -53,6 +53,7 @@ D: Part = {"stem": "deep", "shortcut": "avg_projection"}
 S: Part = {"stem": "deep", "stem_width": 128}
 T: Part = {"stem": "tiered", "shortcut": "avg_projection"}
 SE: Part = {"squeeze": 16}
+SE8: Part = {**SE, "squeeze_divisor": 8}
 ECA: Part = {"channel_attention": True}
 RS: Part = {**D, "squeeze": 4, "stem_pool": "convolution", "head_dropout": 0.25}
 PLAIN: Part = {"shortcut": "none"}
@@ -163,7 +164,7 @@ VARIANTS = {
     "wide_resnet50_2": Variant(imagenet(R50, group_width=128), "68,883,240", "11.398G", f"{ZAGORUYKO}; torchvision"),
     "wide_resnet101_2": Variant(imagenet(R101, group_width=128), "126,886,696", "22.753G", f"{ZAGORUYKO}; torchvision"),
     "seresnet18": Variant(imagenet(R18, SE), "11,778,592", "1.82G", f"{HU}; imgclsmob"),
-    "seresnet34": Variant(imagenet(R34, SE), "21.96M", "3.67G", f"{HU}; timm"),
+    "seresnet34": Variant(imagenet(R34, SE8), "21,960,416", "3.67G", f"{HU}; timm, squeezed channels a multiple of 8"),
     "seresnet50": Variant(imagenet(R50, SE), "28,088,024", "4.11G", f"{HU}; timm"),
     "seresnet101": Variant(imagenet(R101, SE), "49,326,872", "7.84G", f"{HU}; imgclsmob"),
     "seresnet152": Variant(imagenet(R152, SE), "66,821,848", "11.57G", f"{HU}; imgclsmob"),

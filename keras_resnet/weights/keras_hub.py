@@ -71,12 +71,16 @@ def settings_of(path: Path) -> dict[str, Any]:
     config = backbone.get("config") if isinstance(backbone, dict) and backbone.get("class_name") == "ResNetBackbone" else None
     if not isinstance(config, dict) or not {"block_type", "stackwise_num_strides"} <= set(config):
         return {}
-    strides = tuple(config["stackwise_num_strides"])
+    preprocessor = task.get("preprocessor") or json_beside(path.parent, "preprocessor.json")
+    try:
+        strides = tuple(config["stackwise_num_strides"])
+        normalization = normalization_of(preprocessor)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        raise InputError("has settings (config.json, preprocessor.json) that are none of KerasHub's") from None
     known: dict[str, Any] = {"shortcut": "avg_projection" if str(config["block_type"]).endswith("_vd") else "projection"}
     if strides != (1, *(2,) * (len(strides) - 1)):
         known["stage_strides"] = strides
-    preprocessor = task.get("preprocessor") or json_beside(path.parent, "preprocessor.json")
-    return known | normalization_of(preprocessor)
+    return known | normalization
 
 
 def config_inside(path: Path) -> dict[str, Any]:

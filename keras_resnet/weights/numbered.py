@@ -43,6 +43,8 @@ def by_order(arrays: Arrays, names_of: Callable[[Kernels, int], Names]) -> Array
         else:
             others[name] = array
     kernels = [layer["kernel"].shape for (kind, _), layer in sorted(layers.items()) if kind == "conv2d" and "kernel" in layer]
+    if wrong := [shape for shape in kernels if len(shape) != 4]:
+        raise InputError(f"numbers its layers, and has a kernel of {wrong[0]} where (height, width, inputs, outputs) is expected")
     names = names_of(kernels, sum(kind == "batch_normalization" for kind, _ in layers))
     for (kind, number), layer in layers.items():
         name = names[kind][number] if number < len(names[kind]) else f"{kind}_{number}"

@@ -32,7 +32,7 @@ FREE = (  # fields that weights do not depend on
     *(*OF_THE_LIBRARY, *RATES),
 )
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
-    r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: its stem has no normalisation",
+    r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: the names of its arrays are not known here",
     r"\.aa\.filt$|maxpool\.\d\.filt$": "timm's with blur: it mirrors the image at its edge",
 }
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from keras_resnet.errors import InputError
+from keras_resnet.networks.blocks import squeezed
 from keras_resnet.networks.graph import Convolution, Dense, Norm, channels, in_order
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
@@ -15,6 +16,7 @@ Shape = tuple[int, ...]
 Shapes = dict[str, Shape]
 UNIT = r"stage(?P<stage>\d{1,4})_block(?P<block>\d{1,4})_"
 SIZE = 224  # pixels of a side
+ROUNDED = 8  # timm's squeezed channels are a multiple of it
 
 
 def shapes_of(spec: ResNetSpec) -> Shapes:
@@ -116,16 +118,20 @@ def stem_of(shapes: Shapes) -> dict[str, Any]:
 
 
 def attention_of(shapes: Shapes) -> dict[str, Any]:
-    """Squeeze-and-excitation with its ratio, or efficient channel attention."""
-    ratios = {name: shape[-2] // shape[-1] for name, _, shape in units(shapes, "squeeze_reduce/kernel") if shape[-1]}
-    ratio = most(ratios.values())
-    for name, _, shape in units(shapes, "squeeze_reduce/kernel"):
-        if shape[-1] != max(1, shape[-2] // ratio):
-            raise InputError(
-                f"squeezes {shape[-2]} channels to {shape[-1]} in {name.split('/')[0]!r}, and others by {ratio}: a spec cannot "
-                "say yet that squeezed channels are rounded to a multiple"
-            )
-    return {"squeeze": ratio if ratios else None, "channel_attention": any(units(shapes, "attention_conv/kernel"))}
+    """Squeeze-and-excitation with its ratio and divisor, or efficient channel attention."""
+    reduced = {name: shape[-2:] for name, _, shape in units(shapes, "squeeze_reduce/kernel") if shape[-1]}
+    ratio = most(channels // fewer for channels, fewer in reduced.values())
+    wrong = {
+        divisor: [name for name, (channels, fewer) in reduced.items() if fewer != squeezed(channels, max(1, ratio), divisor)]
+        for divisor in (1, ROUNDED)
+    }
+    if all(wrong.values()):
+        name = wrong[1][0]
+        before, after = reduced[name]
+        raise InputError(f"squeezes {before} channels to {after} in {name.split('/')[0]!r}, and others by {ratio}")
+    divisor = ROUNDED if wrong[1] else 1
+    attends = any(units(shapes, "attention_conv/kernel"))
+    return {"squeeze": ratio if reduced else None, "squeeze_divisor": divisor, "channel_attention": attends}
 
 
 def norm_of(shapes: Shapes) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import InputError
 from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.layout import TORCH, Layout, Rows, json_beside
 
@@ -25,13 +24,12 @@ def rows_of(arrays: Arrays) -> tuple[Rows, dict[str, Any]]:
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
-    """What config.json says of the network. InputError for a network that a spec cannot describe yet."""
+    """What config.json says of the network."""
     content = json_beside(path.parent, "config.json")
-    if content.get("downsample_in_first_stage"):
-        raise InputError(
-            "is of a network with a stride in its first stage (downsample_in_first_stage), which a spec cannot say yet"
-        )
     known = {"activation": content["hidden_act"]} if "hidden_act" in content else {}
+    if content.get("downsample_in_first_stage"):
+        depths = content.get("depths")
+        known["stage_strides"] = (2,) * (len(depths) if isinstance(depths, list) else 4)
     if content.get("downsample_in_bottleneck") and content.get("layer_type") != "basic":
         known["stride_on"] = "1x1"
     return known
