@@ -3,7 +3,8 @@
     python benchmarks/weights.py [--only PATTERN] [--size 64] [--json benchmarks/weights.json]
 
 Weights and running statistics are random. Each library preprocesses the image itself. It runs what is installed of timm,
-torchvision, transformers and keras.applications. A network that a spec cannot describe is listed with the line that refuses it.
+torchvision, transformers, keras-hub and keras.applications. BiT is timm's, written as an `.npz`. A network that a spec cannot
+describe is listed with the line that refuses it.
 """
 
 import argparse
@@ -24,8 +25,9 @@ import numpy as np
 import keras_resnet as kr
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-PACKAGES = ("keras", "torch", "torchvision", "timm", "transformers")
+PACKAGES = ("keras", "torch", "torchvision", "timm", "transformers", "keras-hub")
 OTHERS = "resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet"  # other families
+BOTTLENECK = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 HUGGING_FACE = {
     "18": {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]},
     "26": {"depths": [2, 2, 2, 2]},
@@ -64,23 +66,88 @@ def of_torch(model, images, folder, config=None):
     return folder / "w.pth", getattr(out, "logits", out).numpy()
 
 
-def of_keras(name, images, folder):
-    """Logits of a network of keras.applications and the file of its weights."""
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None, input_shape=images.shape[1:])
+def spread_out(model):
+    """Random weights and statistics for a Keras model."""
     generator = np.random.default_rng(0)
     for weight in model.weights:
         spread = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
         start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
         weight.assign(start + spread * np.clip(generator.normal(size=weight.shape), -3, 3))
+
+
+def of_keras(name, images, folder):
+    """Logits of a network of keras.applications and the file of its weights."""
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None, input_shape=images.shape[1:])
+    spread_out(model)
     model.save_weights(folder / "w.weights.h5")
     module = keras.applications.resnet_v2 if name.endswith("V2") else keras.applications.resnet
     return folder / "w.weights.h5", np.asarray(model(module.preprocess_input(images.copy()), training=False))
+
+
+KERAS_HUB = {
+    **{name: ("basic_block", depths, False) for name, depths in {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3)}.items()},
+    **{name: ("bottleneck_block", depths, False) for name, depths in BOTTLENECK.items()},
+    "v2_18": ("basic_block", (2, 2, 2, 2), True),
+    **{f"v2_{name}": ("bottleneck_block", depths, True) for name, depths in BOTTLENECK.items()},
+    **{f"vd_{name}": ("basic_block_vd", depths, False) for name, depths in {"18": (2, 2, 2, 2), "34": (3, 4, 6, 3)}.items()},
+    **{f"vd_{name}": ("bottleneck_block_vd", depths, False) for name, depths in BOTTLENECK.items()},
+}
+
+
+def of_keras_hub(name, images, folder, kind="keras"):
+    """Logits of a network of KerasHub, which scales the images itself, and the file of its weights."""
+    import keras_hub
+
+    block, depths, is_second = KERAS_HUB[name]
+    stem = ([32, 32, 64], [3, 3, 3]) if block.endswith("vd") else ([64], [7])
+    backbone = keras_hub.models.ResNetBackbone(
+        *stem, [64, 128, 256, 512], depths, [1, 2, 2, 2], block, use_pre_activation=is_second, image_shape=images.shape[1:]
+    )
+    scaled = {"scale": list(1 / 255 / DEVIATION), "offset": list(-MEAN / DEVIATION)}
+    converter = keras_hub.layers.ResNetImageConverter(image_size=images.shape[1:3], **scaled)
+    preprocessor = keras_hub.models.ResNetImageClassifierPreprocessor(converter)
+    model = keras_hub.models.ResNetImageClassifier(backbone, num_classes=1000, preprocessor=preprocessor)
+    spread_out(model)
+    path = folder / f"w.{kind}"
+    model.save(path) if kind == "keras" else model.save_weights(path)
+    return path, np.asarray(model(preprocessor(images), training=False))
+
+
+def of_bit(name, images, folder):
+    """Logits of a BiT of timm, which standardises its kernels, and the `.npz` of its arrays by the names of BiT."""
+    import timm
+    import torch
+
+    model = randomized(timm.create_model(name, num_classes=1000))
+    arrays = {}
+    for name, value in model.state_dict().items():
+        value, layer = value.numpy(), name.rpartition(".")[0]
+        kernel = "standardized_conv2d/kernel" if name.startswith(("stem", "stages")) else "conv2d/kernel"
+        part = {"weight": "group_norm/gamma", "bias": "group_norm/beta"}[name.rpartition(".")[2]] if "norm" in layer else kernel
+        if value.ndim == 4:
+            value = value.transpose(2, 3, 1, 0)
+        elif name == "head.fc.bias":
+            part = "conv2d/bias"
+        found = re.fullmatch(r"stages\.(\d+)\.blocks\.(\d+)\.(downsample|conv|norm)(\.conv|\d)", layer)
+        place = {"stem.conv": "root_block/", "norm": "", "head.fc": "head/"}.get(layer)
+        if found:
+            unit = f"block{int(found[1]) + 1}/unit{int(found[2]) + 1:02}"
+            place = f"{unit}/{'a/proj' if found[3] == 'downsample' else 'abc'[int(found[4]) - 1]}/"
+        arrays[f"resnet/{place}{part}"] = value
+    np.savez(folder / "w.npz", **arrays)
+    with torch.no_grad():
+        logits = model(torch.from_numpy((images / 127.5 - 1).astype("float32")).permute(0, 3, 1, 2))
+    return folder / "w.npz", logits.numpy()
 
 
 def networks():
     """(library, name, function of images and folder to file and logits) of all that is installed."""
     for name in (f"ResNet{layers}{suffix}" for suffix in ("", "V2") for layers in (50, 101, 152)):
         yield "keras.applications", name, lambda images, folder, name=name: of_keras(name, images, folder)
+    if installed("keras-hub"):
+        for name in KERAS_HUB:
+            yield "keras_hub", name, lambda *where, name=name: of_keras_hub(name, *where)
+        yield "keras_hub", "50, .weights.h5", lambda *where: of_keras_hub("50", *where, kind="weights.h5")
     if installed("torchvision"):
         from torchvision import models
 
@@ -89,6 +156,8 @@ def networks():
     if installed("timm"):
         import timm
 
+        for name in ("resnetv2_50x1_bit", "resnetv2_101x1_bit"):
+            yield "BiT", name, lambda *where, name=name: of_bit(name, *where)
         for name in [name for name in timm.list_models() if re.search("resn(e|ex)t", name) and not re.search(OTHERS, name)]:
             yield (
                 "timm",

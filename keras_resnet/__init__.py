@@ -12,6 +12,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet import export as export
     from keras_resnet import recipes as recipes
     from keras_resnet import search as search
+    from keras_resnet import transfer as transfer
     from keras_resnet import weights as weights
     from keras_resnet.errors import Diverged as Diverged
     from keras_resnet.errors import InputError as InputError
@@ -62,6 +63,7 @@ _MODULES = {
     "quantization": "recipes.quantization_aware",
     "recipes": "recipes",
     "search": "search",
+    "transfer": "transfer",
     "weights": "weights",
 }
 

@@ -5,13 +5,15 @@ which says in a sentence what a new version has changed.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
 REPLACED = {
     "call": "Keras looks `call` up in the layer or model whenever that is called, and does not save it",
     "convolution_op": "a convolution layer asks its own `convolution_op(inputs, kernel)` for its outputs",
+    "_apply_weight_decay": "an optimizer decays by its own `_apply_weight_decay(variables)`, by its `weight_decay` at that time",
+    "_backend_update_step": "an optimizer changes its weights by its own `_backend_update_step(gradients, variables, rate)`",
     "update_step": "an optimizer changes each weight by its own `update_step(gradient, variable, learning_rate)`",
     "_clip_gradients": "an optimizer clips by its own `_clip_gradients(gradients)`, when they are accumulated",
     "finalize_variable_values": "`fit` puts averages in place in the end, by the optimizer's `finalize_variable_values(variables)`",
@@ -70,12 +72,30 @@ def forget_traces(model: Any) -> None:
 def is_graph(model: Any) -> bool:
     """Whether a model is functional or sequential, built, and computes by its graph: a subclass may have a `call` of its own."""
     has_own_call = any("call" in vars(kind) for kind in type(model).__mro__ if not kind.__module__.startswith("keras."))
-    return not has_own_call and hasattr(getattr(model, "_functional", model), "_nodes_by_depth")
+    return not has_own_call and hasattr(functional_of(model), "_nodes_by_depth")
+
+
+def functional_of(model: Any) -> Any:
+    """The functional model that a sequential one is inside, with the same layers; any other model itself."""
+    return getattr(model, "_functional", model)
 
 
 def graph_nodes(model: Any) -> list[Any]:
     """The uses of layers in a functional or sequential model: each has its `operation` and its `parent_nodes`."""
-    return list(chain(*getattr(model, "_functional", model)._nodes_by_depth.values()))
+    return list(chain(*functional_of(model)._nodes_by_depth.values()))
+
+
+def calls_of(model: Any) -> list[tuple[Any, list[Any], list[Any]]]:
+    """The uses of layers and operations in a functional or sequential model in the order in which they run: what is called, and the
+    symbolic tensors that go in and come out."""
+    by_depth = functional_of(model)._nodes_by_depth
+    nodes = chain(*(by_depth[depth] for depth in sorted(by_depth, reverse=True)))
+    return [(node.operation, node.input_tensors, node.outputs) for node in nodes if not node.is_input]
+
+
+def run_graph(model: Any, inputs: Any, substitute: Any) -> Any:
+    """The outputs of a functional or sequential model on other inputs; `substitute(layer)` is called in place of each layer."""
+    return functional_of(model)._run_through_graph(inputs, operation_fn=substitute)
 
 
 def operation_of(tensor: Any) -> Any:
@@ -117,6 +137,48 @@ def build_metrics(model: Any, labels: Any, outputs: Any) -> None:
 def momentum_of(optimizer: Any, variable: Any) -> Any:
     """The momentum that SGD keeps of a weight."""
     return optimizer.momentums[place_of(optimizer, variable)]
+
+
+def weight_of(optimizer: Any, variable: Any) -> Any:
+    """Keras's variable of a weight, given that one or the backend's."""
+    return optimizer._trainable_variables[place_of(optimizer, variable)]
+
+
+def updating_of(optimizer: Any) -> tuple[Any, Any]:
+    """The optimizer's own ways to change weights by their gradients and to decay them."""
+    return optimizer._backend_update_step, optimizer._apply_weight_decay
+
+
+def rebuild_optimizer(optimizer: Any, variables: list[Any]) -> None:
+    """Let a built optimizer train other weights. What it knows of those that it trained stays; the others start anew.
+
+    The step is kept, and with it the learning rate of a schedule. The moving average of a weight that joins starts at the weight.
+    """
+    if inner := getattr(optimizer, "inner_optimizer", None):  # float16 wraps it, and keeps nothing of a weight
+        rebuild_optimizer(inner, variables)
+        optimizer._trainable_variables_indices = {}
+        super(type(optimizer), optimizer).build(variables)
+        return
+    known = list(optimizer._trainable_variables)
+    slots = {name: list(value) for name, value in vars(optimizer).items() if _is_slots(name, value) and len(value) == len(known)}
+    for slot in chain(*slots.values()):
+        optimizer._untrack_variable(slot)
+    optimizer.built, optimizer._trainable_variables_indices = False, {}
+    with optimizer._distribution_strategy.scope() if hasattr(optimizer, "_distribution_strategy") else nullcontext():
+        optimizer.build(variables)
+    places = {id(variable): place for place, variable in enumerate(variables)}
+    for average, variable in zip(moving_averages(optimizer), variables, strict=False):
+        average.assign(variable.value)
+    for name, values in slots.items():
+        for variable, slot in zip(known, values, strict=True):
+            if id(variable) in places:
+                getattr(optimizer, name)[places[id(variable)]].assign(slot.value)
+
+
+def _is_slots(name: str, value: Any) -> bool:
+    """Whether an attribute of an optimizer is a list of variables that it made."""
+    made = name not in ("_variables", "_trainable_variables") and isinstance(value, list)
+    return made and all(hasattr(slot, "assign") for slot in value)
 
 
 def clipping_of(optimizer: Any) -> Any:

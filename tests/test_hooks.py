@@ -1,6 +1,7 @@
 """A canary for each hook: where a new Keras or KerasTuner has changed what is replaced or read in it, the sentence says so."""
 
 import ast
+import itertools
 import json
 import re
 from concurrent import futures
@@ -18,6 +19,7 @@ from keras_tuner import oracles
 import keras_resnet
 from keras_resnet import hooks
 from keras_resnet.hooks import ORACLE, REPLACED
+from keras_resnet.recipes.lamb import Lamb
 from keras_resnet.search.wire import values_of
 
 PACKAGE = Path(keras_resnet.__file__).parent
@@ -126,6 +128,74 @@ def test_reduce():
     fit(model)
     assert reduce.called, REPLACED["reduce"]
     assert reduce.call_args.kwargs.keys() <= {"axis"}, REPLACED["reduce"]
+
+
+def test_updates_and_decay():
+    model = classifier(weight_decay=0.5)
+    update, decay = (mock.Mock(wraps=own) for own in hooks.updating_of(model.optimizer))
+    hooks.replace(model.optimizer, "_backend_update_step", update)
+    hooks.replace(model.optimizer, "_apply_weight_decay", decay)
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.apply([keras.ops.zeros_like(weight) for weight in model.trainable_variables], model.trainable_variables)
+    [[gradients, variables, rate]], [[decayed]] = ([call.args for call in each.call_args_list] for each in (update, decay))
+    assert len(gradients) == 4, REPLACED["_backend_update_step"]
+    assert float(rate) == np.float32(0.1), REPLACED["_backend_update_step"]
+    for variable, other, weight in zip(variables, decayed, model.trainable_variables, strict=True):
+        assert hooks.weight_of(model.optimizer, variable) is weight, hooks.weight_of.__doc__
+        assert hooks.weight_of(model.optimizer, other) is weight, REPLACED["_apply_weight_decay"]
+    before = np.array(weight)
+    model.optimizer.weight_decay = 0.0
+    decay(decayed)
+    np.testing.assert_array_equal(weight, before, err_msg=REPLACED["_apply_weight_decay"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: keras.optimizers.SGD(0.1, 0.9, use_ema=True, gradient_accumulation_steps=2),
+        lambda: keras.optimizers.AdamW(0.1),
+        lambda: Lamb(0.1),
+        lambda: keras.optimizers.SGD(0.1),
+        lambda: keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.1)),
+    ],
+)
+def test_an_optimizer_is_rebuilt(make):
+    kernel, bias, late = (keras.Variable(np.ones(shape, "float32"), name=f"weight_{shape}") for shape in (2, 3, 4))
+    optimizer = make()
+    optimizer.build([kernel, bias])
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones((2,)), keras.ops.ones((3,))], [kernel, bias])
+    known = {v.path: np.array(v) for v in optimizer.variables if v.shape == (3,) or "iteration" in v.path}
+    hooks.rebuild_optimizer(optimizer, [late, bias])
+    variables = {v.path: np.array(v) for v in optimizer.variables}
+    assert {path: value for path, value in variables.items() if path in known}.keys() == known.keys(), (
+        "slots are named by the weight"
+    )
+    for path, value in known.items():
+        np.testing.assert_array_equal(variables[path], value, err_msg=hooks.rebuild_optimizer.__doc__)
+    assert not [v.path for v in optimizer.variables if v.shape == (2,)], "what is known of a weight that left goes"
+    assert all(np.all(np.array(v) == ("average" in v.path)) for v in inner.variables if v.shape == (4,)), "the others start anew"
+    before = np.array(kernel)
+    for _ in range(2):
+        optimizer.apply([keras.ops.ones((4,)), keras.ops.ones((3,))], [late, bias])
+    assert np.all(np.array(late) != 1)
+    np.testing.assert_array_equal(kernel, before)
+
+
+def test_calls_and_runs_of_a_graph():
+    model = keras.Sequential([keras.Input((6, 6, 2)), classifier()])
+    inner = model.layers[0]
+    assert hooks.functional_of(inner) is inner, hooks.functional_of.__doc__
+    assert hooks.functional_of(model).layers[-1] is inner, hooks.functional_of.__doc__
+    calls = hooks.calls_of(inner)
+    assert [layer for layer, _, _ in calls] == inner.layers[1:], hooks.calls_of.__doc__
+    for (_, _, [result]), (_, [source], _) in itertools.pairwise(calls):
+        assert source is result, hooks.calls_of.__doc__
+    used = []
+    out = hooks.run_graph(inner, keras.Input((6, 6, 2)), lambda layer: used.append(layer) or layer)
+    assert used == inner.layers[1:], hooks.run_graph.__doc__
+    assert out.shape == (None, 2), hooks.run_graph.__doc__
 
 
 def test_predict(tmp_path):

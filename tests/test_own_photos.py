@@ -45,10 +45,11 @@ def test_a_class_with_one_image_has_no_cross_validation():
     assert kernel.any()
 
 
-@pytest.mark.parametrize(("accuracy", "loss", "stays"), [(0.9, 0.1, False), (0.8, 0.5, True), (0.8, 0.3, False), (0.7, 0.1, True)])
-def test_training_is_kept_where_it_is_better(accuracy, loss, stays):
-    probe = LinearProbe(1.0, [], {"accuracy": 0.8, "loss": 0.4})
-    assert probe.is_better_than({"val_accuracy": accuracy, "val_loss": loss}) is stays
+@pytest.mark.parametrize(
+    ("accuracy", "images", "stays"), [(0.9, 100, False), (0.77, 100, False), (0.75, 100, True), (0.75, 20, False)]
+)
+def test_the_classifier_alone_is_kept_where_training_did_harm(accuracy, images, stays):
+    assert LinearProbe(1.0, [], {"accuracy": 0.8, "loss": 0.4}).is_better_than({"val_accuracy": accuracy}, images) is stays
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def letters(few):
 
 @pytest.mark.usefixtures("eagerly")
 def test_a_fitted_classifier_is_better_than_a_random_one_and_stays_if_nothing_is(small_run, letters, tmp_path):
-    run = kr.fit(None, replace(GENTLE, learning_rate=0.0), letters, tmp_path / "run", init=small_run, verbose=0)
+    run = kr.fit(None, replace(GENTLE, learning_rate=30.0), letters, tmp_path / "run", init=small_run, verbose=0)
     assert run.metrics["kept_epoch"] == 0
     found = run.metrics["linear_probe"]["validation"]
     assert run.metrics["validation"]["accuracy"] == pytest.approx(found["accuracy"])
@@ -104,7 +105,7 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert code == 0, err
     assert "network: tiny-imagenet, pretrained on 200 classes of photographs, since 26 training images are few" in out
     assert "size: 64x64 pixels, as those that it was pretrained on" in out
-    assert "recipe: the classifier is fitted to its features; then 1 epoch of fine-tuning, kept only where" in out
+    assert "recipe: the classifier is fitted to its features; then 1 epoch of fine-tuning, left out if" in out
     assert "to choose otherwise: name a network" in out
     run = kr.Run(tmp_path / "saved_models" / "photos-tiny-imagenet")
     assert run.metrics["init"] == FirstWeights.of("tiny-imagenet").digest
@@ -115,19 +116,28 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert "bright_above" in out.partition("balanced")[2]
 
 
-def test_photographs_in_grey_or_very_many_begin_with_random_weights(photos, monkeypatch):
+def test_very_many_photographs_begin_with_random_weights(photos, monkeypatch):
     assert choosing.choose(photos)[1].name == "tiny-imagenet"
     assert choosing.choose(photos, pretrained=False)[1].init is None
+    data, picked = choosing.choose(photos, image_size=200)
+    assert (picked.init, data.image_shape) == (None, (200, 200, 3))
     monkeypatch.setattr(choosing, "MOST_IMAGES", 20)
     data, picked = choosing.choose(photos)
     assert (picked.init, picked.network) == (None, choice.for_images(26, (24, 24, 3)).network)
     assert data.image_shape == (24, 24, 3)
-    monkeypatch.undo()
+
+
+def test_grey_photographs_have_three_equal_channels(photos):
     for path in photos.rglob("*.jpg"):
         with Image.open(path) as image:
             image.convert("L").save(path)
     data, picked = choosing.choose(photos)
-    assert (picked.init, data.image_shape) == (None, (24, 24, 1))
+    assert (picked.name, data.image_shape) == ("tiny-imagenet", (64, 64, 3))
+    pixels = data.splits["train"].take(np.arange(3))
+    assert (pixels == pixels[..., :1]).all()
+    assert kr.data.load(**data.origin).image_shape == (64, 64, 3)
+    with pytest.raises(InputError, match="channels=3: 1 or 3, and for a folder of images only"):
+        kr.data.load("digits", channels=3)
 
 
 def test_classes_count_alike_where_they_are_uneven():

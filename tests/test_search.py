@@ -23,7 +23,7 @@ from keras_resnet import InputError, search
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, runner
 from keras_resnet.search.budget import costs
-from keras_resnet.search.hypermodel import count_steps
+from keras_resnet.search.hypermodel import are_one_hot, count_steps
 from keras_resnet.search.oracle import space_of
 from keras_resnet.search.results import Final, Results, pareto
 from keras_resnet.search.worker import TrialFailed
@@ -521,6 +521,33 @@ def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
     wrong = HyperResNet(lambda hp: (one_stage(hp), {"learning_rate": 1e30}), **fields)
     with pytest.raises(RuntimeError, match=r"loss became (nan|inf)"):
         wrong.fit(best, wrong.build(best), few.train, epochs=5, verbose=0)
+    one_hot = few.train.map(lambda images, labels: (images, keras.ops.one_hot(labels, 10)))
+    assert hypermodel.fit(best, hypermodel.build(best), one_hot, epochs=1, verbose=0).history["accuracy"][0] > 0
+
+
+def test_hyper_resnet_without_a_classifier():
+    bare = HyperResNet(one_stage, input_shape=(8, 8, 1), classes=10, include_top=False, name="backbone", tunable=False)
+    assert (bare.name, bare.tunable) == ("backbone", False)
+    assert len(bare.build(keras_tuner.HyperParameters()).output.shape) == 4
+
+
+@pytest.mark.parametrize("basis", ["resnet20", "resnet18d", "seresnet50", "resnet164v2"])
+def test_the_first_draw_is_the_basis(basis):
+    spec, recipe = residual_space(keras_tuner.HyperParameters(), kr.SPECS[basis])
+    assert spec == replace(kr.SPECS[basis], shortcut="projection" if basis == "resnet20" else kr.SPECS[basis].shortcut)
+    assert recipe == {name: getattr(kr.RECIPES["cifar-30"], name) for name in recipe}
+
+
+def test_labels_are_told_apart():
+    images, integers = np.zeros((4, 8, 8, 1)), np.array([0, 1, 2, 1])
+    one_hot = keras.utils.to_categorical(integers, 3)
+    both = {False: integers, True: one_hot}
+    for answer, labels in both.items():
+        assert are_one_hot({"x": images, "y": labels}) is answer
+        assert are_one_hot({"x": tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)}) is answer
+    assert are_one_hot({"x": iter([])}) is None
+    with pytest.raises(InputError, match="needs them one-hot"):
+        kr.Recipe(mixup=0.2).compile(keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)]), 1, one_hot=False)
 
 
 @pytest.mark.slow

@@ -106,7 +106,7 @@ def train(
         check_memory(choice.at_size(planned[0], (image_size, image_size)), replace(planned[1], batch_size=1), devices)
     if out and devices.chief and not (resume and is_run(out)):
         out = check_free(out, overwrite)
-    from keras_resnet.data import can_resize, load, of_run
+    from keras_resnet.data import arguments_for, load, of_run
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
     from keras_resnet.training.choosing import choose
@@ -121,8 +121,8 @@ def train(
             raise InputError("--image-size needs --data: the images of the run have their size already")
         images = of_run(start, data_dir=data_dir)
     elif network or first:
-        size: Any = first.spec.input_shape[:2] if first and can_resize(data) else None
-        images = load(data, data_dir=data_dir, image_size=size if image_size is None else image_size)
+        taken = arguments_for(first.spec, data) if first else {}
+        images = load(data, data_dir=data_dir, **taken | ({} if image_size is None else {"image_size": image_size}))
     else:
         images, picked = choose(data, data_dir=data_dir, image_size=image_size, pretrained=is_open and basis is None)
         to_train, first = picked.network, picked.init

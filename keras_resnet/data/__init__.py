@@ -17,6 +17,7 @@ from keras_resnet.data.npz import from_npz, is_npz
 from keras_resnet.data.records import from_records, holds_records
 from keras_resnet.data.streams import from_sources, holds_sources
 from keras_resnet.errors import InputError
+from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.run import Run
 
 __all__ = [
@@ -41,6 +42,7 @@ def load(
     *,
     data_dir: str | Path | None = None,
     image_size: int | tuple[int, int] | None = None,
+    channels: int | None = None,
     class_names: list[str] | None = None,
     images_per_epoch: int | None = None,
     batch_size: int = BATCH_SIZE,
@@ -57,6 +59,8 @@ def load(
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to resize images of a folder or of TensorFlow Datasets to, one number for both or two.
             None: their own size, if all have the same; see `from_folder`.
+        channels: of the images of a folder: 3 for grey ones in three equal channels, 1 for coloured ones in grey; None for their
+            own.
         class_names: for arrays and iterables, in the order of the labels; folders, records and named sets have their own.
         images_per_epoch: for an iterable without an end, or to read one again in every epoch, see `streams.from_sources`.
         batch_size: images in a batch of `train`, `validation` and `test`.
@@ -75,6 +79,8 @@ def load(
     size = _size(image_size)
     if size and not can_resize(source):
         raise InputError("image_size is for folders and TensorFlow Datasets; digits, arrays and iterables keep their size")
+    if channels is not None and (channels not in (1, 3) or not is_folder(source)):
+        raise InputError(f"channels={channels}: 1 or 3, and for a folder of images only")
     if holds_sources(source):
         return from_sources(source, class_names=class_names, images_per_epoch=images_per_epoch, batch_size=batch_size)
     if images_per_epoch:
@@ -90,7 +96,7 @@ def load(
     if Path(source).is_dir() and holds_records(Path(source)):
         return from_records(source, image_size=size, batch_size=batch_size)
     if Path(source).is_dir():
-        return from_folder(source, image_size=size, batch_size=batch_size)
+        return from_folder(source, image_size=size, channels=channels, batch_size=batch_size)
     return from_tfds(str(source), data_dir=data_dir, image_size=size, batch_size=batch_size)
 
 
@@ -107,12 +113,18 @@ def check_data_dir(source: Any, data_dir: str | Path | None) -> None:
         raise InputError(f"data_dir (--data-dir) is for the names of TensorFlow Datasets, and {kind} is not one")
 
 
-def size_for(run: Run, source: Any) -> Any:
-    """The height and width to resize the images of a source to for `run`; None for what is not resized."""
+def arguments_for(spec: ResNetSpec, source: Any) -> dict[str, Any]:
+    """Arguments of `load` for the images of a source as a network takes them: in its size and, those of a folder, its channels."""
     if not can_resize(source):
-        return None
-    run.spec.require_pictures()
-    return run.spec.input_shape[:2]
+        return {}
+    spec.require_pictures()
+    *size, channels = spec.input_shape
+    return {"image_size": tuple(size), **({"channels": channels} if is_folder(source) else {})}
+
+
+def is_folder(source: Any) -> bool:
+    """Whether it is a folder of images, and not of records."""
+    return can_resize(source) and Path(source).is_dir() and not holds_records(Path(source))
 
 
 def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> Dataset:
@@ -123,7 +135,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
     """
     origin = dict(run.data)
     digest = origin.pop("digest", None)  # none where an earlier version wrote it
-    if not set(origin) <= {"source", "data_dir", "image_size"}:
+    if not set(origin) <= {"source", "data_dir", "image_size", "channels"}:
         raise InputError(f"{str(run.path / 'data.json')!r} is damaged: it has {', '.join(origin)}")
     run_source = origin.pop("source", None)
     if source is None and run_source is None:
@@ -133,7 +145,7 @@ def of_run(run: Run, source: Any = None, data_dir: str | Path | None = None) -> 
         )
     is_own = source is None
     if not is_own:
-        origin = {"image_size": size_for(run, source)}
+        origin = arguments_for(run.spec, source)
     if data_dir is not None:
         origin["data_dir"] = data_dir
     data = load(run_source if is_own else source, **origin)
@@ -163,11 +175,10 @@ def to_evaluate(run: Run, source: Any = None, data_dir: str | Path | None = None
         return of_run(run, data_dir=data_dir)
     check_data_dir(source, data_dir)
     is_path = isinstance(source, str | Path)
-    if is_path and Path(source).is_dir() and not holds_records(Path(source)):
+    if is_folder(source):
         return from_folder_for(run, source)
     if is_path or isinstance(source, Dataset):
-        size: Any = size_for(run, source)
-        data = as_classes_of(run, load(source, data_dir=data_dir, image_size=size))
+        data = as_classes_of(run, load(source, data_dir=data_dir, **arguments_for(run.spec, source)))
     else:
         data = from_memory_for(run, source)
     if data.image_shape != run.spec.input_shape:

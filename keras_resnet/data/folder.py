@@ -25,22 +25,27 @@ MEMORY = 4 * 2**30  # bytes of decoded pixels kept; a larger set is decoded from
 
 
 def from_folder(
-    folder: str | Path, *, image_size: tuple[int, int] | None = None, batch_size: int = BATCH_SIZE, memory: int = MEMORY
+    folder: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    channels: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    memory: int = MEMORY,
 ) -> Dataset:
     """The images under `folder`: one sub-folder per class, or train/, val/ and test/ above them.
 
     Without test/ the images of val/ are used for test, and part of the training images for validation, as with all sources.
     Files with an unknown suffix are used if Pillow can read them. Every file is decoded once before this returns. What is left
     out is listed by reason in a warning and in `skipped`. With `image_size=None` images keep their size if all have the same
-    one of at most 256 pixels, and are resized to 224x224 if not. They have one channel, grey, if all files are grey. InputError if
-    there are fewer than two classes, if one has no image, or for another layout of folders.
+    one of at most 256 pixels, and are resized to 224x224 if not. They have `channels`, 1 or 3; None is one, grey, if all files are
+    grey. InputError if there are fewer than two classes, if one has no image, or for another layout of folders.
     """
     folder = Path(folder)
     skipped: dict[Path, str] = {}
     parts = parts_of(folder, skipped)
     class_names = sorted({name for _, name in parts["train"]})
     paths = [path for files in parts.values() for path, _ in files]
-    shape = _image_shape(paths, image_size, skipped)
+    shape = _image_shape(paths, image_size, channels, skipped)
     keep = len(paths) * int(np.prod(shape)) <= memory
     splits = {name: _read(files, class_names, shape, keep, skipped) for name, files in parts.items()}
     tell(skipped, sum(path not in skipped for path in paths), folder)
@@ -54,7 +59,7 @@ def from_folder(
         class_names,
         shape,
         batch_size=batch_size,
-        origin={"source": str(folder.resolve()), "image_size": image_size},
+        origin={"source": str(folder.resolve()), "image_size": image_size, **({"channels": channels} if channels else {})},
         skipped=tuple(printable(f"{path}: {why}") for path, why in skipped.items()),
         contents=of_files(paths, folder),
     )
@@ -82,13 +87,15 @@ def from_folder_as(
     return Dataset(splits, class_names, image_shape, skipped=tuple(printable(f"{path}: {why}") for path, why in skipped.items()))
 
 
-def _image_shape(paths: list[Path], image_size: tuple[int, int] | None, skipped: dict[Path, str]) -> tuple[int, int, int]:
+def _image_shape(
+    paths: list[Path], image_size: tuple[int, int] | None, channels: int | None, skipped: dict[Path, str]
+) -> tuple[int, int, int]:
     """(height, width, channels) for all of these files."""
     headers = _each(lambda index: describe(paths[index]), paths, skipped)
     if not headers:
         raise InputError(f"none of the {len(paths)} image files can be read; the first: {str(paths[0])!r}: {skipped[paths[0]]}")
     sizes = {size for size, _ in headers.values()}
-    channels = 1 if all(grey for _, grey in headers.values()) else 3
+    channels = channels or (1 if all(grey for _, grey in headers.values()) else 3)
     if image_size:
         return *image_size, channels
     height, width = sizes.pop() if len(sizes) == 1 else (DEFAULT_SIZE, DEFAULT_SIZE)

@@ -1,12 +1,15 @@
 """The optimiser of a recipe: Keras's own SGD and AdamW, and the LAMB of this package."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras.optimizers.schedules import LearningRateSchedule
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.hooks import clipping_of, replace
+from keras_resnet.hooks import clipping_of, replace, updating_of, weight_of
+from keras_resnet.networks.stages import Stages
 from keras_resnet.recipes.fast_kernels import fuse_momentum
 from keras_resnet.recipes.lamb import Lamb
 
@@ -67,3 +70,38 @@ def clip_over_devices(optimizer: keras.optimizers.Optimizer) -> None:
         return [gradient * tf.cast(limit / tf.maximum(norm, limit), gradient.dtype) for gradient in gradients]
 
     replace(optimizer, "_clip_gradients", clip)
+
+
+def scale_by_depth(optimizer: keras.optimizers.Optimizer, model: keras.Model, share: float) -> None:
+    """Let an optimizer change each unit of a residual network at `share` of the rate of the unit behind it (arXiv:2106.08254).
+
+    Groups and rates are those of timm: the classifier has the whole rate, the last unit `share` of it, the stem that of the first
+    unit times `share`. Weight decay follows the rate. Only this object changes: what is saved of it has the same rate for all.
+    InputError where the names of the layers tell no units.
+    """
+    depths = Stages(model).depths()
+    update, decay = updating_of(optimizer)
+
+    def groups(variables: Sequence[Any]) -> dict[float, list[int]]:
+        """The places of variables by the share of the rate that they have."""
+        shares = {id(weight): share**depth for layer, depth in depths.items() for weight in layer.weights}
+        places = defaultdict(list)
+        for place, variable in enumerate(variables):
+            places[shares.get(id(weight_of(optimizer, variable)), 1.0)].append(place)
+        return places
+
+    def scaled_update(gradients: Sequence[Any], variables: Sequence[Any], rate: Any) -> None:
+        for scale, places in groups(variables).items():
+            update([gradients[place] for place in places], [variables[place] for place in places], rate * scale)
+
+    def scaled_decay(variables: Sequence[Any]) -> None:
+        whole = optimizer.weight_decay
+        if not whole:
+            return
+        for scale, places in groups(variables).items():
+            optimizer.weight_decay = whole * scale
+            decay([variables[place] for place in places])
+        optimizer.weight_decay = whole
+
+    replace(optimizer, "_backend_update_step", scaled_update)
+    replace(optimizer, "_apply_weight_decay", scaled_decay)

@@ -55,6 +55,11 @@ class Recipe:
     decay: Literal["kernels", "all"] = "kernels"
     """Which weights decay: kernels of convolutions and the classifier only, or all, including biases and the scales and shifts of
     normalisation, as frameworks do by default."""
+    layer_decay: float = 1.0
+    """Layer-wise decay of the learning rate for fine-tuning (arXiv:2106.08254): each residual unit trains at this share of the rate
+    of the unit behind it. The classifier has the whole rate, the last unit `layer_decay` of it, and the stem `layer_decay` to the
+    power of the number of units plus one. Weight decay, which is in proportion to the rate, falls with it. Above 0 and at most
+    1."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
     """Learning rate after the warm-up: cosine or linear decay to zero, division by ten at each milestone, or constant. "linear"
     with a long warm-up is "one-cycle" (arXiv:1708.07120)."""
@@ -124,8 +129,8 @@ class Recipe:
     remat: bool = False
     """Gradient checkpointing: recompute every unit for the backward pass; less memory, more time."""
     linear_probe: bool = False
-    """Before the first step, fit the classifier of a pretrained network to its features, and keep the trained weights only if they
-    are more accurate on the validation images (arXiv:2202.10054). Needs first weights (`init`)."""
+    """Before the first step, fit the classifier of a pretrained network to its features; keep that, and not the trained weights, if
+    it is more accurate on the validation images by more than a standard error (arXiv:2202.10054). Needs first weights (`init`)."""
     quantization_aware: bool = False
     """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
     `fit` of your own, call `quantization.release(model)` before you export the model."""
@@ -146,6 +151,8 @@ class Recipe:
         check_limits(self, {name: (0, most) for name, most in MOST.items()})
         if self.resized_crop is not None and self.resized_crop > 1:
             raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError(f"layer_decay={self.layer_decay}: must be above 0 and at most 1")
         if self.magnitude > 10:
             raise InputError(f"magnitude={self.magnitude}: must be at most 10")
         rising = list(self.progressive) == sorted(set(self.progressive))
@@ -206,6 +213,7 @@ class Recipe:
         *,
         from_logits: bool = True,
         class_weights: Sequence[float] | None = None,
+        one_hot: bool | None = None,
     ) -> None:
         """Compile any Keras classifier for this recipe.
 
@@ -214,17 +222,22 @@ class Recipe:
             steps_per_epoch: batches in an epoch; the schedule has `epochs` times as many steps.
             from_logits: whether it returns logits, or probabilities.
             class_weights: what `recipe.class_weights` returns, if `class_weight` is not "none".
+            one_hot: whether labels are (batch, classes), one-hot or shares of classes, and not integers (batch,). None:
+                `recipe.one_hot`, which such a recipe needs.
 
-        Labels are integers, or one-hot if `recipe.one_hot`. The precision is that of the model, `jit="auto"` is Keras's choice, and
+        The precision is that of the model, `jit="auto"` is Keras's choice, and
         augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has
         a cosine schedule, the softmax loss and no LAMB: those are Keras's own. Keras does not save which weights SGD and AdamW do
-        not decay: a loaded one decays all. LAMB saves them.
+        not decay: a loaded one decays all. LAMB saves them. Nor does it save `layer_decay`: a loaded one has the same rate for all.
+
+        InputError for a `layer_decay` where the names of the layers tell no residual units.
 
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
         from keras_resnet.networks.settings import fixed_settings
         from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
+        from keras_resnet.recipes.optimizer import scale_by_depth
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
 
         if self.class_weight != "none" and class_weights is None:
@@ -232,6 +245,10 @@ class Recipe:
                 f"class_weight={self.class_weight!r} needs the labels of the images: "
                 "pass class_weights=recipe.class_weights(labels, class_names)"
             )
+        optimizer = self.make_optimizer(self.epochs * steps_per_epoch)
+        if self.layer_decay != 1:
+            scale_by_depth(optimizer, model, self.layer_decay)
+        one_hot = self.labels_are_one_hot(one_hot)
         if self.sync_norm:
             synchronize_normalization(model)
         release(model)
@@ -240,18 +257,18 @@ class Recipe:
             if self.quantization_aware:
                 simulate_integers(model)
             model.compile(
-                self.make_optimizer(self.epochs * steps_per_epoch),
-                self.make_loss(from_logits=from_logits, class_weights=class_weights),
+                optimizer,
+                self.make_loss(from_logits=from_logits, class_weights=class_weights, one_hot=one_hot),
                 metrics=["accuracy"],
                 jit_compile=self.jit_compile,
                 steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
             )
             if model.built:
-                prepare_metrics(model, one_hot=self.one_hot)
+                prepare_metrics(model, one_hot=one_hot)
                 model.optimizer.build(model.trainable_variables)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
-        """The optimiser for a training of `steps` steps."""
+        """The optimiser for a training of `steps` steps. `layer_decay` needs a model, and is left to `compile`."""
         from keras_resnet.recipes.optimizer import make_optimizer
 
         names = ("momentum", "nesterov", "weight_decay", "decay", "clip_norm", "ema", "accumulate")
@@ -272,11 +289,25 @@ class Recipe:
             milestones=self.milestones,
         )
 
-    def make_loss(self, *, from_logits: bool = True, class_weights: Sequence[float] | None = None) -> "keras.losses.Loss":
-        """The loss, for labels that are one-hot where `one_hot` says so."""
+    def labels_are_one_hot(self, given: bool | None) -> bool:
+        """Whether the loss takes one-hot labels: `given`, or what the recipe needs. InputError where it needs others than given."""
+        if given is False and self.one_hot:
+            raise InputError(
+                "this recipe mixes or smooths labels, and needs them one-hot: keras.utils.to_categorical(labels, classes)"
+            )
+        return self.one_hot if given is None else given
+
+    def make_loss(
+        self, *, from_logits: bool = True, class_weights: Sequence[float] | None = None, one_hot: bool | None = None
+    ) -> "keras.losses.Loss":
+        """The loss, for labels that are one-hot where `one_hot` says so; None is what the recipe needs."""
         from keras_resnet.recipes.losses import classification_loss
 
-        kind: dict[str, Any] = {"one_hot": self.one_hot, "label_smoothing": self.label_smoothing, "class_weights": class_weights}
+        kind: dict[str, Any] = {
+            "one_hot": self.labels_are_one_hot(one_hot),
+            "label_smoothing": self.label_smoothing,
+            "class_weights": class_weights,
+        }
         return classification_loss(self.loss, from_logits=from_logits, **kind)
 
     @property

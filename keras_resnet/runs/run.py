@@ -84,6 +84,7 @@ class Origin(TypedDict, total=False):
     source: str | None
     data_dir: str | None
     image_size: int | list[int] | None
+    channels: int | None
     digest: str
 
 

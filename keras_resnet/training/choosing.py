@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_resnet.data import Dataset, can_resize, load
-from keras_resnet.data.records import holds_records
+from keras_resnet.data import Dataset, is_folder, load
 from keras_resnet.data.scan import parts_of
 from keras_resnet.networks import choice
 from keras_resnet.networks.spec import ResNetSpec
@@ -38,7 +37,7 @@ class Choice(NamedTuple):
             return [f"no network was named: using {self.network} ({self.why}); `keras-resnet list --for SIZE` shows others"]
         size = "x".join(map(str, data.image_shape[:-1]))
         first = "the classifier is fitted to its features; " if recipe.linear_probe else ""
-        kept = ", kept only where they are more accurate on the validation images" if recipe.linear_probe else ""
+        kept = ", left out if they make it less accurate on the validation images" if recipe.linear_probe else ""
         return [
             f"network: {PRETRAINED}, pretrained on 200 classes of photographs, since {self.why}",
             f"size: {size} pixels, as those that it was pretrained on" if data.image_shape[:2] == SIZE else f"size: {size} pixels",
@@ -58,23 +57,22 @@ def weighting(data: Dataset, recipe: Recipe) -> str:
 def choose(
     source: Any, *, data_dir: str | Path | None = None, image_size: Any = None, pretrained: bool = True
 ) -> tuple[Dataset, Choice]:
-    """Images of a source, see `data.load`, and the choice for them: where it is allowed, a pretrained network for photographs in
-    colour that are not very many."""
-    size = size_for(source) if pretrained and image_size is None else None
-    data = load(source, data_dir=data_dir, image_size=image_size or size)
+    """Images of a source, see `data.load`, and the choice for them: where it is allowed, a pretrained network for photographs that
+    are not very many. Those of a folder are read in its size, and grey ones in three equal channels."""
+    is_photos = pretrained and is_folder_of_photos(source)
+    size = SIZE if is_photos and image_size is None else image_size
+    data = load(source, data_dir=data_dir, image_size=size, channels=3 if is_photos else None)
     count = len(data.splits["train"])
     *sides, channels = data.image_shape
     if pretrained and channels == 3 and len(sides) == 2 and all(side in SIDES for side in sides) and count < MOST_IMAGES:
         first = FirstWeights.of(PRETRAINED)
         return data, Choice(first.spec, first, f"{count:,} training images are few to begin with random weights")
-    if size:
-        data = load(source)
+    if is_photos:  # but of a size that does not suit it
+        data = load(source, image_size=image_size)
     network, why = choice.for_images(count, data.image_shape)
     return data, Choice(network, None, why)
 
 
-def size_for(source: Any) -> tuple[int, int] | None:
-    """The size that images are read in where none was given: that of the pretrained network for a folder of not too many files."""
-    if not can_resize(source) or not Path(source).is_dir() or holds_records(Path(source)):
-        return None
-    return SIZE if len(parts_of(Path(source), {})["train"]) < MOST_IMAGES else None
+def is_folder_of_photos(source: Any) -> bool:
+    """Whether it is a folder of not too many images, for the pretrained network."""
+    return is_folder(source) and len(parts_of(Path(source), {})["train"]) < MOST_IMAGES

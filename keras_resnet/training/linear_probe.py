@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.confidence import standard_error
 from keras_resnet.data import Dataset
 from keras_resnet.errors import InputError
 from keras_resnet.training.first_weights import classifier_of
@@ -30,10 +31,10 @@ class LinearProbe:
     validation: dict[str, float]
     """Loss and accuracy on the validation images."""
 
-    def is_better_than(self, row: dict[str, float]) -> bool:
-        """Whether it is at least as accurate on the validation images as an epoch of the history; where equal, by the loss."""
-        mine, other = self.validation, row
-        return (-mine["accuracy"], mine["loss"]) <= (-other["val_accuracy"], other["val_loss"])
+    def is_better_than(self, row: dict[str, float], images: int) -> bool:
+        """Whether it is more accurate on so many validation images than an epoch of the history, by more than a standard error."""
+        accuracy = self.validation["accuracy"]
+        return row["val_accuracy"] < accuracy - standard_error(accuracy, images)
 
 
 def fit(model: keras.Model, data: Dataset, class_weights: list[float] | None = None) -> LinearProbe:

@@ -44,10 +44,11 @@ class Training:
 
     @property
     def keep(self) -> str:
-        """Which weights are kept: "last" or "best", see `Recipe.keep`, or "probe" where no training was better than that."""
+        """Which weights are kept: "last" or "best", see `Recipe.keep`, or "probe" where the fitted
+        classifier alone was better than either."""
         kept = self._keep
         row = self.weights.history[-1 if kept == "last" else self.weights.best_epoch - 1]
-        return "probe" if self.probe and self.probe.is_better_than(row) else kept
+        return "probe" if self.probe and self.probe.is_better_than(row, self.weights.images) else kept
 
     @property
     def _keep(self) -> str:

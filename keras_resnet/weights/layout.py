@@ -74,10 +74,12 @@ class Layout:
     """Before the names are looked up."""
     finish: Callable[[Arrays], Arrays] = lambda arrays: arrays
     """Of the arrays by our names."""
-    beside: Callable[[Path], dict[str, Any]] = lambda folder: {}
-    """Fields of a spec that a file of settings in the same folder says."""
+    beside: Callable[[Path], dict[str, Any]] = lambda path: {}
+    """Fields of a spec that the settings in a file or in its folder say."""
     choose_rows: Callable[[Arrays], tuple[Rows, dict[str, Any]]] = lambda arrays: ((), {})
     """More rows, and more of `fixed`, for these arrays."""
+    guess: Callable[[Arrays], dict[str, Any]] = lambda arrays: {}
+    """Fields of a spec that arrays by our names suggest, where no settings say them."""
 
     def prefixes(self, arrays: Arrays) -> list[str]:
         """The prefixes of the networks in a file that have this layout; [""] for one without a prefix."""
@@ -151,7 +153,7 @@ def our_name(name: str, layout: Layout, rows: Rows) -> str | None:
 
 def pattern(template: str) -> str:
     """A regular expression of a template such as "layer{stage}.{block}.conv{number}"."""
-    return re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>\\d{1,4})", re.escape(template))
+    return re.sub(r"\\\{(\w+)(?::\w+)?\\\}", r"(?P<\1>\\d{1,4})", re.escape(template))
 
 
 def json_beside(folder: Path, name: str) -> dict[str, Any]:

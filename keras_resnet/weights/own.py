@@ -9,9 +9,9 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.weights.layout import KERAS, Layout, json_beside
 
 
-def network_beside(folder: Path) -> dict[str, Any]:
+def network_beside(path: Path) -> dict[str, Any]:
     """The fields of `spec.json`. InputError if it is none."""
-    found = json_beside(folder, "spec.json")
+    found = json_beside(path.parent, "spec.json")
     if set(found) - set(names(ResNetSpec)):
         raise InputError("is beside a spec.json that is none of this version")
     return found

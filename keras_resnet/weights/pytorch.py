@@ -28,9 +28,9 @@ def rows_of(arrays: Arrays) -> tuple[Rows, dict[str, Any]]:
     return rows, {"shortcut": "avg_projection" if kernels else "projection"}
 
 
-def settings_beside(folder: Path) -> dict[str, Any]:
+def settings_beside(path: Path) -> dict[str, Any]:
     """What timm's config.json says of preprocessing. InputError for a network that its arrays do not tell from another one."""
-    content = json_beside(folder, "config.json")
+    content = json_beside(path.parent, "config.json")
     name, settings = str(content.get("architecture", "")), content.get("pretrained_cfg")
     if re.search(r"blur|aa\d", name):
         raise InputError(f"is of timm's {name}: a spec cannot describe its blur yet")

@@ -14,7 +14,9 @@ from keras_resnet.networks.spec import RATES, ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import read_text
 from keras_resnet.weights.arrays import Arrays, read_arrays
+from keras_resnet.weights.bit import BIT
 from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
+from keras_resnet.weights.keras_hub import KERAS_HUB, is_named
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
 from keras_resnet.weights.names import find
 from keras_resnet.weights.own import OWN
@@ -22,7 +24,7 @@ from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
 from keras_resnet.weights.transformers import TRANSFORMERS
 
-LAYOUTS = {layout.name: layout for layout in (PYTORCH, TRANSFORMERS, KERAS_APPLICATIONS, OWN)}
+LAYOUTS = {layout.name: layout for layout in (PYTORCH, TRANSFORMERS, KERAS_APPLICATIONS, BIT, OWN, KERAS_HUB)}
 CLASSIFIER = "logits/"
 OF_THE_LIBRARY = ("normalize", "norm_epsilon")  # a given network takes these from the library
 FREE = (  # fields that weights do not depend on
@@ -31,7 +33,6 @@ FREE = (  # fields that weights do not depend on
 )
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
     r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: its stem has no normalisation",
-    r"block1/unit01/a/": "BiT's: its convolutions are standardised, and its stem has no normalisation",
     r"\.aa\.filt$|maxpool\.\d\.filt$": "timm's with blur: it mirrors the image at its edge",
 }
 
@@ -80,19 +81,23 @@ def read(
     network = None if asked is None else network
     arrays = read_arrays(path)
     try:
-        chosen = chosen or layout_of(arrays)
-        found = interpret(arrays, chosen, network, chosen.beside(path.parent), prefix)
+        found = interpret(arrays, chosen or layout_of(arrays), network, path, prefix, is_chosen=chosen is not None)
     except InputError as error:
         raise type(error)(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
 
 
-def interpret(arrays: Arrays, layout: Layout, spec: ResNetSpec | None, beside: dict[str, Any], prefix: str | None) -> Weights:
+def interpret(
+    arrays: Arrays, layout: Layout, spec: ResNetSpec | None, path: Path, prefix: str | None, *, is_chosen: bool
+) -> Weights:
     """The network of named arrays."""
+    beside = layout.beside(path)
+    if layout is KERAS_HUB and not (beside or is_chosen or is_named(arrays)):
+        raise InputError("numbers its layers and has no config.json beside it: if it is KerasHub's, say so (layout='keras_hub')")
     found = translate(layout, arrays, prefix_of(layout, arrays, prefix), chosen=prefix is not None)
     shapes = {name: array.shape for name, array in found.arrays.items()}
-    known = {**layout.usual, **beside, **found.fixed}
+    known = {**layout.usual, **layout.guess(found.arrays), **beside, **found.fixed}
     if spec is None and layout is OWN:
         if not beside:
             raise InputError("is of this package and has no spec.json beside it: say which network it is (spec)")

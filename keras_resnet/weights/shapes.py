@@ -58,6 +58,8 @@ def spec_of(shapes: Shapes, known: dict[str, Any]) -> ResNetSpec:
     if "logits/kernel" in shapes:
         fields["classes"] = shapes["logits/kernel"][-1]
     fields["shortcut"] = known.get("shortcut") or shortcut_of(shapes, [fields["stem_width"], *outgoing])
+    first = shapes.get("stage1_block1_shortcut_conv/kernel", (0, 1))
+    fields["first_projection"] = first[-2] == first[-1]
     if fields["block"] != "bottleneck":
         known = {name: value for name, value in known.items() if name != "stride_on"}
     return ResNetSpec(**{**fields, **{name: value for name, value in known.items() if value is not None}})

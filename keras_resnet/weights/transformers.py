@@ -24,9 +24,9 @@ def rows_of(arrays: Arrays) -> tuple[Rows, dict[str, Any]]:
     return tuple((prefix + theirs, ours) for theirs, ours in TRUNK), {}
 
 
-def settings_beside(folder: Path) -> dict[str, Any]:
+def settings_beside(path: Path) -> dict[str, Any]:
     """What config.json says of the network. InputError for a network that a spec cannot describe yet."""
-    content = json_beside(folder, "config.json")
+    content = json_beside(path.parent, "config.json")
     if content.get("downsample_in_first_stage"):
         raise InputError(
             "is of a network with a stride in its first stage (downsample_in_first_stage), which a spec cannot say yet"
