@@ -215,18 +215,16 @@ def small_resnet():
     return {**state, "fc.weight": np.ones((5, 4), "float32"), "fc.bias": np.ones(5, "float32")}
 
 
-def publish(server, name="timm/resnet8.of_a_test", config=True, **changes):
+def publish(server, name="timm/resnet8.of_a_test", **changes):
     """Put a repository on the server, as the hub has one."""
     weights = safetensors.numpy.save(small_resnet())
     lfs = {"sha256": hashlib.sha256(weights).hexdigest(), "size": len(weights), "pointerSize": 1, **changes}
-    files = [{"rfilename": "model.safetensors", "size": len(weights), "lfs": lfs}]
-    if config:
-        files.append({"rfilename": "config.json", "size": 2})
+    files = [{"rfilename": "model.safetensors", "size": len(weights), "lfs": lfs}, {"rfilename": "labels.txt"}, {"rfilename": "x"}]
     info = {"id": name, "sha": COMMIT, "siblings": files, "cardData": {"license": "apache-2.0"}}
     for revision in ("", "/revision/main", "/revision/v1", f"/revision/{COMMIT}"):
         server.files[f"/api/models/{name}{revision}"] = json.dumps(info).encode()
     server.files[f"/{name}/resolve/{COMMIT}/model.safetensors"] = weights
-    server.files[f"/{name}/resolve/{COMMIT}/config.json"] = b"{}"
+    server.files[f"/{name}/resolve/{COMMIT}/labels.txt"] = b"a\nb\nc\nd\ne\n"
     return name
 
 
@@ -241,6 +239,7 @@ def test_a_repository_of_the_hub(server, tmp_path, capsys, monkeypatch):
     assert find(f"{name}@v1").about["revision"] == COMMIT
     run = kr.weights.convert(name, tmp_path / "run")
     assert run.metrics["source"]["revision"] == COMMIT
+    assert run.class_names == list("abcde")
     server.shutdown()
     server.socket.close()
     assert find(name).path == path

@@ -153,7 +153,7 @@ def test_named_statistics_fit_any_number_of_channels():
     ("word", "hint"),
     [
         ("num_classes", "here it is classes$"),
-        ("freeze_bn", "set `trainable = False` on the model or its layers"),
+        ("freeze_bn", r"call kr.transfer.freeze\(model, up_to=...\) after building"),
         ("data_format", "channels last only"),
         ("pretrained", "here it is weights of kr.build: a file, 'imagenet'"),
         ("drop_path_rate", "here it is stochastic_depth$"),

@@ -7,7 +7,7 @@ def field(name: str, more: str = "") -> str:
 
 
 DECAY = "it belongs to the training: weight_decay of an optimizer or of a kr.Recipe"
-FREEZE = "set `trainable = False` on the model or its layers after building: BatchNormalization then keeps its statistics too"
+FREEZE = "call kr.transfer.freeze(model, up_to=...) after building: BatchNormalization then keeps its statistics too"
 CHANNELS = (
     "networks are channels last only, as TensorFlow on a CPU and TFLite are: move the channels, np.moveaxis(images, 1, -1), and "
     "give input_shape=(height, width, channels)"

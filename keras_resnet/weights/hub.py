@@ -15,7 +15,7 @@ from keras_resnet.outside import printable
 from keras_resnet.weights.download import CACHE, announce, cache, digest
 
 FILES = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
-CONFIG = "config.json"
+SETTINGS = ("config.json", "spec.json", "labels.txt")  # read where they stand beside the weights
 
 
 def from_hub(name: str) -> tuple[Path, dict[str, str]]:
@@ -37,7 +37,7 @@ def from_hub(name: str) -> tuple[Path, dict[str, str]]:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
             f"{name!r} cannot be had from the Hugging Face Hub: {printable(reason)[:300]}; without a connection, give the path of "
-            f"its {FILES[0]}, with its {CONFIG} beside it"
+            f"its {FILES[0]}, with its {SETTINGS[0]} beside it"
         ) from None
     about["sha256"] = about.get("sha256") or digest(path, "sha256")
     if digest(path, "sha256") != about["sha256"]:
@@ -59,7 +59,7 @@ def look_up(repository: str, revision: str | None) -> dict[str, str]:
         raise InputError(f"{repository!r} of the Hugging Face Hub has no {', '.join(FILES[:-1])} or {FILES[-1]}")
     licence = getattr(info.card_data, "license", None) or "not stated"
     about = {"revision": str(info.sha), "file": file, "licence": str(licence), "url": f"{repository}@{info.sha}"}
-    about["settings"] = CONFIG if CONFIG in files else ""
+    about["settings"] = " ".join(file for file in SETTINGS if file in files)
     about["sha256"] = getattr(files[file].lfs, "sha256", None) or ""
     announce(about, f"{repository}@{info.sha} from the Hugging Face Hub")
     return about
@@ -72,6 +72,6 @@ def fetched(repository: str, about: dict[str, str]) -> Path:
     where: dict[str, Any] = {"revision": about["revision"], "endpoint": os.environ.get("HF_ENDPOINT")}
     if CACHE in os.environ:
         where["cache_dir"] = cache() / "hub"
-    for file in filter(None, (about.get("settings"), about["file"])):
+    for file in (*about["settings"].split(), about["file"]):
         path = Path(hf_hub_download(repository, file, **where))
     return path
