@@ -35,7 +35,7 @@ from keras_resnet.weights.download import cache, download
 from keras_resnet.weights.keras_applications import MEANS
 from keras_resnet.weights.loading import network_of, place
 from keras_resnet.weights.names import IMAGENET, find
-from keras_resnet.weights.reading import CLASSIFIER, FREE, UnknownLayout, Weights, read
+from keras_resnet.weights.reading import CLASSIFIER, FREE, Weights, read
 
 CLASS_INDEX = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
 CLASS_INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"
@@ -166,7 +166,7 @@ def pretrained(network: str, spec: ResNetSpec, weights: str | Path, top: Top) ->
     path, _, _ = find(weights, network, classifier=top.include)
     try:
         found: Weights = read(path)
-    except UnknownLayout:
+    except InputError:
         if not str(path).endswith(".weights.h5"):
             raise
         return spec, None

@@ -37,10 +37,6 @@ NOT_YET = {  # networks that a spec cannot describe, by an array that they have
 }
 
 
-class UnknownLayout(InputError):
-    """The arrays of a file are those of no known ResNet."""
-
-
 @dataclass(frozen=True, eq=False)
 class Weights:
     """What is in a file: the network, its arrays by names such as `stem_conv/kernel`, and the class names where they are known."""
@@ -83,7 +79,7 @@ def read(
     try:
         found = interpret(arrays, chosen or layout_of(arrays), network, path, prefix, is_chosen=chosen is not None)
     except InputError as error:
-        raise type(error)(f"{str(path)!r} {error}") from None
+        raise InputError(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
 
@@ -129,7 +125,7 @@ def layout_of(arrays: Arrays) -> Layout:
         if layout.prefixes(arrays):
             return layout
     first = ", ".join(list(arrays)[:3])
-    raise UnknownLayout(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
+    raise InputError(f"has the arrays of no known ResNet, such as {first}; the known layouts are {', '.join(LAYOUTS)}")
 
 
 def prefix_of(layout: Layout, arrays: Arrays, given: str | None) -> str:
