@@ -90,7 +90,7 @@ def interpret(
     """The network of named arrays."""
     beside = layout.beside(path)
     if layout is KERAS_HUB and not (beside or is_chosen or is_named(arrays)):
-        raise UnknownLayout("numbers its layers and has no config.json beside it: if it is KerasHub's, say so (layout='keras_hub')")
+        raise InputError("numbers its layers and has no config.json beside it: if it is KerasHub's, say so (layout='keras_hub')")
     found = translate(layout, arrays, prefix_of(layout, arrays, prefix), chosen=prefix is not None)
     shapes = {name: array.shape for name, array in found.arrays.items()}
     known = {**layout.usual, **layout.guess(found.arrays), **beside, **found.fixed}
