@@ -29,7 +29,7 @@ SETS: dict[str, tuple[tuple[str, ...], int, int]] = {  # classes (all for none),
     "ten-classes": ((), 50, 20),
 }
 MORE = 1000  # test images, to compare by
-SCRATCH = ("resnet18d", "--image-size", "64", "--set", "widths=32,64,128,192", "--set", "stem_width=32", "--set", "stem_pool=none")
+SCRATCH = ("resnet18d", "--image-size", "48", "--set", "widths=32,64,128,192", "--set", "stem_width=32", "--set", "stem_pool=none")
 
 
 def write(folder: Path, data: Any, split: str, names: tuple[str, ...], count: int, seed: int) -> None:

@@ -14,7 +14,8 @@ ENOUGH_STEPS = 480  # that a small set is trained for
 FEW = 2000  # training images, below which the steps are gentler and their weights are averaged
 PROBED = 2000  # training images, below which a pretrained network begins with a fitted classifier
 UNEVEN = 3  # times as many images in the largest class as in the smallest, from which classes are weighted
-FINE_TUNING: dict[str, Any] = {"epochs": 20, "learning_rate": 0.1, "ema": 0.95}
+FINE_TUNING: dict[str, Any] = {"epochs": 30, "learning_rate": 0.1, "ema": 0.95}
+FINE_TUNING_BATCH = 32  # at least, unless the images are fewer
 GENTLE: dict[str, Any] = {"learning_rate": 0.2, "ema": 0.95}
 BATCHES = (8, 128)  # the smallest batch, whose statistics normalisation can still use, and the largest
 STEPS_PER_EPOCH = 12  # that a small set is divided into, within these batches
@@ -55,7 +56,9 @@ def for_images(
         changes = {**changes_of(image_shape, class_names), **FINE_TUNING, "linear_probe": count < PROBED}
         there = [count for count in class_counts if count]
         is_uneven = bool(there) and max(there) >= UNEVEN * min(there)
-        return replace(usual, batch_size=batch, class_weight="balanced" if is_uneven else "none", **changes)
+        return replace(
+            usual, batch_size=min(count, max(batch, FINE_TUNING_BATCH)), class_weight="balanced" if is_uneven else "none", **changes
+        )
     gentle = GENTLE if count < FEW else {}
     epochs = min(MOST_EPOCHS, max(usual.epochs, math.ceil(ENOUGH_STEPS / steps)))
     return replace(usual, epochs=epochs, batch_size=batch, **changes_of(image_shape, class_names), **gentle)
