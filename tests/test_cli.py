@@ -591,10 +591,10 @@ def test_quantization_aware_training(call, small_run, tmp_path):
     assert opened.spec == small_run.spec
     code, _, err = call("train", "--quantization-aware")
     assert code == 2
-    assert "needs a trained network: give first weights as init (--init)" in err
+    assert "needs a trained network: start from a run, file or name with init (--init)" in err
     code, _, err = call("train", "resnet8", "--quantization-aware", "--out", tmp_path / "none")
     assert code == 2
-    assert "needs a trained network: give first weights as init (--init)" in err
+    assert "needs a trained network: start from a run, file or name with init (--init)" in err
 
 
 def test_search_refusals(call, tmp_path):

@@ -80,7 +80,7 @@ def test_a_name_is_downloaded_once(offer, capsys):
     found = find("imagenet", "resnet50")
     assert found.path.read_bytes() == b"weights"
     assert (found.about["licence"], found.spec) == ("MIT", None)
-    assert capsys.readouterr().err.endswith(f"/{FILE}; licence of the weights: MIT\n")
+    assert capsys.readouterr().err.endswith(f"/{FILE}; licence: MIT\n")
     assert find("imagenet", "resnet50v1") == found
     assert find("imagenet", "resnet50", classifier=False).path.read_bytes() == b"trunk"
     assert len(server.asked) == 2
@@ -245,7 +245,7 @@ def test_a_repository_of_the_hub(server, tmp_path, capsys, monkeypatch):
     assert find(name).path == path
     assert kr.build(weights=name).output_shape == (None, 5)
     path.resolve().write_bytes(path.read_bytes()[:-4] + b"wxyz")
-    with pytest.raises(InputError, match="is not the file that it was: its SHA-256 is not"):
+    with pytest.raises(InputError, match="is damaged or has changed: its SHA-256 is not"):
         find(name)
     assert not path.exists()
 
@@ -253,17 +253,19 @@ def test_a_repository_of_the_hub(server, tmp_path, capsys, monkeypatch):
 def test_a_repository_that_cannot_be_had(server):
     pytest.importorskip("huggingface_hub")
     name = publish(server, sha256="0" * 64)
-    with pytest.raises(InputError, match="is not the file that it was"):
+    with pytest.raises(InputError, match="is damaged or has changed"):
         find(name)
     server.files[f"/api/models/{name}"] = json.dumps({"id": name, "sha": COMMIT, "siblings": []}).encode()
     with pytest.raises(InputError, match=r"has no model\.safetensors, pytorch_model.bin or model.weights.h5"):
         find(name)
-    with pytest.raises(InputError, match=r"'nobody/nothing' cannot be had from the Hugging Face Hub: .*404") as error:
+    with pytest.raises(InputError, match=r"'nobody/nothing' cannot be downloaded from the Hugging Face Hub: .*404") as error:
         find("nobody/nothing")
     assert "\n" not in str(error.value)
     server.shutdown()
     server.socket.close()
-    with pytest.raises(InputError, match=r"cannot be had from the Hugging Face Hub: .*without a connection, give the path of"):
+    with pytest.raises(
+        InputError, match=r"cannot be downloaded from the Hugging Face Hub: .*without a connection, give the path of"
+    ):
         find(name)
 
 

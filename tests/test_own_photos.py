@@ -93,7 +93,7 @@ def test_it_is_resumed_exactly(small_run, letters, tmp_path):
 
 
 def test_a_recipe_that_fits_the_classifier_needs_weights(tiny, few, tmp_path):
-    with pytest.raises(InputError, match="linear_probe=true needs a trained network: give first weights as init"):
+    with pytest.raises(InputError, match="linear_probe=true needs a trained network: start from a run, file or name with init"):
         kr.fit(tiny, GENTLE, few, tmp_path / "run")
 
 
@@ -103,10 +103,10 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = call("train", "--data", photos, "--epochs", 1)
     assert code == 0, err
-    assert "network: tiny-imagenet, pretrained on 200 classes of photographs, since 26 training images are few" in out
-    assert "size: 40x40 pixels, since the photographs are smaller than the 64x64 that it was pretrained on" in out
-    assert "recipe: the classifier is fitted to its features; then 1 epoch of fine-tuning, left out if" in out
-    assert "to choose otherwise: name a network" in out
+    assert "network: tiny-imagenet, pretrained on photographs of 200 classes, because 26 training images are few" in out
+    assert "size: 40x40 pixels; the network was pretrained at 64x64, and small photographs are enlarged" in out
+    assert "recipe: the classifier is fitted to the features, then 1 epoch of fine-tuning, discarded if" in out
+    assert "to change this: --image-size, --epochs or --init" in out
     run = kr.Run(tmp_path / "saved_models" / "photos-tiny-imagenet")
     assert run.metrics["init"] == FirstWeights.of("tiny-imagenet").digest
     assert run.recipe.linear_probe
@@ -145,7 +145,7 @@ def test_grey_photographs_have_three_equal_channels(photos):
     pixels = data.splits["train"].take(np.arange(3))
     assert (pixels == pixels[..., :1]).all()
     assert kr.data.load(**data.origin).image_shape == (40, 40, 3)
-    with pytest.raises(InputError, match="channels=3: 1 or 3, and for a folder of images only"):
+    with pytest.raises(InputError, match="channels=3: must be 1 or 3, and is for folders of images only"):
         kr.data.load("digits", channels=3)
 
 

@@ -152,11 +152,11 @@ def test_named_statistics_fit_any_number_of_channels():
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("num_classes", "here it is classes$"),
+        ("num_classes", "use classes$"),
         ("freeze_bn", r"call kr.transfer.freeze\(model, up_to=...\) after building"),
         ("data_format", "channels last only"),
-        ("pretrained", "here it is weights of kr.build: a file, 'imagenet'"),
-        ("drop_path_rate", "here it is stochastic_depth$"),
+        ("pretrained", "use weights of kr.build: a file, 'imagenet'"),
+        ("drop_path_rate", "use stochastic_depth$"),
     ],
 )
 def test_words_of_other_libraries(word, hint, call):

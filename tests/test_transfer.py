@@ -213,7 +213,7 @@ def test_unfreezing_leaves_what_is_asked():
         (lambda model: transfer.with_prefix(model, ""), "prefix=''"),
         (
             lambda model: transfer.feature_maps(model),
-            r"levels=\(2, 3, 4, 5\): expected distinct levels out of 0, 1, by the strides",
+            r"levels=\(2, 3, 4, 5\): expected distinct levels out of 0, 1; a map of level n",
         ),
         (lambda model: transfer.fold_batch_norm(keras.Sequential([])), "is not a functional Keras model"),
         (lambda model: kr.Recipe(layer_decay=0), "layer_decay=0.0: must be above 0 and at most 1"),
@@ -568,5 +568,5 @@ def test_a_pyramid_adds_what_coarser_maps_have_seen(shape):
 
 
 def test_levels_of_a_pyramid_are_neighbours():
-    with pytest.raises(InputError, match=r"levels=\[0, 2\]: expected neighbours"):
+    with pytest.raises(InputError, match=r"levels=\[0, 2\]: expected consecutive levels"):
         transfer.feature_pyramid(kr.build("resnet8", include_top=False), levels=(0, 2))

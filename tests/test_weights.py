@@ -305,7 +305,7 @@ def test_weights_that_come_with_the_package_know_photographs(tiny_imagenet_dir):
     [
         (
             {"weights": "tiny-imagnet"},
-            "no file, and no weights of this package or to download, named 'tiny-imagnet'; did you mean 'tiny-imagenet'",
+            "no file, folder or known weights named 'tiny-imagnet'; did you mean 'tiny-imagenet'",
         ),
         ({}, "nothing to build: give a network"),
         (

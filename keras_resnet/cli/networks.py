@@ -31,7 +31,7 @@ OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 def list_(
     show_recipes: Annotated[bool, typer.Option("--recipes", help="List the recipes instead of the networks.")] = False,
     show_weights: Annotated[
-        bool, typer.Option("--weights", help="List the pretrained weights that convert and kr.build take by name.")
+        bool, typer.Option("--weights", help="List pretrained weights by name, with top-1 accuracy in percent.")
     ] = False,
     max_parameters: Annotated[
         str | None, typer.Option(metavar="N", help=f"Only networks with at most N parameters, {AMOUNT_HELP}")

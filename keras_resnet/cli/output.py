@@ -101,7 +101,9 @@ def saved_weights(metrics: dict[str, Any]) -> str:
     """Which weights a run keeps, in words."""
     if metrics["kept_epoch"]:
         return f"epoch {metrics['kept_epoch']} of {metrics['epochs']}"
-    return f"the fitted classifier, which was more accurate on the validation images than {metrics['epochs']} epochs of fine-tuning"
+    return (
+        f"before fine-tuning, with the fitted classifier: {metrics['epochs']} epochs made it less accurate on the validation images"
+    )
 
 
 @contextmanager

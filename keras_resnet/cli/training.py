@@ -20,10 +20,11 @@ from keras_resnet.runs.run import Run, check_free, check_outside, is_run
 from keras_resnet.training.first_weights import FirstWeights
 
 RECIPE_HELP = "Name of a recipe, see `keras-resnet list --recipes`. [default: chosen by number, size and kind of the images]"
-NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, or chosen by size and number of the images]"
+NETWORK_HELP = "Name of a network, see `keras-resnet list`. [default: that of --init, else chosen by size and number of the images]"
 INIT_HELP = (
-    "Start from trained weights: a run, a file of weights, tiny-imagenet, or owner/name of the Hugging Face Hub. Without --recipe, "
-    "use the recipe of that run, on its own images with a hundredth of the learning rate, or one of fine-tuning for other weights."
+    "Start from trained weights: a run, a file, tiny-imagenet, imagenet with a network, or owner/name of the Hugging Face Hub. "
+    "Without --recipe, a run is trained by its own recipe, on its own images with a hundredth of the learning rate. Other weights "
+    "get a recipe for fine-tuning."
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -82,7 +83,7 @@ def train(
     first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
     if data is None and first and not start:
-        raise InputError(f"--init {init} has no images of its own: name some with --data")
+        raise InputError(f"--init {init} has no images of its own: give some with --data")
     if data is None and not first:
         data = "digits"
     fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
@@ -92,7 +93,7 @@ def train(
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
     is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
     if planned[1].quantization_aware and not first:
-        raise InputError("quantization_aware=true needs a trained network: give first weights as init (--init)")
+        raise InputError("quantization_aware=true needs a trained network: start from a run, file or name with init (--init)")
     if out is None and (network or first):
         out = default_out(network or str(init), data, start, quantization_aware)
     if out:

@@ -15,8 +15,8 @@ from keras_resnet.outside import read_text
 from keras_resnet.runs.run import check_free
 
 FILE_HELP = (
-    "Weights: .safetensors, .pth, .pt, .bin, .h5, .weights.h5 or .keras of a ResNet. Nothing in the file is run. Or a name: "
-    "tiny-imagenet, imagenet with --network, or owner/name of the Hugging Face Hub; list --weights shows them."
+    "Weights of a ResNet: .safetensors, .pth, .pt, .bin, .h5, .weights.h5, .keras or .npz. Nothing in the file is run. Or a "
+    "name: tiny-imagenet, imagenet with --network, or owner/name of the Hugging Face Hub; see `keras-resnet list --weights`."
 )
 NETWORK_HELP = "Name of the network, where its arrays do not show all of it. [default: the library's usual one]"
 
@@ -27,7 +27,11 @@ def convert(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     network: Annotated[str | None, typer.Option(help=NETWORK_HELP)] = None,
     layout: Annotated[
-        str | None, typer.Option(help="Library: pytorch (torchvision, timm), transformers, keras_applications. [default: as found]")
+        str | None,
+        typer.Option(
+            help="Library: pytorch (torchvision, timm), transformers, keras_applications, keras_hub, bit or keras_resnet. "
+            "[default: as found]"
+        ),
     ] = None,
     prefix: Annotated[str | None, typer.Option(help="Start of the names of the network, where a file has several.")] = None,
     labels: Annotated[

@@ -59,7 +59,7 @@ def load(
         data_dir: where TensorFlow Datasets keeps its files; its own default if None.
         image_size: height and width to resize images of a folder or of TensorFlow Datasets to, one number for both or two.
             None: their own size, if all have the same; see `from_folder`.
-        channels: of the images of a folder: 3 for grey ones in three equal channels, 1 for coloured ones in grey; None for their
+        channels: of the images of a folder: 3 repeats grey ones in three channels, 1 turns coloured ones grey; None keeps their
             own.
         class_names: for arrays and iterables, in the order of the labels; folders, records and named sets have their own.
         images_per_epoch: for an iterable without an end, or to read one again in every epoch, see `streams.from_sources`.
@@ -80,7 +80,7 @@ def load(
     if size and not can_resize(source):
         raise InputError("image_size is for folders and TensorFlow Datasets; digits, arrays and iterables keep their size")
     if channels is not None and (channels not in (1, 3) or not is_folder(source)):
-        raise InputError(f"channels={channels}: 1 or 3, and for a folder of images only")
+        raise InputError(f"channels={channels}: must be 1 or 3, and is for folders of images only")
     if holds_sources(source):
         return from_sources(source, class_names=class_names, images_per_epoch=images_per_epoch, batch_size=batch_size)
     if images_per_epoch:

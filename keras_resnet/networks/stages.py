@@ -100,7 +100,8 @@ class Stages:
     def names(self) -> list[str]:
         """What `find` knows of this model by a short name, and the first and the last layer."""
         stages = [f"stage{number}" for number in dict.fromkeys(stage for stage, _ in self.units)]
-        return [*(["stem", *stages, "head"] if stages else []), *(repr(layer.name) for layer in (self.layers[0], self.layers[-1]))]
+        layers = f"layers from {self.layers[0].name!r} to {self.layers[-1].name!r}"
+        return [*(["stem", *stages, "head"] if stages else []), layers]
 
     def before(self, ends: Iterable[Any]) -> set[Any]:
         """Every layer that one of `ends` needs, and those themselves."""

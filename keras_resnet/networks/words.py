@@ -3,14 +3,14 @@
 
 def field(name: str, more: str = "") -> str:
     """The word is another one here."""
-    return f"here it is {name}{more}"
+    return f"use {name}{more}"
 
 
-DECAY = "it belongs to the training: weight_decay of an optimizer or of a kr.Recipe"
-FREEZE = "call kr.transfer.freeze(model, up_to=...) after building: BatchNormalization then keeps its statistics too"
+DECAY = "it is part of the training: set weight_decay of the optimizer or of a kr.Recipe"
+FREEZE = "call kr.transfer.freeze(model, up_to=...) after building; the statistics of BatchNormalization are frozen too"
 CHANNELS = (
-    "networks are channels last only, as TensorFlow on a CPU and TFLite are: move the channels, np.moveaxis(images, 1, -1), and "
-    "give input_shape=(height, width, channels)"
+    "networks are channels last only, as TensorFlow on a CPU and TFLite are: move the channels with np.moveaxis(images, 1, -1), "
+    "and use input_shape=(height, width, channels)"
 )
 DILATION = field("output_stride", "=16 or 8: later stages are dilated")
 MAPS = field("features", "=(2, 3, 4, 5) of kr.build, which gives a dictionary 'C2' to 'C5'")
@@ -27,7 +27,7 @@ WORDS = {
         ("image_shape", "image_size", "img_size", "input_size", "shape"), field("input_shape", "=(height, width, channels)")
     ),
     **dict.fromkeys(
-        ("in_channels", "in_chans", "input_channels", "channels", "num_channels"), "it is the last entry of input_shape"
+        ("in_channels", "in_chans", "input_channels", "channels", "num_channels"), "use input_shape, whose last entry it is"
     ),
     **dict.fromkeys(("data_format", "image_data_format", "channels_first"), CHANNELS),
     **dict.fromkeys(("pretrained", "preset", "checkpoint", "load_weights"), PRETRAINED),
@@ -56,15 +56,13 @@ WORDS = {
     **dict.fromkeys(("act_layer", "act", "hidden_act", "nonlinearity"), field("activation")),
     **dict.fromkeys(("se", "se_ratio", "squeeze_excite", "attention"), field("squeeze", ", the ratio of squeeze-and-excitation")),
     **dict.fromkeys(("blur", "aa_layer", "anti_alias"), field("antialias")),
-    **dict.fromkeys(
-        ("include_rescaling", "rescale", "rescaling", "mean", "std"), field("normalize", ": the network takes raw pixels")
-    ),
+    **dict.fromkeys(("include_rescaling", "rescale", "rescaling", "mean", "std"), field("normalize", ", and raw pixels")),
     **dict.fromkeys(("out_features", "out_indices", "features_only", "return_features", "output_stages"), MAPS),
     **dict.fromkeys(("kernel_regularizer", "l2", "weight_decay", "regularizer"), DECAY),
     **dict.fromkeys(
         ("kernel_initializer", "initializer"), "kernels start He-normal (arXiv:1502.01852); zero_init starts branches at zero"
     ),
-    "use_bias": "convolutions have a bias only without normalisation (norm=none), which would subtract it",
+    "use_bias": "convolutions have a bias only where no normalisation follows: with norm=none, or with conv_bias=true",
     **dict.fromkeys(("top", "head"), field("include_top", " of kr.build")),
     **dict.fromkeys(("activation_top", "top_activation", "final_activation"), field("classifier_activation")),
     **dict.fromkeys(("mixed_precision", "policy"), field("dtype", "='mixed_bfloat16' of kr.build")),

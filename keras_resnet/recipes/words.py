@@ -42,7 +42,7 @@ def on_training(recipe: Recipe) -> list[str]:
     """What is special about the computation."""
     weights = "" if isinstance(recipe.class_weight, str) else ", ".join(f"{name}={one:g}" for name, one in recipe.class_weight)
     special = {
-        f"each unit at {recipe.layer_decay:g} of the learning rate behind it": recipe.layer_decay != 1,
+        f"layer-wise decay of the learning rate {recipe.layer_decay:g}": recipe.layer_decay != 1,
         f"weights averaged by {recipe.ema:g}": recipe.ema,
         f"computed in {recipe.precision}": recipe.precision != "float32",
         "classes weighted so that each counts as much": recipe.class_weight == "balanced",

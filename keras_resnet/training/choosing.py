@@ -45,22 +45,25 @@ class Choice(NamedTuple):
         if not self.init:
             return [f"no network was named: using {self.network} ({self.why}); `keras-resnet list --for SIZE` shows others"]
         size = "x".join(map(str, data.image_shape[:-1]))
-        first = "the classifier is fitted to its features; " if recipe.linear_probe else ""
-        kept = ", left out if they make it clearly less accurate on the validation images" if recipe.linear_probe else ""
+        epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of fine-tuning"
+        if recipe.linear_probe:
+            epochs = (
+                f"the classifier is fitted to the features, then {epochs}, discarded if it makes the network clearly less accurate "
+                "on the validation images"
+            )
         return [
-            f"network: {PRETRAINED}, pretrained on 200 classes of photographs, since {self.why}",
+            f"network: {PRETRAINED}, pretrained on photographs of 200 classes, because {self.why}",
             f"size: {size} pixels{as_pretrained(data.image_shape)}",
-            f"recipe: {first}then {recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of fine-tuning{kept}{weighting(data, recipe)}",
-            "to choose otherwise: name a network, which begins with random weights, or give --init, --image-size or --recipe",
+            f"recipe: {epochs}{weighting(data, recipe)}",
+            "to change this: --image-size, --epochs or --init; a named network or recipe starts from random weights",
         ]
 
 
 def as_pretrained(shape: tuple[int, ...]) -> str:
     """Words on a size, beside that of the pretraining."""
-    side = min(shape[:2])
-    if side == SIZE:
-        return ", as those that it was pretrained on"
-    return f", since the photographs are smaller than the {SIZE}x{SIZE} that it was pretrained on" if side < SIZE else ""
+    if min(shape[:2]) == SIZE:
+        return ", as in the pretraining"
+    return f"; the network was pretrained at {SIZE}x{SIZE}, and small photographs are enlarged by at most half"
 
 
 def weighting(data: Dataset, recipe: Recipe) -> str:
@@ -68,7 +71,7 @@ def weighting(data: Dataset, recipe: Recipe) -> str:
     if recipe.class_weight != "balanced":
         return ""
     counts = np.bincount(data.splits["train"].labels, minlength=len(data.class_names))
-    return f"; classes count alike, though one has {counts.min():,} training images and one {counts.max():,}"
+    return f"; classes with {counts.min():,} to {counts.max():,} training images are weighted to count the same"
 
 
 def choose(
@@ -83,7 +86,7 @@ def choose(
     *sides, channels = data.image_shape
     if pretrained and channels == 3 and len(sides) == 2 and all(side in SIDES for side in sides) and count < MOST_IMAGES:
         first = FirstWeights.of(PRETRAINED)
-        return data, Choice(first.spec, first, f"{count:,} training images are few to begin with random weights")
+        return data, Choice(first.spec, first, f"{count:,} training images are few to start from random weights")
     if is_photos:  # but of a size that does not suit it
         data = load(source, image_size=image_size)
     network, why = choice.for_images(count, data.image_shape)

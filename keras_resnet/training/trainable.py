@@ -51,7 +51,7 @@ def suited(
     check_trainable(spec, recipe, devices, recipe.epochs * data.steps_per_epoch(recipe.batch_size))
     for field in NEED_TRAINED:
         if getattr(recipe, field) and init is None:
-            raise InputError(f"{field}=true needs a trained network: give first weights as init (--init)")
+            raise InputError(f"{field}=true needs a trained network: start from a run, file or name with init (--init)")
     if spec.normalization:
         pixels = data.sample(LOOKED_AT)
         notice(float(pixels.min()), float(pixels.max()))

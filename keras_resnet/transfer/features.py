@@ -21,7 +21,7 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
 
     Args:
         model: any functional ResNet, or a model that holds one, with one input (batch, *space, channels).
-        levels: powers of two of the strides.
+        levels: distinct; the map of level n has a stride of 2**n.
         names: the letter of the keys: "C" gives "C2" to "C5", and "P" "P2" to "P5".
 
     Returns: a functional model, uncompiled, from the input of `model` to a dictionary of maps (batch, *space / 2**level, channels).
@@ -39,22 +39,23 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
     found, levels = maps_by_level(graph), tuple(levels)
     if not levels or len(set(levels)) < len(levels) or not set(levels) <= set(found):
         raise InputError(
-            f"levels={levels}: expected distinct levels out of {', '.join(map(str, sorted(found)))}, by the strides of the maps"
+            f"levels={levels}: expected distinct levels out of {', '.join(map(str, sorted(found)))}; a map of level n has a "
+            "stride of 2**n"
         )
     return model_of(graph.inputs, {f"{names}{level}": found[level] for level in levels}, model.name)
 
 
 def feature_pyramid(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, channels: int = 256) -> keras.Model:
-    """A feature pyramid on the maps of a network (arXiv:1612.03144 section 3): each level adds what the next coarser one has seen.
+    """A feature pyramid on the maps of a network (arXiv:1612.03144 section 3): each level adds the enlarged map of the next one.
 
     Args:
         model: as in `feature_maps`, whose layers it has.
-        levels: neighbouring powers of two of the strides.
+        levels: consecutive ones.
         channels: of every map of the pyramid.
 
     Returns: a functional model, uncompiled, from the input of `model` to a dictionary, such as "P2" to "P5", of maps
     (batch, *ceil(space / 2**level), channels). The layers that it adds start from random weights. InputError as of `feature_maps`,
-    and for levels that are no neighbours.
+    and for levels that are not consecutive.
 
     >>> feature_pyramid(keras.applications.ResNet50(include_top=False)).output["P5"].shape
     (None, None, None, 256)
@@ -62,7 +63,7 @@ def feature_pyramid(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *,
     levels = sorted(levels)
     backbone = feature_maps(model, levels)
     if levels != list(range(levels[0], levels[-1] + 1)):
-        raise InputError(f"levels={levels}: expected neighbours, such as (3, 4, 5)")
+        raise InputError(f"levels={levels}: expected consecutive levels, such as (3, 4, 5)")
     rank = len(backbone.output[f"C{levels[0]}"].shape) - 2
     convolution, enlarge, cut = (getattr(keras.layers, f"{kind}{rank}D") for kind in ("Conv", "UpSampling", "Cropping"))
     pyramid: dict[str, Any] = {}

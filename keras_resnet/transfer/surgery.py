@@ -78,7 +78,7 @@ def with_prefix(model: keras.Model, prefix: str) -> keras.Model:
     >>> model = keras.Model([a.input, b.input], keras.layers.concatenate([a.output, b.output]))  # with_prefix(a, "a_"), ...
     """
     if not prefix:
-        raise InputError("prefix='': expected at least one letter")
+        raise InputError("prefix='': expected at least one character")
     check_graph(model)
     return copied(model, lambda operation: copy_of(operation, name=prefix + operation.name), prefix=prefix)
 

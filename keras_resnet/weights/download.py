@@ -98,4 +98,4 @@ def digest(path: Path, kind: str) -> str:
 
 def announce(about: dict[str, str], source: str) -> None:
     """Say once, before a file comes, where it is from and under which licence."""
-    print(printable(f"downloading {source}; licence of the weights: {about['licence']}"), file=sys.stderr)
+    print(printable(f"downloading {source}; licence: {about['licence']}"), file=sys.stderr)

@@ -36,13 +36,13 @@ def from_hub(name: str) -> tuple[Path, dict[str, str]]:
     except Exception as error:  # which ones these are depends on the version of huggingface_hub
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise InputError(
-            f"{name!r} cannot be had from the Hugging Face Hub: {printable(reason)[:300]}; without a connection, give the path of "
-            f"its {FILES[0]}, with its {SETTINGS[0]} beside it"
+            f"{name!r} cannot be downloaded from the Hugging Face Hub: {printable(reason)[:300]}; without a connection, give the "
+            f"path of its {FILES[0]}, with its {SETTINGS[0]} beside it"
         ) from None
     about["sha256"] = about.get("sha256") or digest(path, "sha256")
     if digest(path, "sha256") != about["sha256"]:
         path.resolve().unlink()
-        raise InputError(f"{name!r} is not the file that it was: its SHA-256 is not {about['sha256']}; it was removed, try again")
+        raise InputError(f"{name!r} is damaged or has changed: its SHA-256 is not {about['sha256']}; it was removed, try again")
     if not known:
         replace_text(record, as_json(about) + "\n")
     return path, {"name": name, **about}

@@ -115,7 +115,7 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
     if len(path.parts) == 2 and path.suffix not in KINDS and not path.parent.exists() and re.fullmatch(REPOSITORY, name):
         return Found(*from_hub(name), spec)
     if len(path.parts) == 1 and not path.suffix and not path.exists():
-        raise unknown("file, and no weights of this package or to download,", name, [*EMBEDDED, IMAGENET, "owner/name of a hub"])
+        raise unknown("file, folder or known weights", name, [*EMBEDDED, IMAGENET, "owner/name of the Hugging Face Hub"])
     return Found(path, {}, spec)
 
 
@@ -127,10 +127,10 @@ def imagenet(spec: str | ResNetSpec | None, classifier: bool) -> Found:
     if name in ON_THE_HUB:
         return Found(*from_hub(ON_THE_HUB[name]), spec)
     if name not in HASHES:
-        given = f"the network {network!r}" if network else "no network"
+        given = f", and not {network!r}" if network else ""
         raise InputError(
-            f"weights='imagenet' with {given}: it is there for {', '.join([*ON_THE_HUB, *HASHES])}; `keras-resnet list --weights` "
-            "shows other weights"
+            f"weights='imagenet' needs one of these networks{given}: {', '.join([*ON_THE_HUB, *HASHES])}; `keras-resnet list "
+            "--weights` shows other weights"
         )
     file = f"{name}_weights_tf_dim_ordering_tf_kernels{'' if classifier else '_notop'}.h5"
     [row] = (row for row in KNOWN if (row.weights, row.network) == (IMAGENET, name))
