@@ -57,7 +57,7 @@ class Recipe:
     normalisation, as frameworks do by default."""
     layer_decay: float = 1.0
     """Layer-wise decay of the learning rate for fine-tuning (arXiv:2106.08254): each residual unit trains at this share of the rate
-    of the unit behind it. The classifier has the whole rate, the last unit `layer_decay` of it, and the stem `layer_decay` to the
+    of the unit after it. The classifier has the whole rate, the last unit `layer_decay` of it, and the stem `layer_decay` to the
     power of the number of units plus one. Weight decay, which is in proportion to the rate, falls with it. Above 0 and at most
     1."""
     schedule: Literal["cosine", "linear", "step", "constant"] = "cosine"
@@ -129,8 +129,8 @@ class Recipe:
     remat: bool = False
     """Gradient checkpointing: recompute every unit for the backward pass; less memory, more time."""
     linear_probe: bool = False
-    """Before the first step, fit the classifier of a pretrained network to its features; keep that, and not the trained weights, if
-    it is more accurate on the validation images beyond chance (arXiv:2202.10054). Needs first weights (`init`)."""
+    """Fit the classifier of a pretrained network to its features before fine-tuning (arXiv:2202.10054). The run keeps the network
+    as it is then if fine-tuning makes it less accurate on the validation images, beyond chance. Needs trained weights (`init`)."""
     quantization_aware: bool = False
     """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
     `fit` of your own, call `quantization.release(model)` before you export the model."""

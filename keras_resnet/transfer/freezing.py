@@ -13,7 +13,7 @@ from keras_resnet.networks.stages import Stages
 
 
 def freeze(model: keras.Model, up_to: str | int = "stage3") -> keras.Model:
-    """Let all layers up to and with a stage keep their weights in training, and return the model.
+    """Freeze all layers up to and including a stage, and return the model.
 
     Every BatchNormalization among them normalises by its moving statistics, as in inference, and these stay as they are, bit for
     bit: Keras does so where `trainable` is False. This is part of the model, so it also holds after `compile`, and after saving and
@@ -82,11 +82,11 @@ def _renew(model: keras.Model) -> None:
 class StagedUnfreezing(keras.callbacks.Callback):
     """Unfreezes more and more of a model while `fit` runs (arXiv:1801.06146 section 3.3).
 
-    At the start of an epoch, the layers from its stage to the output begin to train. Nothing is frozen by it: call `freeze` before.
-    The optimizer keeps its step and what it knows of the weights that trained already; the momentum of those that join starts at
-    zero. The learning rate goes on by its schedule, the same for all weights: those that join late get what is left of it, so
-    choose a constant schedule or late milestones if they should train at full rate. `fit` traces its step anew at each change,
-    which takes as long as in the first step. With `initial_epoch`, what earlier epochs unfroze is unfrozen at once.
+    At the start of an epoch, the layers from its stage to the output begin to train. The callback freezes nothing: call `freeze`
+    before. The optimizer keeps its step and the momentum of the weights that trained already; the momentum of newly unfrozen
+    weights starts at zero. The learning rate follows its schedule, the same for all weights: use a constant schedule or late
+    milestones if newly unfrozen layers should train at the full rate. After each change the training step is compiled again. With
+    `initial_epoch`, all stages of earlier epochs are unfrozen at once.
 
     Args:
         stages: what `unfreeze` takes as `down_to`, by epoch. Epochs are counted from 0, as those of Keras's callbacks.

@@ -72,8 +72,7 @@ def features_of(graph: Graph) -> Any:
 def with_prefix(model: keras.Model, prefix: str) -> keras.Model:
     """A copy of a model, uncompiled, whose name and names of layers and inputs begin with `prefix`.
 
-    So two networks can be in one model, which needs a name of its own for each layer. A function, and no argument of `build`, since
-    networks of keras.applications and of files need it too. `freeze` and `layer_decay` find the stages behind a prefix too.
+    Two networks can then be in one model, where layer names must be unique. `freeze` and `layer_decay` still find the stages.
 
     >>> model = keras.Model([a.input, b.input], keras.layers.concatenate([a.output, b.output]))  # with_prefix(a, "a_"), ...
     """
@@ -86,10 +85,9 @@ def with_prefix(model: keras.Model, prefix: str) -> keras.Model:
 def adapt_channels(model: keras.Model, channels: int, *, extra: str = "zeros") -> keras.Model:
     """A copy of a network, uncompiled, that takes images of another number of channels. All other weights are those of `model`.
 
-    One channel: a grey image gives the logits that it gives in `model` when it is repeated in each channel. The first convolution
-    has the sum of its kernel over the channels. Where the channels are normalised by different numbers no such kernel exists, since
-    zeros surround the normalised image: then the copy repeats the channel itself, by a layer named "channels", and goes on as
-    before.
+    One channel: the logits of a grey image are those of `model` for the image repeated in each channel. The first kernel is summed
+    over its channels. If the channels are normalised by different numbers, no such kernel exists, because zeros surround the
+    normalised image: then a layer named "channels" repeats the channel, and the kernel stays.
 
     More channels: the first ones keep their kernel and their normalisation, and the others get those of `extra`. With "zeros" the
     logits are those of the first channels alone until the network is trained. From one channel, all get an equal share of its
