@@ -149,6 +149,30 @@ def test_grey_photographs_have_three_equal_channels(photos):
         kr.data.load("digits", channels=3)
 
 
+def test_auto_is_as_no_recipe(letters, tmp_path, monkeypatch):
+    def stop(data, *, pretrained):
+        raise Stop(pretrained)
+
+    monkeypatch.setattr("keras_resnet.training.fit.choose_for", stop)
+    for recipe, pretrained in {None: True, "auto": True, "digits": False, GENTLE: False}.items():
+        with pytest.raises(Stop, match=str(pretrained)):
+            kr.fit(None, recipe, letters, tmp_path / "run")
+
+
+def test_photographs_of_a_path_are_read_as_the_first_weights_need_them(photos, tmp_path, monkeypatch):
+    def stop(spec, recipe, data, *others):
+        raise Stop(data.image_shape)
+
+    for path in photos.rglob("*.jpg"):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    monkeypatch.setattr("keras_resnet.training.fit.suited", stop)
+    with pytest.raises(Stop, match=r"\(64, 64, 3\)"):
+        kr.fit(None, None, photos, tmp_path / "run", init="tiny-imagenet")
+    with pytest.raises(Stop, match=r"\(24, 24, 1\)"):
+        kr.fit("resnet8", None, photos, tmp_path / "run")
+
+
 def test_classes_count_alike_where_they_are_uneven():
     even, uneven = ([30, 40], [10, 40])
     assert kr.recipes.for_images(70, (64, 64, 3), pretrained=True, class_counts=even).class_weight == "none"
