@@ -258,9 +258,13 @@ def test_a_repository_of_the_hub(server, tmp_path, capsys, monkeypatch):
     assert not path.exists()
 
 
-def test_a_repository_that_cannot_be_had(server):
+def test_a_repository_that_cannot_be_had(server, monkeypatch):
     pytest.importorskip("huggingface_hub")
     name = publish(server, sha256="0" * 64)
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_resnet.weights.hub.LARGEST", 1000)
+        with pytest.raises(InputError, match=r"has [\d,]+ bytes of weights: at most 1,000 are downloaded"):
+            find(name)
     with pytest.raises(InputError, match="is not the file that it was"):
         find(name)
     server.files[f"/api/models/{name}"] = json.dumps({"id": name, "sha": COMMIT, "siblings": []}).encode()

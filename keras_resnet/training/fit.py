@@ -106,6 +106,8 @@ def fit(
     if spec is None and first is None:
         data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
         spec, first = picked.network, picked.init
+    else:
+        picked = None
     data = load(data, **arguments_for(first.spec, data) if first else {})
     spec, recipe, data = suited(spec, recipe, data, devices, first)
     check_outside(out, data.origin["source"])
@@ -121,6 +123,8 @@ def fit(
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         if devices.chief:
+            if picked and verbose:
+                print("\n".join(picked.lines(data, recipe)), flush=True)
             done = (checkpoint.step if checkpoint else 0) if resume else None
             announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose))
         with graphs_as_written(), errors_in_a_line():
