@@ -12,9 +12,17 @@ from keras_resnet import InputError
 from keras_resnet.data import from_folder
 from keras_resnet.networks import choice
 from keras_resnet.runs.evaluation import mistakes
-from keras_resnet.training import choosing
+from keras_resnet.training import choosing, linear_probe
 from keras_resnet.training.first_weights import FirstWeights
 from keras_resnet.training.linear_probe import ABSENT, LinearProbe, logistic_regression
+
+
+@pytest.fixture(autouse=True)
+def _few_penalties(monkeypatch):
+    """Two strengths and two folds: all of them take longer than the trainings here."""
+    monkeypatch.setattr(linear_probe, "STRENGTHS", (0.01, 0.1))
+    monkeypatch.setattr(linear_probe, "FOLDS", 2)
+
 
 GENTLE = replace(kr.RECIPES["digits"], epochs=2, learning_rate=0.01, linear_probe=True)
 

@@ -282,7 +282,9 @@ def examined(training: Training, folder: Path) -> dict[str, Any]:
     """What a person wants to know of the test images: precision by class, the most confident mistakes, and, where the classes are
     not too many, the confusion matrix, of which there is a picture too."""
     data, names = training.data, list(training.data.class_names)
-    outputs, split = training.weights.plain.predict(data.test, verbose=0), data.splits["test"]
+    model, split = training.weights.plain, data.splits["test"]
+    # Not `predict`, which traces the network once more: that takes longer than a few hundred images.
+    outputs = np.concatenate([keras.ops.convert_to_numpy(model(images, training=False)) for images, _ in data.test])
     shares = probabilities(outputs) if training.spec.gives_logits else outputs
     answers = shares.argmax(1)
     counts = counted(answers, split.labels, len(names))
