@@ -23,13 +23,15 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Gives `server.files` by their paths; a number is a status, and a file in `server.cut` ends after its first half."""
+    """Gives `server.files` by their paths; a number is a status, 0 no answer at all, and a file in `server.cut` ends after its
+    first half."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
         content = self.server.files.get(self.path.partition("?")[0], 404)
         if isinstance(content, int):
-            self.send_error(content)
+            if content:
+                self.send_error(content)
             return
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
@@ -105,10 +107,12 @@ def test_a_file_of_keras_itself_is_taken(offer, tmp_path):
         ("hash", "is not the published file: its MD5 is .*, not .*; nothing was kept"),
         ("missing", "cannot be downloaded: the server answers 404 Not Found$"),
         ("cut", "cannot be downloaded: the connection ended after 3 of 7 bytes; try again"),
+        ("silent", "cannot be downloaded: Remote end closed connection without response. Without a connection, copy"),
+        ("address", "^http://a b/.* cannot be downloaded: URL can't contain control characters"),
         ("offline", f"cannot be downloaded: .*Connection refused.*copy the file to '.*cache/{FILE}', or give its path"),
     ],
 )
-def test_what_cannot_be_downloaded_is_one_line_and_leaves_nothing(case, message, offer, call, tmp_path):
+def test_what_cannot_be_downloaded_is_one_line_and_leaves_nothing(case, message, offer, call, tmp_path, monkeypatch):
     server = offer()
     if case == "hash":
         server.files[f"/{FILE}"] = b"another"
@@ -116,6 +120,10 @@ def test_what_cannot_be_downloaded_is_one_line_and_leaves_nothing(case, message,
         del server.files[f"/{FILE}"]
     elif case == "cut":
         server.cut.add(f"/{FILE}")
+    elif case == "silent":
+        server.files[f"/{FILE}"] = 0
+    elif case == "address":
+        monkeypatch.setenv("KERAS_RESNET_WEIGHTS_URL", "http://a b/")
     else:
         server.shutdown()
         server.socket.close()
@@ -250,9 +258,13 @@ def test_a_repository_of_the_hub(server, tmp_path, capsys, monkeypatch):
     assert not path.exists()
 
 
-def test_a_repository_that_cannot_be_had(server):
+def test_a_repository_that_cannot_be_had(server, monkeypatch):
     pytest.importorskip("huggingface_hub")
     name = publish(server, sha256="0" * 64)
+    with monkeypatch.context() as patch:
+        patch.setattr("keras_resnet.weights.hub.LARGEST", 1000)
+        with pytest.raises(InputError, match=r"has [\d,]+ bytes of weights: at most 1,000 are downloaded"):
+            find(name)
     with pytest.raises(InputError, match="is damaged or has changed"):
         find(name)
     server.files[f"/api/models/{name}"] = json.dumps({"id": name, "sha": COMMIT, "siblings": []}).encode()
@@ -269,10 +281,11 @@ def test_a_repository_that_cannot_be_had(server):
         find(name)
 
 
-def test_the_hub_needs_its_package(server, monkeypatch):
+@pytest.mark.parametrize("name", ["timm/resnet50.a1_in1k", "owner/name@refs/pr/1"])
+def test_the_hub_needs_its_package(name, server, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "huggingface_hub", None)
-    with pytest.raises(InputError, match=r"'timm/resnet50.a1_in1k' is no file here.*pip install 'keras-residual\[hub\]'"):
-        kr.build(weights="timm/resnet50.a1_in1k")
+    with pytest.raises(InputError, match=rf"'{name}' is no file here.*pip install 'keras-residual\[hub\]'"):
+        kr.build(weights=name)
 
 
 def test_a_path_is_no_name(server, tmp_path, monkeypatch):

@@ -12,9 +12,17 @@ from keras_resnet import InputError
 from keras_resnet.data import from_folder
 from keras_resnet.networks import choice
 from keras_resnet.runs.evaluation import mistakes
-from keras_resnet.training import choosing
+from keras_resnet.training import choosing, linear_probe
 from keras_resnet.training.first_weights import FirstWeights
 from keras_resnet.training.linear_probe import ABSENT, LinearProbe, logistic_regression
+
+
+@pytest.fixture(autouse=True)
+def _few_penalties(monkeypatch):
+    """Two strengths and two folds: all of them take longer than the trainings here."""
+    monkeypatch.setattr(linear_probe, "STRENGTHS", (0.01, 0.1))
+    monkeypatch.setattr(linear_probe, "FOLDS", 2)
+
 
 GENTLE = replace(kr.RECIPES["digits"], epochs=2, learning_rate=0.01, linear_probe=True)
 
@@ -147,6 +155,30 @@ def test_grey_photographs_have_three_equal_channels(photos):
     assert kr.data.load(**data.origin).image_shape == (40, 40, 3)
     with pytest.raises(InputError, match="channels=3: must be 1 or 3, and is for folders of images only"):
         kr.data.load("digits", channels=3)
+
+
+def test_auto_is_as_no_recipe(letters, tmp_path, monkeypatch):
+    def stop(data, *, pretrained):
+        raise Stop(pretrained)
+
+    monkeypatch.setattr("keras_resnet.training.fit.choose_for", stop)
+    for recipe, pretrained in {None: True, "auto": True, "digits": False, GENTLE: False}.items():
+        with pytest.raises(Stop, match=str(pretrained)):
+            kr.fit(None, recipe, letters, tmp_path / "run")
+
+
+def test_photographs_of_a_path_are_read_as_the_first_weights_need_them(photos, tmp_path, monkeypatch):
+    def stop(spec, recipe, data, *others):
+        raise Stop(data.image_shape)
+
+    for path in photos.rglob("*.jpg"):
+        with Image.open(path) as image:
+            image.convert("L").save(path)
+    monkeypatch.setattr("keras_resnet.training.fit.suited", stop)
+    with pytest.raises(Stop, match=r"\(64, 64, 3\)"):
+        kr.fit(None, None, photos, tmp_path / "run", init="tiny-imagenet")
+    with pytest.raises(Stop, match=r"\(24, 24, 1\)"):
+        kr.fit("resnet8", None, photos, tmp_path / "run")
 
 
 def test_classes_count_alike_where_they_are_uneven():

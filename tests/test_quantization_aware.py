@@ -425,6 +425,13 @@ def test_a_run_of_another_network_is_refused(small_run, digits, tmp_path, spec, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_of_more_layers_is_refused(small_run):
+    first = FirstWeights.of(small_run)
+    first.arrays["stage1_block2_conv1/kernel"] = np.zeros((3, 3, 4, 4))
+    with pytest.raises(InputError, match="does not fit this network: layer 'stage1_block2_conv1' is missing here"):
+        take_weights(kr.build(small_run.spec), first, small_run.class_names)
+
+
 def test_fine_tuning_computes_as_integers_need_it():
     """Whatever the run was trained with."""
     recipe = kr.Recipe(learning_rate=0.2, precision="bfloat16", remat=True, progressive=(0.5, 1), mixup=0.1)

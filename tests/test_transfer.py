@@ -543,7 +543,7 @@ def test_the_page_runs(capsys):
     assert "(None, 8, 8, 4)\n{'P1': (None, 4, 4, 32), 'P2': (None, 2, 2, 64)}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("shape", [(20, 28, 3), (13, 21, 3), (None, None, 3), (40, 2), (9, 10, 12, 1)])
+@pytest.mark.parametrize("shape", [(13, 21, 3), (None, None, 3), (40, 2)])
 def test_a_pyramid_adds_what_coarser_maps_have_seen(shape):
     model = kr.build("resnet8", input_shape=shape, include_top=False)
     pyramid = transfer.feature_pyramid(model, levels=(0, 1, 2), channels=5)
@@ -568,5 +568,6 @@ def test_a_pyramid_adds_what_coarser_maps_have_seen(shape):
 
 
 def test_levels_of_a_pyramid_are_neighbours():
+    model = kr.build("resnet8", depths=(1, 1, 1), widths=(1, 1, 1), stem_width=1, include_top=False)
     with pytest.raises(InputError, match=r"levels=\[0, 2\]: expected consecutive levels"):
-        transfer.feature_pyramid(kr.build("resnet8", include_top=False), levels=(0, 2))
+        transfer.feature_pyramid(model, levels=(0, 2))

@@ -44,9 +44,8 @@ digits = kr.data.load("digits")
 sizes = {"train": 96, "validation": 32, "test": 32}
 splits = {name: (digits.splits[name].take(np.arange(size)), digits.splits[name].labels[:size]) for name, size in sizes.items()}
 spec = dataclasses.replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_width=4)
-recipe = dataclasses.replace(
-    kr.RECIPES["digits"], epochs=2, batch_size=8, learning_rate_batch=None, warmup=0, sync_norm=True, ema=0.5
-)
+changes = {"learning_rate_batch": None, "warmup": 0, "sync_norm": True, "ema": 0.5, "weight_decay": 0.02, "layer_decay": 0.5}
+recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=8, **changes)
 recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
 data = kr.data.from_arrays(splits, class_names=list(digits.class_names))
 for strategy in settings.get("strategies", ["auto"]):

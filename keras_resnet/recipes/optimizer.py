@@ -81,6 +81,7 @@ def scale_by_depth(optimizer: keras.optimizers.Optimizer, model: keras.Model, sh
     """
     depths = Stages(model).depths()
     update, decay = updating_of(optimizer)
+    whole = optimizer.weight_decay  # of several devices, each is in `scaled_decay` while another has changed it
 
     def groups(variables: Sequence[Any]) -> dict[float, list[int]]:
         """The places of variables by the share of the rate that they have."""
@@ -95,7 +96,6 @@ def scale_by_depth(optimizer: keras.optimizers.Optimizer, model: keras.Model, sh
             update([gradients[place] for place in places], [variables[place] for place in places], rate * scale)
 
     def scaled_decay(variables: Sequence[Any]) -> None:
-        whole = optimizer.weight_decay
         if not whole:
             return
         for scale, places in groups(variables).items():

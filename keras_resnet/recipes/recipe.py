@@ -113,7 +113,7 @@ class Recipe:
     keep: Literal["auto", "last", "best"] = "auto"
     """Which weights a run keeps: those of the last or of the best epoch. "best" is the latest epoch whose validation accuracy is
     within one standard error of the highest. "auto" is "last" if the schedule ends at zero and all epochs were trained, else
-    "best"."""
+    "best". With `linear_probe`, the fitted classifier alone is kept where it is better than these."""
     clip_norm: float | None = None
     """Clip the gradient of all weights together to this norm. None for no limit (LAMB: 1)."""
     sync_norm: bool = False

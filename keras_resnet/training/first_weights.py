@@ -105,8 +105,8 @@ class FirstWeights:
 def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[str]) -> str:
     """Give every layer of `model` the weights that the layer of its name has there.
 
-    The classifier keeps its own where the classes are others. InputError for any other layer that is missing there or has another
-    shape.
+    The classifier keeps its own where the classes are others. InputError for any other layer that is missing here or there, or has
+    another shape.
 
     Returns: the name of a classifier that keeps its own, or "".
     """
@@ -121,6 +121,9 @@ def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[st
             difference = f"has shapes {found} there and {here} here" if there else "is missing there"
             raise InputError(f"{first.name!r} does not fit this network: layer {layer.name!r} {difference}")
         layer.set_weights(there)
+    present = {layer.name for layer in model.layers}
+    if left := [name for name in first.arrays if name.partition("/")[0] not in present]:
+        raise InputError(f"{first.name!r} does not fit this network: layer {left[0].partition('/')[0]!r} is missing here")
     return head
 
 

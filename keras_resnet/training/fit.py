@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_resnet.atomic import sweep, write_json, write_whole
 from keras_resnet.confidence import interval
-from keras_resnet.data import Dataset, load
+from keras_resnet.data import Dataset, arguments_for, load
 from keras_resnet.data.dataset import errors_in_a_line
 from keras_resnet.errors import Diverged
 from keras_resnet.fields import to_json
@@ -25,6 +25,7 @@ from keras_resnet.networks.layers import build
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
+from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.fast_kernels import graphs_as_written
 from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
@@ -75,6 +76,7 @@ def fit(
         recipe: a name in `RECIPES` or a `Recipe`; None or "auto" to choose one by number, size and kind of the images, see
             `recipes.for_images`.
         data: images and labels: what `keras_resnet.data.load` gives or takes, such as a path, arrays or a `tf.data.Dataset`.
+            With `init`, the images of a path are read in the size of its network and, those of a folder, with its channels.
         out: the folder to write, see `runs.CONTENTS`. It appears when the training is complete.
         init: what the training starts from: a run or its folder, a file of weights or the name of one (see `weights.read`), such as
             "tiny-imagenet" for the network that comes with this package; None for random weights. Every layer must have the same
@@ -102,9 +104,12 @@ def fit(
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     first = None if init is None else FirstWeights.of(init, spec)
     if spec is None and first is None:
-        data, picked = choose_for(data, pretrained=recipe is None)
+        data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
         spec, first = picked.network, picked.init
-    spec, recipe, data = suited(spec, recipe, load(data), devices, first)
+    else:
+        picked = None
+    data = load(data, **arguments_for(first.spec, data) if first else {})
+    spec, recipe, data = suited(spec, recipe, data, devices, first)
     check_outside(out, data.origin["source"])
     plan = plan_of(spec, recipe, data, seed, first)
     if resume and is_run(Path(out)):
@@ -118,6 +123,8 @@ def fit(
                 LOG.warning(f"resume: {note}")
             recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
         if devices.chief:
+            if picked and verbose:
+                print("\n".join(picked.lines(data, recipe)), flush=True)
             done = (checkpoint.step if checkpoint else 0) if resume else None
             announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose))
         with graphs_as_written(), errors_in_a_line():
@@ -275,7 +282,9 @@ def examined(training: Training, folder: Path) -> dict[str, Any]:
     """What a person wants to know of the test images: precision by class, the most confident mistakes, and, where the classes are
     not too many, the confusion matrix, of which there is a picture too."""
     data, names = training.data, list(training.data.class_names)
-    outputs, split = training.weights.plain.predict(data.test, verbose=0), data.splits["test"]
+    model, split = training.weights.plain, data.splits["test"]
+    # Not `predict`, which traces the network once more: that takes longer than a few hundred images.
+    outputs = np.concatenate([keras.ops.convert_to_numpy(model(images, training=False)) for images, _ in data.test])
     shares = probabilities(outputs) if training.spec.gives_logits else outputs
     answers = shares.argmax(1)
     counts = counted(answers, split.labels, len(names))

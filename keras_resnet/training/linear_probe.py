@@ -46,7 +46,9 @@ def fit(model: keras.Model, data: Dataset, class_weights: list[float] | None = N
     if not data.knows_all_labels:
         raise InputError("linear_probe=true needs images whose labels are known beforehand: not those of an iterable")
     head = classifier_of(model)
-    features = keras.Model(model.input, head.input).predict(data.batches("train"), verbose=0).astype("float64")
+    trunk = keras.Model(model.input, head.input)
+    batches = (trunk(images, training=False) for images, _ in data.batches("train"))
+    features = np.concatenate([keras.ops.convert_to_numpy(batch) for batch in batches]).astype("float64")
     strength, kernel, bias = logistic_regression(features, data.splits["train"].labels, len(data.class_names), class_weights)
     head.set_weights([kernel, bias])
     measured = model.evaluate(data.validation, verbose=0, return_dict=True)

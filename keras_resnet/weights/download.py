@@ -49,7 +49,7 @@ def receive(url: str, new: Path, about: dict[str, str], target: Path) -> str:
     """Write what is at `url` into a file; returns its MD5. InputError if not all of it comes."""
     hash_ = hashlib.md5(usedforsecurity=False)
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        with opened(url) as answer:
             announce(about, url)
             length = answer.headers.get("Content-Length")
             received = write(answer, new, hash_, int(length) if length and length.isdecimal() else None)
@@ -66,7 +66,17 @@ def receive(url: str, new: Path, about: dict[str, str], target: Path) -> str:
 
 
 class NoAnswer(Exception):
-    """The connection failed while a file came."""
+    """The address is none, or the connection failed before or while a file came."""
+
+
+def opened(url: str) -> Any:
+    """The answer of a server."""
+    try:
+        return urllib.request.urlopen(url, timeout=TIMEOUT)
+    except urllib.error.URLError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise NoAnswer(str(error).strip() or type(error).__name__) from None
 
 
 def write(answer: Any, new: Path, hash_: Any, length: int | None) -> int:

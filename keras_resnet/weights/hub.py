@@ -12,7 +12,7 @@ from keras_resnet.atomic import as_json, replace_text
 from keras_resnet.errors import InputError, not_installed
 from keras_resnet.json_files import read_json
 from keras_resnet.outside import printable
-from keras_resnet.weights.download import CACHE, announce, cache, digest
+from keras_resnet.weights.download import CACHE, LARGEST, announce, cache, digest
 
 FILES = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
 SETTINGS = ("config.json", "spec.json", "labels.txt")  # read where they stand beside the weights
@@ -57,6 +57,10 @@ def look_up(repository: str, revision: str | None) -> dict[str, str]:
     file = next((file for file in FILES if file in files), None)
     if file is None:
         raise InputError(f"{repository!r} of the Hugging Face Hub has no {', '.join(FILES[:-1])} or {FILES[-1]}")
+    if (size := files[file].size or 0) > LARGEST:
+        raise InputError(
+            f"{repository!r} of the Hugging Face Hub has {size:,} bytes of weights: at most {LARGEST:,} are downloaded"
+        )
     licence = getattr(info.card_data, "license", None) or "not stated"
     about = {"revision": str(info.sha), "file": file, "licence": str(licence), "url": f"{repository}@{info.sha}"}
     about["settings"] = " ".join(file for file in SETTINGS if file in files)

@@ -3,14 +3,13 @@
 The layers of a file are numbered. What the arrays do not show is in the config.json of a `.keras` file or beside the weights.
 """
 
-import json
 import re
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from keras_resnet.errors import InputError
-from keras_resnet.outside import regular
+from keras_resnet.outside import parse, regular
 from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.layout import KERAS, Layout, Rows, json_beside
 from keras_resnet.weights.numbered import Kernels, Names, by_order, is_numbered, places
@@ -89,7 +88,7 @@ def config_inside(path: Path) -> dict[str, Any]:
         with open(path, "rb", opener=regular) as file, zipfile.ZipFile(file) as archive:
             if archive.getinfo("config.json").file_size > LARGEST_CONFIG:
                 return {}
-            content = json.loads(archive.read("config.json"))
+            content = parse(archive.read("config.json").decode())
     except (OSError, KeyError, ValueError, RecursionError, zipfile.BadZipFile):
         return {}
     return content if isinstance(content, dict) else {}

@@ -18,7 +18,7 @@ from keras_resnet.weights.hub import from_hub
 IMAGENET, TINY_IMAGENET = "imagenet", "tiny-imagenet"
 EMBEDDED = {TINY_IMAGENET: Path(__file__).parent / "tiny_imagenet" / "model.safetensors"}
 KINDS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras", ".npz")
-REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?"
+REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?"
 BASE = "KERAS_RESNET_WEIGHTS_URL"  # environment variable: where keras.applications' files are, for a mirror
 GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 HASHES = {  # MD5 with and without the classifier, as keras.applications has them
@@ -112,7 +112,7 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
         return Found(EMBEDDED[name], {"name": name, "licence": "see its model card"}, spec)
     if name == IMAGENET:
         return imagenet(spec, classifier)
-    if len(path.parts) == 2 and path.suffix not in KINDS and not path.parent.exists() and re.fullmatch(REPOSITORY, name):
+    if re.fullmatch(REPOSITORY, name) and path.suffix not in KINDS and not Path(path.parts[0]).exists():
         return Found(*from_hub(name), spec)
     if len(path.parts) == 1 and not path.suffix and not path.exists():
         raise unknown("file, folder or known weights", name, [*EMBEDDED, IMAGENET, "owner/name of the Hugging Face Hub"])
