@@ -13,7 +13,7 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -161,13 +161,13 @@ def _check_names(kind: type, values: dict[str, Any]) -> None:
             raise unknown_field(name, kind, called=f"{kind.__name__} field")
 
 
-def unknown_field(name: str, *kinds: type, called: str = "field") -> InputError:
+def unknown_field(name: str, *kinds: type, called: str = "field", also: Iterable[str] = ()) -> InputError:
     """The error for a field that none of the dataclasses has: what to do here where other libraries have that word (`WORDS` of a
-    dataclass), or the nearest name."""
+    dataclass), or the nearest name, of the fields and of those in `also`."""
     hints: dict[str, str] = {key: hint for kind in kinds for key, hint in getattr(kind, "WORDS", {}).items()}
     if name in hints:
         return InputError(f"no field named {name!r}: {hints[name]}")
-    return unknown(called, name, [field for each in kinds for field in names(each)])
+    return unknown(called, name, [*also, *(field for each in kinds for field in names(each))])
 
 
 def _decoded(value: Any) -> Any:

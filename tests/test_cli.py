@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet import RECIPES, VARIANTS, InputError, Run, build, export, recipes
+from keras_resnet.cli.output import saved_weights, show_classes
 from keras_resnet.data import from_folder, to_evaluate
 from keras_resnet.files import evaluation, model_file
 from keras_resnet.files.predictions import probabilities
@@ -609,3 +610,17 @@ def test_search_refusals(call, tmp_path):
         assert code == 2
         assert message in err
         assert len(err.splitlines()) == 1
+
+
+def test_classes_of_a_training_are_shown_with_the_confusion_matrix(capsys):
+    of_class = {"recall": {"cat": 0.5, "dog": None}, "precision": {"cat": 1.0, "dog": 0.0}, "images_by_class": {"cat": 4, "dog": 0}}
+    show_classes({**of_class, "confusion_matrix": [[2, 2], [0, 0]]})
+    *_, head, cat, dog = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in (head, cat, dog)] == [["cat", "dog"], ["cat", "2", "2"], ["dog", "0", "0"]]
+
+
+def test_the_fitted_classifier_is_compared_with_the_fine_tuned_network():
+    probe = {"linear_probe": {"strength": 1.0, "validation": {"loss": 0.2, "accuracy": 0.9}}}
+    assert saved_weights({"kept_epoch": 3, "epochs": 3}) == "epoch 3 of 3"
+    assert saved_weights({"kept_epoch": 3, "epochs": 3, **probe}).endswith("classifier alone: validation accuracy 0.9000")
+    assert saved_weights({"kept_epoch": 0, "epochs": 3, **probe}).startswith("the fitted classifier, which was more accurate")

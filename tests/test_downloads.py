@@ -288,6 +288,19 @@ def test_the_hub_needs_its_package(name, server, monkeypatch):
         kr.build(weights=name)
 
 
+@pytest.mark.parametrize("weights", ["", True, 3])
+def test_weights_that_are_no_text(weights):
+    with pytest.raises(InputError, match=f"^weights={weights!r}: expected a file or a name"):
+        find(weights)
+
+
+@pytest.mark.parametrize("address", ["https://example.org/resnet50.pth", "hf-hub:timm/resnet50.a1_in1k"])
+def test_an_address_is_no_name(server, address):
+    with pytest.raises(InputError, match=f"^'{address}' is an address: download the file"):
+        find(address)
+    assert not server.asked
+
+
 def test_a_path_is_no_name(server, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "runs").mkdir()

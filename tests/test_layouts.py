@@ -679,3 +679,9 @@ def test_fields_that_the_file_does_not_show(state, applied, tmp_path):
         with pytest.raises(InputError, match=message):
             kr.weights.convert(tmp_path / "w.weights.h5", tmp_path / "other", **dict([fields]))
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("word", "nearest"), [("weigths", "weights"), ("classifer", "classifier"), ("widhts", "widths")])
+def test_a_misspelt_argument(word, nearest):
+    with pytest.raises(InputError, match=f"^no argument of kr.build named '{word}'; did you mean '{nearest}'"):
+        kr.build("resnet8", **{word: 1})

@@ -157,6 +157,8 @@ def test_named_statistics_fit_any_number_of_channels():
         ("data_format", "channels last only"),
         ("pretrained", "use weights of kr.build: a file, 'imagenet'"),
         ("drop_path_rate", "use stochastic_depth$"),
+        ("head_dtype", "the logits are float32"),
+        ("seed", "keras.utils.set_random_seed"),
     ],
 )
 def test_words_of_other_libraries(word, hint, call):

@@ -172,6 +172,19 @@ def test_a_tensor_lies_within_its_storage(changes, tmp_path):
         read_arrays(path)
 
 
+@pytest.mark.parametrize("again", ["tensors", "dictionaries"])
+def test_what_is_used_again_and_again_is_a_bomb(again, tmp_path):
+    tensor = pytorch_tensor("0", ARRAYS["conv1.weight"])
+    content = {str(number): tensor for number in range(9)}
+    if again == "dictionaries":
+        content = {}
+        for _ in range(8):
+            content = {str(number): content for number in range(10)}
+    path = write_pytorch(tmp_path / "w.pth", {"x": ARRAYS["conv1.weight"]}, content)
+    with pytest.raises(InputError, match=r"w.pth' is refused: its (tensors are the same|dictionaries have more than) .* a bomb$"):
+        read_arrays(path)
+
+
 def write_safetensors(path):
     path.write_bytes(safetensors.numpy.save(ARRAYS))
     return path

@@ -54,14 +54,14 @@ def show_evaluation(found: dict[str, Any]) -> None:
     show_table(classes)
     if len(found["classes"]) <= SHOWN:
         names = [row["class"] for row in classes]
-        print("\nconfusion matrix: true class (row), predicted class (column)")
-        show_table(
-            [
-                {"": name, **dict(zip(names, counts, strict=True))}
-                for name, counts in zip(names, found["confusion_matrix"], strict=True)
-            ]
-        )
+        show_confusion(names, found["confusion_matrix"])
     show_mistakes(found["mistakes"])
+
+
+def show_confusion(names: list[str], matrix: list[list[int]]) -> None:
+    """A confusion matrix, whose classes are in the order of `names`."""
+    print("\nconfusion matrix: true class (row), predicted class (column)")
+    show_table([{"": name, **dict(zip(names, counts, strict=True))} for name, counts in zip(names, matrix, strict=True)])
 
 
 def class_row(row: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +85,8 @@ def show_classes(test: dict[str, Any]) -> None:
     if len(recalls) <= SHOWN and "precision" in test:
         columns = {"images": "images_by_class", "precision": "precision", "recall": "recall"}
         show_table([class_row({"class": name, **{column: test[key][name] for column, key in columns.items()}}) for name in recalls])
+        if len(test["recall"]) <= SHOWN and "confusion_matrix" in test:
+            show_confusion(list(test["recall"]), test["confusion_matrix"])
     else:
         name = min(recalls, key=recalls.__getitem__)
         print(f"lowest recall on the test images: {recalls[name]:.4f} (class {name}); `keras-resnet evaluate` shows all classes")
@@ -100,7 +102,9 @@ def show_mistakes(rows: list[dict[str, Any]]) -> None:
 def saved_weights(metrics: dict[str, Any]) -> str:
     """Which weights a run keeps, in words."""
     if metrics["kept_epoch"]:
-        return f"epoch {metrics['kept_epoch']} of {metrics['epochs']}"
+        probe = metrics.get("linear_probe")
+        alone = f"; the fitted classifier alone: validation accuracy {probe['validation']['accuracy']:.4f}" if probe else ""
+        return f"epoch {metrics['kept_epoch']} of {metrics['epochs']}{alone}"
     return (
         f"before fine-tuning, with the fitted classifier: {metrics['epochs']} epochs made it less accurate on the validation images"
     )

@@ -17,7 +17,9 @@ MAPS = field("features", "=(2, 3, 4, 5) of kr.build, which gives a dictionary 'C
 PRETRAINED = field("weights", " of kr.build: a file, 'imagenet', 'tiny-imagenet', or owner/name of the Hugging Face Hub")
 STOCHASTIC = field("stochastic_depth")
 WORDS = {
-    **dict.fromkeys(("num_classes", "n_classes", "nb_classes", "n_class", "num_labels", "output_dim"), field("classes")),
+    **dict.fromkeys(
+        ("num_classes", "n_classes", "nb_classes", "n_class", "num_labels", "output_dim", "num_outputs"), field("classes")
+    ),
     **dict.fromkeys(("num_blocks", "blocks", "repetitions", "stackwise_num_blocks", "layers", "num_layers"), field("depths")),
     **dict.fromkeys(
         ("filters", "num_filters", "nb_filters", "base_filters", "hidden_sizes", "stackwise_num_filters"), field("widths")
@@ -50,21 +52,30 @@ WORDS = {
     **dict.fromkeys(("downsample_in_bottleneck", "stride_in_1x1"), field("stride_on", "='1x1'")),
     **dict.fromkeys(("replace_stride_with_dilation", "dilation", "dilation_rate", "atrous_rates"), DILATION),
     **dict.fromkeys(("zero_init_residual", "zero_init_last", "zero_gamma"), field("zero_init")),
-    **dict.fromkeys(("norm_layer", "normalization", "use_bn", "batch_norm"), field("norm", "='batch', 'group' or none")),
+    **dict.fromkeys(
+        ("norm_layer", "normalization", "use_bn", "batch_norm", "batchnorm"), field("norm", "='batch', 'group' or none")
+    ),
     **dict.fromkeys(("bn_momentum", "batch_norm_momentum", "momentum"), field("norm_momentum")),
     **dict.fromkeys(("bn_epsilon", "batch_norm_epsilon", "epsilon", "eps"), field("norm_epsilon")),
     **dict.fromkeys(("act_layer", "act", "hidden_act", "nonlinearity"), field("activation")),
     **dict.fromkeys(("se", "se_ratio", "squeeze_excite", "attention"), field("squeeze", ", the ratio of squeeze-and-excitation")),
     **dict.fromkeys(("blur", "aa_layer", "anti_alias"), field("antialias")),
-    **dict.fromkeys(("include_rescaling", "rescale", "rescaling", "mean", "std"), field("normalize", ", and raw pixels")),
+    **dict.fromkeys(
+        ("include_rescaling", "include_preprocessing", "preprocessing", "rescale", "rescaling", "mean", "std"),
+        field("normalize", ": the network takes raw pixels"),
+    ),
     **dict.fromkeys(("out_features", "out_indices", "features_only", "return_features", "output_stages"), MAPS),
-    **dict.fromkeys(("kernel_regularizer", "l2", "weight_decay", "regularizer"), DECAY),
+    **dict.fromkeys(("kernel_regularizer", "l2", "l2_regularization", "weight_decay", "regularizer"), DECAY),
     **dict.fromkeys(
         ("kernel_initializer", "initializer"), "kernels start He-normal (arXiv:1502.01852); zero_init starts branches at zero"
     ),
     "use_bias": "convolutions have a bias only where no normalisation follows: with norm=none, or with conv_bias=true",
     **dict.fromkeys(("top", "head"), field("include_top", " of kr.build")),
     **dict.fromkeys(("activation_top", "top_activation", "final_activation"), field("classifier_activation")),
+    "head_dtype": "the logits are float32 in every precision (dtype of kr.build)",
+    **dict.fromkeys(("logits", "from_logits", "return_logits"), "networks return logits unless classifier_activation is set"),
+    "seed": "call keras.utils.set_random_seed before kr.build; kr.fit takes seed, the commands --seed",
+    "strides": field("stage_strides"),
     **dict.fromkeys(("mixed_precision", "policy"), field("dtype", "='mixed_bfloat16' of kr.build")),
     "gradient_checkpointing": field("remat", "=True of kr.build"),
 }

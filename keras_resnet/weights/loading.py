@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_resnet.errors import InputError
+from keras_resnet.fields import names, unknown_field
 from keras_resnet.networks import graph, layers
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
@@ -39,11 +40,12 @@ def build(
         settings: those below.
 
     """
+    of_build = {*inspect.signature(layers.build).parameters, "classifier_activation"}
+    check_settings(settings)
     if weights is None:
         if spec is None:
             raise InputError("nothing to build: give a network (spec), or weights, whose network is then built")
         return layers.build(spec, **settings)
-    of_build = {*inspect.signature(layers.build).parameters, "classifier_activation"}
     changes = {name: value for name, value in settings.items() if name not in of_build}
     whole = classifier and settings.get("include_top", True) and settings.get("features") is None
     path, _, spec = find(weights, spec, classifier=whole)
@@ -59,6 +61,14 @@ def build(
 
 
 build.__doc__ = f"{inspect.cleandoc(build.__doc__ or '')}\n\n{inspect.cleandoc(layers.build.__doc__ or '')}"
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """InputError for a word that `build` does not take."""
+    own = [name for function in (build, layers.build) for name in inspect.signature(function).parameters]
+    for name in settings:
+        if name not in own and name not in names(ResNetSpec):
+            raise unknown_field(name, ResNetSpec, called="argument of kr.build", also=sorted({*own} - {"settings", "fields"}))
 
 
 def build_from(found: Weights, network: ResNetSpec, *, path: str | Path, classifier: bool = True, **options: Any) -> keras.Model:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_resnet.errors import InputError, unknown
+from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
 from keras_resnet.weights.download import cache, download
@@ -19,6 +19,7 @@ IMAGENET, TINY_IMAGENET = "imagenet", "tiny-imagenet"
 EMBEDDED = {TINY_IMAGENET: Path(__file__).parent / "tiny_imagenet" / "model.safetensors"}
 KINDS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras", ".npz")
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?"
+ADDRESS = re.compile(r"[a-z][a-z0-9]+://|hf[-_]hub:")
 BASE = "KERAS_RESNET_WEIGHTS_URL"  # environment variable: where keras.applications' files are, for a mirror
 GOOGLE = "https://storage.googleapis.com/tensorflow/keras-applications/resnet/"
 HASHES = {  # MD5 with and without the classifier, as keras.applications has them
@@ -105,6 +106,8 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
 
     InputError, in one line, for an unknown name, without a connection, and for a file with another hash than the published one.
     """
+    if not isinstance(weights, str | os.PathLike) or not str(weights):
+        raise InputError(f"weights={shown(weights)}: expected a file or a name, such as 'imagenet' or {TINY_IMAGENET!r}")
     path, name = Path(weights), str(weights)
     if path.is_file():
         return Found(path, {}, spec)
@@ -114,6 +117,10 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
         return imagenet(spec, classifier)
     if re.fullmatch(REPOSITORY, name) and path.suffix not in KINDS and not Path(path.parts[0]).exists():
         return Found(*from_hub(name), spec)
+    if ADDRESS.match(name):
+        raise InputError(
+            f"{name!r} is an address: download the file and give its path, or write owner/name for the Hugging Face Hub"
+        )
     if len(path.parts) == 1 and not path.suffix and not path.exists():
         raise unknown("file, folder or known weights", name, [*EMBEDDED, IMAGENET, "owner/name of the Hugging Face Hub"])
     return Found(path, {}, spec)

@@ -19,6 +19,8 @@ from keras_resnet.errors import InputError
 MAGIC = 0x1950A86A20F9469CFC6C  # of files before PyTorch 1.6
 LARGEST_PICKLE = 100 * 2**20  # bytes; names and shapes take far less
 DEEPEST = 8  # dictionaries in each other
+MOST_ENTRIES = 100_000  # of all dictionaries
+MOST_SHARED = 8  # bytes of tensors for each byte of their storages: some networks use a tensor twice
 
 STORAGES = {
     "DoubleStorage": "float64",
@@ -141,8 +143,18 @@ def array_of(content: bytes, dtype: str, order: str) -> np.ndarray:
 
 
 def named(content: Any, storage_of: Callable[[Tensor], np.ndarray]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict, those in dictionaries inside of it by names with a dot. Each must lie within its storage."""
-    return {name: view(storage_of(tensor), tensor, name) for name, tensor in flattened(content).items()}
+    """The tensors of a state dict, those in dictionaries inside of it by names with a dot. Each must lie within its storage, and
+    all together must not need much more memory than their storages."""
+    tensors = flattened(content)
+    storages = {tensor.storage[0]: storage_of(tensor) for tensor in tensors.values()}
+    stored, copied = sum(storage.nbytes for storage in storages.values()), 0
+    arrays: dict[str, np.ndarray] = {}
+    for name, tensor in tensors.items():
+        arrays[name] = view(storages[tensor.storage[0]], tensor, name)
+        copied += arrays[name].nbytes
+        if copied > MOST_SHARED * stored:
+            raise InputError(f"is refused: its tensors are the same {stored:,} bytes again and again, a bomb")
+    return arrays
 
 
 def view(storage: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
@@ -159,13 +171,18 @@ def view(storage: np.ndarray, tensor: Tensor, name: str) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False).copy()
 
 
-def flattened(content: Any, prefix: str = "", depth: int = 0) -> dict[str, Tensor]:
+def flattened(content: Any) -> dict[str, Tensor]:
     """The tensors of dictionaries in each other, by their names joined with dots. Numbers and texts beside them are left out."""
-    if isinstance(content, Tensor):
-        return {prefix or "tensor": content}
-    if not isinstance(content, dict) or depth > DEEPEST:
-        return {}
     tensors: dict[str, Tensor] = {}
-    for name, value in content.items():
-        tensors |= flattened(value, f"{prefix}.{name}" if prefix else str(name), depth + 1)
+    seen, left = 0, [("", content, 0)]
+    while left:
+        name, value, depth = left.pop()
+        seen += 1
+        if seen > MOST_ENTRIES:  # a dictionary may be in others many times, and these in others
+            raise InputError(f"is refused: its dictionaries have more than {MOST_ENTRIES:,} entries, a bomb")
+        if isinstance(value, Tensor):
+            tensors[name or "tensor"] = value
+        elif isinstance(value, dict) and depth <= DEEPEST:
+            inside = [(f"{name}.{key}" if name else str(key), entry, depth + 1) for key, entry in value.items()]
+            left.extend(reversed(inside))
     return tensors
