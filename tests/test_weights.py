@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -304,6 +305,20 @@ def test_weights_that_come_with_the_package(tmp_path, monkeypatch):
     run = kr.weights.convert("tiny-imagenet", "run")
     np.testing.assert_array_equal(run.load()(images), logits)
     assert run.class_names == names
+
+
+def test_a_run_and_its_files(small_run, tmp_path):
+    """Keras numbers the layers in them; `spec.json` is beside them."""
+    folder = shutil.copytree(small_run.path, tmp_path / "run")
+    trained = [weight.numpy() for weight in small_run.load().weights]
+    for path in (folder, folder / "model.keras", folder / "last.weights.h5"):  # which holds the last epoch, that is kept
+        for mine, theirs in zip(kr.build(weights=path).weights, trained, strict=True):
+            np.testing.assert_array_equal(mine.numpy(), theirs)
+    spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").write_text(json.dumps({**spec, "depths": [2]}))
+    with pytest.raises(InputError, match=r"model.keras' is not of the network of its spec.json: ") as error:
+        kr.build(weights=folder)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.slow  # 70,000 files are unpacked

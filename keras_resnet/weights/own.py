@@ -1,11 +1,15 @@
-"""The layout of this package: safetensors with the names of the model, such as `stem_conv/kernel`, and `spec.json` beside it."""
+"""The layout of this package: safetensors with the names of the model, such as `stem_conv/kernel`, and `spec.json` beside it; and
+the files of a run, in which Keras numbers the layers."""
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_resnet.errors import InputError
 from keras_resnet.fields import names
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.layout import KERAS, Layout, json_beside
 
 
@@ -26,3 +30,21 @@ OWN = Layout(
     has_prefix=False,
     beside=network_beside,
 )
+
+
+def is_of_a_run(path: Path) -> bool:
+    """Whether it is a file that Keras has written beside a `spec.json`."""
+    return path.name.endswith((".keras", ".weights.h5")) and (path.parent / "spec.json").is_file()
+
+
+def arrays_of_a_run(path: Path) -> Arrays:
+    """The arrays of a file of a run by the names of the model. InputError if it is not of the network of its spec.json."""
+    from keras_resnet.networks.layers import build
+    from keras_resnet.weights.loading import variables
+
+    model = build(ResNetSpec(**network_beside(path)))
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"is not of the network of its spec.json: {str(error).splitlines()[0]}") from None
+    return {name: np.array(weight.numpy()) for name, weight in variables(model)}

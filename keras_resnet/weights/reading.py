@@ -19,7 +19,7 @@ from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.keras_hub import KERAS_HUB, is_named
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
 from keras_resnet.weights.names import find
-from keras_resnet.weights.own import OWN
+from keras_resnet.weights.own import OWN, arrays_of_a_run, is_of_a_run
 from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
 from keras_resnet.weights.transformers import TRANSFORMERS
@@ -56,8 +56,9 @@ def read(
     """The network of a file of weights, its arrays and its class names.
 
     Args:
-        path: what `read_arrays` reads, or a name: "tiny-imagenet", which comes with this package; "imagenet", for the network in
-            `spec`; "owner/name" or "owner/name@revision" of the Hugging Face Hub. Their files are downloaded the first time.
+        path: what `read_arrays` reads; a run folder; or a name: "tiny-imagenet", which comes with this package; "imagenet", for the
+            network in `spec`; "owner/name" or "owner/name@revision" of the Hugging Face Hub. Files of names are downloaded the
+            first time.
         layout: a name in `LAYOUTS`; None to find it by the names of the arrays.
         spec: the network, where the arrays do not show all of it (the place of the stride in a bottleneck, dilation, an
             activation); None for the library's usual one. `normalize`, `norm_epsilon` and the number of classes are the file's.
@@ -75,8 +76,11 @@ def read(
     network = None if spec is None else resolve(spec)
     path, _, asked = find(path, spec)
     network = None if asked is None else network
+    path = path / "model.keras" if path.is_dir() and (path / "spec.json").is_file() else path
     arrays = read_arrays(path)
     try:
+        if chosen in (None, OWN) and is_of_a_run(path):
+            arrays, chosen = arrays_of_a_run(path), OWN
         found = interpret(arrays, chosen or layout_of(arrays), network, path, prefix, is_chosen=chosen is not None)
     except InputError as error:
         raise InputError(f"{str(path)!r} {error}") from None
