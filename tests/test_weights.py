@@ -223,6 +223,12 @@ def test_files_that_lead_elsewhere_or_explode_are_refused(tmp_path):
         file.create_dataset("a", (50,), "float32", external=[(str(secret), 0, 200)])
     with h5py.File(tmp_path / "link.h5", "w") as file:
         file["a"] = h5py.ExternalLink("external.h5", "/a")
+    with h5py.File(tmp_path / "paths.h5", "w") as file:
+        group = file
+        for _ in range(30):  # 2**30 paths
+            inner = group.create_group("one")
+            group["two"] = inner
+            group = inner
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("a", (2**30,), "float32", chunks=(2**20,))  # 4 GB, none of it written
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as entry:
@@ -240,6 +246,7 @@ def test_files_that_lead_elsewhere_or_explode_are_refused(tmp_path):
     for name, reason in {
         "external.h5": "its array 'a' lies in another file",
         "link.h5": "/a is a link",
+        "paths.h5": "its group .* is there under two names",
         "bomb.h5": "would become 4,294,967,296 in memory, a decompression bomb",
         "bomb.npz": "a decompression bomb",
         "bomb.pth": "a decompression bomb",

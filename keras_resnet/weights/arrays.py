@@ -117,7 +117,7 @@ def read_hdf5(file: Any) -> Arrays:
     arrays: Arrays = {}
     with h5py.File(file, "r") as content:
         sets: dict[str, Any] = {}
-        _collect(content, sets)
+        _collect(content, sets, set())
         check_size(sum(dataset.nbytes for dataset in sets.values()), size_of(file))
         for name, dataset in sets.items():
             if dataset.external or dataset.is_virtual:
@@ -126,7 +126,8 @@ def read_hdf5(file: Any) -> Arrays:
     return arrays
 
 
-def _collect(group: Any, sets: dict[str, Any]) -> None:
+def _collect(group: Any, sets: dict[str, Any], seen: set[int]) -> None:
+    """Add the arrays of a group. Groups that are in each other twice would have more paths than could ever be walked."""
     import h5py
 
     for key in group:
@@ -134,6 +135,10 @@ def _collect(group: Any, sets: dict[str, Any]) -> None:
             raise InputError(f"is refused: {group.name.rstrip('/')}/{key} is a link")
         entry = group[key]
         if isinstance(entry, h5py.Group):
-            _collect(entry, sets)
+            place = h5py.h5o.get_info(entry.id).addr
+            if place in seen:
+                raise InputError(f"is refused: its group {entry.name} is there under two names")
+            seen.add(place)
+            _collect(entry, sets, seen)
         elif entry.dtype.kind in "fiub" or entry.dtype.itemsize == 2:
             sets[entry.name.lstrip("/")] = entry
