@@ -623,4 +623,6 @@ def test_the_fitted_classifier_is_compared_with_the_fine_tuned_network():
     probe = {"linear_probe": {"strength": 1.0, "validation": {"loss": 0.2, "accuracy": 0.9}}}
     assert saved_weights({"kept_epoch": 3, "epochs": 3}) == "epoch 3 of 3"
     assert saved_weights({"kept_epoch": 3, "epochs": 3, **probe}).endswith("classifier alone: validation accuracy 0.9000")
-    assert saved_weights({"kept_epoch": 0, "epochs": 3, **probe}).startswith("the fitted classifier, which was more accurate")
+    assert saved_weights({"kept_epoch": 0, "epochs": 3, **probe}).startswith(
+        "before fine-tuning, with the fitted classifier: 3 epochs"
+    )

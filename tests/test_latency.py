@@ -119,6 +119,7 @@ def test_what_litert_cannot_run_is_refused(monkeypatch, tmp_path):
         LatencyTable(tmp_path / "latency.json").predict(dataclasses.replace(kr.SPECS["resnet8"], classes=10))
 
 
+@pytest.mark.slow
 def test_a_real_prediction_is_near(monkeypatch, tmp_path):
     """The whole and its parts are run in turns, and of each the fastest run counts: what else the machine does only adds to it."""
     runs = []

@@ -82,6 +82,7 @@ class Stop(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("eagerly")
 def test_it_is_resumed_exactly(small_run, letters, tmp_path):
     from keras import callbacks

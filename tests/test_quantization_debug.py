@@ -57,6 +57,7 @@ def test_the_worst_layers_are_found(found, hard):
     assert second < third - 6
 
 
+@pytest.mark.slow
 def test_the_gate_refuses_and_the_remedies_help(found, hard, digits, tmp_path):
     plain, _, two_in_float, equal = found[0]["files"]
     assert plain["accuracy"] < found[0]["keras_accuracy"] - 0.01

@@ -259,7 +259,7 @@ def test_a_part_of_a_jpeg_is_that_of_the_whole_image():
         assert abs(part - reference).max() <= 4  # two decoders
 
 
-@pytest.mark.parametrize("source", ["records", "folder"])
+@pytest.mark.parametrize("source", [pytest.param("records", marks=pytest.mark.slow), "folder"])
 def test_training_reads_parts_of_encoded_images(source, folder, photos):
     if source == "records":
         data = kr.data.load(folder, image_size=(16, 16))

@@ -142,6 +142,7 @@ def test_file_is_that_of_a_plain_model(tmp_path):
     loaded.train_on_batch(IMAGES, LABELS)
 
 
+@pytest.mark.slow
 def test_losses_of_layers_count():
     losses = []
     for remat in (False, True):

@@ -307,6 +307,7 @@ def test_the_average_of_the_weights_is_validated_and_kept(precision, tiny, few, 
         assert np.abs(np.asarray(kept) - own).max() > 1e-6  # the training itself went on from its own weights
 
 
+@pytest.mark.slow
 @pytest.mark.traced
 def test_averaged_weights_are_as_good_as_the_training_itself(small_run, digits, tmp_path):
     """With statistics of normalisation of their own: those of the training leave 23 to 49 % in epochs 3 to 6."""

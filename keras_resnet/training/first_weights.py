@@ -74,7 +74,7 @@ class FirstWeights:
     def arrays(self) -> "Arrays":
         """The weights by names such as `stem_conv/kernel`."""
         if self.run:
-            from keras_resnet.weights.loading import variables
+            from keras_resnet.weights.own import variables
 
             return {name: weight.numpy() for name, weight in variables(self.run.load())}
         return self._read.arrays

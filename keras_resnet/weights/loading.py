@@ -1,7 +1,6 @@
 """Weights of a file into a model: all of them or, where something does not fit, none."""
 
 import inspect
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.names import find
+from keras_resnet.weights.own import variables
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, Weights, read
 
 HEAD = ("pool", "logits", "predictions")
@@ -143,13 +143,6 @@ def same(one: Any, other: Any) -> bool:
     if one is None or other is None or isinstance(one, str | dict):
         return one == other
     return np.shape(one) == np.shape(other) and np.allclose(one, other, rtol=1e-6, atol=0)
-
-
-def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """The weights of a model by names such as `stem_conv/kernel`."""
-    for layer in model.layers:
-        for weight in layer.weights:
-            yield f"{layer.name}/{weight.name}", weight
 
 
 def place(model: keras.Model, arrays: Arrays, *, classifier: bool, path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """The layout of this package: safetensors with the names of the model, such as `stem_conv/kernel`, and `spec.json` beside it; and
 the files of a run, in which Keras numbers the layers."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from keras_resnet.fields import names
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.layout import KERAS, Layout, json_beside
+
+if TYPE_CHECKING:
+    import keras
 
 
 def network_beside(path: Path) -> dict[str, Any]:
@@ -40,7 +44,6 @@ def is_of_a_run(path: Path) -> bool:
 def arrays_of_a_run(path: Path) -> Arrays:
     """The arrays of a file of a run by the names of the model. InputError if it is not of the network of its spec.json."""
     from keras_resnet.networks.layers import build
-    from keras_resnet.weights.loading import variables
 
     model = build(ResNetSpec(**network_beside(path)))
     try:
@@ -48,3 +51,10 @@ def arrays_of_a_run(path: Path) -> Arrays:
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"is not of the network of its spec.json: {str(error).splitlines()[0]}") from None
     return {name: np.array(weight.numpy()) for name, weight in variables(model)}
+
+
+def variables(model: "keras.Model") -> Iterator[tuple[str, Any]]:
+    """The weights of a model by names such as `stem_conv/kernel`."""
+    for layer in model.layers:
+        for weight in layer.weights:
+            yield f"{layer.name}/{weight.name}", weight
