@@ -142,7 +142,7 @@ def test_photographs_are_enlarged_by_half_at_most(own, taken, tmp_path):
         (tmp_path / name).mkdir()
         Image.new("RGB", own).save(tmp_path / name / "one.png")
         (tmp_path / name / "two.png").write_bytes(b"nothing")
-    assert choosing.size_for(tmp_path) == taken
+    assert choosing.size_for(choosing.photos_in(tmp_path)) == taken
 
 
 def test_grey_photographs_have_three_equal_channels(photos):

@@ -79,31 +79,31 @@ def choose(
 ) -> tuple[Dataset, Choice]:
     """Images of a source, see `data.load`, and the choice for them: where it is allowed, a pretrained network for photographs that
     are not very many. Those of a folder are read in its size, and grey ones in three equal channels."""
-    is_photos = pretrained and is_folder_of_photos(source)
-    size = size_for(Path(source)) if is_photos and image_size is None else image_size
-    data = load(source, data_dir=data_dir, image_size=size, channels=3 if is_photos else None)
+    photos = photos_in(source) if pretrained else []
+    size = size_for(photos) if photos and image_size is None else image_size
+    data = load(source, data_dir=data_dir, image_size=size, channels=3 if photos else None)
     count = len(data.splits["train"])
     *sides, channels = data.image_shape
     if pretrained and channels == 3 and len(sides) == 2 and all(side in SIDES for side in sides) and count < MOST_IMAGES:
         first = FirstWeights.of(PRETRAINED)
         return data, Choice(first.spec, first, f"{count:,} training images are few to start from random weights")
-    if is_photos:  # but of a size that does not suit it
+    if photos:  # but of a size that does not suit it
         data = load(source, image_size=image_size)
     network, why = choice.for_images(count, data.image_shape)
     return data, Choice(network, None, why)
 
 
-def size_for(folder: Path) -> int:
-    """Pixels along a side to read the photographs of a folder in: those of the pretraining, and fewer for small ones."""
-    paths = [path for path, _ in parts_of(folder, {})["train"]]
+def photos_in(source: Any) -> list[Path]:
+    """The training files of a folder of not too many images for the pretrained network; empty for any other source."""
+    paths = [path for path, _ in parts_of(Path(source), {})["train"]] if is_folder(source) else []
+    return paths if len(paths) < MOST_IMAGES else []
+
+
+def size_for(paths: list[Path]) -> int:
+    """Pixels along a side to read photographs in: those of the pretraining, and fewer for small ones."""
     sides = []
     for path in paths[:: max(1, len(paths) // LOOKED_AT)]:
         with suppress(OSError, ValueError, SyntaxError, InputError, Image.DecompressionBombError):
             sides.append(min(describe(path)[0]))
     usual = median(sides) if sides else SIZE
     return int(min(max(STEP * math.ceil(ENLARGED * usual / STEP), SIDES[0]), SIZE))
-
-
-def is_folder_of_photos(source: Any) -> bool:
-    """Whether it is a folder of not too many images, for the pretrained network."""
-    return is_folder(source) and len(parts_of(Path(source), {})["train"]) < MOST_IMAGES

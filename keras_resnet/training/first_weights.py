@@ -1,7 +1,6 @@
 """The weights that a training starts from: those of a run, or of a file of weights. For fine-tuning, other classes, or
 quantisation-aware training."""
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,7 +81,9 @@ class FirstWeights:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the file of the weights."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        from keras_resnet.weights.download import digest
+
+        return digest(self.path, "sha256")
 
     @cached_property
     def _read(self) -> Any:

@@ -103,11 +103,10 @@ def fit(
     seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     first = None if init is None else FirstWeights.of(init, spec)
+    picked = None
     if spec is None and first is None:
         data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
         spec, first = picked.network, picked.init
-    else:
-        picked = None
     data = load(data, **arguments_for(first.spec, data) if first else {})
     spec, recipe, data = suited(spec, recipe, data, devices, first)
     check_outside(out, data.origin["source"])

@@ -1,6 +1,5 @@
 """A file of weights of another library becomes a run folder, which every command takes."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import check_class_names
 from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.weights.download import digest
 from keras_resnet.weights.loading import build_from
 from keras_resnet.weights.names import find
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, read
@@ -59,9 +59,7 @@ def convert(
     names = labels(class_names or found.class_names, network.classes)
     check_class_names(names, str(path))
     model = build_from(found, network, path=path)
-    with path.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()
-    source = {**about, "file": path.name, "sha256": digest, "layout": found.layout}
+    source = {**about, "file": path.name, "sha256": digest(path, "sha256"), "layout": found.layout}
 
     def fill(folder: Path) -> None:
         model.save(folder / "model.keras")
