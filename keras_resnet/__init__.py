@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet import data as data
     from keras_resnet import export as export
     from keras_resnet import recipes as recipes
+    from keras_resnet import reproductions as reproductions
     from keras_resnet import search as search
     from keras_resnet import transfer as transfer
     from keras_resnet import weights as weights
@@ -62,6 +63,7 @@ _MODULES = {
     "export": "export",
     "quantization": "recipes.quantization_aware",
     "recipes": "recipes",
+    "reproductions": "reproductions",
     "search": "search",
     "transfer": "transfer",
     "weights": "weights",

@@ -32,7 +32,7 @@ FLOORS = (
     ("applications", "data"),
     ("training", "files"),
     ("export",),
-    ("search",),
+    ("search", "reproductions"),
     ("cli",),
     ("__init__", "__main__"),
 )
@@ -61,6 +61,7 @@ OUTSIDE = {  # what else a wing may import when it is loaded
     "files": {"numpy"},
     "export": {"PIL", "flatbuffers", "keras", "numpy"},
     "search": {"grpc", "keras", "keras_tuner", "numpy"},
+    "reproductions": {"keras", "numpy"},
     "cli": {"typer"},
     "__main__": {"typer"},
 }

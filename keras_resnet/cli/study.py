@@ -1,0 +1,39 @@
+"""`study`: redo an experiment of a paper."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_resnet.cli.options import DataDir, Json, app, load_backend
+from keras_resnet.console import show_json, show_table
+from keras_resnet.outside import printable
+
+
+@app.command(epilog="Example: keras-resnet study degradation --scale small --data-dir ~/tensorflow_datasets")
+def study(
+    name: Annotated[
+        str, typer.Argument(help="degradation, shortcuts, orders, options, normalisation or stochastic-depth.", show_default=False)
+    ],
+    scale: Annotated[
+        str, typer.Option(help="smoke: digits, a minute. small: CIFAR-10, hours. paper: the schedule of the paper, days.")
+    ] = "smoke",
+    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: studies/NAME-SCALE]")] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Redo an experiment of a paper, and test its claims. The same command resumes an interrupted one."""
+    load_backend()
+    from keras_resnet.reproductions import reproduce
+    from keras_resnet.reproductions.results import verdict_row
+
+    results = reproduce(name, scale, out, data_dir=data_dir, tell=lambda line: print(printable(line), file=sys.stderr, flush=True))
+    if as_json:
+        show_json(
+            {"networks": results.table, "verdicts": [verdict._asdict() for verdict in results.verdicts], "rows": results.rows}
+        )
+        return
+    show_table(results.table)
+    print()
+    show_table([verdict_row(verdict) for verdict in results.verdicts])

@@ -1,0 +1,104 @@
+"""What became of an experiment: a row for each training, a table of the networks beside the paper's numbers, and the verdicts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.reproductions.claims import Verdict, decide
+from keras_resnet.reproductions.named import Reproduction
+from keras_resnet.reproductions.scales import Scale
+
+METRICS = ("training_error", "test_error")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trainings of an experiment so far."""
+
+    reproduction: Reproduction
+    scale: str
+    rows: list[dict[str, Any]]
+    """`network`, `seed`, `training_error` and `test_error` (0 to 1), `diverged`, and the images of both."""
+
+    def errors(self, metric: str) -> dict[str, list[float]]:
+        """One error of each network, by seed."""
+        found: dict[str, list[float]] = {}
+        for row in self.rows:
+            found.setdefault(row["network"], []).append(row[metric])
+        return found
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """A row for each network: mean and standard deviation over the seeds in percent, and the paper's test error."""
+        networks = self.reproduction.networks(self.scale)
+        return [
+            {
+                "network": name,
+                "parameters": cost_of(spec).trainable,
+                "seeds": len(self.errors("test_error").get(name, [])),
+                **{metric.replace("_", " ") + " %": spread(self.errors(metric).get(name, [])) for metric in METRICS},
+                "paper's test error %": self.reproduction.published.get(name),
+            }
+            for name, spec in networks.items()
+        ]
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """What the seeds say of each claim."""
+        depths = self.reproduction.layers[self.scale]
+        return [decide(claim, depths, self.errors(claim.metric)) for claim in self.reproduction.claims]
+
+    def markdown(self, name: str, scale: Scale, machine: str) -> str:
+        """A page of the experiment."""
+        images = " and ".join(f"{self.rows[0][split]:,} {split.replace('_', ' ')}" for split in ("training_images", "test_images"))
+        recipe = f"{scale.recipe.epochs} epochs of batches of {scale.recipe.batch_size}"
+        size = f" at {scale.image_size}x{scale.image_size}" if scale.image_size else ""
+        left_out = [f"Not the paper's: {self.reproduction.left_out}."] if self.reproduction.left_out else []
+        return "\n".join(
+            [
+                f"# {self.reproduction.question}",
+                "",
+                f"{self.reproduction.source}. Scale {self.scale}: {scale.source}{size}, {images}, {recipe}, on {machine}.",
+                "Errors are those of the last epoch, without augmentation, as mean ± standard deviation over the seeds. A training",
+                "that diverged counts as a guess. The paper's numbers are of its own schedule and images.",
+                *left_out,
+                "",
+                *grid(self.table),
+                "",
+                *grid([verdict_row(verdict) for verdict in self.verdicts]),
+                "",
+                f"`keras-resnet study {name} --scale {self.scale}`",
+                "",
+            ]
+        )
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation of shares, in percent."""
+    if not values:
+        return "-"
+    mean = f"{100 * np.mean(values):.2f}"
+    return f"{mean} ± {100 * np.std(values, ddof=1):.2f}" if len(values) > 1 else mean
+
+
+def verdict_row(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as a row of a table."""
+    points = "-" if verdict.points is None else f"{verdict.points:+.2f}"
+    p = "-" if verdict.p is None else f"{verdict.p:.3f}"
+    return {"claim": verdict.claim, "verdict": verdict.verdict, "points": points, "p": p}
+
+
+def grid(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows as the lines of a Markdown table."""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([written(value) for value in row.values()] for row in rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def written(value: Any) -> str:
+    """A value in a cell."""
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,133 @@
+"""Trains the networks of an experiment one after the other, and resumes where an interruption left it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict
+
+import keras
+import numpy as np
+
+from keras_resnet.atomic import as_json, occupied, replace_text
+from keras_resnet.data import Dataset
+from keras_resnet.errors import Diverged, InputError
+from keras_resnet.fields import look_up
+from keras_resnet.json_files import read_json
+from keras_resnet.networks.loading import load
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.reproductions.named import find
+from keras_resnet.reproductions.results import Results
+from keras_resnet.reproductions.scales import SCALES
+from keras_resnet.runs.environment import environment
+from keras_resnet.runs.run import Run
+from keras_resnet.training.fit import fit
+
+TABLE, PAGE, STATE = "results.json", "results.md", ".state"
+MEASURED_ON = 10_000  # training images at most, for the training error
+
+
+class Row(TypedDict, total=False):
+    """A training in `results.json`. Errors are from 0 to 1."""
+
+    network: str
+    seed: int
+    training_error: float
+    test_error: float
+    diverged: bool
+    training_images: int
+    test_images: int
+    seconds: float | None
+
+
+class Table(TypedDict):
+    """`results.json`."""
+
+    experiment: str
+    scale: str
+    rows: list[Row]
+    environment: dict[str, Any]
+
+
+def reproduce(
+    name: str,
+    scale: str = "smoke",
+    out: str | Path | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Results:
+    """Run an experiment, or resume it, and write its results.
+
+    Args:
+        name: in `REPRODUCTIONS`.
+        scale: in `SCALES`.
+        out: the folder to write: `results.json` and `results.md`, written anew after every training, and `runs/`. None for
+            `studies/NAME-SCALE`.
+        data_dir: where TensorFlow Datasets keeps its files.
+        tell: called with each line of progress.
+
+    Returns: the `Results`. InputError for an unknown name or scale, if another process uses `out`, or if it has the results of
+    another experiment.
+    """
+    reproduction, size = find(name), look_up(scale, SCALES, "scale")
+    out = Path(out or Path("studies") / f"{name}-{scale}")
+    networks = reproduction.networks(scale)
+    wanted = [(network, seed) for seed in size.seeds for network in networks]
+    with occupied(out / STATE, "training"):
+        rows = rows_in(out, name, scale, networks)
+        data = size.load(data_dir)
+        for network, seed in wanted:
+            if (network, seed) in {(row["network"], row["seed"]) for row in rows}:
+                continue
+            tell(f"{len(rows) + 1} of {len(wanted)}: {network}, seed {seed}")
+            folder = out / "runs" / f"{network}-seed{seed}"
+            rows.append({"network": network, "seed": seed, **trained(networks[network], size.recipe, data, folder, seed)})
+            write(Results(reproduction, scale, rows), out, name)
+    return Results(reproduction, scale, rows)
+
+
+def write(results: Results, out: Path, name: str) -> None:
+    """Write the results so far."""
+    here = environment()
+    table = {"experiment": name, "scale": results.scale, "rows": results.rows, "environment": here}
+    replace_text(out / TABLE, as_json(table) + "\n")
+    replace_text(out / PAGE, results.markdown(name, SCALES[results.scale], here["processor"]))
+
+
+def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -> list[dict[str, Any]]:
+    """The rows of an interrupted experiment in its folder. InputError if they are of another one."""
+    if not (out / TABLE).exists():
+        return []
+    found = read_json(out / TABLE, Table)
+    if (found["experiment"], found["scale"]) != (name, scale):
+        raise InputError(f"{str(out)!r} has the results of {found['experiment']} at scale {found['scale']}: give another folder")
+    return [row for row in found["rows"] if row["network"] in networks]
+
+
+def trained(spec: ResNetSpec, recipe: Recipe, data: Dataset, folder: Path, seed: int) -> dict[str, Any]:
+    """Train a network into a run folder, and measure its last weights."""
+    images = {"training_images": len(data.splits["train"]), "test_images": len(data.splits["test"])}
+    try:
+        run = fit(spec, replace(recipe, keep="last"), data, folder, seed=seed, resume=True, verbose=0)
+    except Diverged:
+        guess = 1 - 1 / len(data.class_names)
+        return {"training_error": guess, "test_error": guess, "diverged": True, **images, "seconds": None}
+    return {
+        "training_error": training_error(run, data),
+        "test_error": 1 - run.metrics["test"]["accuracy"],
+        "diverged": False,
+        **images,
+        "seconds": run.metrics["train_seconds"],
+    }
+
+
+def training_error(run: Run, data: Dataset) -> float:
+    """Of the first training images as they are, by the statistics of the normalisation that a test uses."""
+    first = data.splits["train"].part(np.arange(min(MEASURED_ON, len(data.splits["train"]))))
+    model = load(run.path / "model.keras")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(loss=loss, metrics=["accuracy"])
+    measured = model.evaluate(replace(data, splits={"train": first}).batches("train"), verbose=0, return_dict=True)
+    keras.backend.clear_session()
+    return 1 - float(measured["accuracy"])

@@ -1,0 +1,48 @@
+"""How large an experiment is: its images, the recipe, and the seeds."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from keras_resnet.data import Dataset, load
+from keras_resnet.recipes.named import HE_2015, RECIPES
+from keras_resnet.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One of the sizes that every experiment has."""
+
+    duration: str
+    source: str
+    """Of the images, see `data.load`."""
+    recipe: Recipe
+    seeds: tuple[int, ...]
+    image_size: int | None = None
+    """Height and width that images are resized to. None: their own."""
+    images: int | None = None
+    """That are trained on: the first ones. None: all."""
+
+    def load(self, data_dir: str | Path | None = None) -> Dataset:
+        """Its images."""
+        data = load(self.source, data_dir=data_dir if self.source != "digits" else None, image_size=self.image_size)
+        if self.images is None or self.images >= len(data.splits["train"]):
+            return data
+        splits = {**data.splits, "train": data.splits["train"].part(np.arange(self.images))}
+        return replace(data, splits=splits, origin={"source": None})
+
+
+WARMED_UP = replace(HE_2015, warmup=0.1, warmup_start=0.1)
+SCALES = {
+    "smoke": Scale("a minute", "digits", replace(WARMED_UP, epochs=3, batch_size=64, crop=0, flip=False), seeds=(0,)),
+    "small": Scale(
+        "hours on two cores, minutes on a GPU",
+        "cifar10",
+        replace(WARMED_UP, epochs=10),
+        seeds=(0, 1),
+        image_size=16,
+        images=20_000,
+    ),
+    "paper": Scale("days on a GPU", "cifar10", RECIPES["he-2015-warmup"], seeds=(0, 1, 2, 3, 4)),
+}
