@@ -5,6 +5,7 @@ import itertools
 import json
 import re
 from concurrent import futures
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -434,6 +435,12 @@ def test_the_boundary_of_a_tflite_file():
 PRIVATE_MODULE = re.compile(r"(keras|keras_tuner)\.src\b|tensorflow\.(python|core|lite\.python)\b")
 
 
+@cache
+def tree_of(path):
+    """The syntax of a module."""
+    return ast.parse(path.read_text())
+
+
 def is_foreign(node):
     """Whether an attribute is one of something that is neither the object itself, nor its base, nor the module `os`."""
     own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os")
@@ -446,12 +453,12 @@ def test_hooks_are_in_one_place(path):
         return
     private = {
         name
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(tree_of(path))
         for name in [getattr(node, "module", None), *(alias.name for alias in getattr(node, "names", ()) if hasattr(alias, "name"))]
         if name and PRIVATE_MODULE.match(name)
     }
     assert not private, f"{private}: import it in hooks"
-    trees = {other: ast.parse(other.read_text()) for other in {path, *path.parent.glob("*.py")}}
+    trees = {other: tree_of(other) for other in {path, *path.parent.glob("*.py")}}
     own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     for node in ast.walk(trees[path]):
         if isinstance(node, ast.Assign):

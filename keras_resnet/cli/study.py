@@ -1,6 +1,7 @@
 """`study`: redo an experiment of a paper."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -31,7 +32,7 @@ def study(
     results = reproduce(name, scale, out, data_dir=data_dir, tell=lambda line: print(printable(line), file=sys.stderr, flush=True))
     if as_json:
         show_json(
-            {"networks": results.table, "verdicts": [verdict._asdict() for verdict in results.verdicts], "rows": results.rows}
+            {"networks": results.table, "verdicts": [asdict(verdict) for verdict in results.verdicts], "rows": results.rows}
         )
         return
     show_table(results.table)
