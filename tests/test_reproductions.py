@@ -77,7 +77,8 @@ def trained(seen):
     def train(spec, recipe, data, folder, seed):
         seen.append(folder.name)
         error = spec.layers / 100 + (spec.shortcut == "none") * 0.1 + seed / 1000
-        return {"training_error": error, "test_error": error, "training_images": 5, "test_images": 4}
+        seconds = 1.5 * kr.cost_of(spec).multiply_adds / kr.cost_of("resnet8").multiply_adds
+        return {"training_error": error, "test_error": error, "training_images": 5, "test_images": 4, "seconds": seconds}
 
     return train
 
@@ -85,7 +86,10 @@ def trained(seen):
 def test_study_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(module, "trained", trained(seen))
-    whole = reproduce("degradation", out=tmp_path / "whole")
+    told = []
+    whole = reproduce("degradation", out=tmp_path / "whole", tell=told.append)
+    assert told[0] == "1 of 4: plain-8, seed 0"
+    assert told[1] == "2 of 4: residual-8, seed 0, about 0:00:08 left"
     assert seen == ["plain-8-seed0", "residual-8-seed0", "plain-14-seed0", "residual-14-seed0"]
     table = json.loads((tmp_path / "whole" / "results.json").read_text())
     table["rows"] = table["rows"][:2]

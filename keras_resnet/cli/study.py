@@ -31,9 +31,7 @@ def study(
 
     results = reproduce(name, scale, out, data_dir=data_dir, tell=lambda line: print(printable(line), file=sys.stderr, flush=True))
     if as_json:
-        show_json(
-            {"networks": results.table, "verdicts": [asdict(verdict) for verdict in results.verdicts], "rows": results.rows}
-        )
+        show_json({"networks": results.table, "verdicts": [asdict(verdict) for verdict in results.verdicts], "rows": results.rows})
         return
     show_table(results.table)
     print()

@@ -1,7 +1,10 @@
 """Trains the networks of an experiment one after the other, and resumes where an interruption left it."""
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -13,6 +16,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.errors import Diverged, InputError
 from keras_resnet.fields import look_up
 from keras_resnet.json_files import read_json
+from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.loading import load
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
@@ -80,7 +84,7 @@ def reproduce(
         for network, seed in wanted:
             if (network, seed) in {(row["network"], row["seed"]) for row in rows}:
                 continue
-            tell(f"{len(rows) + 1} of {len(wanted)}: {network}, seed {seed}")
+            tell(f"{len(rows) + 1} of {len(wanted)}: {network}, seed {seed}{time_left(rows, wanted, networks)}")
             folder = out / "runs" / f"{network}-seed{seed}"
             rows.append({"network": network, "seed": seed, **trained(networks[network], size.recipe, data, folder, seed)})
             write(Results(reproduction, scale, rows), out, name)
@@ -95,7 +99,7 @@ def write(results: Results, out: Path, name: str) -> None:
     replace_text(out / PAGE, results.markdown(name, SCALES[results.scale], here["processor"]))
 
 
-def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -> list[dict[str, Any]]:
+def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -> list[Any]:
     """The rows of an interrupted experiment in its folder. InputError if they are of another one."""
     if not (out / TABLE).exists():
         return []
@@ -105,11 +109,35 @@ def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -
     return [row for row in found["rows"] if row["network"] in networks]
 
 
+def time_left(rows: list[Row], wanted: list[tuple[str, int]], networks: dict[str, ResNetSpec]) -> str:
+    """What the trainings still take if they are as fast for a multiply-add as those before."""
+    amounts = {name: cost_of(spec).multiply_adds for name, spec in networks.items()}
+    timed = [row for row in rows if row.get("seconds")]
+    if not timed:
+        return ""
+    pace = sum(row["seconds"] or 0 for row in timed) / sum(amounts[row["network"]] for row in timed)
+    missing = sum(amounts[network] for network, _ in wanted) - sum(amounts[row["network"]] for row in rows)
+    return f", about {timedelta(seconds=round(pace * missing))} left"
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Keep back what a training advises its user to change: in an experiment it is as it should be."""
+    log = logging.getLogger("keras_resnet")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
 def trained(spec: ResNetSpec, recipe: Recipe, data: Dataset, folder: Path, seed: int) -> dict[str, Any]:
     """Train a network into a run folder, and measure its last weights."""
     images = {"training_images": len(data.splits["train"]), "test_images": len(data.splits["test"])}
     try:
-        run = fit(spec, replace(recipe, keep="last"), data, folder, seed=seed, resume=True, verbose=0)
+        with without_advice():
+            run = fit(spec, replace(recipe, keep="last"), data, folder, seed=seed, resume=True, verbose=0)
     except Diverged:
         guess = 1 - 1 / len(data.class_names)
         return {"training_error": guess, "test_error": guess, "diverged": True, **images, "seconds": None}
