@@ -1,4 +1,4 @@
-"""`draw`: a network as a drawing. It loads no framework."""
+"""`draw`: a network as a drawing, without a framework; `report`: runs as a page."""
 
 import sys
 from pathlib import Path
@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from keras_resnet.atomic import replace_text
-from keras_resnet.cli.options import app, check_file
+from keras_resnet.cli.options import Data, DataDir, app, check_file, load_backend
 from keras_resnet.errors import InputError
 from keras_resnet.fields import from_json
 from keras_resnet.networks.drawing import draw as drawing_of
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS, resolve
-from keras_resnet.outside import read_text
+from keras_resnet.outside import printable, read_text
+from keras_resnet.runs.run import Run, check_outside
 
 WRITTEN = "spec.json"  # of a run
 
@@ -43,3 +44,34 @@ def described(subject: str) -> tuple[ResNetSpec, str | None]:
     except (TypeError, ValueError) as error:
         raise InputError(f"{str(file)!r} is no spec of a network: {error}") from None
     return spec, path.resolve().name
+
+
+@app.command(epilog="Example: keras-resnet report saved_models/digits-resnet8")
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="File to write. [default: report.html in RUN; for several runs here]")
+    ] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a page about a run, or about several side by side: one HTML file that needs nothing else.
+
+    A run is measured again on its test images for calibration and mistakes, or on those of --data.
+    """
+    runs = [Run.open(folder) for folder in folders]
+    out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
+    check_file("--out", out, "<!doctype html>", "page")
+    if len(runs) > 1:
+        if data or data_dir:
+            raise InputError("--data and --data-dir are for the page of one run: several are compared by what is in their folders")
+        from keras_resnet.report.comparison import comparison_page
+
+        replace_text(out, comparison_page(runs))
+    else:
+        check_outside(out.absolute().parent, data)
+        load_backend()
+        from keras_resnet.report.run_page import run_page
+
+        replace_text(out, run_page(runs[0], data, data_dir))
+    print(f"page: {printable(out)}")

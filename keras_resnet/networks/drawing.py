@@ -95,7 +95,7 @@ def rules(declarations: dict[str, str]) -> str:
 
 def pictures(spec: ResNetSpec, title: str | None = None) -> list[Picture]:
     """The network, and the units that are worth a look: one that changes the shape of the map, and one that does not."""
-    sized = replace(spec, input_shape=tuple(size or OPEN_SIZE for size in spec.input_shape))
+    sized = with_sizes(spec)
     _, end = outputs(sized)
     assert isinstance(end, Node)
     network = parts(in_order([end]), [end])
@@ -105,6 +105,11 @@ def pictures(spec: ResNetSpec, title: str | None = None) -> list[Picture]:
         network_picture(network, sized, heading, spec),
         *(unit_picture(unit, sized, place(unit, spec)) for unit in chosen(units)),
     ]
+
+
+def with_sizes(spec: ResNetSpec) -> ResNetSpec:
+    """The network for images of 224 pixels where it takes any size."""
+    return replace(spec, input_shape=tuple(size or OPEN_SIZE for size in spec.input_shape))
 
 
 def chosen(units: list[Part]) -> list[Part]:
