@@ -17,6 +17,7 @@ EXTRAS = {
         *("cryptography>=42", "grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5"),
         *("scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"),
     ],
+    "report": ["jinja2>=3.1"],
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
@@ -35,7 +36,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["keras_resnet", "keras_resnet.*"]),
-    package_data={"keras_resnet": ["py.typed", "search/*.jinja", *TINY_IMAGENET]},
+    package_data={"keras_resnet": ["py.typed", "report/templates/*", *TINY_IMAGENET]},
     install_requires=[
         "keras>=3.15.1,<3.16",
         "matplotlib>=3.8",

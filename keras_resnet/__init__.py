@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet.errors import InputError as InputError
     from keras_resnet.networks.cost import Cost as Cost
     from keras_resnet.networks.cost import cost_of as cost_of
+    from keras_resnet.networks.drawing import draw as draw
     from keras_resnet.networks.layers import UNIT_FIELDS as UNIT_FIELDS
     from keras_resnet.networks.layers import identity_block as identity_block
     from keras_resnet.networks.layers import projection_block as projection_block
@@ -54,6 +55,7 @@ _HOMES = {
     "load": "networks.loading",
     "Cost": "networks.cost",
     "cost_of": "networks.cost",
+    "draw": "networks.drawing",
     "fit": "training.fit",
 }
 _MODULES = {

@@ -19,9 +19,10 @@ def standard_error(share: float, count: int) -> float:
     return math.sqrt(share * (1 - share) / count)
 
 
-def are_told_apart(one: float, other: float, count: int) -> bool:
-    """Whether two shares, each of `count` trials, differ by more than chance explains in 95 of 100 cases."""
-    return abs(one - other) > Z * math.hypot(standard_error(one, count), standard_error(other, count))
+def are_told_apart(one: float, other: float, count: int, other_count: int | None = None) -> bool:
+    """Whether two shares, each of `count` trials (or the other of its own), differ by more than chance explains in 95 of 100
+    cases."""
+    return abs(one - other) > Z * math.hypot(standard_error(one, count), standard_error(other, other_count or count))
 
 
 def interval_text(share: float, count: int) -> str:

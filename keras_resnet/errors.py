@@ -34,7 +34,7 @@ EXTRAS = {  # the extra of this package that brings a package, by the name that 
     "huggingface_hub": "hub",
     "importlib_resources": "data",
     "jax": "jax",
-    "jinja2": "search",
+    "jinja2": "report",
     "keras_tuner": "search",
     "onnx": "export",
     "onnxruntime": "export",

@@ -23,6 +23,7 @@ FLOORS = (
         "lazy_tensorflow",
         "outside",
         "startup",
+        "svg",
         "timing",
     ),
     ("networks",),
@@ -32,6 +33,7 @@ FLOORS = (
     ("applications", "data"),
     ("training", "files"),
     ("export",),
+    ("report",),
     ("search", "reproductions"),
     ("cli",),
     ("__init__", "__main__"),
@@ -43,8 +45,9 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
     "networks",
     *(
         f"networks.{name}"
-        for name in ("blocks", "choice", "conflicts", "cost", "fusion", "graph", "match", "resnet", "spec", "variants", "words")
+        for name in ("blocks", "choice", "conflicts", "cost", "drawing", "fusion", "graph", "match", "resnet", "spec")
     ),
+    *("networks.unit_drawing", "networks.variants", "networks.words"),
     *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),
     *("weights", "weights.download", "weights.hub", "weights.names"),
@@ -60,6 +63,7 @@ OUTSIDE = {  # what else a wing may import when it is loaded
     "training": {"PIL", "keras", "numpy"},
     "files": {"numpy"},
     "export": {"PIL", "flatbuffers", "keras", "numpy"},
+    "report": {"numpy"},
     "search": {"grpc", "keras", "keras_tuner", "numpy"},
     "reproductions": {"keras", "numpy"},
     "cli": {"typer"},
@@ -135,6 +139,7 @@ def test_what_is_light_stays_light(module):
         "main('list')",
         "main('list', '--weights')",
         "main('show', 'resnet50')",
+        "main('draw', 'resnet8')",
         "main('train', '--help')",
     ],
 )

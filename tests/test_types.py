@@ -8,7 +8,7 @@ CONFIGURATION = """
 [mypy]
 strict = true
 ignore_missing_imports = true
-[mypy-numpy.*,keras.*,tensorflow.*,PIL.*,rich.*,typer.*,matplotlib.*,scipy.*,sklearn.*,yaml.*,jinja2.*,grpc.*]
+[mypy-numpy.*,keras.*,tensorflow.*,PIL.*,rich.*,typer.*,matplotlib.*,scipy.*,sklearn.*,yaml.*,jinja2.*,markupsafe.*,grpc.*]
 follow_imports = skip
 """
 SCRIPT = """

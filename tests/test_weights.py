@@ -366,5 +366,5 @@ def test_a_wheel_has_what_is_read_from_it(tmp_path):
     assert wheel.stat().st_size < 6e6
     files = zipfile.ZipFile(wheel).namelist()
     weights = [f"weights/tiny_imagenet/{name}" for name in ("model.safetensors", "spec.json", "labels.txt", "README.md")]
-    for name in ("py.typed", "search/page.html.jinja", *weights):
+    for name in ("py.typed", "report/templates/run.html.jinja", *weights):
         assert f"keras_resnet/{name}" in files

@@ -3,19 +3,18 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keras_resnet.atomic import replace_text, write_json
-from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, check_file, load_backend
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.match import check_network
-from keras_resnet.outside import printable, read_text
+from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run, check_outside
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def predict(
     run = Run.open(folder)
     path = model_file(run, model)
     if table:
-        check_csv(table)
+        check_file("--csv", table, ",".join(COLUMNS), "table of predictions")
     from keras_resnet.files.predictions import best
 
     run.spec.require_pictures()
@@ -160,17 +159,6 @@ def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows({**row, "image": printable(row["image"])} for row in rows)
     replace_text(path, text.getvalue())
-
-
-def check_csv(path: Path) -> None:
-    """InputError for a file that cannot be written, or that is there and is no table of predictions."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise InputError(f"--csv {str(path)!r} cannot be written: name a file in an existing folder")
-    is_own = False
-    with suppress(InputError, FileNotFoundError):
-        is_own = read_text(path).startswith(",".join(COLUMNS))
-    if (path.exists() or path.is_symlink()) and not is_own:
-        raise InputError(f"--csv {str(path)!r} is there already, and is no table of predictions: name another file")
 
 
 def scores_beside(run: Run, pixels: list[Any], outputs: list[Any]) -> str:

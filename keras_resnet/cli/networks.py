@@ -13,7 +13,7 @@ from keras_resnet.cli.options import COUNT, Json, Set, app, changes
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, shown
 from keras_resnet.networks import choice
-from keras_resnet.networks.cost import cost_of
+from keras_resnet.networks.cost import OPEN_SIZE, cost_of
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import VARIANTS, Variant, resolve
 from keras_resnet.recipes.named import PROTOCOLS, Protocol
@@ -24,7 +24,6 @@ ALWAYS = ("epochs", "batch_size", "optimizer", "learning_rate", "schedule")  # f
 AMOUNT_HELP = "such as 500000, 500k or 2.5M."
 FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
 MOST_DIGITS = 9
-OPEN_SIZE = 224  # pixels, where `show` is asked for a network of any size
 
 
 @app.command("list", epilog="Example: keras-resnet list --for 64x64 --max-parameters 1M")

@@ -1,6 +1,7 @@
 """The program `app`, to which the commands are added, and the options that several of them share."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from keras_resnet import __version__, fields
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, shown
+from keras_resnet.outside import read_text
 
 app = typer.Typer(
     add_completion=False,
@@ -77,3 +79,14 @@ def load_backend() -> None:
 
         tf.config.list_physical_devices()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its messages would go to the stream that was silenced
+
+
+def check_file(option: str, path: Path, begins: str, what: str) -> None:
+    """InputError for a file that cannot be written, or that is there and does not begin as one of ours does."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise InputError(f"{option} {str(path)!r} cannot be written: name a file in an existing folder")
+    is_own = False
+    with suppress(InputError, FileNotFoundError):
+        is_own = read_text(path).startswith(begins)
+    if (path.exists() or path.is_symlink()) and not is_own:
+        raise InputError(f"{option} {str(path)!r} is there already, and is no {what}: name another file")

@@ -18,6 +18,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
 
 FLOAT = 4  # bytes
+OPEN_SIZE = 224  # pixels, for the cost of a network that takes any size
 
 
 class FileFormat(NamedTuple):

@@ -4,6 +4,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from keras_resnet.outside import read_text
+
 
 def write_history(history: list[dict[str, float]], path: Path) -> None:
     """One row an epoch, as CSV at `path`; empty where an epoch lacks a column, as those that another version trained may."""
@@ -11,6 +15,16 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
         table = csv.DictWriter(file, list({name: None for row in history for name in row}))
         table.writeheader()
         table.writerows(history)
+
+
+def history_in(file: Path) -> np.ndarray | None:
+    """The columns of a table of epochs; None if it is damaged, or has no validation accuracy."""
+    try:
+        lines = read_text(file).splitlines()
+        table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
+    except ValueError:
+        return None
+    return table if table is not None and "val_accuracy" in (table.dtype.names or ()) else None
 
 
 def plot_history(history: list[dict[str, float]], path: str | Path, *, kept_epoch: int, one_loss: bool = True) -> None:

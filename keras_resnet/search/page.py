@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_resnet.console import cell
 from keras_resnet.networks.variants import name_of
-from keras_resnet.outside import read_text
+from keras_resnet.report.templates import render
+from keras_resnet.runs.history import history_in
 from keras_resnet.search.budget import LATENCY
 from keras_resnet.search.results import Results, Row, pareto
 from keras_resnet.search.study import SCORE
@@ -30,14 +31,10 @@ ABOVE: dict[str, Any] = {
 
 def page(results: Results, trials: Path) -> str:
     """One HTML file that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
-    templates = Environment(loader=PackageLoader("keras_resnet", "search"), autoescape=True, **how)
-    templates.filters["cell"] = cell
     best = {row["trial"] for row in results.front}
     ordered = sorted(results.table, key=lambda row: 0.0 if row[SCORE] is None else -row[SCORE])
-    return templates.get_template("page.html.jinja").render(
+    return render(
+        "search",
         title=results.study.question or f"A search: {results.out.name}",
         facts=facts(results),
         results=results,
@@ -227,16 +224,6 @@ def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:
     axis.grid(alpha=0.3)
     axis.legend(**ABOVE)
     return "Learning curves", "One line for each trial that has a score.", encoded(figure)
-
-
-def history_in(file: Path) -> np.ndarray | None:
-    """The columns of a table of epochs; None if it is damaged."""
-    try:
-        lines = read_text(file).splitlines()
-        table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
-    except ValueError:
-        return None
-    return table if table is not None and SCORE in (table.dtype.names or ()) else None
 
 
 def varied(results: Results) -> list[str]:

@@ -1,0 +1,77 @@
+"""`draw`: a network as a drawing, without a framework; `report`: runs as a page."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keras_resnet.atomic import replace_text
+from keras_resnet.cli.options import Data, DataDir, app, check_file, load_backend
+from keras_resnet.errors import InputError
+from keras_resnet.fields import from_json
+from keras_resnet.networks.drawing import draw as drawing_of
+from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import SPECS, resolve
+from keras_resnet.outside import printable, read_text
+from keras_resnet.runs.run import Run, check_outside
+
+WRITTEN = "spec.json"  # of a run
+
+
+@app.command(epilog="Example: keras-resnet draw resnet50 --out resnet50.svg")
+def draw(
+    subject: Annotated[str, typer.Argument(metavar="NETWORK", help="Name of a network, a spec.json, or the folder of a run.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="File to write. [default: standard output]")] = None,
+) -> None:
+    """Draw a network: its stages with sizes and cost, and one unit enlarged. The drawing is SVG."""
+    spec, title = described(subject)
+    if out:
+        check_file("--out", out, "<svg", "drawing")
+        replace_text(out, drawing_of(spec, title=title))
+    else:
+        sys.stdout.write(drawing_of(spec, title=title))
+
+
+def described(subject: str) -> tuple[ResNetSpec, str | None]:
+    """The network of that name, or in a file or folder of that path, and then the name of that."""
+    path = Path(subject)
+    file = path / WRITTEN if path.is_dir() else path
+    if subject in SPECS or not file.is_file():
+        return resolve(subject), None
+    try:
+        spec = from_json(ResNetSpec, read_text(file))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{str(file)!r} is no spec of a network: {error}") from None
+    return spec, path.resolve().name
+
+
+@app.command(epilog="Example: keras-resnet report saved_models/digits-resnet8")
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="File to write. [default: report.html in RUN; for several runs here]")
+    ] = None,
+    data: Data = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Write a page about a run, or about several side by side: one HTML file that needs nothing else.
+
+    A run is measured again on its test images for calibration and mistakes, or on those of --data.
+    """
+    runs = [Run.open(folder) for folder in folders]
+    out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
+    check_file("--out", out, "<!doctype html>", "page")
+    if len(runs) > 1:
+        if data or data_dir:
+            raise InputError("--data and --data-dir are for the page of one run: several are compared by what is in their folders")
+        from keras_resnet.report.comparison import comparison_page
+
+        replace_text(out, comparison_page(runs))
+    else:
+        check_outside(out.absolute().parent, data)
+        load_backend()
+        from keras_resnet.report.run_page import run_page
+
+        replace_text(out, run_page(runs[0], data, data_dir))
+    print(f"page: {printable(out)}")

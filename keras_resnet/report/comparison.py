@@ -1,0 +1,146 @@
+"""The page of several runs: accuracies and whether they are told apart, cost, curves, and what differs. No model is opened."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from keras_resnet.confidence import are_told_apart
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.networks.drawing import with_sizes
+from keras_resnet.report import facts as told
+from keras_resnet.report.charts import Chart, Series, lines, whisker
+from keras_resnet.report.run_page import SPLITS
+from keras_resnet.report.templates import percent, render
+from keras_resnet.runs.history import history_in
+from keras_resnet.runs.run import Run
+
+CURVES = (("val_accuracy", "validation accuracy", 100, "%", False), ("val_loss", "validation loss", 1, "", True))
+
+FEW = 3  # runs that a title names
+
+Content = dict[str, Any]
+
+
+def comparison_page(runs: Sequence[Run]) -> str:
+    """The page of several runs, in their order."""
+    names = names_of(runs)
+    splits = [split for split in SPLITS[::-1] if any(told.accuracy(run, split) for run in runs)]
+    return render(
+        "comparison",
+        title=", ".join(names) if len(names) <= FEW else f"{len(names)} trainings",
+        verdict=verdict(runs, names, splits[0]) if splits else "No run has an accuracy.",
+        accuracies={split: accuracies(runs, names, split) for split in splits},
+        notes=notes(runs),
+        costs=[costs(run, name) for run, name in zip(runs, names, strict=True)],
+        curves=curves(runs, names),
+        differences=differences(runs, names),
+    )
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """The names of the folders, with those above them where they are the same."""
+    paths = [run.path.resolve() for run in runs]
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
+
+
+def accuracies(runs: Sequence[Run], names: list[str], split: str) -> list[Content]:
+    """Accuracy of each run with its interval on one axis, and whether it is told apart from the best."""
+    found = [{"run": name, **(told.accuracy(run, split) or {})} for run, name in zip(runs, names, strict=True)]
+    known = [row for row in found if "accuracy" in row]
+    low, high = min(row["interval"][0] for row in known), max(row["interval"][1] for row in known)
+    best = max(known, key=lambda row: row["accuracy"])
+    for place, row in enumerate(found):
+        if "accuracy" in row:
+            row["whisker"] = whisker(row["accuracy"], row["interval"], low - 1e-6, high + 1e-6, place)
+            row["against"] = "the best" if row is best else "lower" if is_lower(row, best) else "not told apart"
+    return found
+
+
+def is_lower(row: Content, best: Content) -> bool:
+    """Whether an accuracy is below the best one by more than chance explains."""
+    return are_told_apart(row["accuracy"], best["accuracy"], row["images"], best["images"])
+
+
+def verdict(runs: Sequence[Run], names: list[str], split: str) -> str:
+    """A sentence: which run is the best, and which are not certainly worse."""
+    found = {name: row for name, run in zip(names, runs, strict=True) if (row := told.accuracy(run, split))}
+    best = max(found, key=lambda name: found[name]["accuracy"])
+    others = [name for name in found if name != best and not is_lower(found[name], found[best])]
+    sentence = f"{best} has the highest {split} accuracy, {percent(found[best]['accuracy'])}"
+    if others:
+        return f"{sentence}; {', '.join(others)} {'are' if len(others) > 1 else 'is'} not told apart from it (at 95 %)."
+    return f"{sentence}; every other run is lower by more than chance explains (at 95 %)." if len(found) > 1 else f"{sentence}."
+
+
+def notes(runs: Sequence[Run]) -> list[str]:
+    """What makes the accuracies less comparable than they look."""
+    digests = {run.data.get("digest") for run in runs if (run.path / "data.json").exists()}
+    found = ["The runs were trained and tested on different images: their accuracies answer different questions."] * (
+        len(digests) > 1
+    )
+    return [*found, "Intervals are those of single trainings: another seed gives another accuracy too."]
+
+
+def costs(run: Run, name: str) -> Content:
+    """What a run took."""
+    cost, metrics = cost_of(with_sizes(run.spec)), run.metrics
+    return {
+        "run": name,
+        "network": name_of_network(run),
+        "parameters": cost.trainable,
+        "multiply-adds": cost.multiply_adds,
+        "int8 file, kB": round(cost.tflite_int8 / 1e3),
+        "epochs": metrics.get("epochs"),
+        "images per second": metrics.get("images_per_second"),
+        "seconds": metrics.get("train_seconds"),
+    }
+
+
+def name_of_network(run: Run) -> str:
+    """The nearest named network, and whether it was changed."""
+    name, changes = told.network_of(run)
+    return f"{name}, changed" if changes else name
+
+
+def curves(runs: Sequence[Run], names: list[str]) -> list[Chart]:
+    """Validation accuracy and loss of all runs by epoch."""
+    tables = [history_in(run.path / "history.csv") if (run.path / "history.csv").is_file() else None for run in runs]
+    charts = []
+    for column, title, factor, unit, log in CURVES:
+        series = [
+            Series(name, range(1, len(table) + 1), [factor * float(value) for value in table[column]], place, place >= 8)
+            for place, (name, table) in enumerate(zip(names, tables, strict=True))
+            if table is not None and column in (table.dtype.names or ())
+        ]
+        charts += [lines(title, series, unit=unit, log=log)] if series else []
+    return charts
+
+
+def differences(runs: Sequence[Run], names: list[str]) -> list[Content]:
+    """Fields that are not the same in all runs, a column for each."""
+    rows = []
+    for of, fields in (
+        ("network", [asdict(run.spec) for run in runs]),
+        ("recipe", [recipe(run) for run in runs]),
+        ("training", [training(run) for run in runs]),
+    ):
+        for field in dict.fromkeys(field for each in fields for field in each):
+            values = [told.brief(each[field]) if field in each else "-" for each in fields]
+            if len(set(values)) > 1:
+                rows.append({"of": of, "field": field, **dict(zip(names, values, strict=True))})
+    return rows
+
+
+def recipe(run: Run) -> Content:
+    """The fields of a run's recipe, if it has one."""
+    return asdict(run.recipe) if run.was_trained else {}
+
+
+def training(run: Run) -> Content:
+    """What a run was trained on and from."""
+    source = run.data.get("source") if (run.path / "data.json").exists() else None
+    return {"images": source, "seed": run.metrics.get("seed"), "first weights": run.metrics.get("init")}

@@ -1,0 +1,53 @@
+"""Pictures of pixels as data URIs: images, heatmaps over them, large confusion matrices."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+LARGEST = 160  # pixels along the longer side of an image in a page
+RIGHT, WRONG = (47, 111, 176), (217, 95, 14)  # colours of a confusion matrix on any ground: its opacity is the share
+
+
+def image_uri(image: np.ndarray) -> str:
+    """A picture (height, width, 1 or 3) of raw pixels, made smaller if it is large."""
+    from PIL import Image
+
+    pixels = np.clip(np.rint(image), 0, 255).astype("uint8")
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    is_small = max(picture.size) <= LARGEST // 2
+    picture.thumbnail((LARGEST, LARGEST))
+    return data_uri(picture, "PNG" if is_small else "JPEG")
+
+
+def heat_uri(image: np.ndarray, heat: np.ndarray) -> str:
+    """A picture under a heatmap of values from 0 to 1, which may be coarser."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    fine = Image.fromarray(heat.astype("float32")).resize((image.shape[1], image.shape[0]), Image.Resampling.BILINEAR)
+    grey = np.clip(image, 0, 255).mean(-1, keepdims=True)
+    colours = 255 * colormaps["inferno"](np.asarray(fine))[..., :3]
+    return image_uri(0.45 * grey + 0.55 * colours)
+
+
+def matrix_uri(counts: np.ndarray) -> str:
+    """A confusion matrix (classes, classes) with a pixel for each of its numbers: right answers blue, wrong ones orange, and the
+    clearer the larger the share of a class."""
+    from PIL import Image
+
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    pixels = np.zeros((*counts.shape, 4), "uint8")
+    pixels[..., :3] = WRONG
+    pixels[np.diag_indices(len(counts))] = (*RIGHT, 0)
+    pixels[..., 3] = np.rint(255 * np.sqrt(shares))
+    pixels[counts == 0] = 0  # what cannot be seen need not be stored
+    return data_uri(Image.fromarray(pixels), "PNG")
+
+
+def data_uri(picture: Any, kind: str) -> str:
+    """A picture of Pillow as text for a page."""
+    stream = io.BytesIO()
+    picture.save(stream, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"

@@ -1,0 +1,47 @@
+"""The one way to make a page: a template of this folder, with every name and value escaped."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from keras_resnet.console import cell
+
+FOLDER = Path(__file__).parent / "templates"
+SCRIPT = FOLDER / "sort.js"
+
+
+def render(name: str, **content: Any) -> str:
+    """The page that a template makes of `content`. Of scripts a browser runs ours alone, and it loads nothing.
+
+    Text is escaped; SVG that our own functions made comes as `markupsafe.Markup`, see `drawn`.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
+    templates = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, **how)
+    script = SCRIPT.read_text(encoding="utf-8")
+    templates.filters.update(cell=cell, percent=percent)
+    templates.globals.update(script=drawn(script), script_digest=digest(script))
+    return templates.get_template(f"{name}.html.jinja").render(**content)
+
+
+def drawn(markup: str) -> Any:
+    """Markup that is put into a page as it is: its makers have escaped what came from outside."""
+    from markupsafe import Markup
+
+    return Markup(markup)
+
+
+def digest(script: str) -> str:
+    """What a Content-Security-Policy names a script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def percent(share: float | None) -> str:
+    """A share for a person.
+
+    >>> percent(0.98333)
+    '98.3 %'
+    """
+    return "-" if share is None else f"{100 * share:.1f} %"
