@@ -102,6 +102,7 @@ def test_study_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     page = (tmp_path / "cut" / "results.md").read_text()
     assert "| plain-14 | 172,506 | 1 | 24.00 | 24.00 |  |" in page
     assert "not decided" in page
+    assert "the training error of plain networks rises with depth" in (tmp_path / "cut" / "results.html").read_text()
     with pytest.raises(kr.InputError, match="has the results of degradation at scale smoke"):
         reproduce("options", out=tmp_path / "cut")
 

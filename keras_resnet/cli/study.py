@@ -28,6 +28,7 @@ def study(
     load_backend()
     from keras_resnet.reproductions import reproduce
     from keras_resnet.reproductions.results import verdict_row
+    from keras_resnet.reproductions.run import PAGE, default_out
 
     results = reproduce(name, scale, out, data_dir=data_dir, tell=lambda line: print(printable(line), file=sys.stderr, flush=True))
     if as_json:
@@ -36,3 +37,4 @@ def study(
     show_table(results.table)
     print()
     show_table([verdict_row(verdict) for verdict in results.verdicts])
+    print(f"page: {printable((out or default_out(name, scale)) / PAGE)}")

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from keras_resnet.confidence import are_told_apart
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.drawing import with_sizes
 from keras_resnet.report import facts as told
-from keras_resnet.report.charts import Chart, Series, lines, whisker
+from keras_resnet.report.charts import COLOURS, Chart, Series, lines, whisker
 from keras_resnet.report.run_page import SPLITS
 from keras_resnet.report.templates import percent, render
 from keras_resnet.runs.history import history_in
 from keras_resnet.runs.run import Run
 
-CURVES = (("val_accuracy", "validation accuracy", 100, "%", False), ("val_loss", "validation loss", 1, "", True))
+VALIDATION = (("val_accuracy", "validation accuracy", 100, "%", False), ("val_loss", "validation loss", 1, "", True))
+TRAINING = (("loss", "training loss", 1, "", True), VALIDATION[0])
+"""Columns of a history, each with its title, factor, unit, and whether its axis is logarithmic."""
 
 FEW = 3  # runs that a title names
 
@@ -32,7 +35,7 @@ def comparison_page(runs: Sequence[Run]) -> str:
         accuracies={split: accuracies(runs, names, split) for split in splits},
         notes=notes(runs),
         costs=[costs(run, name) for run, name in zip(runs, names, strict=True)],
-        curves=curves(runs, names),
+        curves=curves({name: run.path for name, run in zip(names, runs, strict=True)}),
         differences=differences(runs, names),
     )
 
@@ -106,14 +109,15 @@ def name_of_network(run: Run) -> str:
     return f"{name}, changed" if changes else name
 
 
-def curves(runs: Sequence[Run], names: list[str]) -> list[Chart]:
-    """Validation accuracy and loss of all runs by epoch."""
-    tables = [history_in(run.path / "history.csv") if (run.path / "history.csv").is_file() else None for run in runs]
+def curves(folders: dict[str, Path], columns: Sequence[tuple[str, str, int, str, bool]] = VALIDATION) -> list[Chart]:
+    """Columns of the histories of runs, which are given by the name that they have in the charts."""
+    files = {name: folder / "history.csv" for name, folder in folders.items()}
+    tables = {name: history_in(file) if file.is_file() else None for name, file in files.items()}
     charts = []
-    for column, title, factor, unit, log in CURVES:
+    for column, title, factor, unit, log in columns:
         series = [
-            Series(name, range(1, len(table) + 1), [factor * float(value) for value in table[column]], place, place >= 8)
-            for place, (name, table) in enumerate(zip(names, tables, strict=True))
+            Series(name, range(1, len(table) + 1), [factor * float(value) for value in table[column]], place, place >= COLOURS)
+            for place, (name, table) in enumerate(tables.items())
             if table is not None and column in (table.dtype.names or ())
         ]
         charts += [lines(title, series, unit=unit, log=log)] if series else []

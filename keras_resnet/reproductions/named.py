@@ -68,7 +68,7 @@ REPRODUCTIONS = {
             Claim("the deepest plain network has a larger test error", "test_error", exceeds("plain", "residual")),
         ),
         published={"residual-20": 8.75, "residual-32": 7.51, "residual-44": 7.17, "residual-56": 6.97},
-        left_out="the paper shows the errors of plain networks in a figure only, and has 110 and 1202 layers too",
+        left_out="the paper gives the errors of plain networks in a figure only; its 110 and 1202 layers are missing",
     ),
     "shortcuts": Reproduction(
         "Is any change of the identity shortcut an improvement?",

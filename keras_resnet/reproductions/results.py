@@ -51,17 +51,19 @@ class Results:
         depths = self.reproduction.layers[self.scale]
         return [decide(claim, depths, self.errors(claim.metric)) for claim in self.reproduction.claims]
 
+    @property
+    def images(self) -> dict[str, int]:
+        """How many were trained on and tested."""
+        return {split: self.rows[0][split] for split in ("training_images", "test_images")} if self.rows else {}
+
     def markdown(self, name: str, scale: Scale, machine: str) -> str:
         """A page of the experiment."""
-        images = " and ".join(f"{self.rows[0][split]:,} {split.replace('_', ' ')}" for split in ("training_images", "test_images"))
-        recipe = f"{scale.recipe.epochs} epochs of batches of {scale.recipe.batch_size}"
-        size = f" at {scale.image_size}x{scale.image_size}" if scale.image_size else ""
-        left_out = [f"Not the paper's: {self.reproduction.left_out}."] if self.reproduction.left_out else []
+        left_out = [f"Different here: {self.reproduction.left_out}."] if self.reproduction.left_out else []
         return "\n".join(
             [
                 f"# {self.reproduction.question}",
                 "",
-                f"{self.reproduction.source}. Scale {self.scale}: {scale.source}{size}, {images}, {recipe}, on {machine}.",
+                f"{self.reproduction.source}. Scale {self.scale}: {scale.words(self.images)}, on {machine}.",
                 "Errors are those of the last epoch, without augmentation, as mean ± standard deviation over the seeds. A training",
                 "that diverged counts as a guess. The paper's numbers are of its own schedule and images.",
                 *left_out,

@@ -21,13 +21,14 @@ from keras_resnet.networks.loading import load
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.reproductions.named import find
+from keras_resnet.reproductions.page import page
 from keras_resnet.reproductions.results import Results
 from keras_resnet.reproductions.scales import SCALES
 from keras_resnet.runs.environment import environment
 from keras_resnet.runs.run import Run
 from keras_resnet.training.fit import fit
 
-TABLE, PAGE, STATE = "results.json", "results.md", ".state"
+TABLE, TEXT, PAGE, RUNS, STATE = "results.json", "results.md", "results.html", "runs", ".state"
 MEASURED_ON = 10_000  # training images at most, for the training error
 
 
@@ -66,7 +67,8 @@ def reproduce(
     Args:
         name: in `REPRODUCTIONS`.
         scale: in `SCALES`.
-        out: the folder to write: `results.json` and `results.md`, written anew after every training, and `runs/`. None for
+        out: the folder to write: `results.json`, `results.md` and `results.html`, written anew after every training,
+            and `runs/`. None for
             `studies/NAME-SCALE`.
         data_dir: where TensorFlow Datasets keeps its files.
         tell: called with each line of progress.
@@ -75,7 +77,7 @@ def reproduce(
     another experiment.
     """
     reproduction, size = find(name), look_up(scale, SCALES, "scale")
-    out = Path(out or Path("studies") / f"{name}-{scale}")
+    out = Path(out or default_out(name, scale))
     networks = reproduction.networks(scale)
     wanted = [(network, seed) for seed in size.seeds for network in networks]
     with occupied(out / STATE, "training"):
@@ -85,10 +87,15 @@ def reproduce(
             if (network, seed) in {(row["network"], row["seed"]) for row in rows}:
                 continue
             tell(f"{len(rows) + 1} of {len(wanted)}: {network}, seed {seed}{time_left(rows, wanted, networks)}")
-            folder = out / "runs" / f"{network}-seed{seed}"
+            folder = out / RUNS / f"{network}-seed{seed}"
             rows.append({"network": network, "seed": seed, **trained(networks[network], size.recipe, data, folder, seed)})
             write(Results(reproduction, scale, rows), out, name)
     return Results(reproduction, scale, rows)
+
+
+def default_out(name: str, scale: str) -> Path:
+    """The folder of an experiment if none is named."""
+    return Path("studies") / f"{name}-{scale}"
 
 
 def write(results: Results, out: Path, name: str) -> None:
@@ -96,7 +103,8 @@ def write(results: Results, out: Path, name: str) -> None:
     here = environment()
     table = {"experiment": name, "scale": results.scale, "rows": results.rows, "environment": here}
     replace_text(out / TABLE, as_json(table) + "\n")
-    replace_text(out / PAGE, results.markdown(name, SCALES[results.scale], here["processor"]))
+    replace_text(out / TEXT, results.markdown(name, SCALES[results.scale], here["processor"]))
+    replace_text(out / PAGE, page(results, out / RUNS))
 
 
 def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -> list[Any]:

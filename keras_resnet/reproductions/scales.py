@@ -24,6 +24,12 @@ class Scale:
     images: int | None = None
     """That are trained on: the first ones. None: all."""
 
+    def words(self, images: dict[str, int]) -> str:
+        """Images and recipe for a person, with how many images there are."""
+        size = f" at {self.image_size}x{self.image_size}" if self.image_size else ""
+        counts = "".join(f", {count:,} {split.replace('_', ' ')}" for split, count in images.items())
+        return f"{self.source}{size}{counts}, {self.recipe.epochs} epochs of batches of {self.recipe.batch_size}"
+
     def load(self, data_dir: str | Path | None = None) -> Dataset:
         """Its images."""
         data = load(self.source, data_dir=data_dir if self.source != "digits" else None, image_size=self.image_size)
