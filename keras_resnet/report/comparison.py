@@ -146,5 +146,4 @@ def recipe(run: Run) -> Content:
 
 def training(run: Run) -> Content:
     """What a run was trained on and from."""
-    source = run.data.get("source") if (run.path / "data.json").exists() else None
-    return {"images": source, "seed": run.metrics.get("seed"), "first weights": run.metrics.get("init")}
+    return {"images": told.source_of(run), "seed": run.metrics.get("seed"), "first weights": run.metrics.get("init")}

@@ -51,13 +51,19 @@ def brief(value: Any) -> str:
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
 
 
+def source_of(run: Run) -> str | None:
+    """What names the images of a run; None for arrays of a script."""
+    source = run.data.get("source") if (run.path / "data.json").exists() else None
+    return None if source is None else str(source)
+
+
 def command(run: Run) -> str | None:
     """A command that trains the run again; None if its images were arrays of a script."""
-    source = run.data.get("source")
+    source = source_of(run)
     if source is None or not run.was_trained:
         return None
     network, recipe = network_of(run), recipe_of(run)
-    words = ["keras-resnet", "train", network[0], "--data", str(source), "--recipe", recipe[0]]
+    words = ["keras-resnet", "train", network[0], "--data", source, "--recipe", recipe[0]]
     for name, value in {**network[1], **recipe[1]}.items():
         words += ["--set", f"{name}={text(value)}"]
     if run.metrics.get("init"):
@@ -74,9 +80,11 @@ def facts(run: Run) -> dict[str, str]:
     found["Network"] = with_changes(*network_of(run))
     if run.was_trained:
         found["Recipe"] = with_changes(*recipe_of(run))
-    images = ", ".join(f"{count:,} {split}" for split, count in metrics.get("images", {}).items())
-    source = run.data.get("source") if (run.path / "data.json").exists() else None
-    found["Images"] = f"{source or 'arrays or an iterable of a script'}: {images}, {run.spec.classes:,} classes"
+    if source := metrics.get("source"):  # of a run that `convert` has written
+        found["Weights"] = ", ".join(f"{name} {value}" for name, value in source.items())
+    if "images" in metrics:
+        images = ", ".join(f"{count:,} {split}" for split, count in metrics["images"].items())
+        found["Images"] = f"{source_of(run) or 'arrays or an iterable of a script'}: {images}, {run.spec.classes:,} classes"
     if "epochs" in metrics:
         kept = f"the weights of epoch {metrics['kept_epoch']} are kept" if metrics.get("kept_epoch") else ""
         found["Epochs"] = ", ".join(filter(None, [f"{metrics['epochs']:,}", kept]))
@@ -84,7 +92,8 @@ def facts(run: Run) -> dict[str, str]:
         found["First weights"] = str(metrics["init"])
     if metrics.get("train_seconds"):
         found["Time"] = f"{duration(metrics['train_seconds'])}, {metrics['images_per_second'] or 0:,.0f} images per second"
-    found["Seed"] = str(metrics.get("seed", "unknown"))
+    if "seed" in metrics:
+        found["Seed"] = str(metrics["seed"])
     return found | environment(run)
 
 

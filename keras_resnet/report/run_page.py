@@ -223,7 +223,7 @@ def network(run: Run, reasons: dict[str, str]) -> Content:
 
 def subtitle(run: Run, cost: Cost) -> str:
     """The network, its images and its cost in a line."""
-    source = run.data.get("source") if (run.path / "data.json").exists() else None
+    source = told.source_of(run)
     amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds an image"
     return f"{told.network_of(run)[0]}{f' on {source}' * bool(source)}: {amounts}"
 
