@@ -2,6 +2,8 @@
 
     python benchmarks/weights.py [--only PATTERN] [--size 64] [--json benchmarks/weights.json]
 
+Rows of other networks in the JSON file are kept, so that parts can be run one after the other.
+
 Weights and running statistics are random. Each library preprocesses the image itself. It runs what is installed of timm,
 torchvision, transformers, keras-hub and keras.applications. BiT is timm's, written as an `.npz`. A network that a spec cannot
 describe is listed with the line that refuses it.
@@ -26,7 +28,8 @@ import keras_resnet as kr
 
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 PACKAGES = ("keras", "torch", "torchvision", "timm", "transformers", "keras-hub")
-OTHERS = "resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet"  # other families
+# Other families of timm.
+OTHERS = "resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet|vit|inception|lambda"
 BOTTLENECK = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 HUGGING_FACE = {
     "18": {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]},
@@ -57,13 +60,25 @@ def of_torch(model, images, folder, config=None):
     """Logits of a PyTorch model and the file of its weights."""
     import torch
 
+    mean, deviation = MEAN, DEVIATION
     if config:
         (folder / "config.json").write_text(json.dumps(config))
+        preprocessing = config.get("pretrained_cfg", {"mean": MEAN, "std": DEVIATION})
+        mean, deviation = (np.array(preprocessing[name]) for name in ("mean", "std"))
     torch.save(randomized(model).state_dict(), folder / "w.pth")
-    inputs = torch.from_numpy(((images / 255 - MEAN) / DEVIATION).astype("float32")).permute(0, 3, 1, 2)
+    inputs = torch.from_numpy(((images / 255 - mean) / deviation).astype("float32")).permute(0, 3, 1, 2)
     with torch.no_grad():
         out = model(inputs)
     return folder / "w.pth", getattr(out, "logits", out).numpy()
+
+
+def of_timm(name, *where):
+    """Logits of a network of timm and the file of its weights, with the settings that timm writes beside it."""
+    import timm
+
+    model = timm.create_model(name)
+    settings = {key: model.pretrained_cfg[key] for key in ("mean", "std", "input_size")}
+    return of_torch(model, *where, config={"architecture": name, "pretrained_cfg": settings})
 
 
 def spread_out(model):
@@ -159,11 +174,7 @@ def networks():
         for name in ("resnetv2_50x1_bit", "resnetv2_101x1_bit"):
             yield "BiT", name, lambda *where, name=name: of_bit(name, *where)
         for name in [name for name in timm.list_models() if re.search("resn(e|ex)t", name) and not re.search(OTHERS, name)]:
-            yield (
-                "timm",
-                name,
-                lambda *where, name=name: of_torch(timm.create_model(name), *where, config={"architecture": name}),
-            )
+            yield "timm", name, lambda *where, name=name: of_timm(name, *where)
     if installed("transformers"):
         from transformers import ResNetConfig, ResNetForImageClassification
 
@@ -198,22 +209,29 @@ def compared(make, size):
         return {"difference": float(np.abs(given - expected).max() / np.abs(expected).max()), "spread_of_two_images": spread}
 
 
+def update(path, row, size):
+    """Write the row in place of the one of its network. A file of other versions or image sizes is begun anew."""
+    settings = {"size": size, "versions": {package: installed(package) for package in PACKAGES}}
+    found = json.loads(path.read_text()) if path.exists() else {}
+    rows = found.pop("rows", [])
+    by_name = {(one["library"], one["network"]): one for one in [*(rows if found == settings else []), row]}
+    path.write_text(json.dumps({**settings, "rows": list(by_name.values())}, indent=2) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="regular expression of library/name")
     parser.add_argument("--size", type=int, default=64, help="height and width of the images")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = []
     for library, name, make in networks():
         if re.search(options.only, f"{library}/{name}"):
-            rows.append({"library": library, "network": name, **compared(make, options.size)})
-            print(json.dumps(rows[-1]), flush=True)
+            row = {"library": library, "network": name, **compared(make, options.size)}
+            print(json.dumps(row), flush=True)
             keras.backend.clear_session()
             gc.collect()
             if options.json:
-                versions = {package: installed(package) for package in PACKAGES}
-                options.json.write_text(json.dumps({"size": options.size, "versions": versions, "rows": rows}, indent=2) + "\n")
+                update(options.json, row, options.size)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet.networks.layers import UNIT_FIELDS as UNIT_FIELDS
     from keras_resnet.networks.layers import identity_block as identity_block
     from keras_resnet.networks.layers import projection_block as projection_block
-    from keras_resnet.networks.loading import load as load
     from keras_resnet.networks.spec import ResNetSpec as ResNetSpec
     from keras_resnet.networks.variants import SPECS as SPECS
     from keras_resnet.networks.variants import VARIANTS as VARIANTS
@@ -35,6 +34,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
     from keras_resnet.training import distribute as distribute
     from keras_resnet.training.fit import fit as fit
     from keras_resnet.weights.loading import build as build
+    from keras_resnet.weights.opening import load as load
 
     quantization = quantization_aware
 
@@ -53,7 +53,7 @@ _HOMES = {
     "UNIT_FIELDS": "networks.layers",
     "identity_block": "networks.layers",
     "projection_block": "networks.layers",
-    "load": "networks.loading",
+    "load": "weights.opening",
     "Cost": "networks.cost",
     "cost_of": "networks.cost",
     "draw": "networks.drawing",

@@ -116,6 +116,13 @@ def origin_of(tensor: Any) -> tuple[Any, int, list[Any]]:
     return history.operation, history.tensor_index, history.operation._inbound_nodes[history.node_index].input_tensors
 
 
+def mirror_pad(amounts: tuple[tuple[int, int], ...], name: str | None) -> Any:
+    """The operation of `keras.ops.pad(mode="reflect")` with a name, which that function does not take."""
+    from keras.src.ops.numpy import Pad
+
+    return Pad(amounts, mode="reflect", name=name)
+
+
 def is_training(layer: Any) -> bool:
     """Whether a layer that is being called is called to train, also one whose `call` is not told."""
     return bool(layer._get_call_context().get_value("training"))

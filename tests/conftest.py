@@ -196,6 +196,22 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
+def randomized():
+    """Gives a model weights as random as those of a trained network, statistics and biases among them."""
+    generator = np.random.default_rng(0)
+
+    def randomize(model):
+        for weight in model.weights:
+            noise = generator.normal(size=weight.shape)
+            scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
+            start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
+            weight.assign(start + scale * np.clip(noise, -3, 3))
+        return model
+
+    return randomize
+
+
+@pytest.fixture(scope="session")
 def few(digits):
     """96 digits to train on, 32 to validate and 32 to test."""
     sizes = {"train": 96, "validation": 32, "test": 32}

@@ -22,16 +22,6 @@ FUNCTIONS = {"resnet": ("ResNet50", "ResNet101", "ResNet152"), "resnet_v2": ("Re
 SMALL = {"depths": (2, 2), "widths": (4, 8)}
 
 
-def randomized(model):
-    """Weights of all kinds as random as those of a trained network, statistics and biases among them."""
-    for weight in model.weights:
-        noise = GENERATOR.normal(size=weight.shape)
-        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
-        start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
-        weight.assign(start + scale * np.clip(noise, -3, 3))
-    return model
-
-
 def save_legacy(model, path):
     from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
@@ -72,7 +62,7 @@ def small_of_keras(second, include_top=True, pooling=None, **options):
     return resnet.ResNet(stack, second, True, include_top, pooling=pooling, name=name, **options)
 
 
-def check_same(module, name, theirs, tmp_path, **options):
+def check_same(module, name, theirs, randomized, tmp_path, **options):
     """The same outputs from the same weights, by way of a file, and the same names of layers."""
     theirs = randomized(theirs(weights=None, input_shape=(64, 64, 3), **options))
     path = save_legacy(theirs, tmp_path / "w.h5")
@@ -92,14 +82,14 @@ def check_same(module, name, theirs, tmp_path, **options):
     ("module", "name", "options"),
     [("resnet", "ResNet50", {}), ("resnet_v2", "ResNet50V2", {"include_top": False, "pooling": "max"})],
 )
-def test_the_same_network(module, name, options, small, tmp_path):
-    check_same(module, name, partial(small_of_keras, module == "resnet_v2"), tmp_path, **options)
+def test_the_same_network(module, name, options, small, randomized, tmp_path):
+    check_same(module, name, partial(small_of_keras, module == "resnet_v2"), randomized, tmp_path, **options)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), [(module, name) for module, names in FUNCTIONS.items() for name in names])
-def test_whole_networks(module, name, tmp_path):
-    check_same(module, name, getattr(getattr(keras.applications, module), name), tmp_path)
+def test_whole_networks(module, name, randomized, tmp_path):
+    check_same(module, name, getattr(getattr(keras.applications, module), name), randomized, tmp_path)
 
 
 def test_the_usual_choices(small):
@@ -116,7 +106,7 @@ def test_the_usual_choices(small):
     assert np.asarray(own(IMAGES[:, :32, :32])).tolist() == [[3, 3]] * 2
 
 
-def test_an_input_tensor(small, tmp_path):
+def test_an_input_tensor(small, randomized, tmp_path):
     """Also one that another layer gives."""
     first = randomized(applications.ResNet50(weights=None, include_top=False, input_shape=(32, 32, 3)))
     first.save_weights(tmp_path / "trunk.weights.h5")
@@ -130,7 +120,7 @@ def test_an_input_tensor(small, tmp_path):
         applications.ResNet50(weights=None, input_tensor=np.zeros((1, 32, 32, 3)))
 
 
-def test_a_network_gets_back_what_it_saved(small, tmp_path):
+def test_a_network_gets_back_what_it_saved(small, randomized, tmp_path):
     first = randomized(applications.ResNet50(weights=None, classes=5, input_shape=(64, 64, 3)))
     first.save_weights(path := tmp_path / "w.weights.h5")
     again = applications.ResNet50(weights=path, classes=5, input_shape=(64, 64, 3))
@@ -139,7 +129,7 @@ def test_a_network_gets_back_what_it_saved(small, tmp_path):
         applications.ResNet50(weights=path, classes=6, input_shape=(64, 64, 3))
 
 
-def test_weights_of_another_library(small, tmp_path):
+def test_weights_of_another_library(small, randomized, tmp_path):
     """They get what `preprocess_input` gives, and see what they were trained on."""
     network = randomized(kr.build("resnet18", **SMALL, classes=5, input_shape=(64, 64, 3)))
     arrays = {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in network.layers for weight in layer.weights}
@@ -223,7 +213,7 @@ def test_the_guide_to_transfer_learning(small, eagerly):
 
 
 @pytest.mark.slow
-def test_the_guide_with_the_whole_network(tmp_path):
+def test_the_guide_with_the_whole_network(randomized, tmp_path):
     theirs = keras.applications.ResNet50(weights=None, include_top=False)
     path = save_legacy(randomized(theirs), tmp_path / "w.h5")
     done = run_guide(WEIGHTS=path, SIZE=150, IMAGES=GENERATOR.integers(0, 256, (2, 150, 150, 3)).astype("float32"))

@@ -15,7 +15,7 @@ SMALL = {"input_shape": (16, 16, 3), "classes": 5, "depths": (1, 1), "widths": (
 QUICK = "--xla_backend_optimization_level=0"  # XLA compiles longer than these networks run
 NETWORKS = {
     "resnet20": {},
-    "resnet50v2": {"antialias": True, "squeeze": 4, "activation": "silu"},
+    "resnet50v2": {"antialias": "mirror", "squeeze": 4, "activation": "silu"},
     "resnet50d": {"groups": 2, "shortcut_gate": "exclusive", "output_stride": 4, "activation": "gelu", "norm": None},
     "resnetrs50": {"channel_attention": True, "squeeze": None, "norm": "group", "norm_groups": 4, "branch_scale": 0.2},
 }

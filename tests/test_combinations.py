@@ -43,7 +43,8 @@ VALUES = {
     "branch_dropout": [0.0, 0.3],
     "head_dropout": [0.0, 0.25],
     "stochastic_depth": [0.0, 0.5],
-    "antialias": [False, True],
+    "antialias": [False, True, "mirror"],
+    "antialias_shortcut": [True, False],
     "output_stride": [None, 1, 2, 4, 8],
     "stem": ["7x7", "deep", "tiered", "3x3"],
     "stem_width": [8, 16],
@@ -139,7 +140,7 @@ def inside(row):
     return values | {(row["activation_order"], row["block"])}
 
 
-ROWS, FEW, RECOMPUTED = 58, 15, 15  # how many; only the process that runs these tests searches for them, for 2 seconds
+ROWS, FEW, RECOMPUTED = 60, 17, 14  # how many; only the process that runs these tests searches for them, for 2 seconds
 
 
 @cache

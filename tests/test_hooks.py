@@ -216,6 +216,15 @@ def test_traces_are_forgotten():
     assert model.train_function is not before, REPLACED["train_function"]
 
 
+def test_mirror_pad():
+    image = keras.Input((4, 2))
+    operation = hooks.mirror_pad(((0, 0), (1, 1), (0, 0)), "blur_pad")
+    model = keras.Model(image, operation(image))
+    assert [layer.name for layer in model.operations][1:] == ["blur_pad"], hooks.mirror_pad.__doc__
+    numbers = np.arange(8).reshape(1, 4, 2)
+    np.testing.assert_array_equal(model(numbers)[0, :, 0], [2, 0, 2, 4, 6, 4], err_msg=hooks.mirror_pad.__doc__)
+
+
 def test_graph():
     model = classifier()
     nodes = {node.operation.name: [parent.operation.name for parent in node.parent_nodes] for node in hooks.graph_nodes(model)}

@@ -14,9 +14,11 @@ import safetensors.numpy
 import keras_resnet as kr
 from keras_resnet import InputError, Run
 from keras_resnet.fields import to_json
+from keras_resnet.training.first_weights import FirstWeights
 
 GENERATOR = np.random.default_rng(0)
 KEYS = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+FILTER = np.outer((1, 2, 1), (1, 2, 1)).astype("float32") / 16
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 IMAGES = GENERATOR.integers(0, 256, (2, 45, 64, 3)).astype("float32")  # an odd height: paddings and ceilings show
 
@@ -24,8 +26,20 @@ IMAGES = GENERATOR.integers(0, 256, (2, 45, 64, 3)).astype("float32")  # an odd 
 class State(dict):
     """A state dict of random numbers, statistics among them, with the names of torchvision and timm."""
 
-    def __init__(self, block="basic", depths=(1, 2), widths=(8, 16), classes=5, groups=1, inner=1, deep=(), avg=False, **attention):
-        self.fixed = {"groups": groups}
+    def __init__(
+        self,
+        block="basic",
+        depths=(1, 2),
+        widths=(8, 16),
+        classes=5,
+        groups=1,
+        inner=1,
+        deep=(),
+        avg=False,
+        blur=False,
+        **attention,
+    ):
+        self.fixed = {"groups": groups, "blur": blur}
         expansion = 4 if block == "bottleneck" else 1
         for number, (before, width) in enumerate(zip((3, *deep), deep, strict=False)):
             self.convolution(f"conv1.{3 * number}", width, before, 3)
@@ -83,6 +97,7 @@ def logits_of(state, images, stride_on="3x3", normalized=False):
     torch = pytest.importorskip("torch")
     from torch.nn import functional
 
+    blurs = state.fixed["blur"]
     state_of = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
 
     def convolved(x, name, stride=1, groups=1):
@@ -95,13 +110,19 @@ def logits_of(state, images, stride_on="3x3", normalized=False):
         keys = ("running_mean", "running_var", "weight", "bias")
         return functional.batch_norm(x, *(state_of[f"{name}.{key}"] for key in keys), eps=1e-5)
 
+    def blurred(x):
+        x = functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        return functional.conv2d(x, torch.tensor(FILTER).expand(x.shape[1], 1, 3, 3), stride=2, groups=x.shape[1])
+
     def branch(x, unit, stride):
         count = max(number for number in (1, 2, 3) if f"{unit}.conv{number}.weight" in state)
         strided = 2 if count == 3 and stride_on == "3x3" else 1
         for number in range(1, count + 1):
             groups = state.fixed["groups"] if count == 3 and number == 2 else 1
-            x = norm(convolved(x, f"{unit}.conv{number}", stride if number == strided else 1, groups), f"{unit}.bn{number}")
+            step = stride if number == strided else 1
+            x = norm(convolved(x, f"{unit}.conv{number}", 1 if blurs else step, groups), f"{unit}.bn{number}")
             x = functional.relu(x) if number < count else x
+            x = blurred(x) if blurs and step > 1 else x
         return weighed(x, unit)
 
     def weighed(x, unit):
@@ -128,7 +149,8 @@ def logits_of(state, images, stride_on="3x3", normalized=False):
     else:
         x = functional.relu(norm(convolved(x, "conv1.0", 2), "conv1.1"))
         x = convolved(functional.relu(norm(convolved(x, "conv1.3"), "conv1.4")), "conv1.6")
-    x = functional.max_pool2d(functional.relu(norm(x, "bn1")), 3, 2, 1)
+    x = functional.max_pool2d(functional.relu(norm(x, "bn1")), 3, 1 if blurs else 2, 1)
+    x = blurred(x) if blurs else x
     for unit in dict.fromkeys(name.partition(".conv")[0] for name in state if name.startswith("layer") and ".conv1." in name):
         stride = 2 if unit.endswith(".0") and not unit.startswith("layer1") else 1
         x = functional.relu(branch(x, unit, stride) + around(x, unit, stride))
@@ -146,6 +168,7 @@ NETWORKS = {
     "basic": {},
     "grouped, wide, squeezed": {**BOTTLENECK, "groups": 4, "inner": 2, "squeeze": 16},
     "squeezed to a multiple of 8": {"depths": (1, 2), "widths": (8, 32), "squeeze": 4, "least": 8},
+    "blur": {**BOTTLENECK, "blur": True},
     "d": {**BOTTLENECK, "deep": (4, 4, 8), "avg": True},
     "s": {"depths": (1, 1), "deep": (8, 8, 16)},
     "t, efficient attention": {"depths": (1, 1), "deep": (6, 8, 16), "avg": True, "widths": (16, 32), "efficient": 3},
@@ -155,7 +178,8 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_pytorch(name, tmp_path):
     state = State(**NETWORKS[name])
-    path = state.save(tmp_path / "w.safetensors")
+    filters = {f"{layer}.filt": np.tile(FILTER, (8, 1, 1, 1)) for layer in ("maxpool.1", "layer2.0.aa") if state.fixed["blur"]}
+    path = state.save(tmp_path / "w.safetensors", **filters)
     spec, arrays, class_names = kr.weights.read(path)
     assert (spec.classes, class_names, len(arrays)) == (5, None, sum("num_batches" not in name for name in state))
     assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), logits_of(state, IMAGES))
@@ -331,13 +355,15 @@ def test_a_network_that_computes_something_else_is_refused(state, fresh, file):
     model = kr.build(replace(spec, stride_on="1x1"), input_shape=IMAGES.shape[1:])
     kr.weights.load(model, file, spec=replace(spec, stride_on="1x1"))
     assert_same_logits(model, logits_of(state, IMAGES, stride_on="1x1"))
-    assert_refused("is of a network with antialias=False", file, spec=replace(spec, antialias=True))
+    assert kr.weights.read(file, spec=replace(spec, antialias=True)).spec.antialias
 
 
 def test_a_named_network(state, tmp_path):
     narrow = State(depths=(2, 2, 2, 2), widths=(8, 8, 16, 16), classes=3).save(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match=r"does not fit resnet18: its array 'conv1.weight' is \(8, 3, 7, 7\), not \(64, 3, 7, 7\)"):
         kr.build("resnet18", weights=narrow)
+    with pytest.raises(InputError, match=r"build it with 3 channels, then kr.transfer.adapt_channels\(model, 1\) changes them"):
+        kr.build("resnet18", widths=(8, 8, 16, 16), stem_width=8, weights=narrow, input_shape=(64, 64, 1))
     model = kr.build("resnet18", widths=(8, 8, 16, 16), stem_width=8, weights=narrow)
     assert model.output_shape == (None, 3)
     with pytest.raises(InputError, match="no network named 'resnet19'"):
@@ -346,11 +372,16 @@ def test_a_named_network(state, tmp_path):
         kr.build("resnet18", weights=tmp_path / "none.pth")
 
 
+def test_another_blur_is_refused(state, tmp_path):
+    path = state.save(tmp_path / "w.safetensors", **{"layer2.0.aa.filt": np.ones((8, 1, 5, 5), "float32") / 25})
+    assert_refused("another blur than .* in its array 'layer2.0.aa.filt'", path)
+
+
 def test_what_cannot_be_described_is_refused(tmp_path):
     one = np.ones((1, 1, 1, 1), "float32")
     for name, reason in {
-        "stages.0.blocks.0.conv1.weight": "timm's ResNetV2",
-        "layer2.0.aa.filt": "it mirrors the image",
+        "stages.0.blocks.0.norm1.v": "timm's ResNetV2 with EvoNorm",
+        "stages.0.blocks.0.norm1.tau": "timm's ResNetV2 with filter response normalisation",
         "patch_embed.proj.weight": "the arrays of no known ResNet, such as patch_embed.proj.weight",
     }.items():
         (tmp_path / "w.safetensors").write_bytes(safetensors.numpy.save({name: one}))
@@ -367,17 +398,7 @@ def test_what_cannot_be_described_is_refused(tmp_path):
     assert_refused("no convolutions in its shortcuts", State().save(tmp_path / "w.safetensors", **plain))
 
 
-def randomized(model):
-    """Weights of all kinds as random as those of a trained network, statistics and biases among them."""
-    for weight in model.weights:
-        noise = GENERATOR.normal(size=weight.shape)
-        scale = np.sqrt(2 / np.prod(weight.shape[:-1])) if weight.name == "kernel" else 0.25
-        start = {"gamma": 1.0, "moving_variance": 1.5}.get(weight.name, 0.0)
-        weight.assign(start + scale * np.clip(noise, -3, 3))
-    return model
-
-
-def narrow_resnet(depths=(2, 1), second=False):
+def narrow_resnet(randomized, depths=(2, 1), second=False):
     """A ResNet of keras.applications (V1 or V2) with few channels, and without a softmax."""
     from keras.src.applications import resnet
 
@@ -401,13 +422,13 @@ def save_legacy(model, path):
 
 
 @pytest.fixture(scope="module")
-def applied():
-    return narrow_resnet()
+def applied(randomized):
+    return narrow_resnet(randomized)
 
 
 @pytest.fixture(scope="module")
-def applied_v2():
-    return narrow_resnet((2, 2), second=True)
+def applied_v2(randomized):
+    return narrow_resnet(randomized, (2, 2), second=True)
 
 
 LATER = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("whole.h5", "keras")]
@@ -442,7 +463,7 @@ class ResNetBackbone(keras.Model):
     """A model whose file has the names of KerasHub's."""
 
 
-def as_keras_hub(spec, folder, **config):
+def as_keras_hub(spec, folder, randomized, **config):
     """The numbered layers of KerasHub's classifier, as Keras orders them, with its settings beside; and the logits of `IMAGES`."""
     from keras_resnet.networks import layers
 
@@ -474,10 +495,10 @@ DEEP = {"stem": "deep", "shortcut": "avg_projection"}
         pytest.param("bottleneck_block_vd", DEEP, marks=pytest.mark.slow),
     ],
 )
-def test_keras_hub(block, fields, tmp_path):
+def test_keras_hub(block, fields, randomized, tmp_path):
     small = {"depths": (2, 1), "widths": (8, 16), "stem_width": 8, "classes": 5, "input_shape": IMAGES.shape[1:]}
     spec = kr.ResNetSpec(block=block.split("_")[0], **small, **fields)
-    expected = as_keras_hub(spec, tmp_path, block_type=block)
+    expected = as_keras_hub(spec, tmp_path, randomized, block_type=block)
     found = kr.weights.read(tmp_path / "task.weights.h5").spec
     assert replace(found, input_shape=spec.input_shape) == spec
     assert_same_logits(kr.build(spec, weights=tmp_path / "task.weights.h5"), expected)
@@ -495,6 +516,55 @@ def test_keras_hub(block, fields, tmp_path):
     assert set(kr.weights.read(tmp_path / "model.weights.h5", layout="keras_hub").arrays) == set(backbone.arrays)
 
 
+def timm_v2_name(layer):
+    """What timm's ResNetV2 calls a layer of ours."""
+    found = re.fullmatch(r"stage(\d)_block(\d)_(conv\d|norm\d|shortcut_conv)", layer)
+    if not found:
+        places = {"head_norm": "norm", "logits": "head.fc", "stem_conv": "stem.conv"}
+        return places.get(layer, layer.replace("stem_", "stem."))
+    stage, block, part = found.groups()
+    return f"stages.{int(stage) - 1}.blocks.{int(block) - 1}.{part.replace('shortcut_', 'downsample.')}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "bit"),
+    [
+        ({}, False),
+        pytest.param({"block": "bottleneck", "stem": "tiered", "shortcut": "avg_projection"}, False, marks=pytest.mark.slow),
+        ({"block": "bottleneck", "norm": "group", "stem": "deep", "shortcut": "avg_projection"}, False),
+        ({"block": "bottleneck", "norm": "group", "stem_pool": "zero_padded_max"}, True),
+    ],
+    ids=str,
+)
+def test_timm_v2(fields, bit, randomized, tmp_path):
+    """The names; `benchmarks/weights.py` compares the logits with timm's."""
+    spec = kr.ResNetSpec(depths=(2, 1), widths=(32, 64), stem_width=64, classes=5, normalize="half", **V2, **fields)
+    model = randomized(kr.build(spec, input_shape=IMAGES.shape[1:]))
+    kinds = {"kernel": "weight", "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    arrays = {}
+    for layer in model.layers:
+        for weight in layer.weights:
+            array = np.array(weight)
+            name = f"{timm_v2_name(layer.name)}.{kinds.get(weight.name, weight.name)}"
+            name = name.replace("stem.conv.", "stem.conv3.") if spec.stem in ("deep", "tiered") else name
+            arrays[name] = np.ascontiguousarray(
+                array.T[..., None, None] if name == "head.fc.weight" else array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
+            )
+            if bit and array.ndim == 4:
+                weight.assign((array - array.mean((0, 1, 2))) / array.std((0, 1, 2)))
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(safetensors.numpy.save(arrays))
+    assert kr.weights.read(path).spec == spec
+    assert_same_logits(kr.build(spec, input_shape=IMAGES.shape[1:], weights=path), np.asarray(model(IMAGES, training=False)))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"pretrained_cfg": {"mean": [0.4] * 3, "std": [0.2] * 3, "input_size": [3, 96, 96]}})
+    )
+    assert kr.weights.read(path).spec.normalize == ((102.0,) * 3, (51.0,) * 3)
+    for missing in ("stages.0.blocks.1.conv2.weight", "norm.weight", "stages.1.blocks.0.downsample.conv.weight"):
+        path.write_bytes(safetensors.numpy.save({name: array for name, array in arrays.items() if name != missing}))
+        assert_refused(f"has no array '{missing}'", path)
+
+
 def bit_name(name):
     """What BiT calls an array of ours."""
     layer, kind = name.split("/")
@@ -506,7 +576,7 @@ def bit_name(name):
     return f"resnet/{places[layer]}/{kind}"
 
 
-def test_bit(tmp_path):
+def test_bit(randomized, tmp_path):
     fields = {**V2, "block": "bottleneck", "norm": "group", "normalize": "half", "stem_pool": "zero_padded_max", "stem_width": 32}
     spec = kr.ResNetSpec(depths=(2, 1), widths=(32, 32), classes=5, **fields)
     model = randomized(kr.build(spec, input_shape=IMAGES.shape[1:]))
@@ -544,7 +614,7 @@ def test_a_wrong_array_of_keras_applications_is_named(applied, applied_v2, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layers", ["50", "101", "152", "50V2", "101V2", "152V2"])
-def test_whole_networks_of_keras_applications(layers, tmp_path):
+def test_whole_networks_of_keras_applications(layers, randomized, tmp_path):
     of_library = getattr(keras.applications, f"ResNet{layers}")(weights=None, classifier_activation=None)
     module = keras.applications.resnet_v2 if layers.endswith("V2") else keras.applications.resnet
     name = f"resnet{layers.lower()}_keras" if layers.endswith("V2") else f"resnet{layers}v1"
@@ -572,6 +642,10 @@ def test_weights_of_this_package(fresh, file, tmp_path):
     for name, array in arrays.items():
         layer, weight = name.split("/")
         np.testing.assert_array_equal(getattr(model.get_layer(layer), weight), array.astype("float32"))
+    first = FirstWeights.of(path.parent)
+    assert (first.path, first.spec, first.class_names) == (path, spec, class_names)
+    for again in (kr.load(path.parent), kr.build(weights=path.parent)):
+        np.testing.assert_array_equal(again.get_layer("logits").kernel, model.get_layer("logits").kernel)
 
 
 @pytest.mark.parametrize(
@@ -610,9 +684,13 @@ def test_settings_beside_the_file(state, tmp_path):
     assert beside(pretrained_cfg=cut).spec.input_shape == (256, 256, 3)
     assert beside(id2label={str(number): "abcde"[number] for number in range(5)}).class_names == list("abcde")
     assert beside(id2label={"0": "cat", "1": "dog"}).class_names is None
-    for name in ("resnetblur50", "resnetaa50d"):
-        with pytest.raises(InputError, match=f"timm's {name}: a spec cannot describe its blur"):
-            beside(architecture=name)
+    with pytest.raises(InputError, match="timm's resnetaa50d, which averages 2x2 pixels before subsampling"):
+        beside(architecture="resnetaa50d")
+    blurred = beside(architecture="resnetblur50").spec
+    assert (blurred.antialias, blurred.antialias_shortcut) == ("mirror", False)
+    with pytest.raises(InputError, match=r"is of a network with antialias=False .*and not antialias='mirror'"):
+        beside(architecture="resnet50")
+        kr.build(blurred, weights=path)
     path.write_bytes(safetensors.numpy.save(as_transformers(state)))
     assert beside(downsample_in_bottleneck=True, hidden_act="silu").spec.stride_on == "1x1"
     assert beside(downsample_in_bottleneck=True, hidden_act="silu").spec.activation == "silu"

@@ -42,10 +42,11 @@ def convolve(x, kernel, stride=1, dilation=1, pad=None):
     )
 
 
-def blurred(x, stride):
-    """Every `stride`-th pixel of x convolved with (1, 2, 1) / 4 along both axes, zeros outside (arXiv:1904.11486)."""
+def blurred(x, stride, spec):
+    """Every `stride`-th pixel of x convolved with (1, 2, 1) / 4 along both axes, outside zeros or x mirrored (arXiv:1904.11486)."""
     line = np.array([1, 2, 1]) / 4
-    return convolve(x, np.outer(line, line)[..., None, None] * np.eye(x.shape[-1]), stride)
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect" if spec.antialias == "mirror" else "constant")
+    return convolve(x, np.outer(line, line)[..., None, None] * np.eye(x.shape[-1]), stride, pad=0)
 
 
 def average_pool(x):
@@ -127,10 +128,10 @@ class Oracle:
         x = self.act(self.norm(x, "stem_norm")) if spec.stem_norm else x
         if spec.stem_pool == "convolution":
             x = self.act(self.norm(self.conv(x, "stem_pool_conv", 1 if spec.antialias else 2), "stem_pool_norm"))
-            return blurred(x, 2) if spec.antialias else x
+            return blurred(x, 2, spec) if spec.antialias else x
         if spec.stem_pool:
             outside = 0 if spec.stem_pool == "zero_padded_max" else -np.inf
-            return blurred(max_pool(x, 1, outside), 2) if spec.antialias else max_pool(x, 2, outside)
+            return blurred(max_pool(x, 1, outside), 2, spec) if spec.antialias else max_pool(x, 2, outside)
         return x
 
     def unit(self, x, name, stride, dilations):
@@ -150,13 +151,14 @@ class Oracle:
             if projects or self.spec.shortcut == "projection_everywhere":
                 passed = self.shortcut(active, branch.shape[-1], name, stride)
             elif self.spec.shortcut == "subsampling":
-                passed = blurred(x, stride) if self.spec.antialias and stride > 1 else x[:, ::stride, ::stride]
+                passed = blurred(x, stride, self.spec) if self.blurs_shortcut(stride) else x[:, ::stride, ::stride]
             else:
                 passed = self.shortcut(active, branch.shape[-1], name, stride) if stride > 1 else x
             passed = passed * self.spec.shortcut_scale
             if self.spec.shortcut_gate:
-                blur = self.spec.antialias and stride > 1
-                gate = sigmoid(self.conv(blurred(x, stride), f"{name}_gate") if blur else self.conv(x, f"{name}_gate", stride))
+                blurs = self.blurs_shortcut(stride)
+                gate = self.conv(blurred(x, stride, self.spec), f"{name}_gate") if blurs else self.conv(x, f"{name}_gate", stride)
+                gate = sigmoid(gate)
                 passed = passed * (1 - gate)
                 branch = branch * gate if self.spec.shortcut_gate == "exclusive" else branch
             total = passed + branch
@@ -178,7 +180,7 @@ class Oracle:
                     x = self.act(self.norm(x, f"{name}_norm{number}"))
                 elif order == "relu_preactivation":
                     x = self.act(x)
-                x, waiting = blurred(x, waiting) if waiting > 1 else x, 1
+                x, waiting = blurred(x, waiting, spec) if waiting > 1 else x, 1
             if spec.antialias and step > 1:
                 step, waiting = 1, step
             groups = spec.groups if spec.block == "bottleneck" and number == 2 else 1
@@ -187,7 +189,7 @@ class Oracle:
                 x = self.norm(x, f"{name}_norm{number}")
             elif order == "relu_before_addition" or (order in ("original", "norm_after_addition") and not last):
                 x = self.act(self.norm(x, f"{name}_norm{number}"))
-        return blurred(x, waiting) if waiting > 1 else x
+        return blurred(x, waiting, spec) if waiting > 1 else x
 
     def attention(self, x, name):
         """x times one weight for each channel: sigmoid(W2 relu(W1 mean(x) + b1) + b2), or a convolution of mean(x)."""
@@ -205,12 +207,15 @@ class Oracle:
             return x
         return x * weight[:, None, None]
 
+    def blurs_shortcut(self, stride):
+        return self.spec.antialias and self.spec.antialias_shortcut and stride > 1
+
     def shortcut(self, x, channels, name, stride):
         kind = self.spec.shortcut
         if kind == "avg_projection" and stride == 2:
             x, stride = average_pool(x), 1
-        elif self.spec.antialias and stride == 2:
-            x, stride = blurred(x, 2), 1
+        elif self.blurs_shortcut(stride):
+            x, stride = blurred(x, stride, self.spec), 1
         if kind == "padding":
             return np.pad(x[:, ::stride, ::stride], ((0, 0), (0, 0), (0, 0), (0, channels - x.shape[-1])))
         x = self.conv(x, f"{name}_shortcut_conv", stride)
@@ -275,6 +280,8 @@ PARTS = [
     {"block": "bottleneck", "antialias": True},
     {"block": "single", "antialias": True, "shortcut": "padding", "stem_width": 4},
     {"block": "bottleneck", "antialias": True, "stride_on": "1x1", "shortcut": "avg_projection"},
+    {"antialias": "mirror", "squeeze": 2},
+    {"block": "bottleneck", "antialias": "mirror", "antialias_shortcut": False, "shortcut_gate": "exclusive"},
     {"depths": (2, 2, 2), "widths": (4, 8, 8), "output_stride": 4},
     {"depths": (2, 2, 2), "widths": (4, 8, 8), "output_stride": 8, "block": "bottleneck"},
     {"norm": "group", "norm_groups": 2, "norm_epsilon": 1e-3},

@@ -193,6 +193,7 @@ def test_classes_count_alike_where_they_are_uneven():
     [
         ("nowhere", "'nowhere'"),
         ("tiny-imagenett", "did you mean 'tiny-imagenet'"),
+        ("nofile.h5", "no file of weights at 'nofile.h5'"),
         ("saved_models/nothing", "no run folder at 'saved_models/nothing'"),
     ],
 )

@@ -50,6 +50,7 @@ def test_a_plain_twin_differs_by_its_shortcut_only():
     [
         ({"shortcut": "projecton"}, "no shortcut named 'projecton'; did you mean 'projection'?"),
         ({"activation_order": "preactivation"}, "no activation_order named 'preactivation'; did you mean 'relu_preactivation'"),
+        ({"block": len}, "block=<built-in function len>: use block='basic', 'bottleneck' or 'single'; with a function of your own"),
         ({"depth": (1,)}, "no ResNetSpec field named 'depth'; did you mean 'depths'?"),
         ({"depths": "deep"}, "depths='deep': expected a list, each entry a whole number"),
         ({"depths": (), "widths": ()}, "depths=(): expected one entry for each stage"),
@@ -104,6 +105,7 @@ DISAGREE = [
     ("norm_groups", "stem_width", {"norm": "group", "stem_width": 48}),
     ("norm_groups", "widths", {"norm": "group", "widths": (64, 128, 256, 500)}),
     ("norm_groups", "widths", {"norm": "group", **BOTTLENECK, "group_width": 5}),
+    ("antialias", "input_shape", {"antialias": "mirror", "input_shape": (16, 64, 3)}),
     ("output_stride", "depths", {"output_stride": 64}),
     ("output_stride", "stem", {"output_stride": 2}),
     ("output_stride", "stem", {"output_stride": 12}),
@@ -117,6 +119,12 @@ def test_two_fields_that_disagree_are_both_named(first, second, fields):
     spec = {**dataclasses.asdict(SPECS["resnet18"]), **fields}
     assert f"{first}={spec[first]!r} and {second}={spec[second]!r} disagree: " in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_maps_that_are_just_large_enough_are_mirrored():
+    assert resolve("resnet18", antialias="mirror", input_shape=(17, 64, 3))  # 17, 9, 5, 3 and 2 pixels are blurred
+    assert resolve("resnet18", antialias="mirror", input_shape=(9, 64, 3), output_stride=16)
+    assert resolve("resnet18", antialias="mirror", input_shape=(2, 64, 3), stem="3x3", stem_pool=None, output_stride=2)
 
 
 def test_every_conflict_has_an_example():
@@ -157,7 +165,8 @@ def test_named_statistics_fit_any_number_of_channels():
         ("data_format", "channels last only"),
         ("pretrained", "use weights of kr.build: a file, 'imagenet'"),
         ("drop_path_rate", "use stochastic_depth$"),
-        ("head_dtype", "the logits are float32"),
+        ("head_dtype", "the classifier and its logits are float32"),
+        ("block_fn", r"with a function of your own, write the stages in Keras: kr.build\(features=\(1,\)\)"),
         ("seed", "keras.utils.set_random_seed"),
     ],
 )

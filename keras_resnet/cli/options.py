@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-SIZE_HELP = "Height and width to resize images to. [default: no change, if all have the same size of at most 256; else 224]"
+SIZE_HELP = "Height and width to resize images to."
+AS_THEY_ARE = "no change, if all have the same size of at most 256; else 224"
 IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
 COUNT: dict[str, Any] = {"min": 1, "max": 10**6}  # of an option that counts
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet import recipes
-from keras_resnet.cli.options import COUNT, IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
+from keras_resnet.cli.options import AS_THEY_ARE, COUNT, IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.networks import choice
@@ -26,7 +26,7 @@ INIT_HELP = (
     "Without --recipe, a run is trained by its own recipe, on its own images with a hundredth of the learning rate. Other weights "
     "get a recipe for fine-tuning."
 )
-ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=SIZE_HELP)]
+ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=f"{SIZE_HELP} [default: {AS_THEY_ARE}]")]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
 AUTO_HELP = "or auto: the fastest as measured. [default: the recipe's]"
 Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16, {AUTO_HELP}")]
@@ -53,7 +53,15 @@ def train(
         str | None, typer.Option("--data", help=f"{IMAGES_HELP} [default: those of --init, else digits]", show_default=False)
     ] = None,
     data_dir: DataDir = None,
-    image_size: ImageSize = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=8192,
+            help=f"{SIZE_HELP} [default: that of the network of --init; 32 to 64 for photographs without NETWORK; else "
+            f"{AS_THEY_ARE}]",
+        ),
+    ] = None,
     recipe: Named = None,
     set_: Set = None,
     class_weight: Annotated[

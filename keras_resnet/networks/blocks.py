@@ -86,7 +86,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
     for number, (filters, size, stride, dilation) in enumerate(convolutions, start=1):
         last = number == len(convolutions)
         if number > 1:
-            x = antialias(preactivate(x, spec, name, number), blur, name)
+            x = antialias(preactivate(x, spec, name, number), blur, spec, name)
             blur = 1
         if last and spec.branch_dropout:
             x = graph.Dropout(inputs=(x,), name=join(name, "dropout"), rate=spec.branch_dropout)
@@ -107,7 +107,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
             name=join(name, f"conv{number}"),
         )
         x = steps(x, after, spec, name, norm=f"norm{number}", activation=f"{spec.activation}{number}", zero=zero)
-    x = attention(antialias(x, blur, name), spec, name)
+    x = attention(antialias(x, blur, spec, name), spec, name)
     return graph.Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, per_example=True) if unit.drop else x
 
 
@@ -131,8 +131,8 @@ def shortcut_path(x: Node, width: int, unit: Unit, spec: ResNetSpec, kind: Short
     if stride > 1 and kind == "avg_projection":
         # `same` adds no pixels to the average: an odd last one counts alone.
         x, stride = Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Average", size=stride, stride=stride, same=True), 1
-    elif stride > 1 and spec.antialias:
-        x, stride = antialias(x, stride, join(name, "shortcut")), 1
+    elif stride > 1 and spec.antialias and spec.antialias_shortcut:
+        x, stride = antialias(x, stride, spec, join(name, "shortcut")), 1
     if kind == "subsampling":
         return Pool(inputs=(x,), name=join(name, "shortcut_pool"), kind="Max", size=1, stride=stride) if stride > 1 else x
     if kind == "padding":
@@ -151,9 +151,9 @@ def modulate(branch: Node, bypass: Node, x: Node, unit: Unit, spec: ResNetSpec) 
     if spec.shortcut_scale != 1:
         bypass = graph.Rescale(inputs=(bypass,), name=join(name, "shortcut_scale"), scale=(spec.shortcut_scale,))
     if spec.shortcut_gate:
-        stride = 1 if spec.antialias else unit.stride
+        stride = 1 if spec.antialias and spec.antialias_shortcut else unit.stride
         gate: Node = Convolution(
-            inputs=(antialias(x, unit.stride // stride, join(name, "gate")),),
+            inputs=(antialias(x, unit.stride // stride, spec, join(name, "gate")),),
             name=join(name, "gate"),
             filters=channels(branch),
             size=1,
@@ -228,17 +228,19 @@ def max_pool(x: Node, spec: ResNetSpec, *, name: str) -> Node:
         if not spec.antialias:
             return Pool(inputs=(x,), name=name, kind="Max", size=3, stride=2)
     x = Pool(inputs=(x,), name=name, kind="Max", size=3, stride=1, same=not padded)
-    return antialias(x, 2, name) if spec.antialias else Pool(inputs=(x,), name=join(name, "every"), kind="Max", size=1, stride=2)
+    return (
+        antialias(x, 2, spec, name) if spec.antialias else Pool(inputs=(x,), name=join(name, "every"), kind="Max", size=1, stride=2)
+    )
 
 
-def antialias(x: Node, stride: int, name: str | None) -> Node:
-    """Blur with (1, 2, 1) / 4 along every axis and take every `stride`-th pixel (arXiv:1904.11486), zeros outside the image.
+def antialias(x: Node, stride: int, spec: ResNetSpec, name: str | None) -> Node:
+    """Blur with (1, 2, 1) / 4 along every axis and take every `stride`-th pixel (arXiv:1904.11486).
 
     Two means of neighbours, one after the other, are this blur.
     """
     if stride == 1:
         return x
-    x = graph.Pad(inputs=(x,), name=join(name, "blur_pad"), amount=1)
+    x = graph.Pad(inputs=(x,), name=join(name, "blur_pad"), amount=1, mirrors=spec.antialias == "mirror")
     x = Pool(inputs=(x,), name=join(name, "blur_half"), kind="Average", size=2, stride=1)
     return Pool(inputs=(x,), name=join(name, "blur"), kind="Average", size=2, stride=stride)
 

@@ -4,7 +4,7 @@ Specs have no type here, because `spec.py` imports this module.
 """
 
 from collections.abc import Callable
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, takewhile
 from operator import mul
 from typing import Any, NamedTuple
 
@@ -30,6 +30,20 @@ class Conflict(NamedTuple):
 
 def _output_strides(spec: Any) -> list[int]:
     return list(accumulate((spec.stem_stride, *spec.strides), mul))
+
+
+def _blurs_one_pixel(spec: Any) -> bool:
+    """Whether a map that is blurred has one pixel along an axis."""
+    reached = list(takewhile(lambda stride: stride != spec.output_stride, _output_strides(spec)))
+    strides = spec.strides[: len(reached)]  # what follows is dilated
+    pool = 2 if spec.stem_pool else 1
+    for side in filter(None, spec.input_shape[:-1]):
+        length = -(-side * pool // spec.stem_stride)
+        for stride in (pool, *strides):
+            if length == 1 and stride > 1:
+                return True
+            length = -(-length // stride)
+    return False
 
 
 def _normalized_widths(spec: Any) -> set[int]:
@@ -139,6 +153,12 @@ CONFLICTS = (
         "branch_scale",
         lambda s: s.shortcut_scale == 0 and s.branch_scale == 0,
         "their sum would be zero everywhere",
+    ),
+    Conflict(
+        "antialias",
+        "input_shape",
+        lambda s: s.antialias == "mirror" and _blurs_one_pixel(s),
+        "a map of one pixel along an axis would be blurred, and has nothing to mirror",
     ),
     Conflict(
         "output_stride",

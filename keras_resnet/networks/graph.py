@@ -51,9 +51,10 @@ class Rescale(Node):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pad(Node):
-    """Zeros on both sides of every spatial axis."""
+    """Zeros on both sides of every spatial axis, or the image mirrored at its edge."""
 
     amount: int
+    mirrors: bool = False
 
     def output_shape(self, shape: Shape) -> Shape:
         return *(size and size + 2 * self.amount for size in shape[:-1]), shape[-1]

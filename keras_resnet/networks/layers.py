@@ -10,6 +10,7 @@ from keras import KerasTensor, layers
 
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.fields import names
+from keras_resnet.hooks import mirror_pad
 from keras_resnet.networks import graph
 from keras_resnet.networks.blocks import Unit, residual_unit
 from keras_resnet.networks.graph import Input, Node
@@ -168,8 +169,8 @@ def realize(tensors: dict[Node, KerasTensor], ends: Iterable[Node]) -> dict[Node
     return tensors
 
 
-def layer(node: Node) -> keras.Layer:
-    """The Keras layer of a node. TypeError for one of a kind that is not here."""
+def layer(node: Node) -> Any:
+    """The Keras layer of a node, or its operation where Keras has no such layer. TypeError for a kind that is not here."""
     name = node.name
     match node:
         case graph.Convolution():
@@ -187,6 +188,8 @@ def layer(node: Node) -> keras.Layer:
             # With three axes, Keras does not turn the numbers to the front where its global data format is channels first.
             numbers = ([[list(values)]] if len(values) > 1 else values[0] for values in (node.scale, node.offset))
             return layers.Rescaling(*numbers, name=name)
+        case graph.Pad(mirrors=True):
+            return mirror_pad(((0, 0), *((node.amount, node.amount),) * node.rank, (0, 0)), name)
         case graph.Pad():
             return ranked("ZeroPadding", node)(node.amount, name=name)
         case graph.PadChannels():

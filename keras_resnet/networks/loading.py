@@ -20,14 +20,8 @@ MOST_PACKED = 100  # times the size of the file, that its weights may unpack to
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
-    """`keras.saving.load_model` for networks of any depth: Keras alone needs a raised recursion limit for a thousand layers.
-
-    Args:
-        path: a `.keras` file, or the folder of a run, whose model is then loaded.
-        settings: those of `keras.saving.load_model`.
-
-    InputError, which names the file, if there is none or it cannot be read.
-    """
+    """`keras.saving.load_model` of a `.keras` file, or of that in a folder, for networks of any depth. InputError, which names the
+    file, if there is none or it cannot be read."""
     path = Path(path)
     path = path / "model.keras" if path.is_dir() else path
     if not path.exists():

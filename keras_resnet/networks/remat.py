@@ -29,7 +29,8 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
     ends = keras.tree.flatten(out)
     nodes = in_order(ends)
     image, rest = nodes[0], parts(nodes[1:], ends)
-    layers = {node: model.get_layer(node.name) for node in nodes[1:]}
+    by_name = {operation.name: operation for operation in model.operations}
+    layers = {node: by_name[node.name] for node in nodes[1:]}
     plain, shared = model.call, {}  # type: ignore[var-annotated]
     entrance = keras.Model(model.inputs, model.inputs)  # takes images in every form that `model` does
 
@@ -51,21 +52,22 @@ def recompute_units(model: keras.Model, out: Node | dict[str, Node]) -> None:
     replace(model, "call", call)
 
 
-def run(nodes: Iterable[Node], layers: dict[Node, keras.Layer], tensors: dict[Node, Any]) -> None:
+def run(nodes: Iterable[Node], layers: dict[Node, Any], tensors: dict[Node, Any]) -> None:
     """Put the outputs of `nodes` into `tensors`, as in training."""
     for node in nodes:
         sources = [tensors[source] for source in node.inputs]
-        tensors[node] = layers[node](sources if isinstance(node, Merge) else sources[0], training=True)
+        settings = {"training": True} if isinstance(layers[node], keras.Layer) else {}
+        tensors[node] = layers[node](sources if isinstance(node, Merge) else sources[0], **settings)
 
 
 def recomputed(
-    part: Part, layers: dict[Node, keras.Layer], tensors: dict[Node, Any], shared: dict[Any, Any]
+    part: Part, layers: dict[Node, Any], tensors: dict[Node, Any], shared: dict[Any, Any]
 ) -> tuple[list[Any], list[Any]]:
     """The results of a unit, of which only the inputs are stored for the backward pass, and the losses that its layers add.
 
     Units that differ in nothing but their weights are traced once: `shared` keeps their common function.
     """
-    variables = [variable for node in part.nodes for variable in layers[node].variables]
+    variables = [variable for node in part.nodes for variable in getattr(layers[node], "variables", ())]
     weights = [variable for variable in variables if variable.trainable]
     state = [variable for variable in variables if not variable.trainable]
     key = (part.name if replicas() > 1 else "", kind_of(part, layers))  # shared among replicas, gradients go astray
@@ -91,7 +93,7 @@ def replicas() -> int:
 
 
 def pure(
-    part: Part, layers: dict[Node, keras.Layer], weights: list[keras.Variable], state: list[keras.Variable]
+    part: Part, layers: dict[Node, Any], weights: list[keras.Variable], state: list[keras.Variable]
 ) -> tuple[Callable[..., Any], list[int]]:
     """A unit as a function of its inputs, weights and state, and the places of what it changes in the state.
 
@@ -125,7 +127,7 @@ def returned(value: Any) -> Any:
     return keras.ops.cast(value, "float64") if is_integer and keras.backend.backend() == "tensorflow" else value
 
 
-def kind_of(part: Part, layers: dict[Node, keras.Layer]) -> tuple[Any, ...]:
+def kind_of(part: Part, layers: dict[Node, Any]) -> tuple[Any, ...]:
     """All that two units must share to be one function: layers, settings, wiring, and the shapes that come in."""
     number = {node: place for place, node in enumerate((*part.sources, *part.nodes))}
     kinds = []

@@ -94,7 +94,7 @@ def stem_pool(x: Node, spec: ResNetSpec) -> Node:
         stride = 1 if spec.antialias else 2
         x = convolution(x, spec, filters=spec.stem_width, size=3, stride=stride, name="stem_pool_conv")
         x = normalized(x, spec, "stem_pool")
-        return antialias(x, 2 // stride, "stem_pool")
+        return antialias(x, 2 // stride, spec, "stem_pool")
     return x
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.fields import check_limits, coerce_all, documented
 from keras_resnet.networks.conflicts import CONFLICTS
-from keras_resnet.networks.words import WORDS
+from keras_resnet.networks.words import OWN_BLOCK, WORDS
 
 # Channel means and standard deviations of training pixels, 0..255.
 NORMALIZATIONS = {
@@ -87,9 +87,12 @@ class ResNetSpec:
     """Dropout rate before the classifier."""
     stochastic_depth: float = 0.0
     """Probability to drop the last branch for a training image; it falls linearly towards the input (arXiv:1603.09382)."""
-    antialias: bool = False
-    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486), with zeros outside the image where
-    the paper's code mirrors it. Average pooling is not blurred again."""
+    antialias: bool | Literal["mirror"] = False
+    """Blur (1, 2, 1) before every subsampling after the first convolution (arXiv:1904.11486). Outside the image are zeros, or, with
+    "mirror", the mirrored image, as in the paper's code; such maps have at least two pixels a side. Average pooling is not blurred
+    again."""
+    antialias_shortcut: bool = True
+    """Blur before the subsampling of a shortcut too, as the paper's code does and timm does not."""
     output_stride: int | None = None
     """Subsampling of the last map, such as 8 or 16: later stages use dilated 3x3 convolutions instead of a stride
     (arXiv:1706.05587). None for no dilation."""
@@ -130,6 +133,8 @@ class ResNetSpec:
     """None gives logits."""
 
     def __post_init__(self) -> None:
+        if callable(self.block):
+            raise InputError(f"block={shown(self.block)}: {OWN_BLOCK}")
         coerce_all(self)
         _check_values(self)
         for conflict in CONFLICTS:

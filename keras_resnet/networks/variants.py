@@ -3,6 +3,7 @@
 A new network is a new row.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -57,7 +58,7 @@ SE8: Part = {**SE, "squeeze_divisor": 8}
 ECA: Part = {"channel_attention": True}
 RS: Part = {**D, "squeeze": 4, "stem_pool": "convolution", "head_dropout": 0.25}
 PLAIN: Part = {"shortcut": "none"}
-BLUR: Part = {"antialias": True}
+BLUR: Part = {"antialias": "mirror", "antialias_shortcut": False}
 X32X4D: Part = {"groups": 32, "group_width": 4}
 X32X8D: Part = {"groups": 32, "group_width": 8}
 X32X16D: Part = {"groups": 32, "group_width": 16}
@@ -196,6 +197,7 @@ VARIANTS = {
     "resnetblur18": Variant(imagenet(R18, BLUR), "11.69M", "2.34G", f"{ZHANG}; timm"),
     "resnetblur50": Variant(imagenet(R50, BLUR), "25.56M", "5.16G", f"{ZHANG}; timm"),
     "resnetblur50d": Variant(imagenet(R50, BLUR, D), "25.58M", "5.40G", f"{ZHANG}, {BAG}; timm"),
+    "resnetblur101d": Variant(imagenet(R101, BLUR, D), "44,568,392", "", f"{ZHANG}, {BAG}; timm"),
     "resnet50_gn": Variant(imagenet(R50, norm="group"), "25.56M", "", "arXiv:1803.08494; timm"),
     "plain18": Variant(imagenet(R18, PLAIN), "", "", f"{HE2015} Table 2"),
     "plain34": Variant(imagenet(R34, PLAIN), "", "", f"{HE2015} Table 2"),
@@ -263,4 +265,8 @@ def name_of(spec: ResNetSpec) -> str:
 @lru_cache
 def _names(input_shape: tuple[int | None, ...], classes: int) -> dict[ResNetSpec, str]:
     """The first name of each row, for such images and classes."""
-    return {replace(row, input_shape=input_shape, classes=classes): name for name, row in reversed(SPECS.items())}
+    named = {}
+    for name, row in reversed(SPECS.items()):
+        with suppress(InputError):  # the images are too small for a network that mirrors them
+            named[replace(row, input_shape=input_shape, classes=classes)] = name
+    return named

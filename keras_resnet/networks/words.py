@@ -15,6 +15,10 @@ CHANNELS = (
 DILATION = field("output_stride", "=16 or 8: later stages are dilated")
 MAPS = field("features", "=(2, 3, 4, 5) of kr.build, which gives a dictionary 'C2' to 'C5'")
 PRETRAINED = field("weights", " of kr.build: a file, 'imagenet', 'tiny-imagenet', or owner/name of the Hugging Face Hub")
+OWN_BLOCK = (
+    "use block='basic', 'bottleneck' or 'single'; with a function of your own, write the stages in Keras: kr.build(features=(1,)) "
+    "gives the stem without its pooling, and kr.identity_block and kr.projection_block are units for any functional model"
+)
 STOCHASTIC = field("stochastic_depth")
 WORDS = {
     **dict.fromkeys(
@@ -44,7 +48,8 @@ WORDS = {
     **dict.fromkeys(("base_width", "width_per_group"), field("group_width")),
     **dict.fromkeys(("stem_type", "deep_stem"), field("stem", "='7x7', 'deep', 'tiered' or '3x3'")),
     **dict.fromkeys(("embedding_size", "input_conv_filters"), field("stem_width")),
-    **dict.fromkeys(("block_type", "layer_type", "block_fn", "bottleneck"), field("block", "='basic', 'bottleneck' or 'single'")),
+    **dict.fromkeys(("block_type", "layer_type", "bottleneck"), field("block", "='basic', 'bottleneck' or 'single'")),
+    **dict.fromkeys(("block_fn", "block_function", "custom_block", "residual_block", "block_layer"), OWN_BLOCK),
     **dict.fromkeys(
         ("use_pre_activation", "preact", "preactivation", "version", "v2"), field("activation_order", "='full_preactivation'")
     ),
@@ -72,7 +77,8 @@ WORDS = {
     "use_bias": "convolutions have a bias only where no normalisation follows: with norm=none, or with conv_bias=true",
     **dict.fromkeys(("top", "head"), field("include_top", " of kr.build")),
     **dict.fromkeys(("activation_top", "top_activation", "final_activation"), field("classifier_activation")),
-    "head_dtype": "the logits are float32 in every precision (dtype of kr.build)",
+    "head_dtype": "the classifier and its logits are float32 whatever the dtype of kr.build is; for other logits put "
+    "keras.layers.Activation('linear', dtype=...) behind them",
     **dict.fromkeys(("logits", "from_logits", "return_logits"), "networks return logits unless classifier_activation is set"),
     "seed": "call keras.utils.set_random_seed before kr.build; kr.fit takes seed, the commands --seed",
     "strides": field("stage_strides"),

@@ -46,12 +46,16 @@ class FirstWeights:
             return init
         if isinstance(init, Run):
             return cls(str(init.path), init.model_path, init)
-        if Path(init).is_dir():
-            return cls.of(Run.open(init))
-        from keras_resnet.weights.names import find
+        from keras_resnet.weights.names import KINDS, find
+        from keras_resnet.weights.own import file_of_a_run
 
+        if Path(init).is_dir():
+            weights = file_of_a_run(Path(init))
+            return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.open(init))
         found = find(init, network)
         if not found.path.is_file():
+            if found.path.suffix in KINDS:
+                raise InputError(f"no file of weights at {str(init)!r}")
             return cls.of(Run.open(found.path))
         return cls(str(init), found.path, None, found.spec, decides=network is not None and found.spec is None)
 

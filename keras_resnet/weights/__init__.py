@@ -2,7 +2,7 @@
 
 `names` finds weights by name, which `download` and `hub` fetch. `arrays` reads a file of weights into named arrays, and runs
 nothing that is in it; `pickled` does so for PyTorch's files. `reading` finds the network that they are of, by the tables of
-`pytorch`, `transformers` and `keras_applications`, which `layout` applies, and by `shapes`. `loading` gives its arrays to a model,
+`pytorch`, `timm_v2`, `transformers` and others, which `layout` applies, and by `shapes`. `loading` gives its arrays to a model,
 `converting` writes them as a run.
 """
 

@@ -23,9 +23,14 @@ def standard(name: str, array: np.ndarray) -> np.ndarray:
         return array[0, 0]
     if "/standardized_conv2d/" not in name or array.ndim < 2 or array.dtype.kind != "f":
         return array
-    kernel = array.astype("float64")
-    axes = tuple(range(kernel.ndim - 1))
-    return ((kernel - kernel.mean(axes)) / np.sqrt(kernel.var(axes) + TINY)).astype("float32")
+    return with_variance_1(array, tuple(range(array.ndim - 1)), TINY)
+
+
+def with_variance_1(kernel: np.ndarray, axes: tuple[int, ...], tiny: float) -> np.ndarray:
+    """A kernel with mean 0 and variance 1 of every filter, which `axes` go along."""
+    kernel = kernel.astype("float64")
+    mean, variance = kernel.mean(axes, keepdims=True), kernel.var(axes, keepdims=True)
+    return ((kernel - mean) / np.sqrt(variance + tiny)).astype("float32")
 
 
 BIT = Layout(

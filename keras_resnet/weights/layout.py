@@ -69,6 +69,8 @@ class Layout:
     """Fields of a spec that the arrays do not show, and that the library always has so."""
     ignored: str = "$^"
     """Pattern of names that a network does not need."""
+    constant: str = "$^"
+    """Pattern of names of arrays that training does not change: `choose_rows` looks at them, no weight is set to them."""
     has_prefix: bool = True
     prepare: Callable[[Arrays], Arrays] = lambda arrays: arrays
     """Before the names are looked up."""
@@ -124,6 +126,8 @@ def translate(layout: Layout, arrays: Arrays, prefix: str, *, chosen: bool = Fal
     ours: Arrays = {}
     origins: dict[str, str] = {}
     for name, array in inside.items():
+        if re.search(layout.constant, name):
+            continue
         found = our_name(name, layout, rows) if rows else name
         if found is None:
             outside.append(prefix + name)

@@ -20,7 +20,7 @@ from keras_resnet.weights.own import variables
 from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, Weights, read
 
 HEAD = ("pool", "logits", "predictions")
-SAME = ("strides", "padding", "dilation_rate", "groups", "epsilon", "activation", "pool_size", "scale", "offset")
+SAME = ("strides", "padding", "dilation_rate", "groups", "epsilon", "activation", "pool_size", "scale", "offset", "mode")
 LEAVE_IT = "classifier=False leaves the classifier of the model as it is"
 
 
@@ -118,7 +118,8 @@ def check_layers(model: keras.Model, spec: ResNetSpec, *, classifier: bool) -> N
     _, end = outputs(replace(spec, input_shape=tuple(model.input_shape[1:]), normalize=spec.normalization))
     nodes = {node.name: node for node in graph.in_order([end])}  # type: ignore[list-item]
     expected = {name: node for name, node in nodes.items() if not isinstance(node, graph.Dropout | graph.Input)}
-    present = {layer.name: layer for layer in model.layers if not isinstance(layer, keras.layers.Dropout | keras.layers.InputLayer)}
+    computes = (layer for layer in model.operations if not isinstance(layer, keras.layers.Dropout | keras.layers.InputLayer))
+    present = {layer.name: layer for layer in computes}
     for name in (*expected, *present):
         if name in expected and name in present:
             check_layer(present[name], layers.layer(expected[name]))
@@ -127,7 +128,7 @@ def check_layers(model: keras.Model, spec: ResNetSpec, *, classifier: bool) -> N
             raise InputError(f"{has} has a layer {name!r}, and {has_not} has not")
 
 
-def check_layer(here: keras.Layer, there: keras.Layer) -> None:
+def check_layer(here: Any, there: Any) -> None:
     """InputError where two layers of a name differ in what they compute, beside their weights."""
     mine, other = here.get_config(), there.get_config()
     for setting in SAME:

@@ -1,11 +1,13 @@
 """The layout of torchvision's and timm's ResNets: state dicts with `conv1.weight`, `layer1.0.conv2.weight`, `fc.bias`.
 
-Basic and bottleneck units, ResNeXt, wide, SE, ECA, deep stems (C, D, S, T), ResNet-RS. timm's ResNetV2 has another layout.
+Basic and bottleneck units, ResNeXt, wide, SE, ECA, deep stems (C, D, S, T), blur, ResNet-RS. timm's ResNetV2 is in `timm_v2.py`.
 """
 
 import re
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.networks.spec import NORMALIZATIONS
@@ -13,27 +15,49 @@ from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.layout import TORCH, Layout, Rows, json_beside
 
 UNIT, OURS = "layer{stage}.{block}", "stage{stage}_block{block}"
+BLUR: dict[str, Any] = {"antialias": "mirror", "antialias_shortcut": False}  # as timm has it
+FILTERS = r"(^maxpool\.\d|\.aa)\.filt$"
+FILTER = np.outer((1, 2, 1), (1, 2, 1)) / 16
 
 
 def rows_of(arrays: Arrays) -> tuple[Rows, dict[str, Any]]:
-    """The shortcut: a convolution and its normalisation, after an average pooling where there is one (ResNet-D)."""
+    """The shortcut: a convolution and its normalisation, after an average pooling where there is one (ResNet-D). And the blur, of
+    which older files of timm have the filters."""
     kernels = [name for name, array in arrays.items() if name.endswith(".downsample.1.weight") and array.ndim > 1]
     first = 1 if kernels else 0
     rows = (
         (f"{UNIT}.downsample.{first}", f"{OURS}_shortcut_conv"),
         (f"{UNIT}.downsample.{first + 1}", f"{OURS}_shortcut_norm"),
     )
-    if not any(".downsample." in name for name in arrays):
-        return rows, {}
-    return rows, {"shortcut": "avg_projection" if kernels else "projection"}
+    fixed = blur_of(arrays)
+    if any(".downsample." in name for name in arrays):
+        fixed["shortcut"] = "avg_projection" if kernels else "projection"
+    return rows, fixed
+
+
+def blur_of(arrays: Arrays) -> dict[str, Any]:
+    """The fields of a network that has filters of a blur. InputError for other filters than (1, 2, 1)."""
+    filters = {name: array for name, array in arrays.items() if re.search(FILTERS, name)}
+    for name, array in filters.items():
+        if array.shape[-2:] != FILTER.shape or not np.allclose(array, FILTER, atol=1e-6):
+            raise InputError(f"has another blur than (1, 2, 1) in its array {name!r}: a spec cannot describe it")
+    return dict(BLUR) if filters else {}
 
 
 def settings_beside(path: Path) -> dict[str, Any]:
-    """What timm's config.json says of preprocessing. InputError for a network that its arrays do not tell from another one."""
+    """What timm's config.json says of blur and preprocessing. InputError for a network that its arrays do not tell from another
+    one."""
     content = json_beside(path.parent, "config.json")
-    name, settings = str(content.get("architecture", "")), content.get("pretrained_cfg")
-    if re.search(r"blur|aa\d", name):
-        raise InputError(f"is of timm's {name}: a spec cannot describe its blur yet")
+    name = str(content.get("architecture", ""))
+    if re.search(r"aa\d", name):
+        raise InputError(f"is of timm's {name}, which averages 2x2 pixels before subsampling: a spec cannot describe that")
+    blur = {"antialias": False} if name else {}
+    return (BLUR if "blur" in name else blur) | preprocessing_of(content)
+
+
+def preprocessing_of(content: dict[str, Any]) -> dict[str, Any]:
+    """What timm's config.json says of preprocessing."""
+    settings = content.get("pretrained_cfg")
     if not isinstance(settings, dict) or not {"mean", "std", "input_size"} <= set(settings):
         return {}
     channels, *size = settings["input_size"]
@@ -66,9 +90,10 @@ PYTORCH = Layout(
     ),
     first={"stage": 1, "block": 0, "number": 1},
     variables=TORCH,
-    usual={"stride_on": "3x3", "normalize": "imagenet", "norm_epsilon": 1e-5},
-    fixed={"activation_order": "original", "antialias": False},
+    usual={"stride_on": "3x3", "normalize": "imagenet", "norm_epsilon": 1e-5, "antialias": False},
+    fixed={"activation_order": "original"},
     ignored=r"num_batches_tracked$",
+    constant=FILTERS,
     beside=settings_beside,
     choose_rows=rows_of,
 )

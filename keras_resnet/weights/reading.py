@@ -19,21 +19,23 @@ from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.keras_hub import KERAS_HUB, is_named
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
 from keras_resnet.weights.names import find
-from keras_resnet.weights.own import OWN, arrays_of_a_run, is_of_a_run
+from keras_resnet.weights.own import OWN, arrays_of_a_run, file_of_a_run, is_of_a_run
 from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
+from keras_resnet.weights.timm_v2 import TIMM_V2
 from keras_resnet.weights.transformers import TRANSFORMERS
 
-LAYOUTS = {layout.name: layout for layout in (PYTORCH, TRANSFORMERS, KERAS_APPLICATIONS, BIT, OWN, KERAS_HUB)}
+LAYOUTS = {layout.name: layout for layout in (PYTORCH, TIMM_V2, TRANSFORMERS, KERAS_APPLICATIONS, BIT, OWN, KERAS_HUB)}
 CLASSIFIER = "logits/"
+FIRST_KERNELS = ("stem_conv/kernel", "stem_conv1/kernel")
 OF_THE_LIBRARY = ("normalize", "norm_epsilon")  # a given network takes these from the library
 FREE = (  # fields that weights do not depend on
     *("input_shape", "classes", "classifier_activation", "output_stride", "zero_init", "gate_bias"),
     *(*OF_THE_LIBRARY, *RATES),
 )
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have
-    r"stages\.0\.blocks\.0\.conv1\.weight": "timm's ResNetV2: the names of its arrays are not known here",
-    r"\.aa\.filt$|maxpool\.\d\.filt$": "timm's with blur: it mirrors the image at its edge",
+    r"stages\.0\.blocks\.0\.norm1\.v$": "timm's ResNetV2 with EvoNorm",
+    r"stages\.0\.blocks\.0\.norm1\.tau$": "timm's ResNetV2 with filter response normalisation",
 }
 
 
@@ -76,7 +78,7 @@ def read(
     network = None if spec is None else resolve(spec)
     path, _, asked = find(path, spec)
     network = None if asked is None else network
-    path = path / "model.keras" if path.is_dir() and (path / "spec.json").is_file() else path
+    path = file_of_a_run(path) if path.is_dir() and (path / "spec.json").is_file() else path
     arrays = read_arrays(path)
     try:
         if chosen in (None, OWN) and is_of_a_run(path):
@@ -124,7 +126,7 @@ def layout_of(arrays: Arrays) -> Layout:
     """The layout that the arrays have."""
     for pattern, reason in NOT_YET.items():
         if any(re.search(pattern, array) for array in arrays):
-            raise InputError(f"is of a network that cannot be described yet, {reason}")
+            raise InputError(f"is of a network that a spec cannot describe, {reason}")
     for layout in LAYOUTS.values():
         if layout.prefixes(arrays):
             return layout
@@ -161,9 +163,12 @@ def check_shapes(spec: ResNetSpec, found: Translation) -> None:
         expected = {name: shape for name, shape in expected.items() if not name.startswith(CLASSIFIER)}
     for name, shape in expected.items():
         if name in found.arrays and found.arrays[name].shape != shape:
-            there = shape_back(found.arrays[name].shape)
+            there, hint = found.arrays[name].shape, ""
+            if name in FIRST_KERNELS and (*there[:-2], *there[-1:]) == (*shape[:-2], *shape[-1:]):
+                hint = f": build it with {there[-2]} channels, then kr.transfer.adapt_channels(model, {shape[-2]}) changes them"
             raise InputError(
-                f"does not fit {described(spec)}: its array {found.origin(name)!r} is {there}, not {shape_back(shape)}"
+                f"does not fit {described(spec)}: its array {found.origin(name)!r} is {shape_back(there)}, not "
+                f"{shape_back(shape)}{hint}"
             )
     for name in expected:
         if name not in found.arrays:
