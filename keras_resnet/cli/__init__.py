@@ -4,6 +4,6 @@
 from keras_resnet.cli.options import app
 
 # Each brings its commands, in the order of `--help`.
-from keras_resnet.cli import networks, pages, training, weights, inference, analyze, export, benchmark, search, study
+from keras_resnet.cli import networks, pages, training, weights, inference, analyze, demo, export, benchmark, search, study  # noqa: F401
 
-__all__ = ["analyze", "app", "benchmark", "export", "inference", "networks", "pages", "search", "study", "training", "weights"]
+__all__ = ["app"]

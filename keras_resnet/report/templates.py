@@ -11,8 +11,8 @@ FOLDER = Path(__file__).parent / "templates"
 SCRIPT = FOLDER / "sort.js"
 
 
-def render(name: str, **content: Any) -> str:
-    """The page that a template makes of `content`. Of scripts a browser runs ours alone, and it loads nothing.
+def render(name: str, *, script: Path = SCRIPT, **content: Any) -> str:
+    """The page that a template makes of `content`. Of scripts a browser runs that file of ours alone, and it loads nothing.
 
     Text is escaped; SVG that our own functions made comes as `markupsafe.Markup`, see `drawn`.
     """
@@ -20,9 +20,9 @@ def render(name: str, **content: Any) -> str:
 
     how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     templates = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, **how)
-    script = SCRIPT.read_text(encoding="utf-8")
+    program = script.read_text(encoding="utf-8")
     templates.filters.update(cell=cell, percent=percent)
-    templates.globals.update(script=drawn(script), script_digest=digest(script))
+    templates.globals.update(script=drawn(program), script_digest=digest(program))
     return templates.get_template(f"{name}.html.jinja").render(**content)
 
 

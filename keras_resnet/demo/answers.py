@@ -1,0 +1,92 @@
+"""What a page shows for one picture: the best classes and times of the Keras network and of its exported files, Grad-CAM, and the
+maps at the end of each stage."""
+
+import io
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from keras_resnet import analysis
+from keras_resnet.data.images import decode, reason
+from keras_resnet.errors import InputError
+from keras_resnet.files.model_file import ModelFile
+from keras_resnet.files.predictions import best, scores_by_value
+from keras_resnet.networks.variants import name_of
+from keras_resnet.report.pixels import heat_uri, image_uri
+from keras_resnet.report.templates import FOLDER, render
+from keras_resnet.runs.run import Run
+
+TOP = 5  # classes that are shown
+ROUNDS = 5  # runs of which the time is the median
+
+
+class Answers:
+    """A run and some of its exported files, opened to answer for one picture after the other.
+
+    Args:
+        run: whose network it is.
+        files: exported files; InputError if one cannot be opened.
+    """
+
+    def __init__(self, run: Run, files: Sequence[Path] = ()) -> None:
+        run.spec.require_pictures()
+        self.run, self.shape = run, run.spec.require_sizes("resizing an image")
+        self.model = run.load()
+        self.open = ExitStack()
+        self.files = [self.open.enter_context(ModelFile(path, threads=1)) for path in (run.model_path, *files)]
+        self.one_at_a_time = Lock()  # the processes of the files take one question each
+
+    def close(self) -> None:
+        """End the processes of the files."""
+        self.open.close()
+
+    def of(self, content: bytes) -> dict[str, Any]:
+        """All that the page shows for the content of an image file, pictures as data URIs. InputError if it is none."""
+        try:
+            pixels = decode(io.BytesIO(content), self.shape)
+        except Exception as error:  # Pillow raises many kinds
+            raise InputError(f"this is not a readable image: {reason(error)}") from None
+        with self.one_at_a_time:
+            start = time.perf_counter()
+            rows = [self.row(file, pixels[None]) for file in self.files]
+            images = pixels[None].astype("float32")
+            [heat] = analysis.grad_cam(self.model, images)
+            maps = analysis.features(self.model, images)
+            return {
+                "image": image_uri(pixels),
+                "files": rows,
+                "heat": heat_uri(pixels, heat / max(float(heat.max()), 1e-9)),
+                "stages": [{"name": name, "picture": image_uri(strongest(found[0]))} for name, found in maps.items()],
+                "seconds": round(time.perf_counter() - start, 2),
+            }
+
+    def row(self, file: ModelFile, images: np.ndarray) -> dict[str, Any]:
+        """The answer of one file."""
+        [output] = file(images)
+        names = self.run.class_names
+        scores = file.scores or scores_by_value(output[None]) or "probabilities"
+        return {
+            "file": file.path.name,
+            "milliseconds": round(1000 * float(np.median(file.seconds(images, ROUNDS))), 2),
+            "classes": [{"class": names[number], "probability": share} for number, share in best(output, TOP, scores)],
+        }
+
+
+def page(run: Run) -> str:
+    """The page of a run, which asks the server."""
+    spec = run.spec
+    size = "x".join(map(str, spec.require_sizes("resizing an image")[:-1]))
+    title = f"Try {run.path.resolve().name}"
+    return render("demo", script=FOLDER / "demo.js", title=title, network=name_of(spec), classes=spec.classes, size=size)
+
+
+def strongest(maps: np.ndarray) -> np.ndarray:
+    """The channel of maps (height, width, channels) with the largest mean square, as a grey picture (height, width, 1)."""
+    channel = maps[..., np.square(maps).mean((0, 1)).argmax()]
+    low, high = float(channel.min()), float(channel.max())
+    return 255 * (channel[..., None] - low) / max(high - low, 1e-9)

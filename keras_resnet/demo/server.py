@@ -1,0 +1,109 @@
+"""Serves the page of `answers` on this machine.
+
+Only browsers here can reach it unless another address is given. A page of another site cannot use it: requests must name this
+host, and pictures must come from the page itself.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from typing import Any
+
+from keras_resnet.errors import InputError
+
+LOG = logging.getLogger("keras_resnet")
+HERE, PORT = "127.0.0.1", 8500
+PAGE, PICTURE = "/", "/picture"
+MOST_BYTES = 2**25  # of a picture
+WAIT = 30.0  # seconds for a request to arrive
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one page, and answers for the pictures that it sends.
+
+    Args:
+        page: its HTML.
+        answer: from the content of an image file to what the page shows; an InputError is shown there.
+        host, port: where to listen; port 0 takes a free one.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, page: str, answer: Callable[[bytes], dict[str, Any]], host: str = HERE, port: int = PORT) -> None:
+        self.page, self.answer, self.host = page, answer, host
+        try:
+            super().__init__((host, port), Handler)
+        except OSError as error:
+            raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --port") from None
+
+    @property
+    def url(self) -> str:
+        """What to open in a browser."""
+        return f"http://{self.host}:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    server: Server
+    timeout = WAIT
+
+    def do_GET(self) -> None:
+        """The page."""
+        if not self.is_for_us():
+            return self.refuse(HTTPStatus.FORBIDDEN, "this name of the host is not served")
+        if self.path != PAGE:
+            return self.refuse(HTTPStatus.NOT_FOUND, "there is only one page, /")
+        return self.send(HTTPStatus.OK, self.server.page.encode(), "text/html; charset=utf-8")
+
+    def do_POST(self) -> None:
+        """A picture, as the body of the request."""
+        length = self.headers.get("Content-Length", "")
+        if not self.is_for_us() or self.headers.get("Origin") != f"http://{self.headers.get('Host')}":
+            return self.refuse(HTTPStatus.FORBIDDEN, "pictures are taken from the page of this server only")
+        if self.path != PICTURE:
+            return self.refuse(HTTPStatus.NOT_FOUND, "pictures go to /picture")
+        if not length.isascii() or not length.isdigit():
+            return self.refuse(HTTPStatus.LENGTH_REQUIRED, "the length of the picture is missing")
+        if int(length) > MOST_BYTES:
+            return self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the picture has more than {MOST_BYTES:,} bytes")
+        try:
+            answer = self.server.answer(self.rfile.read(int(length)))
+        except InputError as error:
+            return self.refuse(HTTPStatus.BAD_REQUEST, str(error))
+        return self.send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
+
+    def is_for_us(self) -> bool:
+        """Whether the request names this server as its browser should: by an address, or as localhost. A name of another site that
+        leads here is an attack (DNS rebinding)."""
+        host = (self.headers.get("Host") or "").removesuffix(f":{self.server.server_port}")
+        with suppress(ValueError):
+            return host == "localhost" or bool(ip_address(host.strip("[]")))
+        return False
+
+    def refuse(self, status: HTTPStatus, why: str) -> None:
+        """An error, as the page shows it. What is left of the request is not read."""
+        self.close_connection = True
+        self.send(status, json.dumps({"error": why}).encode(), "application/json")
+
+    def send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
+        """An answer."""
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": kind,
+            "Content-Length": str(len(content)),
+            "Cache-Control": "no-store",
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Requests are not told."""
+        LOG.debug(format, *arguments)
