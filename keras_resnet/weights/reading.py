@@ -76,7 +76,7 @@ def read(
     network = None if spec is None else resolve(spec)
     path, _, asked = find(path, spec)
     network = None if asked is None else network
-    path = path / "model.keras" if path.is_dir() and (path / "spec.json").is_file() else path
+    path = file_of(path)
     arrays = read_arrays(path)
     try:
         if chosen in (None, OWN) and is_of_a_run(path):
@@ -86,6 +86,11 @@ def read(
         raise InputError(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
+
+
+def file_of(path: Path) -> Path:
+    """The file that has the weights: of a run folder its model."""
+    return path / "model.keras" if path.is_dir() and (path / "spec.json").is_file() else path
 
 
 def interpret(
