@@ -99,6 +99,8 @@ def constructor(title: str, network: str, *, second: bool = False) -> Constructo
         top = Top(include_top, pooling, classes, classifier_activation)
         shape = shape_of(input_tensor, input_shape, include_top)
         spec, arrays = replace(SPECS[network], **SETTINGS), None
+        if weights == IMAGENET:
+            check_imagenet(top, shape)
         if weights is not None:
             spec, arrays = pretrained(usual, spec, weights, top)
         spec, arrays = preprocessed(replace(spec, input_shape=shape), arrays, second)
@@ -146,6 +148,20 @@ def check_activation(activation: Any) -> None:
     """InputError for an activation that trained weights have no meaning with."""
     if keras.activations.get(activation) not in (keras.activations.softmax, keras.activations.linear):
         raise InputError(f"classifier_activation={shown(activation)}: with trained weights it is 'softmax' or None")
+
+
+def check_imagenet(top: Top, shape: tuple[int | None, ...]) -> None:
+    """InputError, before a file is downloaded, for what the weights of ImageNet are not for."""
+    if top.include and top.classes != 1000:
+        raise InputError(
+            f"classes={shown(top.classes)}: weights='imagenet' is for 1000 classes. Pass include_top=False and add a classifier, "
+            "or call keras_resnet.transfer.replace_head on the whole network"
+        )
+    if shape[-1] != 3:
+        raise InputError(
+            f"the images have {shape[-1]} channels: weights='imagenet' is for 3. Build the network for 3 channels, and call "
+            "keras_resnet.transfer.adapt_channels"
+        )
 
 
 def shape_of(tensor: KerasTensor | None, shape: tuple[int | None, ...] | None, include_top: bool) -> tuple[int | None, ...]:

@@ -153,6 +153,19 @@ def test_weights_of_another_library(small, randomized, tmp_path):
         applications.ResNet18(weights=tmp_path / "w.safetensors", classes=5, classifier_activation="relu")
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classes": 5}, "classes=5: weights='imagenet' is for 1000 classes.*include_top=False"),
+        ({"include_top": False, "input_shape": (64, 64, 4)}, "images have 4 channels: weights='imagenet' is for 3.*adapt_channels"),
+    ],
+)
+def test_what_the_weights_of_imagenet_do_not_fit_is_said_before_a_download(options, message, monkeypatch):
+    monkeypatch.setattr(applications, "find", lambda *_, **__: pytest.fail("downloads"))
+    with pytest.raises(InputError, match=message):
+        applications.ResNet50(**options)
+
+
 def test_channels_first_is_refused():
     keras.config.set_image_data_format("channels_first")
     try:

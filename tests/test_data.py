@@ -3,6 +3,7 @@ import io
 import itertools
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -601,6 +602,20 @@ def test_cifar10(cifar10_dir):
     assert data.class_names[0] == "airplane"
     assert list(np.bincount(data.splits["validation"].labels)) == [500] * 10
     assert data.sample(50).mean() == pytest.approx(120, abs=15)
+
+
+def test_images_of_one_size_are_read_in_batches_and_keep_their_labels(monkeypatch):
+    monkeypatch.setattr(named, "READ", 4)
+    images, labels = np.arange(10 * 12).reshape(10, 2, 2, 3).astype(np.uint8), np.arange(10)
+    examples = tf.data.Dataset.from_tensor_slices({"image": images, "label": labels, "id": labels})
+    info = SimpleNamespace(splits={"train": SimpleNamespace(num_examples=10)}, features={"image": SimpleNamespace(shape=(2, 2, 3))})
+    split = named._read(SimpleNamespace(info=info, as_dataset=lambda **_: examples), "train", (2, 2, 3))
+    np.testing.assert_array_equal(split.take(np.arange(10)), images)
+    np.testing.assert_array_equal(split.labels, labels)
+
+
+def test_a_set_prints_as_one_line(digits):
+    assert repr(digits) == "<Dataset 'digits': 1,151 train, 287 validation, 359 test; (8, 8, 1) uint8, 10 classes>"
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_a_file_of_keras_itself_is_taken(offer, tmp_path):
         ("cut", "cannot be downloaded: the connection ended after 3 of 7 bytes; try again"),
         ("silent", "cannot be downloaded: Remote end closed connection without response. Without a connection, copy"),
         ("address", "^http://a b/.* cannot be downloaded: URL can't contain control characters"),
-        ("offline", f"cannot be downloaded: .*Connection refused.*copy the file to '.*cache/{FILE}', or give its path"),
+        ("offline", f"cannot be downloaded: .*Connection refused.*copy the file to '.*cache/{FILE}'$"),
     ],
 )
 def test_what_cannot_be_downloaded_is_one_line_and_leaves_nothing(case, message, offer, call, tmp_path, monkeypatch):

@@ -207,10 +207,15 @@ def test_unfreezing_leaves_what_is_asked():
         (lambda model: transfer.freeze(model, 99), "99 layers: this model has "),
         (lambda model: transfer.StagedUnfreezing({-1: "stem"}), "epoch -1: expected a whole number"),
         (lambda model: trained(model, transfer.StagedUnfreezing({1: "stage9"})), "'stage9' is no stage"),
+        (lambda model: transfer.freeze("resnet50"), "'resnet50' is not a Keras model"),
         (lambda model: transfer.replace_head(model, 0), "classes=0"),
+        (lambda model: transfer.replace_head(model, ["cat", "dog"]), r"classes=\['cat', 'dog'\].*expected at least 1 class"),
         (lambda model: transfer.adapt_channels(model, 0), "channels=0"),
+        (lambda model: transfer.adapt_channels(model, "1"), "channels='1'.*expected at least 1 channel"),
         (lambda model: transfer.adapt_channels(model, 4, extra="ones"), "extra='ones': expected .* zeros, mean"),
         (lambda model: transfer.with_prefix(model, ""), "prefix=''"),
+        (lambda model: transfer.with_prefix(model, "left/"), "prefix='left/': .* none of them '/'"),
+        (lambda model: transfer.feature_maps(model, 3), r"levels=\(3,\): expected distinct levels out of 0, 1"),
         (
             lambda model: transfer.feature_maps(model),
             r"levels=\(2, 3, 4, 5\): expected distinct levels out of 0, 1; a map of level n",
@@ -569,5 +574,6 @@ def test_a_pyramid_adds_what_coarser_maps_have_seen(shape):
 
 def test_levels_of_a_pyramid_are_neighbours():
     model = kr.build("resnet8", depths=(1, 1, 1), widths=(1, 1, 1), stem_width=1, include_top=False)
+    assert list(transfer.feature_pyramid(model, 1, channels=4).output) == ["P1"]
     with pytest.raises(InputError, match=r"levels=\[0, 2\]: expected consecutive levels"):
         transfer.feature_pyramid(model, levels=(0, 2))

@@ -321,6 +321,8 @@ def test_a_run_and_its_files(small_run, tmp_path):
     for path in (folder, folder / "model.keras", folder / "last.weights.h5"):  # which holds the last epoch, that is kept
         for mine, theirs in zip(kr.build(weights=path).weights, trained, strict=True):
             np.testing.assert_array_equal(mine.numpy(), theirs)
+    again = kr.weights.convert(folder, tmp_path / "again")
+    assert (again.class_names, again.metrics["source"]["file"]) == (small_run.class_names, "model.keras")
     spec = json.loads((folder / "spec.json").read_text())
     (folder / "spec.json").write_text(json.dumps({**spec, "depths": [2]}))
     with pytest.raises(InputError, match=r"model.keras' is not of the network of its spec.json: ") as error:

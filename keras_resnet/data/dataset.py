@@ -116,6 +116,11 @@ class Dataset:
     def __post_init__(self) -> None:
         check_class_names(self.class_names, shown(self.origin["source"] or "class_names"))
 
+    def __repr__(self) -> str:
+        source = shown(self.origin.get("source"))
+        splits = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
+        return f"<{type(self).__name__} {source}: {splits}; {self.image_shape} {self.dtype}, {len(self.class_names)} classes>"
+
     @cached_property
     def digest(self) -> str:
         """The identity of labels and images, see `digest`: that of other ones of the same number and size is another."""

@@ -14,6 +14,7 @@ from keras_resnet.data.splits import complete, split_by_class
 from keras_resnet.errors import InputError, unknown
 
 DIGITS_TEST = 0.2  # share of the 1,797 digits
+READ = 64  # images of one size that are read at once
 
 
 def digits(*, batch_size: int = BATCH_SIZE) -> Dataset:
@@ -119,9 +120,14 @@ def _read(builder: Any, split: str, shape: tuple[int, int, int]) -> Split:
 
     count = builder.info.splits[split].num_examples
     images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.int32)
-    for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
-        pixels = example["image"]
+    examples = builder.as_dataset(split=split, shuffle_files=False).map(lambda example: (example["image"], example["label"]))
+    of_one_size = builder.info.features["image"].shape == shape
+    batches = tfds.as_numpy(
+        examples.batch(READ if of_one_size else 1)
+    )  # one by one, small images take most of their time in Python
+    pairs = (pair for batch in batches for pair in zip(*batch, strict=True))
+    for index, (pixels, label) in enumerate(pairs):
         if pixels.shape != shape:
             pixels = fit_pixels(Image.fromarray(pixels.squeeze()), *shape)
-        images[index], labels[index] = pixels, example["label"]
+        images[index], labels[index] = pixels, label
     return Split.of(images, labels)

@@ -28,7 +28,7 @@ READ_TWICE = 64  # images of a second pass that must be among those of the first
 HEAD = 2048  # images of a stream that stand for all where some are looked at
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Stream(Dataset):
     """A set whose training images are read from their source in every epoch, in the order of the source.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 from keras_resnet.hooks import operation_of
 from keras_resnet.networks.connections import Connections, every_layer, every_model, is_functional
 
@@ -44,6 +44,8 @@ class Stages:
     """
 
     def __init__(self, model: keras.Model) -> None:
+        if not isinstance(model, keras.Model):
+            raise InputError(f"{shown(model)} is not a Keras model")
         self.layers = list(dict.fromkeys(every_layer(model)))
         self.units: dict[Unit, list[Any]] = {}
         for layer in self.layers:

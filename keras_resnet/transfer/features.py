@@ -12,7 +12,7 @@ NO_MAPS = ("Pooling", "Padding", "Dropout", "Cropping", "Rescaling", "Normalizat
 """Parts of the names of layers that do not end a stage, unless nothing else is there."""
 
 
-def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, names: str = "C") -> keras.Model:
+def feature_maps(model: keras.Model, levels: int | Iterable[int] = (2, 3, 4, 5), *, names: str = "C") -> keras.Model:
     """The network as a backbone: a dictionary of maps for detection or segmentation.
 
     Level 3 is the last map at a stride of 2**3 that all paths from the images to the output go through: the output of the last unit
@@ -21,7 +21,7 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
 
     Args:
         model: any functional ResNet, or a model that holds one, with one input (batch, *space, channels).
-        levels: distinct; the map of level n has a stride of 2**n.
+        levels: one, or several distinct ones; the map of level n has a stride of 2**n.
         names: the letter of the keys: "C" gives "C2" to "C5", and "P" "P2" to "P5".
 
     Returns: a functional model, uncompiled, from the input of `model` to a dictionary of maps (batch, *space / 2**level, channels).
@@ -36,7 +36,7 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
     inputs = keras.tree.flatten(graph.inputs)
     if len(inputs) != 1 or not 3 <= len(inputs[0].shape) <= 5:
         raise InputError(f"{model.name!r} must have one input (batch, *space, channels)")
-    found, levels = maps_by_level(graph), tuple(levels)
+    found, levels = maps_by_level(graph), listed(levels)
     if not levels or len(set(levels)) < len(levels) or not set(levels) <= set(found):
         raise InputError(
             f"levels={levels}: expected distinct levels out of {', '.join(map(str, sorted(found)))}; a map of level n has a "
@@ -45,7 +45,12 @@ def feature_maps(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, na
     return model_of(graph.inputs, {f"{names}{level}": found[level] for level in levels}, model.name)
 
 
-def feature_pyramid(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *, channels: int = 256) -> keras.Model:
+def listed(levels: int | Iterable[int]) -> tuple[int, ...]:
+    """Levels that were given as one number or as several."""
+    return (levels,) if isinstance(levels, int) else tuple(levels)
+
+
+def feature_pyramid(model: keras.Model, levels: int | Iterable[int] = (2, 3, 4, 5), *, channels: int = 256) -> keras.Model:
     """A feature pyramid on the maps of a network (arXiv:1612.03144 section 3): each level adds the enlarged map of the next one.
 
     Args:
@@ -60,7 +65,7 @@ def feature_pyramid(model: keras.Model, levels: Iterable[int] = (2, 3, 4, 5), *,
     >>> feature_pyramid(keras.applications.ResNet50(include_top=False)).output["P5"].shape
     (None, None, None, 256)
     """
-    levels = sorted(levels)
+    levels = sorted(listed(levels))
     backbone = feature_maps(model, levels)
     if levels != list(range(levels[0], levels[-1] + 1)):
         raise InputError(f"levels={levels}: expected consecutive levels, such as (3, 4, 5)")

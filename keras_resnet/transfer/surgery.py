@@ -1,11 +1,12 @@
 """The same network with another classifier, other channels or other names of layers."""
 
+from numbers import Integral
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 from keras_resnet.hooks import functional_of
 from keras_resnet.networks.connections import CONVOLUTIONS
 from keras_resnet.transfer.copying import Graph, check_graph, closed, copied, copy_of, model_of, opened
@@ -36,8 +37,10 @@ def replace_head(
     (None, 10)
     """
     check_graph(model)
-    if classes < 1 or not 0 <= dropout < 1:
-        raise InputError(f"classes={classes}, dropout={dropout}: expected at least 1 class, and a share of at least 0 and below 1")
+    if not isinstance(classes, Integral) or classes < 1 or not 0 <= dropout < 1:
+        raise InputError(
+            f"classes={shown(classes)}, dropout={dropout}: expected at least 1 class, and a share of at least 0 and below 1"
+        )
     graph = closed(model)
     features = features_of(graph)
     if features is None:
@@ -76,8 +79,8 @@ def with_prefix(model: keras.Model, prefix: str) -> keras.Model:
 
     >>> model = keras.Model([a.input, b.input], keras.layers.concatenate([a.output, b.output]))  # with_prefix(a, "a_"), ...
     """
-    if not prefix:
-        raise InputError("prefix='': expected at least one character")
+    if not isinstance(prefix, str) or not prefix or "/" in prefix:
+        raise InputError(f"prefix={shown(prefix)}: expected at least one character, and none of them '/'")
     check_graph(model)
     return copied(model, lambda operation: copy_of(operation, name=prefix + operation.name), prefix=prefix)
 
@@ -107,8 +110,8 @@ def adapt_channels(model: keras.Model, channels: int, *, extra: str = "zeros") -
     InputError for another model, and where a layer before the first convolution cannot be adapted.
     """
     check_graph(model)
-    if channels < 1 or extra not in EXTRA:
-        raise InputError(f"channels={channels}, extra={extra!r}: expected at least 1 channel, and one of {', '.join(EXTRA)}")
+    if not isinstance(channels, Integral) or channels < 1 or extra not in EXTRA:
+        raise InputError(f"channels={shown(channels)}, extra={extra!r}: expected at least 1 channel, and one of {', '.join(EXTRA)}")
     old = functional_of(model).input
     if not isinstance(old, keras.KerasTensor) or not isinstance(old.shape[-1], int):
         raise InputError(f"{model.name!r} must have one input, whose last axis is a known number of channels")

@@ -15,7 +15,7 @@ from keras_resnet.runs.run import Run, check_free, is_run
 from keras_resnet.weights.download import digest
 from keras_resnet.weights.loading import build_from
 from keras_resnet.weights.names import find
-from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, read
+from keras_resnet.weights.reading import CLASSIFIER, OF_THE_LIBRARY, file_of, read
 
 
 def convert(
@@ -44,6 +44,7 @@ def convert(
     """
     out = check_free(out, overwrite)
     path, about, spec = find(path, spec)
+    path = file_of(path)
     found = read(path, layout=layout, spec=spec, prefix=prefix)
     network = found.spec
     if fields:

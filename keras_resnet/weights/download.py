@@ -57,9 +57,7 @@ def receive(url: str, new: Path, about: dict[str, str], target: Path) -> str:
         raise InputError(f"{url} cannot be downloaded: the server answers {error.code} {printable(error.reason)}") from None
     except (NoAnswer, urllib.error.URLError) as error:
         reason = printable(getattr(error, "reason", error))
-        raise InputError(
-            f"{url} cannot be downloaded: {reason}. Without a connection, copy the file to {str(target)!r}, or give its path"
-        ) from None
+        raise InputError(f"{url} cannot be downloaded: {reason}. Without a connection, copy the file to {str(target)!r}") from None
     if length and length.isdecimal() and received < int(length):
         raise InputError(f"{url} cannot be downloaded: the connection ended after {received:,} of {int(length):,} bytes; try again")
     return hash_.hexdigest()

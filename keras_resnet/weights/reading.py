@@ -78,7 +78,7 @@ def read(
     network = None if spec is None else resolve(spec)
     path, _, asked = find(path, spec)
     network = None if asked is None else network
-    path = file_of_a_run(path) if path.is_dir() and (path / "spec.json").is_file() else path
+    path = file_of(path)
     arrays = read_arrays(path)
     try:
         if chosen in (None, OWN) and is_of_a_run(path):
@@ -88,6 +88,11 @@ def read(
         raise InputError(f"{str(path)!r} {error}") from None
     has_classifier = any(name.startswith(CLASSIFIER) for name in found.arrays)
     return replace(found, class_names=labels_beside(path.parent, found.spec.classes)) if has_classifier else found
+
+
+def file_of(path: Path) -> Path:
+    """The file that has the weights: of the folder of a run that in it."""
+    return file_of_a_run(path) if path.is_dir() and (path / "spec.json").is_file() else path
 
 
 def interpret(
