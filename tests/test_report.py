@@ -350,7 +350,7 @@ def in_chromium(tmp_path):
 def test_pages_in_chromium(scheme, in_chromium, page, of_many_classes, pretended_run):
     pages = [
         page.text,
-        run_page.run_page(pretended_run(1000)),
+        of_many_classes,
         comparison.comparison_page([pretended_run(name="a"), pretended_run(name="b")]),
     ]
     for text in pages:

@@ -11,7 +11,7 @@ from keras_resnet.networks.cost import Cost, cost_of
 from keras_resnet.networks.drawing import image, pictures, short, with_sizes
 from keras_resnet.report import facts as told
 from keras_resnet.report.charts import Chart, Series, lines, reliability
-from keras_resnet.report.pixels import matrix_uri
+from keras_resnet.report.pixels import matrix_uri, neighbours
 from keras_resnet.report.templates import drawn, percent, render
 from keras_resnet.runs.evaluation import NUMBERED, of_class, report
 from keras_resnet.runs.history import history_in
@@ -106,7 +106,15 @@ def accuracies(run: Run, reasons: dict[str, str]) -> Content:
 
 def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[str, str]) -> Content:
     """Classes, confusions, calibration and mistakes: by the model, or, where there are no images for it, as the run has them."""
-    nothing: Content = {"counts": None, "pixels": None, "confused": [], "reliability": None, "mistakes": [], "listed": []}
+    nothing: Content = {
+        "counts": None,
+        "pixels": None,
+        "shared": 1,
+        "confused": [],
+        "reliability": None,
+        "mistakes": [],
+        "listed": [],
+    }
     nothing |= {"classes": [], "worst": [], "measured_on": "", "tiny": False, "class_names": [], "tall": False}
     nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
     try:
@@ -185,7 +193,9 @@ def of_counts(counts: np.ndarray, names: list[str]) -> Content:
         }
         for true, answer in pairs
     ]
-    matrix = {"counts": counts.tolist()} if len(names) <= NUMBERED else {"pixels": matrix_uri(counts)}
+    matrix = (
+        {"counts": counts.tolist()} if len(names) <= NUMBERED else {"pixels": matrix_uri(counts), "shared": neighbours(len(names))}
+    )
     tall = max(map(len, names)) > 3
     return {**by_recall(report(counts, names)["classes"]), **matrix, "confused": confused, "class_names": names, "tall": tall}
 
