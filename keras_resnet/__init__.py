@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the same names for type checkers and editors
+    from keras_resnet import analysis as analysis
     from keras_resnet import applications as applications
     from keras_resnet import data as data
     from keras_resnet import export as export
@@ -58,6 +59,7 @@ _HOMES = {
     "fit": "training.fit",
 }
 _MODULES = {
+    "analysis": "analysis",
     "applications": "applications",
     "data": "data",
     "distribute": "training.distribute",

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 REPLACED = {
+    "activation": "a layer applies its own `activation` to its outputs whenever it is called",
     "call": "Keras looks `call` up in the layer or model whenever that is called, and does not save it",
     "convolution_op": "a convolution layer asks its own `convolution_op(inputs, kernel)` for its outputs",
     "_apply_weight_decay": "an optimizer decays by its own `_apply_weight_decay(variables)`, by its `weight_decay` at that time",
@@ -88,9 +89,15 @@ def graph_nodes(model: Any) -> list[Any]:
 def calls_of(model: Any) -> list[tuple[Any, list[Any], list[Any]]]:
     """The uses of layers and operations in a functional or sequential model in the order in which they run: what is called, and the
     symbolic tensors that go in and come out."""
+    return [call[:3] for call in runnable_calls_of(model)]
+
+
+def runnable_calls_of(model: Any) -> list[tuple[Any, list[Any], list[Any], Any]]:
+    """`calls_of`, each with a function that gives the positional and the named arguments of the call, from the values of the
+    symbolic tensors by their ids."""
     by_depth = functional_of(model)._nodes_by_depth
     nodes = chain(*(by_depth[depth] for depth in sorted(by_depth, reverse=True)))
-    return [(node.operation, node.input_tensors, node.outputs) for node in nodes if not node.is_input]
+    return [(node.operation, node.input_tensors, node.outputs, node.arguments.fill_in) for node in nodes if not node.is_input]
 
 
 def run_graph(model: Any, inputs: Any, substitute: Any) -> Any:

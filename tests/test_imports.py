@@ -33,6 +33,7 @@ FLOORS = (
     ("applications", "data"),
     ("training", "files"),
     ("export",),
+    ("analysis",),
     ("report",),
     ("search",),
     ("cli",),
@@ -51,6 +52,7 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
     *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
     *("runs", "runs.run"),
     *("weights", "weights.download", "weights.hub", "weights.names"),
+    *("analysis", "analysis.table", "analysis.rows"),
 }
 OUTSIDE = {  # what else a wing may import when it is loaded
     "networks": {"keras", "numpy"},
@@ -63,6 +65,7 @@ OUTSIDE = {  # what else a wing may import when it is loaded
     "training": {"PIL", "keras", "numpy"},
     "files": {"numpy"},
     "export": {"PIL", "flatbuffers", "keras", "numpy"},
+    "analysis": {"keras", "numpy"},
     "report": {"numpy"},
     "search": {"grpc", "keras", "keras_tuner", "numpy"},
     "cli": {"typer"},

@@ -4,6 +4,6 @@
 from keras_resnet.cli.options import app
 
 # Each brings its commands, in the order of `--help`.
-from keras_resnet.cli import networks, pages, training, weights, inference, export, benchmark, search
+from keras_resnet.cli import networks, pages, training, weights, inference, analyze, export, benchmark, search
 
-__all__ = ["app", "benchmark", "export", "inference", "networks", "pages", "search", "training", "weights"]
+__all__ = ["analyze", "app", "benchmark", "export", "inference", "networks", "pages", "search", "training", "weights"]

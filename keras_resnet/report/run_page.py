@@ -28,13 +28,12 @@ CALIBRATED = (
 Content = dict[str, Any]
 
 
-def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None, *, heatmap: Any = None) -> str:
+def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -> str:
     """The page of a run.
 
     Args:
         source: images instead of those of the run, see `keras_resnet.data.to_evaluate`.
         data_dir: where TensorFlow Datasets keeps its files.
-        heatmap: see `measured.Heatmap`.
     """
     reasons: dict[str, str] = {}
     content = {
@@ -43,7 +42,7 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None, *
         "command": told.command(run),
         **curves(run, reasons),
         **accuracies(run, reasons),
-        **of_model(run, source, data_dir, heatmap, reasons),
+        **of_model(run, source, data_dir, reasons),
         **network(run, reasons),
         "exports": exports(run, reasons),
     }
@@ -104,7 +103,7 @@ def accuracies(run: Run, reasons: dict[str, str]) -> Content:
     return {"accuracies": rows, "tiles": tiles[::-1]}
 
 
-def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[str, str]) -> Content:
+def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
     """Classes, confusions, calibration and mistakes: by the model, or, where there are no images for it, as the run has them."""
     nothing: Content = {
         "counts": None,
@@ -118,7 +117,7 @@ def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[s
     nothing |= {"classes": [], "worst": [], "measured_on": "", "tiny": False, "class_names": [], "tall": False}
     nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
     try:
-        return nothing | measured_by_model(run, source, data_dir, heatmap, reasons)
+        return nothing | measured_by_model(run, source, data_dir, reasons)
     except (InputError, OSError) as error:
         why = str(error)
     except ModuleNotFoundError as error:
@@ -127,10 +126,10 @@ def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[s
     return nothing | as_stored(run, reasons)
 
 
-def measured_by_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[str, str]) -> Content:
+def measured_by_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
     """What the model says of the test images, or of all images of another source."""
     from keras_resnet.data import to_evaluate
-    from keras_resnet.report.measured import calibration, measure, pictured_mistakes
+    from keras_resnet.report.measured import calibration, measure, pictured_mistakes, where_seen
 
     split = "all" if source is not None else "test"
     found = measure(run, to_evaluate(run, source, data_dir), split)
@@ -142,7 +141,7 @@ def measured_by_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reason
     if not len(found.wrong):
         reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are put into their class."
     elif run.spec.is_of_pictures:
-        mistakes = pictured_mistakes(found, heatmap)
+        mistakes = pictured_mistakes(found, where_seen)
     else:
         reasons["mistakes"] = "Mistakes have no pictures: the network takes no grey or colour images."
     where = f"{len(found.examples):,} {'images of other data' if source is not None else 'test images'}"

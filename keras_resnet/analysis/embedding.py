@@ -1,0 +1,98 @@
+"""The images in a plane, by what the network makes of them: PCA or t-SNE of the features that the classifier gets."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis.derivatives import applied
+from keras_resnet.analysis.figures import COLOURS, Figure, as_picture, figure, shortened
+from keras_resnet.analysis.steps import Network
+from keras_resnet.errors import InputError, unknown
+
+METHODS = ("pca", "tsne")
+PERPLEXITY = 30.0  # of t-SNE, or a third of the images where they are few
+PICTURES = 150  # images on a plot
+LEGEND = 20  # classes up to which a plot has a legend
+
+
+def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", seed: int = 0) -> np.ndarray:
+    """The images as points of a plane.
+
+    Args:
+        model: a functional Keras classifier.
+        images: (images, *space, channels), at least three, as the model takes them.
+        method: "pca", the two principal components, or "tsne" of scikit-learn (extra `data`).
+        seed: of t-SNE.
+
+    Returns: (images, 2). InputError for another method, and for a model without features.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    points = pooled_features(model, images)
+    if len(points) < 3:
+        raise InputError(f"{len(points)} images: an embedding needs at least three")
+    if method == "pca":
+        return principal_components(points)
+    from sklearn.manifold import TSNE
+
+    return np.asarray(TSNE(perplexity=min(PERPLEXITY, len(points) / 3), init="pca", random_state=seed).fit_transform(points))
+
+
+def pooled_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """What goes into the last dense layer, or else the last map averaged over space: (images, features)."""
+    network = Network(model)
+    dense = [step for step in network.steps if isinstance(step.operation, keras.layers.Dense)]
+    value = dense[-1].sources[0] if dense else network.last_map()
+    found = applied(network.between(network.start, value), images)
+    return found.mean(tuple(range(1, found.ndim - 1))) if found.ndim > 2 else found
+
+
+def principal_components(points: np.ndarray) -> np.ndarray:
+    """Points (images, features) along the two directions in which they vary most; the larger half of each direction is positive."""
+    centred = points.astype("float64") - points.mean(0, dtype="float64")
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    found = np.zeros((len(points), 2))
+    for axis, direction in enumerate(directions[:2]):
+        found[:, axis] = centred @ direction * np.sign(direction[np.abs(direction).argmax()])
+    return found
+
+
+def plot_embedding(
+    points: np.ndarray, images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, method: str = "pca"
+) -> Figure:
+    """The points with the pictures on them, in frames of the colour of their class; signals and volumes are dots.
+
+    Args:
+        points: (images, 2).
+        images: (images, *space, channels).
+        labels: integers (images,).
+        class_names: in the order of the classes.
+        method: that gave the points.
+    """
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    made, axes = figure(width=7.0, height=5.6)
+    panel, present = axes[0, 0], np.unique(labels)
+    colours = dict(zip(present.tolist(), class_colours(len(present)), strict=True))
+    for label in present:
+        own = points[labels == label]
+        panel.plot(own[:, 0], own[:, 1], "o", markersize=4, alpha=0.7, color=colours[label], label=shortened(class_names[label]))
+    if images.ndim == 4:
+        for place in np.random.default_rng(0).permutation(len(points))[:PICTURES]:
+            small = OffsetImage(as_picture(images[place]), zoom=16 / max(images.shape[1:3]), cmap="gray", interpolation="nearest")
+            frame = {"edgecolor": colours[labels[place]], "linewidth": 1.5, "facecolor": "none"}
+            panel.add_artist(AnnotationBbox(small, points[place], pad=0.05, bboxprops=frame))
+    names = {"pca": ("first principal component", "second principal component"), "tsne": ("t-SNE, no unit", "t-SNE, no unit")}
+    panel.set(xlabel=names[method][0], ylabel=names[method][1])
+    panel.margins(0.06)
+    if len(present) <= LEGEND:
+        made.legend(loc="outside right upper", fontsize=8)
+    return made
+
+
+def class_colours(count: int) -> list[object]:
+    """Colours for classes: those that everyone can tell apart, or where there are more of them, from a map of even brightness."""
+    from matplotlib import colormaps
+
+    return [*COLOURS[:count]] if count <= len(COLOURS) else [colormaps["turbo"]((number + 0.5) / count) for number in range(count)]

@@ -1,0 +1,98 @@
+"""How all plots look: fonts for a column, colours that everyone can tell apart, profiles over units. Matplotlib is loaded late."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_resnet.analysis.rows import Rows
+
+Figure = Any  # matplotlib.figure.Figure
+Axes = Any  # matplotlib.axes.Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Of Okabe and Ito, which the colour-blind can tell apart (doi:10.1038/nmeth.1618)."""
+MARKERS = "os^Dv<>"
+WIDTH = 4.6  # inches of a panel
+NAMED = 16  # places along an axis up to which each has its name
+LONGEST = 28  # characters of a name in a plot
+
+
+def figure(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+    """A figure and its panels (rows, columns), each of so many inches."""
+    from matplotlib.figure import Figure as New
+
+    made = New(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
+    return made, made.subplots(rows, columns, squeeze=False)
+
+
+def profile(profiles: Mapping[str, Rows], panels: Mapping[str, str], *, x: str, log: bool = False) -> Figure:
+    """A panel for each column of rows, with a line for each network."""
+    made, axes = figure(1, len(panels), width=3.8)
+    for panel, (column, label) in zip(axes[0], panels.items(), strict=True):
+        draw(panel, profiles, x, column, label, log=log)
+    if len(profiles) > 1:
+        axes[0, 0].legend(fontsize=8)
+    return made
+
+
+def lines(profiles: Mapping[str, Rows], *, x: str, y: str, labels: tuple[str, str], log: bool = False) -> Figure:
+    """One panel with a line for each network."""
+    made, axes = figure(width=5.5)
+    draw(axes[0, 0], profiles, x, y, labels[1], log=log)
+    axes[0, 0].set_xlabel(labels[0])
+    if len(profiles) > 1:
+        axes[0, 0].legend(fontsize=8)
+    return made
+
+
+def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *, log: bool) -> None:
+    """The lines of a panel over places that are numbered from 1, or named where there are few."""
+    longest = max(profiles.values(), key=len)
+    for number, (name, rows) in enumerate(profiles.items()):
+        places = [place for place, row in enumerate(rows, start=1) if row[y] is not None]
+        values = [row[y] for row in rows if row[y] is not None]
+        marker = MARKERS[number % len(MARKERS)] if len(rows) < 60 else ""
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(places, values, marker=marker, markersize=3, linewidth=1.2, color=colour, label=shortened(name))
+    if log and any(row[y] and row[y] > 0 for rows in profiles.values() for row in rows):
+        axes.set_yscale("log")
+    axes.set(xlabel=x, ylabel=label)
+    axes.grid(alpha=0.3)
+    name_places(axes, [str(row[x]) for row in longest])
+
+
+def name_places(axes: Axes, names: Sequence[str]) -> None:
+    """Places along the horizontal axis, from 1, with names if there are few."""
+    axes.set_xlim(0.5, len(names) + 0.5)
+    if len(names) <= NAMED:
+        axes.set_xticks(range(1, len(names) + 1), [shortened(name) for name in names], rotation=90, fontsize=7, parse_math=False)
+    else:
+        axes.xaxis.set_major_locator(integers())
+
+
+def integers() -> Any:
+    """Ticks at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True)
+
+
+def shortened(name: str) -> str:
+    """A name for a plot."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+
+
+def picture(axes: Axes, pixels: np.ndarray, **settings: Any) -> None:
+    """An image (height, width, channels) or a map (height, width), without axes."""
+    axes.imshow(as_picture(pixels), interpolation="nearest", **({"cmap": "gray"} | settings))
+    axes.set_axis_off()
+
+
+def as_picture(pixels: np.ndarray) -> np.ndarray:
+    """Pixels (height, width[, channels]) of any range, as 0 to 1 for a plot; of other numbers of channels than 1 and 3 the mean."""
+    if pixels.ndim == 3 and pixels.shape[-1] != 3:
+        pixels = pixels.mean(-1)
+    pixels = pixels.astype("float64")
+    low, high = float(pixels.min()), float(pixels.max())
+    return np.zeros_like(pixels) if high == low else (pixels - low) / (high - low)

@@ -1,0 +1,204 @@
+"""Gradients by unit: their norms at a batch and over a training, and how alike they are for two images (arXiv:1702.08591)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis.derivatives import Loss, cross_entropy, gradients_of, to_numpy, weight_gradients
+from keras_resnet.analysis.figures import COLOURS, Figure, figure, lines, name_places, profile
+from keras_resnet.analysis.rows import Rows, as_csv
+from keras_resnet.analysis.steps import Segment
+from keras_resnet.analysis.units import Chain
+from keras_resnet.atomic import replace_text
+from keras_resnet.errors import InputError
+
+
+def gradients(
+    model: keras.Model, images: np.ndarray, labels: np.ndarray, *, training: bool = True, loss: Loss | None = None
+) -> Rows:
+    """The norm of the gradient of the loss by unit, at one batch.
+
+    arXiv:1512.03385 section 4.1 says that batch normalisation keeps the norms healthy in plain networks too.
+
+    Args:
+        model: a functional Keras classifier, residual or plain.
+        images: (images, *space, channels), as the model takes them.
+        labels: integers (images,).
+        training: as in a training step, with the statistics of the batch and with dropout. The moving statistics do not change.
+        loss: a function of labels and outputs that gives a scalar; None is the mean cross-entropy.
+
+    Returns: for each unit a row with the `unit`; `weights`, the Euclidean norm of the gradient with respect to all its trainable
+    weights; `mean_weight`, the mean of its absolute values; and `output`, the norm of the gradient with respect to the output of
+    the unit.
+
+    InputError for a model that is no chain of units, or whose outputs are neither logits nor probabilities by its last layer.
+    """
+    chain = Chain(model)
+    return norms(chain, images, labels, training, cross_entropy(model, loss))
+
+
+def norms(chain: Chain, images: np.ndarray, labels: np.ndarray, training: bool, loss: Loss) -> Rows:
+    """The rows of `gradients`."""
+    batch, targets = keras.ops.convert_to_tensor(np.asarray(images, "float32")), np.asarray(labels)
+    weights = [weights_of(unit.branch, *([unit.shortcut] if unit.shortcut else [])) for unit in chain.units]
+    shapes = output_shapes(chain, images)
+
+    def value(*probes: Any) -> Any:
+        return loss(targets, probed(chain, chain.stem(batch, training), list(probes), training))
+
+    flat = list({id(weight): weight for unit in weights for weight in unit}.values())
+    by_weight = dict(zip(map(id, flat), weight_gradients(lambda: value(), flat), strict=True))
+    by_output = gradients_of(value, [np.zeros(shape, "float32") for shape in shapes])
+    return [
+        {"unit": unit.name, **size_of([by_weight[id(weight)] for weight in own]), "output": float(np.linalg.norm(output))}
+        for unit, own, output in zip(chain.units, weights, by_output, strict=True)
+    ]
+
+
+def size_of(arrays: list[np.ndarray]) -> dict[str, float | None]:
+    """The norm and the mean absolute value of all numbers of some gradients; None where there are none."""
+    if not arrays:
+        return {"weights": None, "mean_weight": None}
+    whole = np.concatenate([array.ravel() for array in arrays]).astype("float64")
+    return {"weights": float(np.linalg.norm(whole)), "mean_weight": float(np.abs(whole).mean())}
+
+
+def weights_of(*segments: Segment) -> list[Any]:
+    """The trainable weights of the layers of some segments."""
+    layers = {id(step.operation): step.operation for segment in segments for step in segment.steps}
+    return [weight for layer in layers.values() for weight in getattr(layer, "trainable_weights", [])]
+
+
+def output_shapes(chain: Chain, images: np.ndarray) -> list[tuple[int, ...]]:
+    """The shapes of what leaves each unit, for a batch of images."""
+    found = []
+    with keras.StatelessScope():
+        x = chain.stem(keras.ops.convert_to_tensor(np.asarray(images, "float32")))
+        for unit in chain.units:
+            y = unit(x)
+            found.append(tuple(y.shape))
+            x = unit.after(y)
+    return found
+
+
+def probed(chain: Chain, x: Any, probes: list[Any], training: bool) -> Any:
+    """The outputs of a network, with a tensor added to the output of each unit, or without probes.
+
+    The gradient with respect to such a tensor is the one with respect to the output of the unit.
+    """
+    for number, unit in enumerate(chain.units):
+        y = unit(x, training)
+        x = unit.after(y + probes[number] if probes else y, training)
+    return chain.head(x, training)
+
+
+class GradientNorms(keras.callbacks.Callback):
+    """Gradient norms by unit over a training, as `gradients` gives them, at the same batch each time.
+
+    Args:
+        images, labels: the batch, as in `gradients`.
+        path: a CSV file to write after each measurement, or None. What is there is replaced.
+        every: epochs from one measurement to the next. The first is before the training, as epoch 0.
+
+    `rows` has a row for each epoch and unit: `epoch`, `unit`, `weights`, `mean_weight` and `output`.
+
+    >>> norms = GradientNorms(images, labels, "norms.csv"); model.fit(..., callbacks=[norms])
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, path: str | Path | None = None, *, every: int = 1) -> None:
+        super().__init__()
+        if every < 1:
+            raise InputError(f"every={every}: expected at least 1 epoch")
+        self.images, self.labels, self.every = images, labels, every
+        self.path = None if path is None else Path(path)
+        self.rows: Rows = []
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self.chain, self.loss = Chain(self.model), cross_entropy(self.model)
+        self.rows = []
+        self._measure(0)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if (epoch + 1) % self.every == 0:
+            self._measure(epoch + 1)
+
+    def _measure(self, epoch: int) -> None:
+        self.rows += [{"epoch": epoch, **row} for row in norms(self.chain, self.images, self.labels, True, self.loss)]
+        if self.path:
+            replace_text(self.path, as_csv(self.rows))
+
+
+def gradient_correlation(model: keras.Model, images: np.ndarray, *, training: bool = False, seed: int = 0) -> Rows:
+    """How alike the gradients of two images are, by unit: in deep plain networks they look like white noise (arXiv:1702.08591).
+
+    The gradient is that of a random direction of the logits, the same for all images.
+
+    Args:
+        model: a functional Keras classifier, residual or plain.
+        images: (images, *space, channels), at least two, as the model takes them.
+        training: whether batch normalisation uses the statistics of these images, as it must before a training.
+        seed: of the direction.
+
+    Returns: for each unit a row with the `unit`; `correlation`, the mean over all pairs of images of the correlation of the
+    gradients with respect to the output of the unit; and `absolute`, the mean of its absolute value. Images whose gradient is zero
+    are left out; None where fewer than two are left.
+    """
+    if len(images) < 2:
+        raise InputError(f"{len(images)} images: a correlation needs at least two")
+    chain = Chain(model)
+    batch = keras.ops.convert_to_tensor(np.asarray(images, "float32"))
+    head = chain.network.logits_from(chain.head.start)
+    with keras.StatelessScope():
+        classes = to_numpy(chain(batch)).shape[-1]
+    direction = np.asarray(np.random.default_rng(seed).normal(size=classes), "float32")
+
+    def value(*probes: Any) -> Any:
+        x = chain.stem(batch, training)
+        for unit, probe in zip(chain.units, probes, strict=True):
+            x = unit.after(unit(x, training) + probe, training)
+        return keras.ops.sum(head(x, training) * direction)
+
+    found = gradients_of(value, [np.zeros(shape, "float32") for shape in output_shapes(chain, images)])
+    return [{"unit": unit.name, **correlations(gradient)} for unit, gradient in zip(chain.units, found, strict=True)]
+
+
+def correlations(gradient: np.ndarray) -> dict[str, float | None]:
+    """The mean correlation of all pairs of the gradients of images (images, ...)."""
+    flat = gradient.reshape(len(gradient), -1).astype("float64")
+    flat = flat[flat.std(-1) > 0]
+    if len(flat) < 2:
+        return {"correlation": None, "absolute": None}
+    pairs = np.corrcoef(flat)[np.triu_indices(len(flat), 1)]
+    return {"correlation": float(pairs.mean()), "absolute": float(np.abs(pairs).mean())}
+
+
+def plot_gradients(profiles: Mapping[str, Rows]) -> Figure:
+    """Rows of `gradients` over the units, of one network or several by name."""
+    panels = {"weights": "gradient norm of the weights", "output": "gradient norm of the output"}
+    return profile(profiles, panels, x="unit", log=True)
+
+
+def plot_gradient_norms(rows: Rows, *, column: str = "weights") -> Figure:
+    """Rows of `GradientNorms`: a line over the units for each epoch, from dark to light; of many epochs some."""
+    from matplotlib import colormaps
+
+    made, axes = figure(width=5.5)
+    epochs = sorted({row["epoch"] for row in rows})
+    shown = [epochs[place] for place in np.unique(np.linspace(0, len(epochs) - 1, 6).round().astype(int))]
+    for number, epoch in enumerate(shown):
+        values = [row[column] for row in rows if row["epoch"] == epoch]
+        colour = colormaps["viridis"](0.9 * number / max(1, len(shown) - 1)) if len(shown) > 1 else COLOURS[0]
+        axes[0, 0].plot(range(1, len(values) + 1), values, marker="o", markersize=3, color=colour, label=f"epoch {epoch}")
+    axes[0, 0].set(xlabel="unit", ylabel="gradient norm", yscale="log")
+    name_places(axes[0, 0], [row["unit"] for row in rows if row["epoch"] == shown[0]])
+    axes[0, 0].grid(alpha=0.3)
+    axes[0, 0].legend(fontsize=8)
+    return made
+
+
+def plot_gradient_correlation(profiles: Mapping[str, Rows]) -> Figure:
+    """Rows of `gradient_correlation` over the units, of one network or several by name."""
+    return lines(profiles, x="unit", y="correlation", labels=("unit", "correlation of the gradients of two images"))

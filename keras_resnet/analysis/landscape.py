@@ -1,0 +1,149 @@
+"""The loss around the weights of a trained network, along random directions with filter normalisation (arXiv:1712.09913)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, to_numpy, with_weights
+from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, figure
+from keras_resnet.analysis.rows import Rows
+from keras_resnet.analysis.steps import Network
+from keras_resnet.errors import InputError
+
+
+def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
+    """Random directions with filter normalisation (arXiv:1712.09913 section 4).
+
+    Each filter of a direction, and each row of a dense layer's weights that gives one output, has the norm of the filter of the
+    network. Weights with one axis, biases and those of batch normalisation, have the direction zero.
+
+    Args:
+        model: a functional Keras model.
+        count: of directions, drawn independently.
+        seed: of the random numbers.
+
+    Returns: for each direction an array for each of `model.trainable_weights`, in their order and of their shapes.
+    """
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        found.append([filter_normalised(generator, weight) for weight in model.trainable_weights])
+    return found
+
+
+def filter_normalised(generator: np.random.Generator, weight: Any) -> np.ndarray:
+    """A direction for one weight."""
+    values = to_numpy(weight.value).astype("float64")
+    if values.ndim < 2:
+        return np.zeros(values.shape, "float32")
+    random = generator.normal(size=values.shape)
+    # A depthwise kernel (*size, channels, multiplier) has a filter for each channel.
+    axes = tuple(range(values.ndim - 2 if "depthwise" in weight.path else values.ndim - 1))
+    norms = np.sqrt(np.square(random).sum(axes, keepdims=True))
+    return (random * np.sqrt(np.square(values).sum(axes, keepdims=True)) / np.where(norms, norms, 1)).astype("float32")
+
+
+def landscape(
+    model: keras.Model,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    dimensions: int = 1,
+    points: int = 21,
+    span: float = 1.0,
+    loss: Loss | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+) -> Rows:
+    """The loss and the accuracy on a line or a plane through the weights of a network (arXiv:1712.09913).
+
+    The directions are those of `directions(model, count=dimensions, seed=seed)`. Batch normalisation uses the moving statistics of
+    the network, as in the paper. The model does not change.
+
+    Args:
+        model: a functional Keras classifier, with trained weights.
+        images: (images, *space, channels), as the model takes them.
+        labels: integers (images,).
+        dimensions: 1 or 2.
+        points: along each direction, odd so that the network itself is one of them.
+        span: how far to go on both sides; 1 is as far as the weights are from zero.
+        loss: a function of labels and outputs that gives a scalar mean; None is the mean cross-entropy.
+        batch_size: images at a time.
+        seed: of the directions.
+
+    Returns: for each point a row with the place `x`, of a plane `y` too, the `loss`, and the `accuracy`, 0 to 1.
+    """
+    if dimensions not in (1, 2) or points < 3 or points % 2 == 0 or span <= 0:
+        raise InputError(
+            f"dimensions={dimensions}, points={points}, span={span}: expected 1 or 2, an odd number from 3, a positive number"
+        )
+    loss, network = cross_entropy(model, loss), Network(model)
+    forward = network.between(network.start, network.end)
+    variables, ways = model.trainable_weights, directions(model, count=dimensions, seed=seed)
+    start = [to_numpy(variable.value) for variable in variables]
+    line = np.linspace(-span, span, points)
+    rows = []
+    for place in np.stack(np.meshgrid(*[line] * dimensions, indexing="ij"), -1).reshape(-1, dimensions):
+        values = [
+            weight + sum(step * way for step, way in zip(place, each, strict=True))
+            for weight, *each in zip(start, *ways, strict=True)
+        ]
+        measured = with_weights(lambda: measure(forward, images, labels, loss, batch_size), variables, tensors(values))
+        rows.append(dict(zip(("x", "y"), map(float, place), strict=False)) | measured)
+    return rows
+
+
+def tensors(values: Sequence[np.ndarray]) -> list[Any]:
+    """Float32 tensors of the backend."""
+    return [keras.ops.convert_to_tensor(value.astype("float32")) for value in values]
+
+
+def measure(forward: Any, images: np.ndarray, labels: np.ndarray, loss: Loss, batch_size: int) -> dict[str, float]:
+    """Mean loss and accuracy of a network."""
+    labels, total, hits = np.asarray(labels), 0.0, 0.0
+    for number, batch in enumerate(batches(images, batch_size)):
+        part = labels[number * batch_size : number * batch_size + len(batch)]
+        outputs = forward(batch)
+        total += float(to_numpy(loss(part, outputs))) * len(part)
+        hits += accuracy(to_numpy(outputs), part) * len(part)
+    return {"loss": total / len(images), "accuracy": hits / len(images)}
+
+
+def plot_landscape(profiles: Mapping[str, Rows]) -> Figure:
+    """Rows of `landscape`: curves of one or several networks by name along a line, or contours of the first one on a plane."""
+    name, rows = next(iter(profiles.items()))
+    if "y" in rows[0]:
+        return contours(name, rows)
+    made, axes = figure(1, 2, width=3.8)
+    for number, (name, rows) in enumerate(profiles.items()):
+        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 3, "label": name}
+        axes[0, 0].plot([row["x"] for row in rows], [row["loss"] for row in rows], **style)
+        axes[0, 1].plot([row["x"] for row in rows], [100 * row["accuracy"] for row in rows], **style)
+    for panel, label in zip(axes[0], ("loss", "accuracy, %"), strict=True):
+        panel.set(xlabel="distance along a random direction", ylabel=label)
+        panel.axvline(0, color="grey", linestyle=":", linewidth=1)
+        panel.grid(alpha=0.3)
+    axes[0, 0].set_yscale("log")
+    if len(profiles) > 1:
+        axes[0, 0].legend(fontsize=8)
+    return made
+
+
+def contours(name: str, rows: Rows) -> Figure:
+    """The loss on a plane as contours, each so many times the one inside it."""
+    from matplotlib.colors import LogNorm
+
+    made, axes = figure(width=4.8, height=4.0)
+    xs, ys = (sorted({row[axis] for row in rows}) for axis in ("x", "y"))
+    losses = np.maximum(np.array([row["loss"] for row in rows]).reshape(len(xs), len(ys)).T, 1e-6)
+    levels = np.geomspace(losses.min(), max(losses.max(), losses.min() * 1.01), 16)
+    filled = axes[0, 0].contourf(xs, ys, losses, levels=levels, norm=LogNorm(levels[0], levels[-1]), cmap="viridis")
+    axes[0, 0].contour(xs, ys, losses, levels=levels, colors="white", linewidths=0.4)
+    axes[0, 0].plot(0, 0, "+", color="white", markersize=9, markeredgewidth=2)
+    axes[0, 0].set(xlabel="first random direction", ylabel="second random direction", aspect="equal")
+    bar = made.colorbar(filled, ax=axes[0, 0], label="loss", ticks=levels[::3])
+    bar.ax.set_yticklabels([f"{level:.2g}" for level in levels[::3]])
+    bar.ax.minorticks_off()
+    return made

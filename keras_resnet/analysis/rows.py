@@ -1,0 +1,16 @@
+"""Rows of numbers as a CSV file."""
+
+import csv
+import io
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def as_csv(rows: Rows) -> str:
+    """Rows that share their keys as text, with a header."""
+    text = io.StringIO()
+    table = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,183 @@
+"""The calls of a functional model as steps that can be run in part: from one value inside it to another.
+
+Models inside the model are opened up. Nothing is built and the model does not change: a Keras model between two inner tensors would
+leave nodes in its layers.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from inspect import signature
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_resnet.errors import InputError, unknown
+from keras_resnet.hooks import functional_of, replaced, runnable_calls_of
+from keras_resnet.networks.connections import PROBABILITIES, SAME_SCORES
+from keras_resnet.transfer.copying import check_graph, is_model
+
+
+class Step(NamedTuple):
+    """One call of a layer or operation. Values have numbers, in the order in which they come up."""
+
+    operation: Any
+    sources: tuple[int, ...]
+    results: tuple[int, ...]
+    arguments: Callable[[dict[int, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    """Positional and named arguments, given the values by number."""
+    training: bool | None = None
+    """Of a call inside a model that was called with `training=`."""
+
+    @property
+    def name(self) -> str:
+        """That of the layer or operation."""
+        return str(self.operation.name)
+
+    def run(self, values: dict[int, Any], training: bool) -> None:
+        """Add the results to `values`."""
+        positional, named = self.arguments(values)
+        if takes_training(self.operation):
+            named = {"training": training if self.training is None else self.training, **named}
+        results = keras.tree.flatten(self.operation(*positional, **named))
+        values.update(zip(self.results, results, strict=True))
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A function from one value of a network to another; without steps the identity."""
+
+    steps: tuple[Step, ...]
+    start: int
+    end: int
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        values = {self.start: x}
+        for step in self.steps:
+            step.run(values, training)
+        return values[self.end]
+
+
+class Network:
+    """The steps of a functional model with one input and one output. InputError for any other model."""
+
+    def __init__(self, model: keras.Model) -> None:
+        check_graph(model)
+        self.model = model
+        self.steps: list[Step] = []
+        self.shapes: list[tuple[int | None, ...]] = []
+        functional = functional_of(model)
+        if len(functional.inputs) != 1 or len(functional.outputs) != 1:
+            raise InputError(
+                f"{model.name!r} has {len(functional.inputs)} inputs and {len(functional.outputs)} outputs, not one each"
+            )
+        self.start = self._new(functional.inputs[0])
+        self.end = self._open(functional, [self.start], None)[0]
+        self.producer = {result: step for step in self.steps for result in step.results}
+
+    def _new(self, tensor: Any) -> int:
+        self.shapes.append(tuple(tensor.shape))
+        return len(self.shapes) - 1
+
+    def _open(self, functional: Any, inputs: Iterable[int], training: bool | None) -> list[int]:
+        """Add the steps of a model that is called on these values, and give the numbers of its outputs back."""
+        numbers = {id(tensor): number for tensor, number in zip(functional.inputs, inputs, strict=True)}
+        for operation, sources, results, fill in runnable_calls_of(functional):
+            own = {id(tensor): numbers[id(tensor)] for tensor in sources}
+            if is_model(operation):
+                chosen = fill(dict.fromkeys(own))[1].get("training", training)
+                given = [numbers[id(tensor)] for tensor in sources]
+                numbers.update(zip(map(id, results), self._open(functional_of(operation), given, chosen), strict=True))
+                continue
+            made = [self._new(tensor) for tensor in results]
+            numbers.update(zip(map(id, results), made, strict=True))
+            self.steps.append(Step(operation, tuple(own.values()), tuple(made), _arguments(fill, own), training))
+        return [numbers[id(tensor)] for tensor in functional.outputs]
+
+    @cached_property
+    def rank(self) -> int:
+        """Axes of a batch of images: 4 for pictures."""
+        return len(self.shapes[self.start])
+
+    def is_map(self, value: int) -> bool:
+        """Whether a value has the axes of a batch of images."""
+        return len(self.shapes[value]) == self.rank
+
+    def between(self, start: int, end: int) -> Segment:
+        """The steps from one value to another. InputError if the other depends on more than the one."""
+        found, waiting = dict[int, Step](), [end]
+        while waiting:
+            value = waiting.pop()
+            if value == start or (value in self.producer and self.producer[value].results[0] in found):
+                continue
+            if value not in self.producer:
+                raise InputError(f"a part of {self.model.name!r} that is analysed by itself depends on more than its own input")
+            step = self.producer[value]
+            found[step.results[0]] = step
+            waiting.extend(step.sources)
+        return Segment(tuple(found[number] for number in sorted(found)), start, end)
+
+    def bottlenecks(self) -> list[int]:
+        """The values that every path from the input to the output goes through, in order, the output among them."""
+        last = {source: place for place, step in enumerate(self.steps) for source in step.sources} | {self.end: len(self.steps)}
+        furthest, found = last.get(self.start, 0), []
+        for place, step in enumerate(self.steps):
+            if furthest <= place and len(step.results) == 1 and step.results[0] in last:
+                found.append(step.results[0])
+            furthest = max([furthest, *(last.get(result, 0) for result in step.results)])
+        return found
+
+    def value_of(self, layer: str) -> int:
+        """What a layer puts out, by its name. InputError if there is no such layer, or if it is called more than once."""
+        results = [step.results[0] for step in self.steps if step.name == layer]
+        if not results:
+            raise unknown("layer", layer, [step.name for step in self.steps])
+        if len(results) > 1:
+            raise InputError(f"layer {layer!r} is called {len(results)} times; choose one that is called once")
+        return results[0]
+
+    def last_map(self) -> int:
+        """The last map that all paths go through: what a classifier pools."""
+        maps = [value for value in self.bottlenecks() if self.is_map(value) and not is_pooled(self.shapes[value])]
+        if not maps:
+            raise InputError(f"{self.model.name!r} has no map that all paths go through; name a layer")
+        return maps[-1]
+
+    def logits_from(self, start: int) -> Segment:
+        """From a value to the output, without the softmax or sigmoid that may end the network."""
+        end = self.end
+        while (step := self.producer[end]) and type(step.operation).__name__ in SAME_SCORES:
+            end = step.sources[0]
+        if type(step.operation).__name__ in ("Softmax", "Sigmoid") or (
+            isinstance(step.operation, keras.layers.Activation) and step.operation.activation in PROBABILITIES
+        ):
+            return self.between(start, step.sources[0])
+        segment = self.between(start, end)
+        if getattr(step.operation, "activation", None) not in PROBABILITIES:
+            return segment
+        return replace(segment, steps=(*segment.steps[:-1], step._replace(operation=Linear(step.operation))))
+
+
+class Linear:
+    """A layer whose activation is left out, while this is called."""
+
+    def __init__(self, layer: keras.Layer) -> None:
+        self.layer, self.name = layer, layer.name
+
+    def __call__(self, *values: Any, **settings: Any) -> Any:
+        with replaced({self.layer: keras.activations.linear}, "activation"):
+            return self.layer(*values, **settings)
+
+
+def is_pooled(shape: tuple[int | None, ...]) -> bool:
+    """Whether a map has one pixel, as after a global pooling that keeps the axes."""
+    return set(shape[1:-1]) == {1}
+
+
+def takes_training(operation: Any) -> bool:
+    """Whether a layer computes otherwise in training."""
+    return "training" in signature(getattr(operation, "call", operation)).parameters
+
+
+def _arguments(fill: Callable[[dict[int, Any]], Any], own: dict[int, int]) -> Callable[[dict[int, Any]], Any]:
+    return lambda values: fill({place: values[number] for place, number in own.items()})

@@ -1,0 +1,159 @@
+"""What `keras-resnet analyze` can do. Nothing heavy is imported: the command lists these names at once."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+
+class Analysis(NamedTuple):
+    """One row of the table. `measure` and `plot` are names in `keras_resnet.analysis`."""
+
+    measure: str
+    plot: str
+    shows: str
+    source: str
+    form: str = "profile"
+    """Which of `of_run.FORMS` calls them."""
+    images: int = 256
+    """How many images are taken, where nothing else is said."""
+    split: str = "test"
+    untrained: Mapping[str, Any] | None = None
+    """Options for a second network, that of the run before training; None where there is none."""
+    options: Mapping[str, Any] = MappingProxyType({})
+
+
+ANALYSES = {
+    "signals": Analysis(
+        "signals",
+        "plot_signals",
+        "mean and variance of the output of each unit, before training and after",
+        "arXiv:2101.08692",
+        images=64,
+        split="train",
+        untrained={"training": True},
+        options={"training": False},
+    ),
+    "responses": Analysis(
+        "responses",
+        "plot_responses",
+        "standard deviation of the response of each 3x3 convolution",
+        "arXiv:1512.03385 Figure 7",
+    ),
+    "gradients": Analysis(
+        "gradients",
+        "plot_gradients",
+        "gradient norm of each unit in a training step, before training and after",
+        "arXiv:1512.03385 section 4.1",
+        images=128,
+        split="train",
+        untrained={},
+    ),
+    "correlation": Analysis(
+        "gradient_correlation",
+        "plot_gradient_correlation",
+        "how alike the gradients of two images are, before training and after",
+        "arXiv:1702.08591",
+        images=64,
+        split="train",
+        untrained={"training": True},
+    ),
+    "lesions": Analysis(
+        "lesions",
+        "plot_lesions",
+        "accuracy without each unit",
+        "arXiv:1605.06431 Figure 3",
+    ),
+    "swaps": Analysis(
+        "swaps",
+        "plot_swaps",
+        "accuracy with two units exchanged",
+        "arXiv:1605.06431 section 4.3",
+    ),
+    "paths": Analysis(
+        "path_lengths",
+        "plot_path_lengths",
+        "share of the gradient that comes through paths of each length",
+        "arXiv:1605.06431 Figure 6",
+        images=32,
+    ),
+    "landscape": Analysis(
+        "landscape",
+        "plot_landscape",
+        "loss and accuracy along a random direction of the weights",
+        "arXiv:1712.09913",
+        split="train",
+    ),
+    "landscape2d": Analysis(
+        "landscape",
+        "plot_landscape",
+        "loss on a plane of two random directions of the weights",
+        "arXiv:1712.09913",
+        images=128,
+        split="train",
+        options={"dimensions": 2},
+    ),
+    "similarity": Analysis(
+        "similarity",
+        "plot_similarity",
+        "how alike the units are, of one network or of two (--other)",
+        "arXiv:1905.00414",
+        form="similarity",
+    ),
+    "gradcam": Analysis(
+        "grad_cam",
+        "plot_heatmaps",
+        "where the features are that speak for the predicted class",
+        "arXiv:1610.02391",
+        form="heatmaps",
+        images=10,
+    ),
+    "gradcam++": Analysis(
+        "grad_cam_plus_plus",
+        "plot_heatmaps",
+        "the same, better where an image has several objects of a class",
+        "arXiv:1710.11063",
+        form="heatmaps",
+        images=10,
+    ),
+    "occlusion": Analysis(
+        "occlusion",
+        "plot_heatmaps",
+        "how much the predicted class loses when a part of the image is hidden",
+        "arXiv:1311.2901",
+        form="heatmaps",
+        images=10,
+    ),
+    "features": Analysis(
+        "features",
+        "plot_features",
+        "the strongest feature maps of each stage, for one image",
+        "arXiv:1311.2901",
+        form="features",
+        images=1,
+    ),
+    "filters": Analysis(
+        "filters",
+        "plot_filters",
+        "the filters of the first convolution",
+        "arXiv:1311.2901",
+        form="filters",
+        images=1,
+    ),
+    "embedding": Analysis(
+        "embedding",
+        "plot_embedding",
+        "the images in the plane of the two principal components of the pooled features",
+        "doi:10.1080/14786440109462720",
+        form="embedding",
+        images=500,
+    ),
+    "tsne": Analysis(
+        "embedding",
+        "plot_embedding",
+        "the images in a plane that keeps neighbours together (t-SNE of the pooled features)",
+        "https://jmlr.org/papers/v9/vandermaaten08a.html",
+        form="embedding",
+        images=500,
+        options={"method": "tsne"},
+    ),
+}
