@@ -29,7 +29,9 @@ import keras_resnet as kr
 MEAN, DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 PACKAGES = ("keras", "torch", "torchvision", "timm", "transformers", "keras-hub")
 # Other families of timm.
-OTHERS = "resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet|vit|inception|lambda"
+OTHERS = (
+    r"resnest|skres|legacy|dla|nf_|tresnet|cspres|gcres|halo|bot|convnext|clip|res2|test_|hgnet|vit|inception|lambda|\dts$|\dq$"
+)
 BOTTLENECK = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
 HUGGING_FACE = {
     "18": {"layer_type": "basic", "depths": [2, 2, 2, 2], "hidden_sizes": [64, 128, 256, 512]},
