@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, gradients_of, to_numpy
-from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, figure, integers, is_wide, name_places, shortened
+from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure, integers, is_wide, name_places, shortened
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.units import Chain, Unit
 from keras_resnet.errors import InputError, unknown
@@ -274,6 +274,5 @@ def plot_path_lengths(profiles: Mapping[str, Rows]) -> Figure:
         panel.grid(alpha=0.3)
     if is_wide([row["norm"] for rows in profiles.values() for row in rows]):
         axes[0, 1].set_yscale("log")
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made

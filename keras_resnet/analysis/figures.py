@@ -32,8 +32,7 @@ def profile(profiles: Mapping[str, Rows], panels: Mapping[str, str], *, x: str, 
     made, axes = figure(1, len(panels), width=3.8)
     for panel, (column, label) in zip(axes[0], panels.items(), strict=True):
         draw(panel, profiles, x, column, label, log=log)
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made
 
 
@@ -42,9 +41,14 @@ def lines(profiles: Mapping[str, Rows], *, x: str, y: str, labels: tuple[str, st
     made, axes = figure(width=5.5)
     draw(axes[0, 0], profiles, x, y, labels[1], log=log)
     axes[0, 0].set_xlabel(labels[0])
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made
+
+
+def add_legend(made: Figure, axes: Axes, count: int) -> None:
+    """Names of several networks above the panels, where no line is in the way."""
+    if count > 1:
+        made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=min(count, 4), fontsize=8, frameon=False)
 
 
 def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *, log: bool) -> None:
