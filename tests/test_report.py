@@ -153,7 +153,7 @@ def test_calibration_is_that_of_the_paper():
 def test_what_is_missing_is_said(pretended_run):
     run = pretended_run()
     seen = Page(run_page.run_page(run))
-    assert "Calibration and pictures of mistakes need the images of the run: " in seen.text
+    assert "Calibration and pictures of mistakes are left out: " in seen.text
     assert f"{HOSTILE}.jpg" in seen.texts  # the list of the training stays
     assert "30 test images" in seen.text
     for name in ("history.csv", "recipe.json", "data.json", "environment.json"):
@@ -205,6 +205,14 @@ def test_a_thousand_classes(of_many_classes):
     assert 'class="matrix"' not in of_many_classes
     assert of_many_classes.count("data:image/png") == 1
     assert of_many_classes.count("data:image/jpeg") == 2 * measured.PICTURES
+
+
+def test_other_images(small_run, few):
+    """All splits of them."""
+    seen = Page(run_page.run_page(small_run, few))
+    where = seen.texts.index("other images")
+    assert seen.texts[where + 3] == "160"
+    assert "By class, 160 other images" in seen.texts
 
 
 def test_runs_beside_each_other(pretended_run):
