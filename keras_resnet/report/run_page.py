@@ -126,7 +126,17 @@ def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> C
         "mistakes": [],
         "listed": [],
     }
-    nothing |= {"classes": [], "worst": [], "others": [], "measured_on": "", "tiny": False, "class_names": [], "tall": False}
+    nothing |= {
+        "classes": [],
+        "worst": [],
+        "others": [],
+        "profiles": [],
+        "profiled": "",
+        "measured_on": "",
+        "tiny": False,
+        "class_names": [],
+        "tall": False,
+    }
     nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
     try:
         return nothing | measured_by_model(run, source, data_dir, reasons)
@@ -152,6 +162,7 @@ def measured_by_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, s
         "others": [] if is_own else [{**accuracy_row("other images", accuracy, images), "loss": None}],
         "reliability": calibrated(found),
         **mistaken(found, reasons),
+        **profiled(found, reasons),
     }
 
 
@@ -177,6 +188,18 @@ def mistaken(found: "Measured", reasons: dict[str, str]) -> Content:
         return {}
     largest = max(found.examples.take(found.wrong[:1]).shape[1:-1])
     return {"mistakes": pictured_mistakes(found, where_seen), "tiny": largest <= TINY}
+
+
+def profiled(found: "Measured", reasons: dict[str, str]) -> Content:
+    """Responses and gradients over the depth of the network."""
+    from keras_resnet.report.profiles import profiles
+
+    try:
+        charts, images = profiles(found)
+    except InputError as error:
+        reasons["profiles"] = f"There are no profiles of responses and gradients: {error}."
+        return {}
+    return {"profiles": charts, "profiled": f"{images} of the {found.split if found.split != 'all' else 'other'} images"}
 
 
 def as_stored(run: Run, reasons: dict[str, str]) -> Content:
