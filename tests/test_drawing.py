@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -118,6 +119,11 @@ def test_a_name_does_nothing():
     assert "<script" not in text
     assert drawn("resnet8", title="</text><script>")[0][0] == "</text><script>"
     assert len(drawn("resnet8", title="n" * 500)[0][0]) < 40
+
+
+def test_the_drawing_in_the_documentation():
+    """`keras-resnet draw resnet50 --out docs/resnet50.svg` makes it anew."""
+    assert (Path(__file__).parents[1] / "docs" / "resnet50.svg").read_text() == kr.draw("resnet50")
 
 
 def test_light_and_dark():

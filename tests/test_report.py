@@ -18,7 +18,7 @@ import keras_resnet as kr
 from keras_resnet.atomic import write_json
 from keras_resnet.data.dataset import Split
 from keras_resnet.fields import to_json
-from keras_resnet.report import comparison, facts, measured, run_page, templates
+from keras_resnet.report import comparison, facts, measured, profiles, run_page, templates
 from keras_resnet.report.charts import Series, lines, ticks
 from keras_resnet.report.pixels import heat_uri, matrix_uri
 from keras_resnet.runs.run import Run
@@ -103,7 +103,7 @@ def test_a_page_has_everything(page, small_run):
     titles = re.findall(r"<h2>(.*?)</h2>", page.text)
     assert titles == [
         *("What was trained", "Learning curves", "Accuracy", "Confusion matrix", "Calibration", "Most confident mistakes"),
-        *("Network and cost", "Exported files"),
+        *("Network and cost", "Responses and gradients", "Exported files"),
     ]
     test = small_run.metrics["test"]
     low, high = test["accuracy_interval"]
@@ -153,7 +153,7 @@ def test_calibration_is_that_of_the_paper():
 def test_what_is_missing_is_said(pretended_run):
     run = pretended_run()
     seen = Page(run_page.run_page(run))
-    assert "Calibration and pictures of mistakes need the images of the run: " in seen.text
+    assert "Calibration and pictures of mistakes are left out: " in seen.text
     assert f"{HOSTILE}.jpg" in seen.texts  # the list of the training stays
     assert "30 test images" in seen.text
     for name in ("history.csv", "recipe.json", "data.json", "environment.json"):
@@ -191,6 +191,7 @@ def of_many_classes(pretended_run, monkeypatch):
     monkeypatch.setattr(kr.data, "to_evaluate", lambda *_: None)
     monkeypatch.setattr(measured, "measure", lambda run, data, split: measured.Measured(run, None, examples, split, shares))
     monkeypatch.setattr(measured, "where_seen", lambda model, images, classes: generator.uniform(size=(len(images), 7, 7)))
+    monkeypatch.setattr(profiles, "profiles", lambda found: ([], 0))
     return run_page.run_page(Run.open(run.path))
 
 
@@ -205,6 +206,27 @@ def test_a_thousand_classes(of_many_classes):
     assert 'class="matrix"' not in of_many_classes
     assert of_many_classes.count("data:image/png") == 1
     assert of_many_classes.count("data:image/jpeg") == 2 * measured.PICTURES
+
+
+def test_profiles_are_those_of_the_analysis(small_run, few):
+    """On the first 64 images, in the state of inference."""
+    found = measured.measure(small_run, few, "test")
+    drawn, count = profiles.profiles(found)
+    assert count == 32
+    by_unit = kr.analysis.gradients(found.model, few.splits["test"].take(np.arange(32)), few.splits["test"].labels, training=False)
+    assert len(by_unit) == 1
+    assert [chart.title for chart in drawn] == ["standard deviation", "gradient of the weights", "gradient of the output"]
+    axis = re.findall(r'class="end">([\d.e-]+)<', str(drawn[1].svg))
+    assert float(axis[0]) <= by_unit[0]["weights"] * 1.15
+    assert float(axis[-1]) >= by_unit[0]["weights"] / 1.15
+
+
+def test_other_images(small_run, few):
+    """All splits of them."""
+    seen = Page(run_page.run_page(small_run, few))
+    where = seen.texts.index("other images")
+    assert seen.texts[where + 3] == "160"
+    assert "By class, 160 other images" in seen.texts
 
 
 def test_runs_beside_each_other(pretended_run):

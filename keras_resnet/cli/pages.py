@@ -14,6 +14,7 @@ from keras_resnet.networks.drawing import draw as drawing_of
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS, resolve
 from keras_resnet.outside import printable, read_text
+from keras_resnet.report.facts import source_of
 from keras_resnet.runs.run import Run, check_outside
 
 WRITTEN = "spec.json"  # of a run
@@ -69,7 +70,7 @@ def report(
 
         replace_text(out, comparison_page(runs))
     else:
-        check_outside(out.absolute().parent, data)
+        check_outside(out, source_of(runs[0]) if data is None else data)
         load_backend()
         from keras_resnet.report.run_page import run_page
 

@@ -57,19 +57,21 @@ class Bin(NamedTuple):
     accuracy: float
 
 
-def lines(title: str, series: Sequence[Series], *, unit: str = "", log: bool = False, mark: float | None = None) -> Chart:
-    """Lines over epochs. `mark` is an epoch that a line is drawn at."""
+def lines(
+    title: str, series: Sequence[Series], *, across: str = "epoch", unit: str = "", log: bool = False, mark: float | None = None
+) -> Chart:
+    """Lines over whole numbers, those of `across`. `mark` is a number that an upright line is drawn at."""
     series = [thinned(each) for each in series]
     values = [y for each in series for y in each.y if usable(y, log)]
     ends = [x for each in series for x in each.x]
-    across = Axis(min(ends), max(max(ends), min(ends) + 1), LEFT + 8, RIGHT - 8)
+    right = Axis(min(ends), max(max(ends), min(ends) + 1), LEFT + 8, RIGHT - 8)
     up = Axis(*around(values, log), BOTTOM, TOP, log)
-    parts = grid(across, up, f"{title}{f', {unit}' * bool(unit)}")
-    if mark is not None and across.low <= mark <= across.high:
-        parts.append(line((across.place(mark), TOP), (across.place(mark), BOTTOM), class_="mark"))
+    parts = grid(right, up, across, f"{title}{f', {unit}' * bool(unit)}")
+    if mark is not None and right.low <= mark <= right.high:
+        parts.append(line((right.place(mark), TOP), (right.place(mark), BOTTOM), class_="mark"))
     for each in series:
-        parts.append(element("path", d=path(each, across, up), class_=f"line c{each.colour % COLOURS}{' dashed' * each.dashed}"))
-    return Chart(title, picture(WIDTH, HEIGHT, parts, f"{title} by epoch"), list(series))
+        parts.append(element("path", d=path(each, right, up), class_=f"line c{each.colour % COLOURS}{' dashed' * each.dashed}"))
+    return Chart(title, picture(WIDTH, HEIGHT, parts, f"{title} by {across}"), list(series))
 
 
 def thinned(series: Series) -> Series:
@@ -111,8 +113,8 @@ def ticks(low: float, high: float, log: bool = False, count: int = 5) -> list[fl
     return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def grid(across: Axis, up: Axis, title: str) -> list[str]:
-    """Lines and numbers of both axes: epochs below, values at the left."""
+def grid(across: Axis, up: Axis, below: str, title: str) -> list[str]:
+    """Lines, numbers and titles of both axes."""
     parts = []
     for value in ticks(up.low, up.high, up.log):
         parts.append(line((LEFT, up.place(value)), (RIGHT, up.place(value)), class_="grid"))
@@ -120,7 +122,7 @@ def grid(across: Axis, up: Axis, title: str) -> list[str]:
     for value in ticks(across.low, across.high):
         if value == round(value):
             parts.append(text(across.place(value), BOTTOM + 16, f"{value:.0f}", class_="middle"))
-    parts.append(text((LEFT + RIGHT) / 2, HEIGHT - 6, "epoch", class_="middle soft"))
+    parts.append(text((LEFT + RIGHT) / 2, HEIGHT - 6, below, class_="middle soft"))
     parts.append(text(0, 0, title, class_="middle soft", transform=f"translate(11 {(TOP + BOTTOM) / 2:g}) rotate(-90)"))
     return parts
 

@@ -1,10 +1,11 @@
 """The page of one run. What is missing is said in a line where it would be."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_resnet.confidence import interval
 from keras_resnet.errors import InputError, not_installed
 from keras_resnet.json_files import read_json
 from keras_resnet.networks.cost import Cost, cost_of
@@ -17,7 +18,11 @@ from keras_resnet.runs.evaluation import NUMBERED, of_class, report
 from keras_resnet.runs.history import history_in
 from keras_resnet.runs.run import Run
 
+if TYPE_CHECKING:
+    from keras_resnet.report.measured import Measured
+
 MOST_CLASSES, WORST, CONFUSED = 30, 15, 12  # rows of tables: of more classes the worst, and the others on demand
+TINY = 64  # pixels along a side of images that a page enlarges, pixel for pixel
 SPLITS = ("validation", "test")
 CALIBRATED = (
     "Each bar has the images whose highest probability is within its range, and goes up to the share of right answers, with a 95 % "
@@ -37,7 +42,7 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -
     """
     reasons: dict[str, str] = {}
     content = {
-        "title": f"A training: {run.path.resolve().name}",
+        "title": f"Run {run.path.resolve().name}",
         "facts": told.facts(run),
         "command": told.command(run),
         **curves(run, reasons),
@@ -89,18 +94,25 @@ def without_lone_key(chart: Chart) -> Chart:
 
 def accuracies(run: Run, reasons: dict[str, str]) -> Content:
     """Accuracy with its interval of each split, as the run has it, and the numbers at the head of the page."""
-    rows, tiles = [], []
-    for split in SPLITS:
-        if found := told.accuracy(run, split):
-            ends = f"{percent(found['interval'][0])} to {percent(found['interval'][1])}"
-            row = {"split": split, "accuracy": percent(found["accuracy"]), "95 % interval": ends, "images": found["images"]}
-            rows.append({**row, **({"loss": found["loss"]} if found["loss"] is not None else {})})
-            tiles.append((f"{split} accuracy", percent(found["accuracy"]), f"{ends}, {found['images']:,} images"))
-    if len({tuple(row) for row in rows}) > 1:
-        rows = [{name: value for name, value in row.items() if name != "loss"} for row in rows]
-    if missing := [split for split in SPLITS if not told.accuracy(run, split)]:
+    found = {split: row for split in SPLITS if (row := told.accuracy(run, split))}
+    tiles = [
+        (f"{split} accuracy", percent(row["accuracy"]), f"{ends_of(row['interval'])}, {row['images']:,} images")
+        for split, row in found.items()
+    ]
+    if missing := [split for split in SPLITS if split not in found]:
         reasons["accuracies"] = f"The run has no accuracy of {' and '.join(missing)} images."
+    rows = [{**accuracy_row(split, row["accuracy"], row["images"]), "loss": row["loss"]} for split, row in found.items()]
     return {"accuracies": rows, "tiles": tiles[::-1]}
+
+
+def accuracy_row(split: str, accuracy: float, images: int) -> Content:
+    """An accuracy with its interval, for a table."""
+    return {"split": split, "accuracy": percent(accuracy), "95 % interval": ends_of(interval(accuracy, images)), "images": images}
+
+
+def ends_of(ends: tuple[float, float]) -> str:
+    """An interval for a person."""
+    return f"{percent(ends[0])} to {percent(ends[1])}"
 
 
 def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
@@ -114,7 +126,17 @@ def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> C
         "mistakes": [],
         "listed": [],
     }
-    nothing |= {"classes": [], "worst": [], "measured_on": "", "tiny": False, "class_names": [], "tall": False}
+    nothing |= {
+        "classes": [],
+        "worst": [],
+        "others": [],
+        "profiles": [],
+        "profiled": "",
+        "measured_on": "",
+        "tiny": False,
+        "class_names": [],
+        "tall": False,
+    }
     nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
     try:
         return nothing | measured_by_model(run, source, data_dir, reasons)
@@ -122,37 +144,62 @@ def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> C
         why = str(error)
     except ModuleNotFoundError as error:
         why = not_installed(error.name)
-    reasons["measured"] = f"Calibration and pictures of mistakes need the images of the run: {why}."
+    reasons["measured"] = f"Calibration and pictures of mistakes are left out: {why}."
     return nothing | as_stored(run, reasons)
 
 
 def measured_by_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
     """What the model says of the test images, or of all images of another source."""
     from keras_resnet.data import to_evaluate
-    from keras_resnet.report.measured import calibration, measure, pictured_mistakes, where_seen
+    from keras_resnet.report.measured import measure
 
-    split = "all" if source is not None else "test"
-    found = measure(run, to_evaluate(run, source, data_dir), split)
-    bins, error = calibration(found.confidences, found.answers == found.examples.labels)
-    explanation = f"{CALIBRATED} Mean probability {percent(float(found.confidences.mean()))}, right answers "
-    explanation += f"{percent(float((found.answers == found.examples.labels).mean()))}, {len(found.examples):,} images."
-    chart = reliability(bins, error)._replace(explanation=explanation)
-    mistakes: list[Content] = []
-    if not len(found.wrong):
-        reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are put into their class."
-    elif run.spec.is_of_pictures:
-        mistakes = pictured_mistakes(found, where_seen)
-    else:
-        reasons["mistakes"] = "Mistakes have no pictures: the network takes no grey or colour images."
-    where = f"{len(found.examples):,} {'images of other data' if source is not None else 'test images'}"
-    tiny = max(size or 0 for size in found.examples.take(np.array([0])).shape[1:-1]) <= 64
+    is_own = source is None
+    found = measure(run, to_evaluate(run, source, data_dir), "test" if is_own else "all")
+    accuracy, images = float((found.answers == found.examples.labels).mean()), len(found.examples)
     return {
         **of_counts(found.counts, run.class_names),
-        "reliability": chart,
-        "mistakes": mistakes,
-        "measured_on": where,
-        "tiny": tiny,
+        "measured_on": f"{images:,} {'test images' if is_own else 'other images'}",
+        "others": [] if is_own else [{**accuracy_row("other images", accuracy, images), "loss": None}],
+        "reliability": calibrated(found),
+        **mistaken(found, reasons),
+        **profiled(found, reasons),
     }
+
+
+def calibrated(found: "Measured") -> Chart:
+    """The reliability diagram, and how to read it."""
+    from keras_resnet.report.measured import calibration
+
+    is_right = found.answers == found.examples.labels
+    bins, error = calibration(found.confidences, is_right)
+    means = f"Mean probability {percent(float(found.confidences.mean()))}, right answers {percent(float(is_right.mean()))}"
+    return reliability(bins, error)._replace(explanation=f"{CALIBRATED} {means}, {len(is_right):,} images.")
+
+
+def mistaken(found: "Measured", reasons: dict[str, str]) -> Content:
+    """Pictures of the most confident mistakes."""
+    from keras_resnet.report.measured import pictured_mistakes, where_seen
+
+    if not len(found.wrong):
+        reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are put into their class."
+        return {}
+    if not found.run.spec.is_of_pictures:
+        reasons["mistakes"] = "Mistakes have no pictures: the network takes no grey or colour images."
+        return {}
+    largest = max(found.examples.take(found.wrong[:1]).shape[1:-1])
+    return {"mistakes": pictured_mistakes(found, where_seen), "tiny": largest <= TINY}
+
+
+def profiled(found: "Measured", reasons: dict[str, str]) -> Content:
+    """Responses and gradients over the depth of the network."""
+    from keras_resnet.report.profiles import profiles
+
+    try:
+        charts, images = profiles(found)
+    except InputError as error:
+        reasons["profiles"] = f"There are no profiles of responses and gradients: {error}."
+        return {}
+    return {"profiles": charts, "profiled": f"{images} of the {found.split if found.split != 'all' else 'other'} images"}
 
 
 def as_stored(run: Run, reasons: dict[str, str]) -> Content:
@@ -266,7 +313,7 @@ def export_row(row: Content) -> Content:
         "kB": round(row["bytes"] / 1e3),
         "agreement": percent(row["top1_agreement"]),
         "accuracy": percent(row["accuracy"]),
-        "95 % interval": "{} to {}".format(*map(percent, row["accuracy_interval"])),
+        "95 % interval": ends_of(row["accuracy_interval"]),
         "Keras": percent(row["keras_accuracy"]),
         "largest difference": row["max_difference"],
         "ms an image": latency["median"] if latency else None,
