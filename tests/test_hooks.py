@@ -50,6 +50,14 @@ def test_call(tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(IMAGES), plain, err_msg=REPLACED["call"])
 
 
+def test_activation():
+    layer = keras.layers.Dense(2, activation="softmax")
+    plain = layer(IMAGES)
+    with hooks.replaced({layer: keras.activations.linear}, "activation"):
+        np.testing.assert_allclose(keras.ops.softmax(layer(IMAGES)), plain, rtol=1e-5, err_msg=REPLACED["activation"])
+    np.testing.assert_allclose(layer(IMAGES), plain)
+
+
 def test_convolution_op():
     layer = classifier().get_layer("conv")
     hooks.replace(layer, "convolution_op", lambda inputs, kernel: keras.ops.zeros((4, 6, 6, 3)))
@@ -192,6 +200,9 @@ def test_calls_and_runs_of_a_graph():
     assert [layer for layer, _, _ in calls] == inner.layers[1:], hooks.calls_of.__doc__
     for (_, _, [result]), (_, [source], _) in itertools.pairwise(calls):
         assert source is result, hooks.calls_of.__doc__
+    for _, [source], _, fill in hooks.runnable_calls_of(inner):
+        (value,), named = fill({id(source): "value"})
+        assert (value, named) == ("value", {}), hooks.runnable_calls_of.__doc__
     used = []
     out = hooks.run_graph(inner, keras.Input((6, 6, 2)), lambda layer: used.append(layer) or layer)
     assert used == inner.layers[1:], hooks.run_graph.__doc__

@@ -15,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "os^Dv<>"
 WIDTH = 4.6  # inches of a panel
 NAMED = 16  # places along an axis up to which each has its name
+WIDE = 20.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 LONGEST = 28  # characters of a name in a plot
 
 
@@ -31,8 +32,7 @@ def profile(profiles: Mapping[str, Rows], panels: Mapping[str, str], *, x: str, 
     made, axes = figure(1, len(panels), width=3.8)
     for panel, (column, label) in zip(axes[0], panels.items(), strict=True):
         draw(panel, profiles, x, column, label, log=log)
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made
 
 
@@ -41,9 +41,14 @@ def lines(profiles: Mapping[str, Rows], *, x: str, y: str, labels: tuple[str, st
     made, axes = figure(width=5.5)
     draw(axes[0, 0], profiles, x, y, labels[1], log=log)
     axes[0, 0].set_xlabel(labels[0])
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made
+
+
+def add_legend(made: Figure, axes: Axes, count: int) -> None:
+    """Names of several networks above the panels, where no line is in the way."""
+    if count > 1:
+        made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=min(count, 4), fontsize=8, frameon=False)
 
 
 def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *, log: bool) -> None:
@@ -55,11 +60,17 @@ def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *
         marker = MARKERS[number % len(MARKERS)] if len(rows) < 60 else ""
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(places, values, marker=marker, markersize=3, linewidth=1.2, color=colour, label=shortened(name))
-    if log and any(row[y] and row[y] > 0 for rows in profiles.values() for row in rows):
+    if log and is_wide([row[y] for rows in profiles.values() for row in rows]):
         axes.set_yscale("log")
     axes.set(xlabel=x, ylabel=label)
     axes.grid(alpha=0.3)
     name_places(axes, [str(row[x]) for row in longest])
+
+
+def is_wide(values: Sequence[float | None]) -> bool:
+    """Whether positive values differ by so much that a plot needs a logarithmic axis."""
+    known = [value for value in values if value]
+    return len(known) > 1 and min(known) > 0 and max(known) / min(known) > WIDE
 
 
 def name_places(axes: Axes, names: Sequence[str]) -> None:

@@ -184,24 +184,31 @@ def enlarged(maps: np.ndarray, space: Sequence[int]) -> np.ndarray:
 
 
 def plot_heatmaps(images: np.ndarray, heat: np.ndarray, titles: Sequence[str] = ()) -> Figure:
-    """The first pictures, each above the same with its heatmap over it; a heatmap with negative values is red and blue.
+    """The first pictures, each above the same with its heatmap over it.
+
+    Colours are relative to the highest value of each heatmap, and the stronger the higher it is. A heatmap with negative values, as
+    of `occlusion`, is blue where they are.
 
     Args:
         images: (images, height, width, channels).
         heat: (images, height, width).
         titles: one for each image.
     """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
     if images.ndim != 4:
         raise InputError(f"images of {images.shape}: only pictures (images, height, width, channels) can be shown")
-    count = min(SHOWN, len(images))
-    made, axes = figure(2, count, width=1.2, height=1.35)
+    count, signed = min(SHOWN, len(images)), bool((heat < 0).any())
+    made, axes = figure(2, count, width=1.1, height=1.35)
+    colours = ScalarMappable(Normalize(-1 if signed else 0, 1), "RdBu_r" if signed else "inferno")
     for number in range(count):
-        pixels, most = as_picture(images[number]), float(np.abs(heat[number]).max()) or 1.0
-        signed = bool((heat < 0).any())
         for panel in axes[:, number]:
-            panel.imshow(pixels, cmap="gray", interpolation="nearest")
+            panel.imshow(as_picture(images[number]), cmap="gray", interpolation="nearest")
             panel.set_axis_off()
-        low, colours = (-most, "RdBu_r") if signed else (0.0, "inferno")
-        axes[1, number].imshow(heat[number], cmap=colours, vmin=low, vmax=most, alpha=0.6, interpolation="nearest")
+        share = heat[number] / (np.abs(heat[number]).max() or 1)
+        axes[1, number].imshow(colours.to_rgba(share, alpha=0.2 + 0.6 * np.abs(share)), interpolation="nearest")
         axes[0, number].set_title(shortened(titles[number]) if number < len(titles) else "", fontsize=7, parse_math=False)
+    bar = made.colorbar(colours, ax=axes, shrink=0.8, pad=0.01, ticks=[-1, 0, 1] if signed else [0, 1])
+    bar.ax.tick_params(labelsize=7)
     return made

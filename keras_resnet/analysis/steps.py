@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 
@@ -18,7 +18,8 @@ from keras_resnet.networks.connections import PROBABILITIES, SAME_SCORES
 from keras_resnet.transfer.copying import check_graph, is_model
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """One call of a layer or operation. Values have numbers, in the order in which they come up."""
 
     operation: Any
@@ -155,7 +156,7 @@ class Network:
         segment = self.between(start, end)
         if getattr(step.operation, "activation", None) not in PROBABILITIES:
             return segment
-        return replace(segment, steps=(*segment.steps[:-1], step._replace(operation=Linear(step.operation))))
+        return replace(segment, steps=(*segment.steps[:-1], replace(step, operation=Linear(step.operation))))
 
 
 class Linear:

@@ -6,6 +6,7 @@ such additions has units by the names of this package's layers, or else one for 
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -90,7 +91,8 @@ class Chain:
         return self.head(x, training)
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """Where a unit begins and ends, and which values it adds."""
 
     name: str
@@ -167,7 +169,7 @@ def plain_units(network: Network) -> list[Found]:
     found: list[Found] = []
     for before, value, name in zip([network.start, *tops], tops, names, strict=False):
         if found and found[-1].name == name:
-            found[-1] = found[-1]._replace(end=value)
+            found[-1] = replace(found[-1], end=value)
         elif name:
             found.append(Found(name, before, value))
     return found
@@ -189,5 +191,5 @@ def convolutions(network: Network, tops: Sequence[int]) -> list[Found]:
             start = network.producer[before].sources[0] if pads else before
             found.append(Found(step.name, start, value))
         elif found and "Pool" not in type(step.operation).__name__ and "Padding" not in type(step.operation).__name__:
-            found[-1] = found[-1]._replace(end=value)
+            found[-1] = replace(found[-1], end=value)
     return found

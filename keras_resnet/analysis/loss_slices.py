@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, to_numpy, with_weights
-from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, figure
+from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.steps import Network
 from keras_resnet.errors import InputError
@@ -126,8 +126,7 @@ def plot_landscape(profiles: Mapping[str, Rows]) -> Figure:
         panel.axvline(0, color="grey", linestyle=":", linewidth=1)
         panel.grid(alpha=0.3)
     axes[0, 0].set_yscale("log")
-    if len(profiles) > 1:
-        axes[0, 0].legend(fontsize=8)
+    add_legend(made, axes[0, 0], len(profiles))
     return made
 
 

@@ -6,14 +6,16 @@ import keras
 import numpy as np
 
 from keras_resnet.analysis.derivatives import applied
-from keras_resnet.analysis.figures import COLOURS, Figure, as_picture, figure, shortened
+from keras_resnet.analysis.figures import Figure, as_picture, figure, shortened
 from keras_resnet.analysis.steps import Network
 from keras_resnet.errors import InputError, unknown
 
 METHODS = ("pca", "tsne")
 PERPLEXITY = 30.0  # of t-SNE, or a third of the images where they are few
-PICTURES = 150  # images on a plot
-LEGEND = 20  # classes up to which a plot has a legend
+APART = 0.03  # of the side of the plot, that pictures keep from each other
+NAMED = 20  # classes up to which a plot has their names
+CLASS_COLOURS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#882255", "#999933", "#000000")
+"""The muted colours of Paul Tol, which the colour-blind can tell apart (https://personal.sron.nl/~pault/), and black."""
 
 
 def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", seed: int = 0) -> np.ndarray:
@@ -35,8 +37,10 @@ def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", se
     if method == "pca":
         return principal_components(points)
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
-    return np.asarray(TSNE(perplexity=min(PERPLEXITY, len(points) / 3), init="pca", random_state=seed).fit_transform(points))
+    with threadpool_limits(1):  # several threads wait for each other longer than they compute
+        return np.asarray(TSNE(perplexity=min(PERPLEXITY, len(points) / 3), init="pca", random_state=seed).fit_transform(points))
 
 
 def pooled_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -71,28 +75,44 @@ def plot_embedding(
         method: that gave the points.
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+    from matplotlib.patheffects import withStroke
 
-    made, axes = figure(width=7.0, height=5.6)
+    made, axes = figure(width=6.5, height=5.6)
     panel, present = axes[0, 0], np.unique(labels)
     colours = dict(zip(present.tolist(), class_colours(len(present)), strict=True))
     for label in present:
-        own = points[labels == label]
-        panel.plot(own[:, 0], own[:, 1], "o", markersize=4, alpha=0.7, color=colours[label], label=shortened(class_names[label]))
-    if images.ndim == 4:
-        for place in np.random.default_rng(0).permutation(len(points))[:PICTURES]:
-            small = OffsetImage(as_picture(images[place]), zoom=16 / max(images.shape[1:3]), cmap="gray", interpolation="nearest")
-            frame = {"edgecolor": colours[labels[place]], "linewidth": 1.5, "facecolor": "none"}
-            panel.add_artist(AnnotationBbox(small, points[place], pad=0.05, bboxprops=frame))
-    names = {"pca": ("first principal component", "second principal component"), "tsne": ("t-SNE, no unit", "t-SNE, no unit")}
+        panel.plot(*points[labels == label].T, "o", markersize=3, alpha=0.7, color=colours[label])
+    for place in apart(points) if images.ndim == 4 else []:
+        small = OffsetImage(as_picture(images[place]), zoom=14 / max(images.shape[1:3]), cmap="gray", interpolation="nearest")
+        frame = {"edgecolor": colours[labels[place]], "linewidth": 1.5, "facecolor": "none"}
+        panel.add_artist(AnnotationBbox(small, points[place], pad=0.05, bboxprops=frame))
+    for label in present if len(present) <= NAMED else []:
+        text = {"fontsize": 11, "fontweight": "bold", "ha": "center", "color": colours[label], "parse_math": False, "zorder": 10}
+        outline = [withStroke(linewidth=3, foreground="white")]
+        panel.text(*np.median(points[labels == label], 0), shortened(class_names[label]), path_effects=outline, **text)
+    names = {
+        "pca": ("first principal component", "second principal component"),
+        "tsne": ("t-SNE, first axis", "t-SNE, second axis"),
+    }
     panel.set(xlabel=names[method][0], ylabel=names[method][1])
     panel.margins(0.06)
-    if len(present) <= LEGEND:
-        made.legend(loc="outside right upper", fontsize=8)
     return made
+
+
+def apart(points: np.ndarray) -> list[int]:
+    """Places of points, at random, that are far enough from each other for pictures on them."""
+    inside = (points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-12)
+    found: list[int] = []
+    for place in np.random.default_rng(0).permutation(len(points)).tolist():
+        if not found or np.abs(inside[found] - inside[place]).max(-1).min() >= APART:
+            found.append(place)
+    return found
 
 
 def class_colours(count: int) -> list[object]:
     """Colours for classes: those that everyone can tell apart, or where there are more of them, from a map of even brightness."""
     from matplotlib import colormaps
 
-    return [*COLOURS[:count]] if count <= len(COLOURS) else [colormaps["turbo"]((number + 0.5) / count) for number in range(count)]
+    return (
+        [*CLASS_COLOURS[:count]] if count <= len(CLASS_COLOURS) else [colormaps["turbo"]((n + 0.5) / count) for n in range(count)]
+    )
