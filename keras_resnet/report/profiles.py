@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.analysis.gradients import gradients
-from keras_resnet.analysis.signals import responses
+from keras_resnet.analysis.gradient_norms import gradients
+from keras_resnet.analysis.propagation import responses
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.report.charts import Chart, Series, lines
 from keras_resnet.report.measured import Measured
