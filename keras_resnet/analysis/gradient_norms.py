@@ -153,7 +153,7 @@ def gradient_correlation(model: keras.Model, images: np.ndarray, *, training: bo
     head = chain.network.logits_from(chain.head.start)
     with keras.StatelessScope():
         classes = to_numpy(chain(batch)).shape[-1]
-    direction = np.asarray(np.random.default_rng(seed).normal(size=classes), "float32")
+    direction = keras.ops.convert_to_tensor(np.asarray(np.random.default_rng(seed).normal(size=classes), "float32"))
 
     def value(*probes: Any) -> Any:
         x = chain.stem(batch, training)

@@ -209,6 +209,6 @@ def plot_heatmaps(images: np.ndarray, heat: np.ndarray, titles: Sequence[str] = 
         share = heat[number] / (np.abs(heat[number]).max() or 1)
         axes[1, number].imshow(colours.to_rgba(share, alpha=0.2 + 0.6 * np.abs(share)), interpolation="nearest")
         axes[0, number].set_title(shortened(titles[number]) if number < len(titles) else "", fontsize=7, parse_math=False)
-    bar = made.colorbar(colours, ax=axes, shrink=0.8, pad=0.01, ticks=[-1, 0, 1] if signed else [0, 1])
+    bar = made.colorbar(colours, ax=axes, shrink=0.8, pad=0.01, label="relative", ticks=[-1, 0, 1] if signed else [0, 1])
     bar.ax.tick_params(labelsize=7)
     return made
