@@ -65,7 +65,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page(small_run):
     """That of a run on its own test images."""
-    text = run_page.run_page(small_run, heatmap=lambda model, image, answer: np.eye(4))
+    text = run_page.run_page(small_run)
     return SimpleNamespace(text=text, seen=Page(text))
 
 
@@ -190,7 +190,8 @@ def of_many_classes(pretended_run, monkeypatch):
     examples = Split(lambda places: np.stack([photo] * len(places)), labels)
     monkeypatch.setattr(kr.data, "to_evaluate", lambda *_: None)
     monkeypatch.setattr(measured, "measure", lambda run, data, split: measured.Measured(run, None, examples, split, shares))
-    return run_page.run_page(Run.open(run.path), heatmap=lambda *_: generator.uniform(size=(7, 7)))
+    monkeypatch.setattr(measured, "where_seen", lambda model, images, classes: generator.uniform(size=(len(images), 7, 7)))
+    return run_page.run_page(Run.open(run.path))
 
 
 def test_a_thousand_classes(of_many_classes):
@@ -352,7 +353,7 @@ def in_chromium(tmp_path):
 def test_pages_in_chromium(scheme, in_chromium, page, of_many_classes, pretended_run):
     pages = [
         page.text,
-        run_page.run_page(pretended_run(1000)),
+        of_many_classes,
         comparison.comparison_page([pretended_run(name="a"), pretended_run(name="b")]),
     ]
     for text in pages:

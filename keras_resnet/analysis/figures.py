@@ -15,6 +15,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "os^Dv<>"
 WIDTH = 4.6  # inches of a panel
 NAMED = 16  # places along an axis up to which each has its name
+WIDE = 20.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 LONGEST = 28  # characters of a name in a plot
 
 
@@ -55,11 +56,17 @@ def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *
         marker = MARKERS[number % len(MARKERS)] if len(rows) < 60 else ""
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(places, values, marker=marker, markersize=3, linewidth=1.2, color=colour, label=shortened(name))
-    if log and any(row[y] and row[y] > 0 for rows in profiles.values() for row in rows):
+    if log and is_wide([row[y] for rows in profiles.values() for row in rows]):
         axes.set_yscale("log")
     axes.set(xlabel=x, ylabel=label)
     axes.grid(alpha=0.3)
     name_places(axes, [str(row[x]) for row in longest])
+
+
+def is_wide(values: Sequence[float | None]) -> bool:
+    """Whether positive values differ by so much that a plot needs a logarithmic axis."""
+    known = [value for value in values if value]
+    return len(known) > 1 and min(known) > 0 and max(known) / min(known) > WIDE
 
 
 def name_places(axes: Axes, names: Sequence[str]) -> None:

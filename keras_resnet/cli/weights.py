@@ -29,7 +29,7 @@ def convert(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Library: pytorch (torchvision, timm), transformers, keras_applications, keras_hub, bit or keras_resnet. "
+            help="Library: pytorch (torchvision, timm), timm_v2, transformers, keras_applications, keras_hub, bit or keras_resnet. "
             "[default: as found]"
         ),
     ] = None,

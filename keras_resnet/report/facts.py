@@ -7,7 +7,6 @@ from typing import Any
 from keras_resnet.confidence import interval
 from keras_resnet.fields import text
 from keras_resnet.json_files import read_json
-from keras_resnet.networks.drawing import short
 from keras_resnet.networks.variants import SPECS
 from keras_resnet.recipes.named import RECIPES
 from keras_resnet.runs.run import Run
@@ -103,13 +102,15 @@ def environment(run: Run) -> dict[str, str]:
     if not path.is_file():
         return {}
     found = read_json(path, dict[str, Any])
-    packages = ", ".join(f"{name} {version}" for name, version in dict(found.get("packages") or {}).items())
-    hardware = [found.get("accelerator"), found.get("processor"), f"{found.get('cores')} cores", found.get("system")]
-    return {
-        "Date": str(found.get("date", "unknown")),
+    packages = {"Python": found.get("python"), **dict(found.get("packages") or {}), "backend": found.get("backend")}
+    cores = f"{found['cores']} cores" if found.get("cores") else None
+    hardware = [found.get("accelerator"), found.get("processor"), cores, found.get("system")]
+    lines = {
+        "Date": found.get("date"),
         "Hardware": ", ".join(str(each) for each in hardware if each),
-        "Versions": f"Python {found.get('python')}, backend {found.get('backend')}, {packages}",
+        "Versions": ", ".join(f"{name} {version}" for name, version in packages.items() if version),
     }
+    return {name: str(words) for name, words in lines.items() if words}
 
 
 def duration(seconds: float) -> str:
@@ -131,8 +132,3 @@ def accuracy(run: Run, split: str) -> dict[str, Any] | None:
         return None
     ends = found.get("accuracy_interval") or interval(found["accuracy"], found["images"])
     return {"accuracy": found["accuracy"], "interval": tuple(ends), "images": found["images"], "loss": found.get("loss")}
-
-
-def size(run: Run) -> str:
-    """Parameters as a person says them."""
-    return short(run.metrics.get("parameters", 0))

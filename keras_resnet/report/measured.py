@@ -18,8 +18,9 @@ from keras_resnet.runs.run import Run
 BINS = 15  # as arXiv:1706.04599
 PICTURES = 12  # mistakes that are shown
 
-Heatmap = Callable[[Any, np.ndarray, int], np.ndarray | None]
-"""Of a model, an image (height, width, channels) and a class, what the class is seen by: (height, width), 0 to 1."""
+Heatmap = Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
+"""Of a model, images (images, height, width, channels) and a class for each, what the class is seen by: (images, height, width),
+not negative."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +78,27 @@ def calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[list[Bin
     return bins, sum(each.images * abs(each.accuracy - each.confidence) for each in bins if each) / len(confidences)
 
 
-def pictured_mistakes(measured: Measured, heatmap: Heatmap | None) -> list[dict[str, Any]]:
+def where_seen(model: Any, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """A `Heatmap`: Grad-CAM on the last map."""
+    from keras_resnet.analysis.heatmaps import grad_cam
+
+    return grad_cam(model, images, classes=classes.tolist())
+
+
+def pictured_mistakes(measured: Measured, heatmap: Heatmap) -> list[dict[str, Any]]:
     """The most confident mistakes with their pictures, and with that which `heatmap` gives for the predicted class."""
-    rows, names = [], measured.run.class_names
-    for place in measured.wrong[:PICTURES]:
-        image = measured.examples.take(np.array([place]))[0]
-        answer = int(measured.answers[place])
-        heat = heatmap(measured.model, image, answer) if heatmap else None
-        rows.append(
-            {
-                "file": "/".join(measured.examples.name(int(place)).split("/")[-2:]),
-                "class": names[measured.examples.labels[place]],
-                "predicted": names[answer],
-                "probability": float(measured.confidences[place]),
-                "probability_of_class": float(measured.shares[place, measured.examples.labels[place]]),
-                "picture": image_uri(image),
-                "heat": None if heat is None else heat_uri(image, heat),
-            }
-        )
-    return rows
+    places, names = measured.wrong[:PICTURES], measured.run.class_names
+    images, answers, labels = measured.examples.take(places), measured.answers[places], measured.examples.labels[places]
+    rows = zip(places, images, heatmap(measured.model, images, answers), answers, labels, strict=True)
+    return [
+        {
+            "file": "/".join(measured.examples.name(int(place)).split("/")[-2:]),
+            "class": names[label],
+            "predicted": names[answer],
+            "probability": float(measured.confidences[place]),
+            "probability_of_class": float(measured.shares[place, label]),
+            "picture": image_uri(image),
+            "heat": heat_uri(image, heat / (heat.max() or 1)),
+        }
+        for place, image, heat, answer, label in rows
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 LARGEST = 160  # pixels along the longer side of an image in a page
+MOST_PIXELS = 250  # along a side of a confusion matrix
 RIGHT, WRONG = (47, 111, 176), (217, 95, 14)  # colours of a confusion matrix on any ground: its opacity is the share
 
 
@@ -33,17 +34,30 @@ def heat_uri(image: np.ndarray, heat: np.ndarray) -> str:
 
 
 def matrix_uri(counts: np.ndarray) -> str:
-    """A confusion matrix (classes, classes) with a pixel for each of its numbers: right answers blue, wrong ones orange, and the
-    clearer the larger the share of a class."""
+    """A confusion matrix (classes, classes) as pixels: right answers blue, wrong ones orange, and the clearer the larger the share
+    of a class. Of more than 250 classes, a pixel has the largest share of a few neighbours."""
     from PIL import Image
 
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    pixels = np.zeros((*counts.shape, 4), "uint8")
-    pixels[..., :3] = WRONG
-    pixels[np.diag_indices(len(counts))] = (*RIGHT, 0)
-    pixels[..., 3] = np.rint(255 * np.sqrt(shares))
-    pixels[counts == 0] = 0  # what cannot be seen need not be stored
+    opacity = np.rint(255 * np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1)))
+    is_right = np.eye(len(counts), dtype=bool)
+    right, wrong = (largest_of_neighbours(np.where(chosen, opacity, 0)) for chosen in (is_right, ~is_right))
+    pixels = np.zeros((*right.shape, 4), "uint8")
+    pixels[right > 0, :3], pixels[(right == 0) & (wrong > 0), :3] = RIGHT, WRONG
+    pixels[..., 3] = np.where(right > 0, right, wrong)
     return data_uri(Image.fromarray(pixels), "PNG")
+
+
+def largest_of_neighbours(numbers: np.ndarray) -> np.ndarray:
+    """A square of numbers, made smaller to at most 250 along a side."""
+    step = neighbours(len(numbers))
+    padded = np.pad(numbers, (0, -len(numbers) % step))
+    side = len(padded) // step
+    return padded.reshape(side, step, side, step).max((1, 3))
+
+
+def neighbours(classes: int) -> int:
+    """Classes beside each other that share a pixel of a matrix."""
+    return -(-classes // MOST_PIXELS)
 
 
 def data_uri(picture: Any, kind: str) -> str:

@@ -11,7 +11,7 @@ from keras_resnet.networks.cost import Cost, cost_of
 from keras_resnet.networks.drawing import image, pictures, short, with_sizes
 from keras_resnet.report import facts as told
 from keras_resnet.report.charts import Chart, Series, lines, reliability
-from keras_resnet.report.pixels import matrix_uri
+from keras_resnet.report.pixels import matrix_uri, neighbours
 from keras_resnet.report.templates import drawn, percent, render
 from keras_resnet.runs.evaluation import NUMBERED, of_class, report
 from keras_resnet.runs.history import history_in
@@ -28,13 +28,12 @@ CALIBRATED = (
 Content = dict[str, Any]
 
 
-def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None, *, heatmap: Any = None) -> str:
+def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -> str:
     """The page of a run.
 
     Args:
         source: images instead of those of the run, see `keras_resnet.data.to_evaluate`.
         data_dir: where TensorFlow Datasets keeps its files.
-        heatmap: see `measured.Heatmap`.
     """
     reasons: dict[str, str] = {}
     content = {
@@ -43,7 +42,7 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None, *
         "command": told.command(run),
         **curves(run, reasons),
         **accuracies(run, reasons),
-        **of_model(run, source, data_dir, heatmap, reasons),
+        **of_model(run, source, data_dir, reasons),
         **network(run, reasons),
         "exports": exports(run, reasons),
     }
@@ -104,13 +103,21 @@ def accuracies(run: Run, reasons: dict[str, str]) -> Content:
     return {"accuracies": rows, "tiles": tiles[::-1]}
 
 
-def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[str, str]) -> Content:
+def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
     """Classes, confusions, calibration and mistakes: by the model, or, where there are no images for it, as the run has them."""
-    nothing: Content = {"counts": None, "pixels": None, "confused": [], "reliability": None, "mistakes": [], "listed": []}
+    nothing: Content = {
+        "counts": None,
+        "pixels": None,
+        "shared": 1,
+        "confused": [],
+        "reliability": None,
+        "mistakes": [],
+        "listed": [],
+    }
     nothing |= {"classes": [], "worst": [], "measured_on": "", "tiny": False, "class_names": [], "tall": False}
     nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
     try:
-        return nothing | measured_by_model(run, source, data_dir, heatmap, reasons)
+        return nothing | measured_by_model(run, source, data_dir, reasons)
     except (InputError, OSError) as error:
         why = str(error)
     except ModuleNotFoundError as error:
@@ -119,10 +126,10 @@ def of_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[s
     return nothing | as_stored(run, reasons)
 
 
-def measured_by_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reasons: dict[str, str]) -> Content:
+def measured_by_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
     """What the model says of the test images, or of all images of another source."""
     from keras_resnet.data import to_evaluate
-    from keras_resnet.report.measured import calibration, measure, pictured_mistakes
+    from keras_resnet.report.measured import calibration, measure, pictured_mistakes, where_seen
 
     split = "all" if source is not None else "test"
     found = measure(run, to_evaluate(run, source, data_dir), split)
@@ -134,7 +141,7 @@ def measured_by_model(run: Run, source: Any, data_dir: Any, heatmap: Any, reason
     if not len(found.wrong):
         reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are put into their class."
     elif run.spec.is_of_pictures:
-        mistakes = pictured_mistakes(found, heatmap)
+        mistakes = pictured_mistakes(found, where_seen)
     else:
         reasons["mistakes"] = "Mistakes have no pictures: the network takes no grey or colour images."
     where = f"{len(found.examples):,} {'images of other data' if source is not None else 'test images'}"
@@ -185,7 +192,9 @@ def of_counts(counts: np.ndarray, names: list[str]) -> Content:
         }
         for true, answer in pairs
     ]
-    matrix = {"counts": counts.tolist()} if len(names) <= NUMBERED else {"pixels": matrix_uri(counts)}
+    matrix = (
+        {"counts": counts.tolist()} if len(names) <= NUMBERED else {"pixels": matrix_uri(counts), "shared": neighbours(len(names))}
+    )
     tall = max(map(len, names)) > 3
     return {**by_recall(report(counts, names)["classes"]), **matrix, "confused": confused, "class_names": names, "tall": tall}
 

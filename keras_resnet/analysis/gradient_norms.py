@@ -201,4 +201,4 @@ def plot_gradient_norms(rows: Rows, *, column: str = "weights") -> Figure:
 
 def plot_gradient_correlation(profiles: Mapping[str, Rows]) -> Figure:
     """Rows of `gradient_correlation` over the units, of one network or several by name."""
-    return lines(profiles, x="unit", y="correlation", labels=("unit", "correlation of the gradients of two images"))
+    return lines(profiles, x="unit", y="correlation", labels=("unit", "gradient correlation"))

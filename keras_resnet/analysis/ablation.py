@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, gradients_of, to_numpy
-from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, figure, integers, name_places, shortened
+from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, figure, integers, is_wide, name_places, shortened
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.units import Chain, Unit
 from keras_resnet.errors import InputError, unknown
@@ -272,7 +272,7 @@ def plot_path_lengths(profiles: Mapping[str, Rows]) -> Figure:
         panel.set(xlabel="length: units that are passed", ylabel=label)
         panel.xaxis.set_major_locator(integers())
         panel.grid(alpha=0.3)
-    if any(row["norm"] > 0 for rows in profiles.values() for row in rows):
+    if is_wide([row["norm"] for rows in profiles.values() for row in rows]):
         axes[0, 1].set_yscale("log")
     if len(profiles) > 1:
         axes[0, 0].legend(fontsize=8)

@@ -107,4 +107,4 @@ def plot_signals(profiles: Mapping[str, Rows]) -> Figure:
 
 def plot_responses(profiles: Mapping[str, Rows]) -> Figure:
     """Rows of `responses` over the layers, of one network or several by name."""
-    return lines(profiles, x="layer", y="deviation", labels=("layer", "standard deviation of the response"))
+    return lines(profiles, x="layer", y="deviation", labels=("layer", "standard deviation"))

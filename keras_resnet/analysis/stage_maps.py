@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from keras_resnet.analysis.alignment import values_of
 from keras_resnet.analysis.derivatives import batches, to_numpy
 from keras_resnet.analysis.figures import Figure, figure, picture, shortened
-from keras_resnet.analysis.similarity import values_of
 from keras_resnet.analysis.steps import Network, is_pooled
 from keras_resnet.errors import InputError
 
