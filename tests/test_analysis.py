@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -215,6 +216,16 @@ def test_moments_and_responses_are_those_of_the_layers(model):
     np.testing.assert_allclose(rows[4]["deviation"], norm.std(), rtol=1e-4)
 
 
+def test_responses_of_convolutions_beside_each_other():
+    inputs = keras.Input((8, 8, 1))
+    normalised, plain = layers.Conv2D(2, 3, padding="same", name="one")(inputs), layers.Conv2D(2, 3, padding="same", name="other")
+    out = layers.add([plain(inputs), layers.BatchNormalization(epsilon=1.0, name="norm")(normalised)])
+    model = shaken(keras.Model(inputs, out))
+    deviations = {row["layer"]: row["deviation"] for row in analysis.responses(model, IMAGES)}
+    one, other = layer_outputs(model, "norm", "other")
+    np.testing.assert_allclose([deviations["one"], deviations["other"]], [one.std(), other.std()], rtol=1e-4)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_gradient_norms(model, training):
     rows = analysis.gradients(model, IMAGES, LABELS, training=training)
@@ -358,7 +369,7 @@ def test_directions_are_filter_normalised(model):
         for number in range(values.shape[-1]):
             np.testing.assert_allclose(np.linalg.norm(way[..., number]), np.linalg.norm(values[..., number]), rtol=1e-4)
         assert abs(np.corrcoef(way.ravel(), second.ravel())[0, 1]) < 0.9
-    depthwise = keras.Sequential([keras.Input((4, 4, 3)), layers.DepthwiseConv2D(3)])
+    depthwise = keras.Sequential([keras.Input((4, 4, 3)), layers.DepthwiseConv2D(3, name="by_channel")])
     [[way, _]] = analysis.directions(depthwise)
     np.testing.assert_allclose(np.linalg.norm(way, axis=(0, 1)), np.linalg.norm(depthwise.get_weights()[0], axis=(0, 1)), rtol=1e-5)
 
@@ -526,6 +537,15 @@ def test_a_table_and_a_plot_in_the_folder_of_the_run(small_run, call):
     out_file = small_run.path.parent / "lesions.csv"
     assert call("analyze", small_run.path, "lesions", "--out", out_file, "--images", 50)[0] == 0
     assert out_file.read_text().startswith("unit,kept,accuracy,difference\n")
+
+
+def test_two_runs_of_one_name_are_both_there(tmp_path):
+    def of(folder, number):
+        run = SimpleNamespace(path=tmp_path / folder / "winner")
+        return SimpleNamespace(run=run, model=None, measured=lambda row, model: [{"unit": "a", "accuracy": number}])
+
+    found = FORMS["profile"](analysis.ANALYSES["lesions"], [of("first", 0.5), of("second", 0.75)])
+    assert [(row["network"], row["accuracy"]) for row in found.rows] == [("first/winner", 0.5), ("second/winner", 0.75)]
 
 
 def test_wrong_commands_say_what_there_is(small_run, call, tmp_path):

@@ -44,7 +44,7 @@ def served():
         response = connection.getresponse()
         return response.status, response.read().decode()
 
-    ask.url, ask.origin = server.url, server.url.removesuffix("/")
+    ask.server, ask.url, ask.origin = server, server.url, server.url.removesuffix("/")
     yield ask
     server.shutdown()
     server.server_close()
@@ -69,9 +69,18 @@ def test_other_sites_are_refused(served):
     assert served("POST", "/picture", b"1", Host=f"evil.example:{port}", Origin=f"http://evil.example:{port}")[0] == 403
 
 
+def test_the_name_that_it_listens_at_is_served(served):
+    served.server.host = "Desk.example"
+    port = served.origin.rpartition(":")[2]
+    for host in (f"desk.example:{port}", f"Desk.example:{port}"):
+        assert served("GET", "/", Host=host)[0] == 200
+        assert served("POST", "/picture", b"1", Host=host, Origin=f"http://{host}")[0] == 200
+
+
 def test_requests_that_are_too_large_or_of_no_length(served, monkeypatch):
     monkeypatch.setattr(module, "MOST_BYTES", 4)
     assert served("POST", "/picture", b"12345", Origin=served.origin)[0] == 413
+    assert served("POST", "/picture", Origin=served.origin, **{"Content-Length": "9" * 5000})[0] == 413
     assert served("POST", "/picture", Origin=served.origin)[0] == 411
     assert served("POST", "/picture", Origin=served.origin, **{"Content-Length": "-1"})[0] == 411
 

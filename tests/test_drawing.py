@@ -138,13 +138,15 @@ def test_the_command(call, tmp_path):
     spec = replace(kr.SPECS["resnet8"], depths=(2, 2, 2))
     (tmp_path / "spec.json").write_text(to_json(spec))
     for subject in (tmp_path, tmp_path / "spec.json"):
-        code, _, _ = call("draw", subject, "--out", tmp_path / "network.svg")
+        code, _, _ = call("draw", subject, "--out", tmp_path / "network.svg")  # the second replaces the first
         assert code == 0
         assert (tmp_path / "network.svg").read_text() == kr.draw(spec, title=subject.name)
     (tmp_path / "thesis").write_text("chapter 1")
-    code, _, error = call("draw", "resnet8", "--out", tmp_path / "thesis")
-    assert code == 2
-    assert "is there already, and is no drawing" in error
+    (tmp_path / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
+    for other in ("thesis", "logo.svg"):
+        code, _, error = call("draw", "resnet8", "--out", tmp_path / other)
+        assert code == 2
+        assert "is there already, and is no drawing of a network" in error
     code, _, error = call("draw", tmp_path / "thesis")
     assert code == 2
     assert "is no spec of a network" in error

@@ -107,6 +107,48 @@ def test_study_is_resumed_where_it_stopped(tmp_path, monkeypatch):
         reproduce("options", out=tmp_path / "cut")
 
 
+def test_another_recipe_or_other_images_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "trained", trained([]))
+    out = tmp_path / "out"
+    reproduce("options", out=out)
+    table = json.loads((out / "results.json").read_text())
+    cases = {
+        "a recipe that differs in epochs": table | {"recipe": table["recipe"] | {"epochs": 2}},
+        "trainings on other images": table | {"images": "0" * 16, "rows": table["rows"][:1]},
+    }
+    for message, changed in cases.items():
+        (out / "results.json").write_text(json.dumps(changed))
+        with pytest.raises(kr.InputError, match=message):
+            reproduce("options", out=out)
+
+
+def test_files_of_somebody_else_stay(tmp_path):
+    (tmp_path / "results.html").write_text("the page of a search")
+    with pytest.raises(kr.InputError, match=r"results\.html' is there already, and is of no study"):
+        reproduce("options", out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["results.html"]
+
+
+def test_kill_between_a_page_and_the_table(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "trained", trained(seen))
+    replace_text = module.replace_text
+
+    def killed(path, text):
+        if path.name == "results.html" and len(seen) == 3:
+            raise KeyboardInterrupt
+        replace_text(path, text)
+
+    monkeypatch.setattr(module, "replace_text", killed)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce("options", out=tmp_path)
+    monkeypatch.setattr(module, "replace_text", replace_text)
+    reproduce("options", out=tmp_path)
+    assert seen == ["A-8-seed0", "B-8-seed0", "C-8-seed0", "C-8-seed0"]
+    assert "| C-8 |" in (tmp_path / "results.md").read_text()
+    assert "3 of 3" in (tmp_path / "results.html").read_text()
+
+
 def test_diverged_training_counts_as_a_guess(tmp_path, monkeypatch):
     def fit(*arguments, **options):
         raise kr.Diverged("the loss is NaN")

@@ -12,6 +12,8 @@ from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.steps import Network
 from keras_resnet.errors import InputError
 
+DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+
 
 def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
     """Random directions with filter normalisation (arXiv:1712.09913 section 4).
@@ -26,21 +28,27 @@ def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[lis
 
     Returns: for each direction an array for each of `model.trainable_weights`, in their order and of their shapes.
     """
-    generator = np.random.default_rng(seed)
+    generator, by_channel = np.random.default_rng(seed), depthwise_kernels(model)
     found = []
     for _ in range(count):
-        found.append([filter_normalised(generator, weight) for weight in model.trainable_weights])
+        found.append([filter_normalised(generator, weight, id(weight) in by_channel) for weight in model.trainable_weights])
     return found
 
 
-def filter_normalised(generator: np.random.Generator, weight: Any) -> np.ndarray:
+def depthwise_kernels(model: keras.Model) -> set[int]:
+    """The ids of kernels (*size, channels, multiplier), which have a filter for each channel."""
+    operations = [step.operation for step in Network(model).steps]
+    kernels = [getattr(each, "kernel" if isinstance(each, DEPTHWISE) else "depthwise_kernel", None) for each in operations]
+    return {id(kernel) for kernel in kernels if kernel is not None}
+
+
+def filter_normalised(generator: np.random.Generator, weight: Any, is_depthwise: bool) -> np.ndarray:
     """A direction for one weight."""
     values = to_numpy(weight.value).astype("float64")
     if values.ndim < 2:
         return np.zeros(values.shape, "float32")
     random = generator.normal(size=values.shape)
-    # A depthwise kernel (*size, channels, multiplier) has a filter for each channel.
-    axes = tuple(range(values.ndim - 2 if "depthwise" in weight.path else values.ndim - 1))
+    axes = tuple(range(values.ndim - 2 if is_depthwise else values.ndim - 1))
     norms = np.sqrt(np.square(random).sum(axes, keepdims=True))
     return (random * np.sqrt(np.square(values).sum(axes, keepdims=True)) / np.where(norms, norms, 1)).astype("float32")
 

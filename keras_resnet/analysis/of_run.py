@@ -19,7 +19,7 @@ from keras_resnet.data import Dataset, to_evaluate
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.layers import build
 from keras_resnet.outside import printable
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, names_of
 
 
 class Result(NamedTuple):
@@ -147,8 +147,7 @@ def public(name: str) -> Any:
 def profile(row: Analysis, subjects: list[Subject]) -> Result:
     """A function that gives rows, on the network of each run, before training too where the table says so."""
     profiles = {}
-    for subject in subjects:
-        name = subject.run.path.resolve().name
+    for name, subject in zip(names_of([each.run for each in subjects]), subjects, strict=True):
         if row.untrained is not None:
             untrained = dict(row.options) | dict(row.untrained)
             profiles[f"{name}, untrained" if len(subjects) > 1 else "before training"] = subject.measured(
@@ -164,7 +163,7 @@ def profile(row: Analysis, subjects: list[Subject]) -> Result:
 def compared(row: Analysis, subjects: list[Subject]) -> Result:
     """The similarity of a network with itself or with that of another run."""
     found = subjects[0].measured(row, subjects[0].model, other=subjects[1].model if len(subjects) > 1 else None)
-    names = tuple(subject.run.path.resolve().name for subject in (subjects[0], subjects[-1]))
+    names = tuple(names_of([subjects[0].run, subjects[-1].run]))
     return Result(found.rows(), lambda: public(row.plot)(found, names=names))
 
 

@@ -74,14 +74,14 @@ def responses(model: keras.Model, images: np.ndarray) -> Rows:
         raise InputError(f"{model.name!r} has no convolution larger than 1x1")
 
     def sums(batch: Any) -> Any:
-        values, found = {network.start: batch}, []
+        values, found = {network.start: batch}, {}
         for step in network.steps:
             step.run(values, False)
             for name, value in ends.items():
                 if value == step.results[0]:
                     x = to_numpy(values[value]).astype("float64")
-                    found.append((name, x.size, x.sum(), np.square(x).sum()))
-        return np.array([[count, total, squares] for _, count, total, squares in found])[None]
+                    found[name] = x.size, x.sum(), np.square(x).sum()
+        return np.array([found[name] for name in ends])[None]
 
     counts, totals, squares = applied(sums, images).sum(0).T
     deviations = np.sqrt(np.maximum(squares / counts - (totals / counts) ** 2, 0))

@@ -22,6 +22,7 @@ app = typer.Typer(
 SIZE_HELP = "Height and width to resize images to."
 AS_THEY_ARE = "no change, if all have the same size of at most 256; else 224"
 IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
+BEGINNING = 1000  # characters of a file that show whose it is
 COUNT: dict[str, Any] = {"min": 1, "max": 10**6}  # of an option that counts
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
@@ -82,12 +83,12 @@ def load_backend() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its messages would go to the stream that was silenced
 
 
-def check_file(option: str, path: Path, begins: str, what: str) -> None:
-    """InputError for a file that cannot be written, or that is there and does not begin as one of ours does."""
+def check_file(option: str, path: Path, mark: str, what: str) -> None:
+    """InputError for a file that cannot be written, or that is there and has not `mark` near its beginning, as ours have."""
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{option} {str(path)!r} cannot be written: name a file in an existing folder")
     is_own = False
     with suppress(InputError, FileNotFoundError):
-        is_own = read_text(path).startswith(begins)
+        is_own = mark in read_text(path)[:BEGINNING]
     if (path.exists() or path.is_symlink()) and not is_own:
         raise InputError(f"{option} {str(path)!r} is there already, and is no {what}: name another file")

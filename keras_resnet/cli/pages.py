@@ -18,6 +18,7 @@ from keras_resnet.report.facts import source_of
 from keras_resnet.runs.run import Run, check_outside
 
 WRITTEN = "spec.json"  # of a run
+DRAWING, PAGE = 'class="resnet"', 'content="keras-resnet"'  # what only our own files have near their beginning
 
 
 @app.command(epilog="Example: keras-resnet draw resnet50 --out resnet50.svg")
@@ -28,7 +29,7 @@ def draw(
     """Draw a network: its stages with sizes and cost, and one unit enlarged. The drawing is SVG."""
     spec, title = described(subject)
     if out:
-        check_file("--out", out, "<svg", "drawing")
+        check_file("--out", out, DRAWING, "drawing of a network")
         replace_text(out, drawing_of(spec, title=title))
     else:
         sys.stdout.write(drawing_of(spec, title=title))
@@ -62,7 +63,7 @@ def report(
     """
     runs = [Run.open(folder) for folder in folders]
     out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
-    check_file("--out", out, "<!doctype html>", "page")
+    check_file("--out", out, PAGE, "page about runs")
     if len(runs) > 1:
         if data or data_dir:
             raise InputError("--data and --data-dir are for the page of one run: several are compared by what is in their folders")

@@ -39,7 +39,9 @@ class Answers:
         self.model = run.load()
         self.open = ExitStack()
         self.files = [self.open.enter_context(ModelFile(path, threads=1)) for path in (run.model_path, *files)]
-        self.one_at_a_time = Lock()  # the processes of the files take one question each
+        self.one_at_a_time = (
+            Lock()
+        )  # the processes of the files take one question each, and decoding a large picture takes much memory
 
     def close(self) -> None:
         """End the processes of the files."""
@@ -47,11 +49,11 @@ class Answers:
 
     def of(self, content: bytes) -> dict[str, Any]:
         """All that the page shows for the content of an image file, pictures as data URIs. InputError if it is none."""
-        try:
-            pixels = decode(io.BytesIO(content), self.shape)
-        except Exception as error:  # Pillow raises many kinds
-            raise InputError(f"this is not a readable image: {reason(error)}") from None
         with self.one_at_a_time:
+            try:
+                pixels = decode(io.BytesIO(content), self.shape)
+            except Exception as error:  # Pillow raises many kinds
+                raise InputError(f"this is not a readable image: {reason(error)}") from None
             start = time.perf_counter()
             rows = [self.row(file, pixels[None]) for file in self.files]
             images = pixels[None].astype("float32")

@@ -19,6 +19,7 @@ LOG = logging.getLogger("keras_resnet")
 HERE, PORT = "127.0.0.1", 8500
 PAGE, PICTURE = "/", "/picture"
 MOST_BYTES = 2**25  # of a picture
+MOST_DIGITS = 12  # of a length: Python refuses numbers of thousands of digits
 WAIT = 30.0  # seconds for a request to arrive
 
 
@@ -69,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
             return self.refuse(HTTPStatus.NOT_FOUND, "pictures go to /picture")
         if not length.isascii() or not length.isdigit():
             return self.refuse(HTTPStatus.LENGTH_REQUIRED, "the length of the picture is missing")
-        if int(length) > MOST_BYTES:
+        if len(length) > MOST_DIGITS or int(length) > MOST_BYTES:
             return self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the picture has more than {MOST_BYTES:,} bytes")
         try:
             answer = self.server.answer(self.rfile.read(int(length)))
@@ -78,11 +79,11 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
 
     def is_for_us(self) -> bool:
-        """Whether the request names this server as its browser should: by an address, or as localhost. A name of another site that
-        leads here is an attack (DNS rebinding)."""
-        host = (self.headers.get("Host") or "").removesuffix(f":{self.server.server_port}")
+        """Whether the request names this server as its browser should: by an address, as localhost, or as it was told to listen. A
+        name of another site that leads here is an attack (DNS rebinding)."""
+        host = (self.headers.get("Host") or "").lower().removesuffix(f":{self.server.server_port}")
         with suppress(ValueError):
-            return host == "localhost" or bool(ip_address(host.strip("[]")))
+            return host in ("localhost", self.server.host.lower()) or bool(ip_address(host.strip("[]")))
         return False
 
     def refuse(self, status: HTTPStatus, why: str) -> None:

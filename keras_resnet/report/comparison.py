@@ -13,7 +13,7 @@ from keras_resnet.report.charts import COLOURS, Chart, Series, lines, whisker
 from keras_resnet.report.run_page import SPLITS
 from keras_resnet.report.templates import percent, render
 from keras_resnet.runs.history import history_in
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, names_of
 
 VALIDATION = (("val_accuracy", "validation accuracy", 100, "%", False), ("val_loss", "validation loss", 1, "", True))
 TRAINING = (("loss", "training loss", 1, "", True), VALIDATION[0])
@@ -38,16 +38,6 @@ def comparison_page(runs: Sequence[Run]) -> str:
         curves=curves({name: run.path for name, run in zip(names, runs, strict=True)}),
         differences=differences(runs, names),
     )
-
-
-def names_of(runs: Sequence[Run]) -> list[str]:
-    """The names of the folders, with those above them where they are the same."""
-    paths = [run.path.resolve() for run in runs]
-    for depth in range(1, max(len(path.parts) for path in paths)):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(set(paths)):
-            break
-    return names
 
 
 def accuracies(runs: Sequence[Run], names: list[str], split: str) -> list[Content]:

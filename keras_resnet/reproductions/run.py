@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypedDict
@@ -19,6 +19,7 @@ from keras_resnet.json_files import read_json
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.loading import load
 from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.outside import parse
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.reproductions.named import find
 from keras_resnet.reproductions.page import page
@@ -50,6 +51,9 @@ class Table(TypedDict):
 
     experiment: str
     scale: str
+    recipe: dict[str, Any]
+    images: str
+    """Their digest, see `Dataset.digest`."""
     rows: list[Row]
     environment: dict[str, Any]
 
@@ -67,29 +71,32 @@ def reproduce(
     Args:
         name: in `REPRODUCTIONS`.
         scale: in `SCALES`.
-        out: the folder to write: `results.json`, `results.md` and `results.html`, written anew after every training,
-            and `runs/`. None for
-            `studies/NAME-SCALE`.
+        out: the folder to write: `results.json`, `results.md` and `results.html`, written anew after every training, and
+            `runs/`. None for `studies/NAME-SCALE`.
         data_dir: where TensorFlow Datasets keeps its files.
         tell: called with each line of progress.
 
-    Returns: the `Results`. InputError for an unknown name or scale, if another process uses `out`, or if it has the results of
-    another experiment.
+    Returns: the `Results`. InputError for an unknown name or scale, if another process uses `out`, and if it has the results of
+    another experiment, recipe or image set, or files of somebody else under these names.
     """
     reproduction, size = find(name), look_up(scale, SCALES, "scale")
     out = Path(out or default_out(name, scale))
+    check_out(out)
     networks = reproduction.networks(scale)
     wanted = [(network, seed) for seed in size.seeds for network in networks]
     with occupied(out / STATE, "training"):
         rows = rows_in(out, name, scale, networks)
+        missing = [each for each in wanted if each not in {(row["network"], row["seed"]) for row in rows}]
+        if not missing:
+            return Results(reproduction, scale, rows)
         data = size.load(data_dir)
-        for network, seed in wanted:
-            if (network, seed) in {(row["network"], row["seed"]) for row in rows}:
-                continue
+        check_images(out, data)
+        write(Results(reproduction, scale, rows), out, name, data)  # what cannot be written is noticed before hours of training
+        for network, seed in missing:
             tell(f"{len(rows) + 1} of {len(wanted)}: {network}, seed {seed}{time_left(rows, wanted, networks)}")
             folder = out / RUNS / f"{network}-seed{seed}"
             rows.append({"network": network, "seed": seed, **trained(networks[network], size.recipe, data, folder, seed)})
-            write(Results(reproduction, scale, rows), out, name)
+            write(Results(reproduction, scale, rows), out, name, data)
     return Results(reproduction, scale, rows)
 
 
@@ -98,13 +105,22 @@ def default_out(name: str, scale: str) -> Path:
     return Path("studies") / f"{name}-{scale}"
 
 
-def write(results: Results, out: Path, name: str) -> None:
-    """Write the results so far."""
+def check_out(out: Path) -> None:
+    """InputError for a folder with files of somebody else that the results would replace. A killed study leaves its lock there."""
+    if (out / TABLE).exists() or (out / STATE).exists():
+        return
+    for file in (out / TEXT, out / PAGE):
+        if file.exists() or file.is_symlink():
+            raise InputError(f"{str(file)!r} is there already, and is of no study: give another folder")
+
+
+def write(results: Results, out: Path, name: str, data: Dataset) -> None:
+    """Write the results so far. The table comes last: a study that is killed before that measures its last training again."""
     here = environment()
-    table = {"experiment": name, "scale": results.scale, "rows": results.rows, "environment": here}
-    replace_text(out / TABLE, as_json(table) + "\n")
     replace_text(out / TEXT, results.markdown(name, SCALES[results.scale], here["processor"]))
     replace_text(out / PAGE, page(results, out / RUNS))
+    of = {"experiment": name, "scale": results.scale, "recipe": asdict(SCALES[results.scale].recipe), "images": data.digest}
+    replace_text(out / TABLE, as_json({**of, "rows": results.rows, "environment": here}) + "\n")
 
 
 def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -> list[Any]:
@@ -114,7 +130,18 @@ def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -
     found = read_json(out / TABLE, Table)
     if (found["experiment"], found["scale"]) != (name, scale):
         raise InputError(f"{str(out)!r} has the results of {found['experiment']} at scale {found['scale']}: give another folder")
-    return [row for row in found["rows"] if row["network"] in networks]
+    recipe = parse(as_json(asdict(SCALES[scale].recipe)))
+    changed = [field for field, value in found.get("recipe", recipe).items() if recipe.get(field) != value]
+    if changed:
+        raise InputError(f"{str(out)!r} has trainings of a recipe that differs in {', '.join(changed)}: give another folder")
+    seeds = SCALES[scale].seeds
+    return [row for row in found["rows"] if row["network"] in networks and row["seed"] in seeds]
+
+
+def check_images(out: Path, data: Dataset) -> None:
+    """InputError if the trainings in a folder had other images."""
+    if (out / TABLE).exists() and read_json(out / TABLE, Table).get("images", data.digest) != data.digest:
+        raise InputError(f"{str(out)!r} has trainings on other images: give another folder")
 
 
 def time_left(rows: list[Row], wanted: list[tuple[str, int]], networks: dict[str, ResNetSpec]) -> str:

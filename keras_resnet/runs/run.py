@@ -1,7 +1,7 @@
 """The folder that a training leaves: what is in it, how to open it, and where a new one may be written."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -211,3 +211,13 @@ def is_run(path: Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """The names of the folders, with those above them where they are the same."""
+    paths = [run.path.resolve() for run in runs]
+    for depth in range(1, max(len(path.parts) for path in paths)):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(set(paths)):
+            break
+    return names
