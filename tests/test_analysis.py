@@ -261,6 +261,18 @@ def test_gradient_norms_over_a_training(tmp_path, eagerly):
         analysis.GradientNorms(IMAGES, LABELS, every=0)
 
 
+def test_gradients_of_a_network_of_mixed_precision():
+    model = kr.build(kr.ResNetSpec(**SMALL), dtype="mixed_float16")
+    assert all(row["output"] > 0 for row in analysis.gradients(model, IMAGES, LABELS))
+    assert all(row["correlation"] for row in analysis.gradient_correlation(model, IMAGES))
+
+
+def test_one_output_has_no_accuracy():
+    model = users(end=lambda x: layers.Dense(1, activation="sigmoid")(x))
+    with pytest.raises(InputError, match="one output for each image, not one for each class"):
+        analysis.lesions(model, IMAGES, LABELS % 2)
+
+
 def test_correlation_of_gradients(model):
     rows = analysis.gradient_correlation(model, IMAGES[:5], seed=3)
     direction = np.random.default_rng(3).normal(size=3).astype("float32")

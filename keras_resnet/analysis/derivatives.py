@@ -103,4 +103,6 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     """The share of images whose highest output (images, classes) is that of the label (images,)."""
     if outputs.ndim != 2 or len(outputs) != len(labels):
         raise InputError(f"outputs of {outputs.shape} and labels of {np.shape(labels)} do not belong together")
+    if outputs.shape[1] == 1:
+        raise InputError("the model has one output for each image, not one for each class: its accuracy is not defined here")
     return float(np.mean(outputs.argmax(-1) == labels))

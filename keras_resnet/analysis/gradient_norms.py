@@ -91,7 +91,7 @@ def probed(chain: Chain, x: Any, probes: list[Any], training: bool) -> Any:
     """
     for number, unit in enumerate(chain.units):
         y = unit(x, training)
-        x = unit.after(y + probes[number] if probes else y, training)
+        x = unit.after(y + keras.ops.cast(probes[number], y.dtype) if probes else y, training)
     return chain.head(x, training)
 
 
@@ -158,7 +158,8 @@ def gradient_correlation(model: keras.Model, images: np.ndarray, *, training: bo
     def value(*probes: Any) -> Any:
         x = chain.stem(batch, training)
         for unit, probe in zip(chain.units, probes, strict=True):
-            x = unit.after(unit(x, training) + probe, training)
+            y = unit(x, training)
+            x = unit.after(y + keras.ops.cast(probe, y.dtype), training)
         return keras.ops.sum(head(x, training) * direction)
 
     found = gradients_of(value, [np.zeros(shape, "float32") for shape in output_shapes(chain, images)])
