@@ -85,6 +85,20 @@ def test_requests_that_are_too_large_or_of_no_length(served, monkeypatch):
     assert served("POST", "/picture", Origin=served.origin, **{"Content-Length": "-1"})[0] == 411
 
 
+def test_what_to_open_elsewhere(monkeypatch):
+    monkeypatch.setattr(module, "own_address", lambda: "192.168.1.7")
+    with Server("", dict, host="0.0.0.0", port=0) as server:
+        assert server.url == f"http://192.168.1.7:{server.server_port}/"
+
+
+def test_a_file_that_gives_no_answer_does_not_hide_the_others(small_run):
+    answers = Answers(small_run)
+    answers.files[0].close()
+    [row] = (answers.row(file, np.zeros((1, 8, 8, 1), "uint8")) for file in answers.files)
+    answers.close()
+    assert "it was closed" in row["problem"]
+
+
 def test_a_taken_port_is_told(served):
     with pytest.raises(kr.InputError, match=r"cannot listen at 127.0.0.1:.*choose another --port"):
         Server("", dict, port=int(served.origin.rpartition(":")[2]))

@@ -78,7 +78,14 @@ def trained(seen):
         seen.append(folder.name)
         error = spec.layers / 100 + (spec.shortcut == "none") * 0.1 + seed / 1000
         seconds = 1.5 * kr.cost_of(spec).multiply_adds / kr.cost_of("resnet8").multiply_adds
-        return {"training_error": error, "test_error": error, "training_images": 5, "test_images": 4, "seconds": seconds}
+        return {
+            "parameters": 5,
+            "training_error": error,
+            "test_error": error,
+            "training_images": 5,
+            "test_images": 4,
+            "seconds": seconds,
+        }
 
     return train
 
@@ -100,7 +107,7 @@ def test_study_is_resumed_where_it_stopped(tmp_path, monkeypatch):
     assert seen == ["plain-14-seed0", "residual-14-seed0"]
     assert resumed.rows == whole.rows
     page = (tmp_path / "cut" / "results.md").read_text()
-    assert "| plain-14 | 172,506 | 1 | 24.00 | 24.00 |  |" in page
+    assert "| plain-14 | 5 | 1 | 24.00 | 24.00 |  |" in page
     assert "not decided" in page
     assert "the training error of plain networks rises with depth" in (tmp_path / "cut" / "results.html").read_text()
     with pytest.raises(kr.InputError, match="has the results of degradation at scale smoke"):

@@ -39,9 +39,7 @@ class Answers:
         self.model = run.load()
         self.open = ExitStack()
         self.files = [self.open.enter_context(ModelFile(path, threads=1)) for path in (run.model_path, *files)]
-        self.one_at_a_time = (
-            Lock()
-        )  # the processes of the files take one question each, and decoding a large picture takes much memory
+        self.one_at_a_time = Lock()  # the process of a file takes one question at a time, and a large picture much memory
 
     def close(self) -> None:
         """End the processes of the files."""
@@ -68,13 +66,16 @@ class Answers:
             }
 
     def row(self, file: ModelFile, images: np.ndarray) -> dict[str, Any]:
-        """The answer of one file."""
-        [output] = file(images)
+        """The answer of one file, or why it gives none."""
+        try:
+            [output], seconds = file(images), file.seconds(images, ROUNDS)
+        except InputError as error:
+            return {"file": file.path.name, "problem": str(error), "classes": []}
         names = self.run.class_names
         scores = file.scores or scores_by_value(output[None]) or "probabilities"
         return {
             "file": file.path.name,
-            "milliseconds": round(1000 * float(np.median(file.seconds(images, ROUNDS))), 2),
+            "milliseconds": round(1000 * float(np.median(seconds)), 2),
             "classes": [{"class": names[number], "probability": share} for number, share in best(output, TOP, scores)],
         }
 

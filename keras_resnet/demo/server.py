@@ -6,6 +6,7 @@ host, and pictures must come from the page itself.
 
 import json
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from keras_resnet.errors import InputError
 
 LOG = logging.getLogger("keras_resnet")
 HERE, PORT = "127.0.0.1", 8500
+EVERYWHERE = ("0.0.0.0", "::")
 PAGE, PICTURE = "/", "/picture"
 MOST_BYTES = 2**25  # of a picture
 MOST_DIGITS = 12  # of a length: Python refuses numbers of thousands of digits
@@ -36,6 +38,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, page: str, answer: Callable[[bytes], dict[str, Any]], host: str = HERE, port: int = PORT) -> None:
         self.page, self.answer, self.host = page, answer, host
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), Handler)
         except OSError as error:
@@ -43,8 +46,23 @@ class Server(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """What to open in a browser."""
-        return f"http://{self.host}:{self.server_port}/"
+        """What to open in a browser, also in that of another machine if those may."""
+        host = own_address() if self.host in EVERYWHERE else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away is no error."""
+        LOG.debug("no answer to %s", client_address, exc_info=True)
+
+
+def own_address() -> str:
+    """The address of this machine in its network; nothing is sent to find it out."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # an address for examples (RFC 5737)
+            return str(probe.getsockname()[0])
+        except OSError:
+            return HERE
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -41,6 +41,7 @@ class Row(TypedDict, total=False):
     training_error: float
     test_error: float
     diverged: bool
+    parameters: int
     training_images: int
     test_images: int
     seconds: float | None
@@ -169,18 +170,20 @@ def without_advice() -> Iterator[None]:
 
 def trained(spec: ResNetSpec, recipe: Recipe, data: Dataset, folder: Path, seed: int) -> dict[str, Any]:
     """Train a network into a run folder, and measure its last weights."""
-    images = {"training_images": len(data.splits["train"]), "test_images": len(data.splits["test"])}
+    sized = replace(spec, input_shape=data.image_shape, classes=len(data.class_names))
+    same = {"parameters": cost_of(sized).trainable, "training_images": len(data.splits["train"])}
+    same |= {"test_images": len(data.splits["test"])}
     try:
         with without_advice():
             run = fit(spec, replace(recipe, keep="last"), data, folder, seed=seed, resume=True, verbose=0)
     except Diverged:
         guess = 1 - 1 / len(data.class_names)
-        return {"training_error": guess, "test_error": guess, "diverged": True, **images, "seconds": None}
+        return {"training_error": guess, "test_error": guess, "diverged": True, **same, "seconds": None}
     return {
         "training_error": training_error(run, data),
         "test_error": 1 - run.metrics["test"]["accuracy"],
         "diverged": False,
-        **images,
+        **same,
         "seconds": run.metrics["train_seconds"],
     }
 

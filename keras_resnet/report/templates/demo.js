@@ -1,4 +1,6 @@
 "use strict";
+const MOST_BYTES = 2 ** 25; // that the server takes
+let latest = 0; // of the pictures, the one whose answer is shown
 const byId = (id) => document.getElementById(id);
 const element = (name, text, properties = {}) => Object.assign(document.createElement(name), { textContent: text }, properties);
 
@@ -12,7 +14,8 @@ function bars(file) {
     );
     return row;
   });
-  return [element("h3", `${file.file}: ${file.milliseconds} ms`), ...rows];
+  const title = "problem" in file ? file.problem : `${file.file}: ${file.milliseconds} ms`;
+  return [element("h3", title), ...rows];
 }
 
 function picture({ name, picture }) {
@@ -21,10 +24,17 @@ function picture({ name, picture }) {
   return figure;
 }
 
-async function ask(file) {
-  byId("problem").textContent = "";
+async function answerOf(file) {
+  if (file.size > MOST_BYTES) return { error: `the picture has more than ${MOST_BYTES / 2 ** 20} MiB` };
   const response = await fetch("/picture", { method: "POST", body: file }).catch(() => null);
-  const answer = response ? await response.json() : { error: "the server does not answer: is it still running?" };
+  return response ? response.json() : { error: "the server does not answer: is it still running?" };
+}
+
+async function ask(file) {
+  const number = ++latest;
+  byId("problem").textContent = "";
+  const answer = await answerOf(file);
+  if (number !== latest) return; // another picture was chosen in the meantime
   byId("answer").hidden = "error" in answer;
   if ("error" in answer) return void (byId("problem").textContent = answer.error);
   byId("image").src = answer.image;
