@@ -101,7 +101,7 @@ NETWORKS = {
 }
 
 
-RARE = ("bottleneck_preactivation", "gates")
+RARE = ("original", "bottleneck_preactivation", "gates", "plain")
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in RARE)) for name in NETWORKS])
@@ -174,7 +174,7 @@ def test_forward_and_backward_equations(preactivated):
     np.testing.assert_allclose(tape.gradient(scores, x), above + through, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("residual", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_signals_are_those_of_he_initialised_networks(residual):
     """Without normalisation, the expected mean square doubles with each unit of a residual network, and stays in a plain one.
 
@@ -215,7 +215,7 @@ def test_moments_and_responses_are_those_of_the_layers(model):
     np.testing.assert_allclose(rows[4]["deviation"], norm.std(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("training", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_gradient_norms(model, training):
     rows = analysis.gradients(model, IMAGES, LABELS, training=training)
     statistics = [np.array(weight) for weight in model.non_trainable_weights]
@@ -273,7 +273,7 @@ def accuracy(outputs):
 
 def test_lesions(model, changed):
     """A unit without its branch is one whose branch ends with zeros."""
-    rows = analysis.lesions(model, IMAGES, LABELS, batch_size=5)
+    rows = analysis.lesions(model, IMAGES, LABELS, batch_size=7)
     assert [row["kept"] for row in rows] == ["identity", "identity", "shortcut", "identity"]
     for row in rows:
         changed.set_weights(model.get_weights())
@@ -411,7 +411,7 @@ def maps_and_gradients(model, layer, classes):
     return np.asarray(maps, "float64"), np.asarray(tape.gradient(score, maps), "float64")
 
 
-@pytest.mark.parametrize("layer", ["stage2_block2_out", "stage1_block2_conv1"])
+@pytest.mark.parametrize("layer", ["stage1_block2_conv1", pytest.param("stage2_block2_out", marks=pytest.mark.slow)])
 def test_grad_cam(model, layer):
     maps, gradients = maps_and_gradients(model, layer, LABELS)
     expected = np.maximum(np.einsum("nhwc,nc->nhw", maps, gradients.mean((1, 2))), 0)
@@ -497,6 +497,7 @@ def test_features_filters_and_embedding(model):
         analysis.filters(model, layer="pool")
 
 
+@pytest.mark.slow
 def test_signals_and_volumes_too():
     fields = {"depths": (1,), "widths": (4,), "stem_width": 4, "classes": 3, "normalize": None}
     for shape in ((16, 2), (6, 6, 6, 1)):
