@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import tempfile
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ UNREADABLE = (
     ValueError,
     zipfile.BadZipFile,
     zlib.error,
+    tokenize.TokenError,
 )  # what a cut or damaged .npz raises
 
 

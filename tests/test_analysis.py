@@ -643,3 +643,31 @@ def test_page(tmp_path, monkeypatch):
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {"__name__": "__main__"})
     assert {path.name for path in tmp_path.iterdir()} == {"gradients.png", "norms.csv", "norms.png", "heatmaps.png"}
     assert all(f"`{what}`" in page for what in analysis.ANALYSES)
+
+
+def test_a_branch_of_one_convolution_that_is_added_first():
+    """Both paths have one convolution: the branch is the one with the larger kernel."""
+    inputs = keras.Input((8, 8, 2))
+    stem = layers.Conv2D(2, 3, padding="same")(inputs)
+    branch, projection = layers.Conv2D(4, 3, padding="same", name="branch")(stem), layers.Conv2D(4, 1, name="projection")(stem)
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(layers.add([branch, projection], name="unit_add"))))
+    [unit] = Chain(model).units
+    assert [step.operation.name for step in unit.branch.steps] == ["branch"]
+
+
+def test_grad_cam_is_of_the_map_that_is_pooled():
+    """Also where that has one pixel."""
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(3, 3, strides=4, padding="same", name="one_pixel")(layers.Conv2D(3, 3, padding="same")(inputs))
+    model = keras.Model(inputs, layers.Dense(3)(layers.GlobalAveragePooling2D()(x)))
+    images = np.random.default_rng(0).normal(size=(2, 4, 4, 2)).astype("float32")
+    found = analysis.grad_cam(model, images, classes=[0, 1], resize=False)
+    np.testing.assert_array_equal(found, analysis.grad_cam(model, images, classes=[0, 1], layer="one_pixel", resize=False))
+    assert found.shape == (2, 1, 1)
+
+
+def test_a_frozen_network_has_no_landscape(model):
+    frozen = keras.models.clone_model(model)
+    frozen.trainable = False
+    with pytest.raises(InputError, match="no weights to move"):
+        analysis.directions(frozen)

@@ -280,3 +280,14 @@ def test_manifests(harness, run, exported, count):
     shutil.copytree(exported(MODELS[0]), run.export_path)
     commands = commands_with(run, run.export_path / MODELS[0])
     harness.damage(run.export_path / "manifest.json", {**commands, "export": commands_of(run)["export"]}, count)
+
+
+def test_an_array_whose_header_cannot_be_parsed(tmp_path):
+    """NumPy then raises an error of Python's tokenizer."""
+    path = tmp_path / "images.npz"
+    np.savez(path, x_train=np.zeros((4, 8, 8, 1), "uint8"), y_train=np.arange(4))
+    content = path.read_bytes()
+    assert b", }     " in content
+    path.write_bytes(content.replace(b", }     ", b", }  (  "))
+    with pytest.raises(InputError, match=r"images\.npz' cannot be read, it may be damaged"):
+        kr.data.load(path)

@@ -26,8 +26,12 @@ def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[lis
         count: of directions, drawn independently.
         seed: of the random numbers.
 
+    Frozen weights do not move. InputError if all are frozen.
+
     Returns: for each direction an array for each of `model.trainable_weights`, in their order and of their shapes.
     """
+    if not any(len(weight.shape) > 1 for weight in model.trainable_weights):
+        raise InputError(f"{model.name!r} has no weights to move: all of its layers are frozen, or it has no kernels")
     generator, by_channel = np.random.default_rng(seed), depthwise_kernels(model)
     found = []
     for _ in range(count):

@@ -1,5 +1,6 @@
 """The rows of `table` carried out on finished runs: a table of numbers and a plot."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from keras_resnet.atomic import replace_text
 from keras_resnet.data import Dataset, to_evaluate
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.layers import build
+from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run, names_of
 
@@ -47,8 +49,12 @@ class Subject:
     @cached_property
     def untrained(self) -> keras.Model:
         """The network with fresh weights, drawn by the seed of the run."""
-        keras.utils.set_random_seed(int(self.run.metrics.get("seed") or 0) if (self.run.path / "metrics.json").exists() else 0)
-        return build(self.run.spec)
+        state = random.getstate()  # Keras draws the seeds of initial weights by Python's generator, which belongs to the user
+        random.seed(int(self.run.metrics.get("seed") or 0) if (self.run.path / "metrics.json").exists() else 0)
+        try:
+            return build(self.run.spec)
+        finally:
+            random.setstate(state)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -77,6 +83,7 @@ class Subject:
         return measure(**wanted, **options)
 
 
+@fixed_settings()
 def analyze(
     run: Run | str | Path,
     what: str,
@@ -150,7 +157,7 @@ def profile(row: Analysis, subjects: list[Subject]) -> Result:
     for name, subject in zip(names_of([each.run for each in subjects]), subjects, strict=True):
         if row.untrained is not None:
             untrained = dict(row.options) | dict(row.untrained)
-            profiles[f"{name}, untrained" if len(subjects) > 1 else "before training"] = subject.measured(
+            profiles[f"{name}, untrained" if len(subjects) > 1 else "random weights"] = subject.measured(
                 row, subject.untrained, **untrained
             )
         label = name if len(subjects) > 1 or row.untrained is None else "trained"

@@ -17,6 +17,8 @@ from keras_resnet.hooks import functional_of, replaced, runnable_calls_of
 from keras_resnet.networks.connections import PROBABILITIES, SAME_SCORES
 from keras_resnet.transfer.copying import check_graph, is_model
 
+GLOBAL_POOLINGS = tuple(getattr(keras.layers, f"Global{kind}Pooling{rank}D") for kind in ("Average", "Max") for rank in (1, 2, 3))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -138,8 +140,13 @@ class Network:
         return results[0]
 
     def last_map(self) -> int:
-        """The last map that all paths go through: what a classifier pools."""
-        maps = [value for value in self.bottlenecks() if self.is_map(value) and not is_pooled(self.shapes[value])]
+        """What a classifier pools: the map that enters the last global pooling on all paths. Without a pooling, the last map of
+        more than a pixel that all paths go through."""
+        shared = self.bottlenecks()
+        pools = [step for step in self.steps if isinstance(step.operation, GLOBAL_POOLINGS) and step.sources[0] in shared]
+        if pools:
+            return pools[-1].sources[0]
+        maps = [value for value in shared if self.is_map(value) and not is_pooled(self.shapes[value])]
         if not maps:
             raise InputError(f"{self.model.name!r} has no map that all paths go through; name a layer")
         return maps[-1]

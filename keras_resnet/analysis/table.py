@@ -18,7 +18,7 @@ class Analysis(NamedTuple):
     """How many images are taken, where nothing else is said."""
     split: str = "test"
     untrained: Mapping[str, Any] | None = None
-    """Options for a second network, that of the run before training; None where there is none."""
+    """Options for a second network, that of the run with random weights; None where there is none."""
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -26,7 +26,7 @@ ANALYSES = {
     "signals": Analysis(
         "signals",
         "plot_signals",
-        "mean and variance of the output of each unit, before training and after",
+        "mean and variance of the output of each unit, with random weights and trained",
         "arXiv:2101.08692",
         images=64,
         split="train",
@@ -42,7 +42,7 @@ ANALYSES = {
     "gradients": Analysis(
         "gradients",
         "plot_gradients",
-        "gradient norm of each unit in a training step, before training and after",
+        "gradient norm of each unit in a training step, with random weights and trained",
         "arXiv:1512.03385 section 4.1",
         images=128,
         split="train",
@@ -51,7 +51,7 @@ ANALYSES = {
     "correlation": Analysis(
         "gradient_correlation",
         "plot_gradient_correlation",
-        "how alike the gradients of two images are, before training and after",
+        "how alike the gradients of two images are, with random weights and trained",
         "arXiv:1702.08591",
         images=64,
         split="train",

@@ -4,6 +4,7 @@ A unit of a residual network ends with an addition of two maps; it begins with t
 such additions has units by the names of this package's layers, or else one for each convolution and what follows it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -156,8 +157,9 @@ def fork(network: Network, values: Iterable[int]) -> int | None:
 
 
 def effort(segment: Segment) -> tuple[int, int]:
-    """Convolutions of a path, and its steps: the branch has more of them than the shortcut."""
-    return sum(isinstance(step.operation, CONVOLUTIONS) for step in segment.steps), len(segment.steps)
+    """Pixels of the kernels along a path, and its steps: the branch has more of them than the shortcut."""
+    operations = [step.operation for step in segment.steps]
+    return sum(math.prod(each.kernel_size) for each in operations if isinstance(each, CONVOLUTIONS)), len(operations)
 
 
 def plain_units(network: Network) -> list[Found]:

@@ -2,13 +2,12 @@
 
 import math
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_resnet.atomic import put_in_place, scratch
+from keras_resnet.atomic import UNREADABLE, put_in_place, scratch
 from keras_resnet.data.arrays import from_arrays
 from keras_resnet.data.dataset import BATCH_SIZE, Dataset
 from keras_resnet.errors import InputError
@@ -40,7 +39,7 @@ def from_npz(path: str | Path, *, batch_size: int = BATCH_SIZE) -> Dataset:
             names = ", ".join(file.files)
     except InputError:
         raise
-    except (ValueError, TypeError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (*UNREADABLE, TypeError) as error:
         raise InputError(f"{str(path)!r} cannot be read, it may be damaged: {error}") from None
     if "train" not in parts:
         raise InputError(
