@@ -592,7 +592,7 @@ def test_every_command_on_the_digits(what, digits, tmp_path, tmp_path_factory, c
     code, out, err = call("analyze", path, what, *other)
     assert code == 0, err
     assert "written" in out
-    assert (path / "analysis" / f"{what}.png").stat().st_size > 5000
+    assert (path / "analysis" / f"{what}.png").stat().st_size > 1000  # sixteen filters of 3x3 are small
 
 
 SCRIPT = """

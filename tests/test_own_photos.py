@@ -118,6 +118,7 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert "to change this: --image-size, --epochs or --init" in out
     run = kr.Run(tmp_path / "saved_models" / "photos-tiny-imagenet")
     assert run.metrics["init"] == FirstWeights.of("tiny-imagenet").digest
+    assert run.metrics["init_name"] == "tiny-imagenet"  # a command that trains it again needs it
     assert run.recipe.linear_probe
     assert run.spec.input_shape == (40, 40, 3)
     test = run.metrics["test"]

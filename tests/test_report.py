@@ -82,7 +82,14 @@ def pretended_run(tiny, tmp_path):
         split = {"accuracy": accuracy, "images": images, "loss": 0.5, "confusion_matrix": counts.tolist()}
         mistakes = [{"image": f"{HOSTILE}.jpg", "class": names[0], "predicted": names[1], "probability": 0.9}]
         found = {"network": "custom", "parameters": 5, "images": {"train": 9, "validation": images, "test": images}, "seed": 1}
-        found |= {"epochs": 2, "kept_epoch": 1, "init": HOSTILE, "validation": split, "test": {**split, "mistakes": mistakes}}
+        found |= {
+            "epochs": 2,
+            "kept_epoch": 1,
+            "init": "5b81",
+            "init_name": HOSTILE,
+            "validation": split,
+            "test": {**split, "mistakes": mistakes},
+        }
         write_json(folder / "metrics.json", found)
         write_json(folder / "data.json", {"source": f"{HOSTILE}/photos", "digest": "1"})
         write_json(folder / "environment.json", {"date": HOSTILE, "packages": {HOSTILE: HOSTILE}})
@@ -259,6 +266,10 @@ def test_the_command_of_a_run(pretended_run):
     assert "--recipe cifar-30 --set depths='[1]'" in words or "--set 'depths=[1]'" in words
     assert "--set epochs=2" in words
     assert "'<script>alert(1)</script>/photos'" in words  # a shell takes it as one word
+    assert "--init '<script>alert(1)</script>'" in words
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    (run.path / "metrics.json").write_text(json.dumps({key: metrics[key] for key in metrics if key != "init_name"}))
+    assert facts.command(Run.open(run.path)) is None  # nothing says what to name
 
 
 @pytest.mark.parametrize(

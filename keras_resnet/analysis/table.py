@@ -90,7 +90,7 @@ ANALYSES = {
         "arXiv:1712.09913",
         images=128,
         split="train",
-        options={"dimensions": 2},
+        options={"dimensions": 2, "points": 17},
     ),
     "similarity": Analysis(
         "similarity",

@@ -57,16 +57,17 @@ def source_of(run: Run) -> str | None:
 
 
 def command(run: Run) -> str | None:
-    """A command that trains the run again; None if its images were arrays of a script."""
+    """A command that trains the run again; None if its images were arrays of a script, or if nothing says where its first
+    weights are from."""
     source = source_of(run)
-    if source is None or not run.was_trained:
+    if source is None or not run.was_trained or (run.metrics.get("init") and not run.metrics.get("init_name")):
         return None
     network, recipe = network_of(run), recipe_of(run)
     words = ["keras-resnet", "train", network[0], "--data", source, "--recipe", recipe[0]]
     for name, value in {**network[1], **recipe[1]}.items():
         words += ["--set", f"{name}={text(value)}"]
     if run.metrics.get("init"):
-        words += ["--init", str(run.metrics["init"])]
+        words += ["--init", run.metrics["init_name"]]
     if run.data.get("image_size"):
         size = run.data["image_size"]
         words += ["--image-size", str(max(size) if isinstance(size, list) else size)]
@@ -88,7 +89,7 @@ def facts(run: Run) -> dict[str, str]:
         kept = f"the weights of epoch {metrics['kept_epoch']} are kept" if metrics.get("kept_epoch") else ""
         found["Epochs"] = ", ".join(filter(None, [f"{metrics['epochs']:,}", kept]))
     if metrics.get("init"):
-        found["First weights"] = str(metrics["init"])
+        found["First weights"] = f"{metrics.get('init_name', 'a file')}, SHA-256 {metrics['init']}"
     if metrics.get("train_seconds"):
         found["Time"] = f"{duration(metrics['train_seconds'])}, {metrics['images_per_second'] or 0:,.0f} images per second"
     if "seed" in metrics:

@@ -67,6 +67,7 @@ class Metrics(TypedDict, total=False):
     images: dict[str, int]
     seed: int
     init: str | None
+    init_name: str
     epochs: int
     kept_epoch: int
     linear_probe: dict[str, Any]

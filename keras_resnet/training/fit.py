@@ -257,6 +257,7 @@ def metrics(training: Training) -> dict[str, Any]:
         "images": {split: len(examples) for split, examples in data.splits.items()},
         "seed": training.seed,
         **origin(training.init),
+        **({"init_name": training.init.name} if training.init else {}),
         "epochs": len(training.weights.history),
         "kept_epoch": training.kept_epoch,
         **({"linear_probe": {"strength": probe.strength, "validation": probe.validation}} if (probe := training.probe) else {}),
