@@ -11,8 +11,7 @@ from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, 
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.steps import Network
 from keras_resnet.errors import InputError
-
-DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
+from keras_resnet.networks.connections import DEPTHWISE
 
 
 def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[list[np.ndarray]]:

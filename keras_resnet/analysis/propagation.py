@@ -12,9 +12,7 @@ from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.steps import Network
 from keras_resnet.analysis.units import Chain
 from keras_resnet.errors import InputError
-
-CONVOLUTIONS = tuple(getattr(keras.layers, f"{kind}Conv{rank}D") for kind in ("", "Depthwise") for rank in (1, 2))
-CONVOLUTIONS += (keras.layers.Conv3D,)
+from keras_resnet.networks.connections import CONVOLUTIONS, DEPTHWISE
 
 
 def signals(model: keras.Model, images: np.ndarray, *, training: bool = True) -> Rows:
@@ -92,7 +90,7 @@ def response_values(network: Network) -> dict[str, int]:
     """For each convolution larger than 1x1 what its batch normalisation makes of it or, without that, its own output."""
     found = {}
     for step in network.steps:
-        if isinstance(step.operation, CONVOLUTIONS) and max(step.operation.kernel_size) > 1:
+        if isinstance(step.operation, (*CONVOLUTIONS, *DEPTHWISE)) and max(step.operation.kernel_size) > 1:
             users = [other for other in network.steps if step.results[0] in other.sources]
             is_normalized = len(users) == 1 and isinstance(users[0].operation, keras.layers.BatchNormalization)
             found[step.name] = users[0].results[0] if is_normalized else step.results[0]

@@ -16,11 +16,9 @@ import keras
 
 from keras_resnet.analysis.steps import Network, Segment, Step
 from keras_resnet.errors import InputError
+from keras_resnet.networks.connections import CONVOLUTIONS, DEPTHWISE
 
-CONVOLUTIONS = tuple(
-    getattr(keras.layers, name)
-    for name in ("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
-)
+WITH_KERNELS = (*CONVOLUTIONS, *DEPTHWISE, keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
 UNIT_NAME = re.compile(r"(.*stage\d+_block\d+)_")
 
 
@@ -159,7 +157,7 @@ def fork(network: Network, values: Iterable[int]) -> int | None:
 def effort(segment: Segment) -> tuple[int, int]:
     """Pixels of the kernels along a path, and its steps: the branch has more of them than the shortcut."""
     operations = [step.operation for step in segment.steps]
-    return sum(math.prod(each.kernel_size) for each in operations if isinstance(each, CONVOLUTIONS)), len(operations)
+    return sum(math.prod(each.kernel_size) for each in operations if isinstance(each, WITH_KERNELS)), len(operations)
 
 
 def plain_units(network: Network) -> list[Found]:
@@ -188,7 +186,7 @@ def convolutions(network: Network, tops: Sequence[int]) -> list[Found]:
     found: list[Found] = []
     for before, value in zip([network.start, *tops], tops, strict=False):
         step = network.producer[value]
-        if isinstance(step.operation, CONVOLUTIONS):
+        if isinstance(step.operation, WITH_KERNELS):
             pads = bool(found) and "Padding" in type(network.producer[before].operation).__name__
             start = network.producer[before].sources[0] if pads else before
             found.append(Found(step.name, start, value))

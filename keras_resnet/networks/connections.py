@@ -15,6 +15,7 @@ SAME_SCORES = (  # layers, and operations such as `keras.ops.clip`, that leave p
     *("Cast", "Clip", "Copy", "ExpandDims", "Reshape", "Squeeze", "StopGradient"),
 )
 CONVOLUTIONS = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)  # Keras has none of three axes
 
 
 class Connections:

@@ -6,12 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.networks.connections import Connections, normalizations
+from keras_resnet.networks.connections import CONVOLUTIONS, DEPTHWISE, Connections, normalizations
 from keras_resnet.transfer.copying import check_graph, copied, copy_of
 
 LOG = logging.getLogger("keras_resnet")
-CONVOLUTIONS = tuple(getattr(keras.layers, f"Conv{rank}D") for rank in (1, 2, 3))
-DEPTHWISE = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
 SHOWN = 3  # layers that are not folded, by name
 
 
