@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
@@ -53,6 +53,12 @@ def table(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> Any:
     for row in rows:
         shown.add_row(*(Text(cell(row[name])) for name in names))
     return shown
+
+
+def markdown_table(names: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table in Markdown."""
+    names = list(names)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (names, ["---"] * len(names), *rows))
 
 
 def show_json(content: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_resnet.atomic import as_json, put_in_place
-from keras_resnet.console import cell
+from keras_resnet.console import cell, markdown_table
 from keras_resnet.export.check import Check
 from keras_resnet.export.operations import boundaries
 from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
@@ -81,8 +81,7 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
         "ms, 2 threads": lambda row: milliseconds(row["latency_ms"].get("2")),
         "memory, MB": lambda row: "-" if row["peak_memory"] is None else f"{row['peak_memory'] / 1e6:.1f}",
     }
-    table = [columns, ["---"] * len(columns), *([show(row) for show in columns.values()] for row in rows)]
-    lines = "\n".join("| " + " | ".join(line) + " |" for line in table)
+    lines = markdown_table(columns, ([show(row) for show in columns.values()] for row in rows))
     images = " or ".join(sorted({image_counts(row) for row in rows}))
     accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in sorted({row["keras_accuracy"] for row in rows}))
     operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.console import markdown_table
 from keras_resnet.reproductions.claims import Verdict, decide
 from keras_resnet.reproductions.named import Reproduction
 from keras_resnet.reproductions.scales import Scale
@@ -73,9 +74,9 @@ class Results:
                 "that diverged counts as a guess. The paper's numbers are of its own schedule and images.",
                 *left_out,
                 "",
-                *grid(self.table),
+                grid(self.table),
                 "",
-                *grid([verdict_row(verdict) for verdict in self.verdicts]),
+                grid([verdict_row(verdict) for verdict in self.verdicts]),
                 "",
                 f"`keras-resnet study {name} --scale {self.scale}`",
                 "",
@@ -98,10 +99,9 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
     return {"claim": verdict.claim, "verdict": verdict.verdict, "points": points, "p": p}
 
 
-def grid(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows as the lines of a Markdown table."""
-    lines = [list(rows[0]), ["---"] * len(rows[0]), *([written(value) for value in row.values()] for row in rows)]
-    return [f"| {' | '.join(line)} |" for line in lines]
+def grid(rows: Sequence[dict[str, Any]]) -> str:
+    """Rows that share their keys as a table in Markdown."""
+    return markdown_table(rows[0], (map(written, row.values()) for row in rows))
 
 
 def written(value: Any) -> str:
