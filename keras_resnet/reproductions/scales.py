@@ -45,10 +45,10 @@ SCALES = {
     "small": Scale(
         "hours on two cores, minutes on a GPU",
         "cifar10",
-        replace(WARMED_UP, epochs=10),
+        replace(WARMED_UP, epochs=8),
         seeds=(0, 1),
         image_size=16,
-        images=20_000,
+        images=16_000,
     ),
     "paper": Scale("days on a GPU", "cifar10", RECIPES["he-2015-warmup"], seeds=(0, 1, 2, 3, 4)),
 }
