@@ -15,27 +15,40 @@ def outputs(block, x):
     return np.asarray(keras.Model(image, block(image))(x, training=False))
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(("kind", "expansion"), BLOCKS)
-def test_zero_init_makes_an_identity_block_the_identity(kind, expansion, order):
-    x = np.random.default_rng(0).normal(size=(2, 6, 6, 8 * expansion)).astype("float32")
-    y = outputs(lambda image: kr.identity_block(image, 8, block=kind, activation_order=order, zero_init=True), x)
-    np.testing.assert_array_equal(y, np.maximum(x, 0) if order == "original" else x)
+FROM_ZERO = [{"zero_init": True}, {"norm": None, "zero_init": True, "branch_gain": 1.0}, {"norm": None, "branch_gain": 0.0}]
 
 
+@pytest.mark.parametrize("fields", FROM_ZERO, ids=str)
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(("kind", "expansion"), BLOCKS)
-def test_a_zero_initialised_branch_learns(kind, expansion, order):
-    """Its last weights get a gradient: it does not stay at zero for ever."""
-    image = keras.Input((6, 6, 8 * expansion))
-    model = keras.Model(image, kr.identity_block(image, 8, block=kind, activation_order=order, zero_init=True))
+def test_a_block_that_begins_at_zero_is_the_identity_and_learns(kind, expansion, order, fields):
+    """All its kernels get a gradient: it does not stay at zero for ever."""
+    shape = (2, 6, 6, 8 * expansion)
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=shape).astype("float32")
+    image = keras.Input(shape[1:])
+    model = keras.Model(image, kr.identity_block(image, 8, block=kind, activation_order=order, **fields))
+    np.testing.assert_array_equal(model(x, training=False), np.maximum(x, 0) if order == "original" else x)
     before = [weight.copy() for weight in model.get_weights()]
     model.compile("sgd", "mse", run_eagerly=True)
-    generator = np.random.default_rng(0)
     for _ in range(2):
-        model.train_on_batch(*(generator.normal(size=(4, 6, 6, 8 * expansion)) for _ in range(2)))
+        model.train_on_batch(x, generator.normal(size=shape))
     kernels = [(old, new) for old, new in zip(before, model.get_weights(), strict=True) if old.ndim == 4]
     assert all(np.any(old != new) for old, new in kernels)
+
+
+def test_fixup_divides_the_first_kernels_of_every_branch_and_starts_the_classifier_at_zero():
+    """arXiv:1901.09321: by units ** (1 / 2) with two convolutions in a branch, by units ** (1 / 4) with three."""
+    for block, power in (("basic", 1 / 2), ("bottleneck", 1 / 4)):
+        fields = {"depths": (2, 2), "widths": (32, 64), "block": block, "norm": None, "zero_init": True, "branch_gain": 1.0}
+        spec = kr.ResNetSpec(input_shape=(8, 8, 3), **fields)
+        here, there = kr.build(spec, fixup=True), kr.build(spec)
+        spreads = [float(np.std(each.get_layer("stage2_block1_conv1").get_weights()[0])) for each in (here, there)]
+        np.testing.assert_allclose(spreads[0] * 4**power, spreads[1], rtol=0.05)
+        last = "stage2_block1_conv3" if block == "bottleneck" else "stage2_block1_conv2"
+        assert not any(np.any(here.get_layer(name).get_weights()[0]) for name in (last, "logits"))
+        same = [float(np.std(each.get_layer("stage2_block1_shortcut_conv").get_weights()[0])) for each in (here, there)]
+        np.testing.assert_allclose(same[0], same[1], rtol=0.1)
 
 
 @pytest.mark.parametrize("order", ORDERS)

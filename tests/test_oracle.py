@@ -144,6 +144,7 @@ class Oracle:
             elif order == "relu_preactivation":
                 active = self.act(x)
         branch = self.attention(self.branch(active, name, stride, dilations), name) * self.spec.branch_scale
+        branch = branch if self.spec.branch_gain is None else branch * self.weights[f"{name}_gain"][0][0, 0, :, 0]
         if self.spec.shortcut == "none":
             total = branch
         else:
@@ -277,6 +278,7 @@ PARTS = [
     {"shortcut_gate": "shortcut_only", "shortcut": "padding", "stem_width": 4},
     {"shortcut_gate": "exclusive", "antialias": True},
     {"shortcut_scale": 0.5, "branch_scale": 0.5},
+    {"block": "bottleneck", "branch_gain": 0.5, "squeeze": 2},
     {"block": "bottleneck", "antialias": True},
     {"block": "single", "antialias": True, "shortcut": "padding", "stem_width": 4},
     {"block": "bottleneck", "antialias": True, "stride_on": "1x1", "shortcut": "avg_projection"},

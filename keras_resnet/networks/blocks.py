@@ -82,6 +82,7 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
     """The convolutions of a unit with all that stands between and after them, up to the addition."""
     name, order = unit.name, ORDERS[spec.activation_order]
     convolutions = _convolutions(unit, spec)
+    start = sum(spec.depths) ** (-1 / (2 * len(convolutions) - 2)) if spec.fixup and len(convolutions) > 1 else 1.0
     blur = 1
     for number, (filters, size, stride, dilation) in enumerate(convolutions, start=1):
         last = number == len(convolutions)
@@ -103,11 +104,14 @@ def residual_branch(x: Node, unit: Unit, spec: ResNetSpec) -> Node:
             dilation=dilation,
             groups=spec.groups if size > 1 else 1,
             zero=zero and not (spec.norm and "norm" in order.last),
+            start=start,
             is_normalized="norm" in after or (not last and "norm" in order.before),
             name=join(name, f"conv{number}"),
         )
         x = steps(x, after, spec, name, norm=f"norm{number}", activation=f"{spec.activation}{number}", zero=zero)
     x = attention(antialias(x, blur, spec, name), spec, name)
+    if spec.branch_gain is not None:
+        x = graph.Gain(inputs=(x,), name=join(name, "gain"), start=spec.branch_gain)
     return graph.Dropout(inputs=(x,), name=join(name, "drop_path"), rate=unit.drop, per_example=True) if unit.drop else x
 
 

@@ -120,6 +120,26 @@ CONFLICTS = (
         lambda s: s.activation_order == "relu_before_addition" and s.zero_init and s.activation in NOT_NEGATIVE,
         "a branch that ends in such an activation stays at zero, as the gradient does",
     ),
+    Conflict("fixup", "norm", lambda s: s.fixup and s.norm is not None, "it is for networks without normalisation"),
+    Conflict("fixup", "zero_init", lambda s: s.fixup and not s.zero_init, "set zero_init too: the branches of Fixup begin at zero"),
+    Conflict(
+        "branch_gain",
+        "zero_init",
+        lambda s: s.branch_gain == 0 and s.zero_init,
+        "a branch with both at zero has no gradient, and stays at zero",
+    ),
+    Conflict(
+        "branch_gain",
+        "shortcut",
+        lambda s: s.branch_gain == 0 and s.shortcut == "none",
+        "without a shortcut the whole network would be zero",
+    ),
+    Conflict(
+        "branch_gain",
+        "input_shape",
+        lambda s: s.branch_gain is not None and len(s.input_shape) == 4,
+        "Keras has no depthwise convolution in three dimensions",
+    ),
     Conflict("channel_attention", "squeeze", lambda s: s.channel_attention and s.squeeze is not None, "choose one of them"),
     Conflict(
         "branch_dropout", "block", lambda s: s.block == "single" and s.branch_dropout > 0, "it stands between two convolutions"

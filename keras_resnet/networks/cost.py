@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from keras_resnet.networks import graph
 from keras_resnet.networks.conflicts import NOT_NEGATIVE
 from keras_resnet.networks.fusion import FUSED_ACTIVATIONS, is_folded
-from keras_resnet.networks.graph import Convolution, Dense, Node, Norm, Pool, channels, in_order
+from keras_resnet.networks.graph import Convolution, Dense, Gain, Node, Norm, Pool, channels, in_order
 from keras_resnet.networks.resnet import Pooling, outputs, part_of, parts
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
@@ -187,6 +187,8 @@ def elements(nodes: Iterable[Node]) -> int:
 
 def kernel_size(node: Node) -> int:
     """Weights of a convolution or of the classifier, without bias."""
+    if isinstance(node, Gain):
+        return channels(node)
     if isinstance(node, Convolution):
         return node.size**node.rank * channels(node.inputs[0]) // node.groups * node.filters
     return channels(node.inputs[0]) * node.units if isinstance(node, Dense) else 0
@@ -207,7 +209,7 @@ def statistics(node: Node) -> int:
 
 def weights_of_layers(nodes: Iterable[Node]) -> dict[str, int]:
     """Parameters and statistics of every layer that has any, by its name."""
-    counts = {str(node.name): parameters(node) + statistics(node) for node in nodes if isinstance(node, Convolution | Norm | Dense)}
+    counts = {str(node.name): parameters(node) + statistics(node) for node in nodes}
     return {name: count for name, count in counts.items() if count}
 
 
@@ -244,7 +246,7 @@ def saved(nodes: Iterable[Node]) -> set[Node]:
     """Nodes whose outputs the backward pass reads."""
     tensors: set[Node] = set()
     for node in nodes:
-        if isinstance(node, Convolution | Norm | Dense) or (isinstance(node, graph.Merge) and node.kind == "Multiply"):
+        if isinstance(node, Convolution | Gain | Norm | Dense) or (isinstance(node, graph.Merge) and node.kind == "Multiply"):
             tensors.update(node.inputs)
         if isinstance(node, graph.Activate):
             tensors.add(node if node.function in NOT_NEGATIVE else node.inputs[0])
@@ -271,9 +273,10 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
     """
     size = file.start
     for node in nodes:
-        if isinstance(node, Convolution):
-            size += file.weight * kernel_size(node) + file.channel * node.filters + file.convolution
-            size += file.operation * (1 + (node.activation == "sigmoid") + FROM_1D * (node.rank == 1))
+        if isinstance(node, Convolution | Gain):
+            size += file.weight * kernel_size(node) + file.channel * channels(node) + file.convolution
+            has_sigmoid = isinstance(node, Convolution) and node.activation == "sigmoid"
+            size += file.operation * (1 + has_sigmoid + FROM_1D * (node.rank == 1))
         elif isinstance(node, Dense):
             size += file.weight * kernel_size(node) + FLOAT * node.units + file.operation
         elif isinstance(node, Norm):

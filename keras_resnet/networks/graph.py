@@ -81,10 +81,19 @@ class Convolution(Node):
     groups: int = 1
     bias: float | None = None
     zero: bool = False
+    start: float = 1.0
+    """Factor of the kernel at the start."""
     activation: str | None = None
 
     def output_shape(self, shape: Shape) -> Shape:
         return *strided(shape, self.size, self.stride, same=self.stride == 1), self.filters
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Gain(Node):
+    """A factor for each channel that is learned: a depthwise 1x1 convolution, which Keras has for one and two dimensions."""
+
+    start: float
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -160,6 +169,7 @@ class Dense(Node):
     """The classifier: a linear map in float32."""
 
     units: int
+    zero: bool = False
 
     def output_shape(self, shape: Shape) -> Shape:
         return (self.units,)

@@ -24,7 +24,7 @@ from keras_resnet.networks.variants import name_of, resolve
 
 OF_NETWORK = (
     *("depths", "widths", "stride_in", "stage_strides", "first_projection", "head_dropout", "output_stride"),
-    *("normalize", "input_shape", "classes", "classifier_activation"),
+    *("fixup", "normalize", "input_shape", "classes", "classifier_activation"),
 )
 IDENTITY_FIELDS = tuple(name for name in names(ResNetSpec) if not name.startswith("stem") and name not in (*OF_NETWORK, "shortcut"))
 CLASSIFIER_ACTIVATIONS = get_args(get_args(get_type_hints(ResNetSpec)["classifier_activation"])[0])  # of a spec
@@ -175,6 +175,9 @@ def layer(node: Node) -> Any:
     match node:
         case graph.Convolution():
             return convolution(node)
+        case graph.Gain():
+            start = keras.initializers.Constant(node.start)
+            return ranked("DepthwiseConv", node)(1, use_bias=False, depthwise_initializer=start, name=name)
         case graph.Norm():
             gamma = "zeros" if node.zero else "ones"
             if node.kind == "group":
@@ -208,13 +211,13 @@ def layer(node: Node) -> Any:
             return layers.Dropout(node.rate, noise_shape=shape, name=name)
         case graph.Dense():
             small = keras.initializers.RandomNormal(stddev=0.01)  # arXiv:1706.02677 section 5.1
-            return layers.Dense(node.units, kernel_initializer=small, dtype="float32", name=name)
+            return layers.Dense(node.units, kernel_initializer="zeros" if node.zero else small, dtype="float32", name=name)
     raise TypeError(f"no Keras layer is known for a {type(node).__name__}")
 
 
 def convolution(node: graph.Convolution) -> keras.Layer:
-    """A convolution with He-normal weights, fan-out (arXiv:1502.01852), or zero."""
-    he_normal = keras.initializers.VarianceScaling(2.0, mode="fan_out", distribution="untruncated_normal")
+    """A convolution with He-normal weights, fan-out (arXiv:1502.01852), times a factor, or zero."""
+    he_normal = keras.initializers.VarianceScaling(2.0 * node.start**2, mode="fan_out", distribution="untruncated_normal")
     return ranked("Conv", node)(
         node.filters,
         node.size,

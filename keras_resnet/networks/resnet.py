@@ -129,7 +129,7 @@ def head(x: Node, spec: ResNetSpec, pooling: Pooling = "avg") -> Node:
     x = pool(x, pooling)
     if spec.head_dropout:
         x = Dropout(inputs=(x,), name="dropout", rate=spec.head_dropout)
-    x = Dense(inputs=(x,), name="logits", units=spec.classes)
+    x = Dense(inputs=(x,), name="logits", units=spec.classes, zero=spec.fixup)
     if spec.classifier_activation:
         x = Activate(inputs=(x,), name="predictions", function=spec.classifier_activation, float32=True)
     return x

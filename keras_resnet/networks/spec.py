@@ -79,6 +79,9 @@ class ResNetSpec:
     """Constant factor of the shortcut (arXiv:1603.05027 section 3.1: 0.5)."""
     branch_scale: float = 1.0
     """Constant factor of the residual branch."""
+    branch_gain: float | None = None
+    """Factors of every branch that are learned, one for each channel, and begin at this number: 0 as in SkipInit
+    (arXiv:2002.10444), 1 as in Fixup; both papers have one factor for all channels. None for no factors."""
     shortcut_dropout: float = 0.0
     """Dropout rate on the shortcut (arXiv:1603.05027 section 3.1)."""
     branch_dropout: float = 0.0
@@ -120,6 +123,9 @@ class ResNetSpec:
     zero_init: bool = False
     """Initialise every residual branch to zero: gamma of its last normalisation (arXiv:1706.02677 section 5.1), or the kernel if a
     convolution is last."""
+    fixup: bool = False
+    """Initialisation of arXiv:1901.09321 for networks without normalisation, on top of zero_init: the other kernels of a branch
+    are divided by units ** (1 / (2m - 2)), with m convolutions in a branch, and the classifier starts at zero."""
     normalize: Statistics | str | None = "imagenet"
     """A name in NORMALIZATIONS, (means, standard deviations) of raw pixels, one each or one per channel, or None for no change.
     "imagenet" and "cifar10" are for grey and colour images: other inputs (signals, volumes, other numbers of channels) are not

@@ -96,6 +96,8 @@ def box_of(node: Node) -> Box | None:
         return Box("other", f"+ {node.amount:,} zero channels")
     if isinstance(node, graph.Dropout):
         return Box("other", f"{'stochastic depth' if node.per_example else 'dropout'}, rate {node.rate:.2g}")
+    if isinstance(node, graph.Gain):
+        return Box("other", f"× learned, from {node.start:g}")
     if isinstance(node, graph.Rescale):
         return Box("other", f"× {node.scale[0]:g}")
     return weighing(node, name) if isinstance(node, Merge) else None

@@ -74,6 +74,9 @@ WORDS = {
     **dict.fromkeys(
         ("kernel_initializer", "initializer"), "kernels start He-normal (arXiv:1502.01852); zero_init starts branches at zero"
     ),
+    **dict.fromkeys(("skip_init", "skipinit", "skipinit_gain", "alpha", "rezero"), field("branch_gain", "=0")),
+    **dict.fromkeys(("layer_scale", "layer_scale_init_value", "ls_init_value", "init_values"), field("branch_gain")),
+    "fixup_init": field("fixup", "=true, with norm=none and zero_init=true"),
     "use_bias": "convolutions have a bias only where no normalisation follows: with norm=none, or with conv_bias=true",
     **dict.fromkeys(("top", "head"), field("include_top", " of kr.build")),
     **dict.fromkeys(("activation_top", "top_activation", "final_activation"), field("classifier_activation")),

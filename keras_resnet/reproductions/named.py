@@ -130,17 +130,19 @@ REPRODUCTIONS = {
         kinds={
             "batch": {},
             "none": {"norm": None},
-            "zero-init": {"norm": None, "zero_init": True},
+            "fixup": {"norm": None, "zero_init": True, "fixup": True, "branch_gain": 1.0},
+            "skip-init": {"norm": None, "branch_gain": 0.0},
             "plain": PLAIN,
             "plain-none": {**PLAIN, "norm": None},
         },
         layers=ONE_DEPTH,
         claims=(
             Claim("without normalisation the training error is larger", "training_error", exceeds("none", "batch")),
-            Claim("branches that begin at zero make it smaller", "training_error", exceeds("none", "zero-init")),
+            Claim("Fixup makes it smaller", "training_error", exceeds("none", "fixup")),
+            Claim("SkipInit makes it smaller", "training_error", exceeds("none", "skip-init")),
             Claim("without normalisation plain networks get worse too", "training_error", exceeds("plain-none", "plain")),
         ),
-        left_out="only the zero of Fixup and SkipInit is here, not the scalar biases, multipliers and smaller kernels",
+        left_out="factors and biases are one for each channel; in Fixup and SkipInit they are one for a layer",
     ),
     "stochastic-depth": Reproduction(
         "Does dropping units at random in training lower the test error?",

@@ -30,7 +30,7 @@ CLASSIFIER = "logits/"
 FIRST_KERNELS = ("stem_conv/kernel", "stem_conv1/kernel")
 OF_THE_LIBRARY = ("normalize", "norm_epsilon")  # a given network takes these from the library
 FREE = (  # fields that weights do not depend on
-    *("input_shape", "classes", "classifier_activation", "output_stride", "zero_init", "gate_bias"),
+    *("input_shape", "classes", "classifier_activation", "output_stride", "zero_init", "fixup", "gate_bias"),
     *(*OF_THE_LIBRARY, *RATES),
 )
 NOT_YET = {  # networks that a spec cannot describe, by an array that they have

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_resnet.errors import InputError
 from keras_resnet.networks.blocks import squeezed
-from keras_resnet.networks.graph import Convolution, Dense, Norm, channels, in_order
+from keras_resnet.networks.graph import Convolution, Dense, Gain, Norm, channels, in_order
 from keras_resnet.networks.resnet import outputs
 from keras_resnet.networks.spec import ResNetSpec
 
@@ -31,6 +31,8 @@ def shapes_of(spec: ResNetSpec) -> Shapes:
                     channels(node.inputs[0]) // node.groups,
                     node.filters,
                 )
+            case Gain():
+                shapes[f"{node.name}/kernel"] = (*(1,) * node.rank, channels(node), 1)
             case Norm():
                 names = ("gamma", "beta", "moving_mean", "moving_variance")[: 4 if node.kind == "batch" else 2]
                 shapes |= {f"{node.name}/{name}": (channels(node),) for name in names}
