@@ -50,6 +50,7 @@ NETWORKS = [
             {"activation": "gelu"},
             {"norm": "group", "norm_groups": 8},
             {"norm": None},
+            {"norm": None, "branch_gain": 1.0},
             {"input_shape": (128, 3)},
             {"input_shape": (128, 3), "stem": "7x7", "stem_pool": "max", "shortcut": "avg_projection"},
             {"input_shape": (16, 16, 16, 1), "shortcut": "projection"},
