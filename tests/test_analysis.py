@@ -20,9 +20,10 @@ from keras import layers
 import keras_resnet as kr
 from keras_resnet import InputError, analysis
 from keras_resnet.analysis.ablation import along
-from keras_resnet.analysis.derivatives import gradients_of
+from keras_resnet.analysis.derivatives import batches, gradients_of
 from keras_resnet.analysis.of_run import FORMS
 from keras_resnet.analysis.propagation import moments
+from keras_resnet.analysis.steps import Network, values_at
 from keras_resnet.analysis.units import Chain
 from keras_resnet.hooks import count_uses
 
@@ -671,3 +672,12 @@ def test_a_frozen_network_has_no_landscape(model):
     frozen.trainable = False
     with pytest.raises(InputError, match="no weights to move"):
         analysis.directions(frozen)
+
+
+def test_only_wanted_values_are_kept_and_large_images_come_in_small_batches(model):
+    network = Network(model)
+    wanted = set(network.bottlenecks()[:3])
+    images = np.zeros((30, 224, 224, 1), "float32")
+    [first, *_] = batches(images)
+    assert set(values_at(wanted, network.steps, {network.start: np.zeros((1, *model.input_shape[1:]))})) == wanted
+    assert len(first) == 10 and [len(batch) for batch in batches(images, 25)] == [25, 5]

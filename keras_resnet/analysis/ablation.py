@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, gradients_of, to_numpy
+from keras_resnet.analysis.derivatives import Loss, accuracy, batches, cross_entropy, gradients_of, labelled, to_numpy
 from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure, integers, is_wide, name_places, shortened
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.units import Chain, Unit
@@ -17,7 +17,7 @@ from keras_resnet.errors import InputError, unknown
 MOST_PATHS = 40  # lengths that are measured, spread evenly where there are more
 
 
-def lesions(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Rows:
+def lesions(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int | None = None) -> Rows:
     """The accuracy of a trained network without each of its units in turn (arXiv:1605.06431 Figure 3).
 
     Where a unit is dropped, its branch gives zero and the shortcut stays, which also changes the shape where it is a projection. A
@@ -27,7 +27,7 @@ def lesions(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch
         model: a functional Keras classifier, residual or plain.
         images: (images, *space, channels), as the model takes them.
         labels: integers (images,).
-        batch_size: images at a time.
+        batch_size: images at a time; None for as many as fit in memory.
 
     Returns: for each unit a row with the `unit`; `kept`, what is left of it: "identity", "shortcut" for one that changes the map,
     or None for a unit that cannot be dropped, since it changes the shape and has no shortcut; `accuracy` without it, 0 to 1, and
@@ -55,7 +55,7 @@ def lesions(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch
     return rows
 
 
-def swaps(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int = BATCH_SIZE) -> Rows:
+def swaps(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_size: int | None = None) -> Rows:
     """The accuracy of a trained network with two units exchanged, for all pairs that fit (arXiv:1605.06431 section 4.3).
 
     Two units fit if all that goes in and comes out has one shape. Each takes the other one's place, with branch and shortcut.
@@ -113,15 +113,6 @@ def with_changes(
     with keras.StatelessScope():
         outputs = [to_numpy(in_order(chain, chain.stem(batch), chosen, 0, gone)) for batch in batches(images)]
     return np.concatenate(outputs)
-
-
-def labelled(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Iterable[tuple[Any, np.ndarray]]:
-    """Batches of images and their labels. InputError if their numbers differ."""
-    labels = np.asarray(labels)
-    if len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels do not belong together")
-    starts = range(0, len(images), batch_size)
-    return zip(batches(images, batch_size), (labels[start : start + batch_size] for start in starts), strict=True)
 
 
 def inputs_of(chain: Chain, batch: Any) -> list[Any]:

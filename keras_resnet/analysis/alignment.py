@@ -9,7 +9,7 @@ import numpy as np
 from keras_resnet.analysis.derivatives import batches, to_numpy
 from keras_resnet.analysis.figures import Figure, figure, shortened
 from keras_resnet.analysis.rows import Rows
-from keras_resnet.analysis.steps import Network
+from keras_resnet.analysis.steps import Network, values_at
 from keras_resnet.analysis.units import Chain
 from keras_resnet.errors import InputError
 
@@ -64,7 +64,7 @@ def grams(model: keras.Model, images: np.ndarray, layers: Sequence[str] | None) 
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ends}
     with keras.StatelessScope():
         for batch in batches(images):
-            values = values_of(network, batch)
+            values = values_at(set(ends.values()), network.steps, {network.start: batch})
             for name, value in ends.items():
                 x = to_numpy(values[value])
                 parts[name].append(x.reshape(len(x), -1))
@@ -74,14 +74,6 @@ def grams(model: keras.Model, images: np.ndarray, layers: Sequence[str] | None) 
 def unit_ends(chain: Chain) -> list[tuple[Any, int]]:
     """Each unit with the value that leaves it."""
     return [(unit, unit.after.start) for unit in chain.units]
-
-
-def values_of(network: Network, batch: Any) -> dict[int, Any]:
-    """All values of a network for a batch."""
-    values = {network.start: batch}
-    for step in network.steps:
-        step.run(values, False)
-    return values
 
 
 def centred_gram(features: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 Nothing here changes a variable: also in training mode the moving statistics of a model stay what they were.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from keras_resnet.errors import InputError
 from keras_resnet.networks.connections import scores_of
 
-BATCH_SIZE = 128
+MOST_IMAGES, MOST_PIXELS = 128, 2**19  # of a batch: 10 pictures of 224x224
 Loss = Callable[[Any, Any], Any]
 
 
@@ -72,18 +73,29 @@ def to_numpy(tensor: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(tensor))
 
 
-def applied(function: Callable[..., Any], images: np.ndarray, batch_size: int = BATCH_SIZE) -> np.ndarray:
+def applied(function: Callable[..., Any], images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
     """What a function gives for all images, computed in batches."""
     with keras.StatelessScope():
         return np.concatenate([to_numpy(function(batch)) for batch in batches(images, batch_size)])
 
 
-def batches(images: np.ndarray, batch_size: int = BATCH_SIZE) -> Iterator[Any]:
-    """Float32 tensors of at most `batch_size` images. InputError if there is no image."""
+def batches(images: np.ndarray, batch_size: int | None = None) -> Iterator[Any]:
+    """Float32 tensors of at most `batch_size` images, None for as many as fit in memory. InputError if there is no image."""
     if not len(images):
         raise InputError("there are no images to analyse")
+    batch_size = batch_size or max(1, min(MOST_IMAGES, MOST_PIXELS // math.prod(images.shape[1:-1])))
     for start in range(0, len(images), batch_size):
         yield keras.ops.convert_to_tensor(np.asarray(images[start : start + batch_size], "float32"))
+
+
+def labelled(images: np.ndarray, labels: np.ndarray, batch_size: int | None = None) -> Iterator[tuple[Any, np.ndarray]]:
+    """`batches` of images, each with its labels. InputError if there are not as many labels as images."""
+    if len(images) != len(labels):
+        raise InputError(f"{len(images)} images and {len(labels)} labels do not belong together")
+    start = 0
+    for batch in batches(images, batch_size):
+        yield batch, np.asarray(labels[start : start + len(batch)])
+        start += len(batch)
 
 
 def cross_entropy(model: keras.Model, loss: Loss | None = None) -> Loss:

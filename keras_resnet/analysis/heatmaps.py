@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import BATCH_SIZE, applied, batches, gradients_of, to_numpy
+from keras_resnet.analysis.derivatives import applied, batches, gradients_of, to_numpy
 from keras_resnet.analysis.figures import Figure, as_picture, figure, shortened
-from keras_resnet.analysis.steps import Network, Segment
+from keras_resnet.analysis.steps import Network, Segment, values_at
 from keras_resnet.errors import InputError
 
 SHOWN = 10  # images of a plot
@@ -55,8 +55,8 @@ def class_activation(
     chosen = chosen_classes(network, images, classes)
     before, found = network.between(network.start, value), []
     after = after_map(network, value)
-    for number, batch in enumerate(batches(images)):
-        own = chosen[number * BATCH_SIZE : number * BATCH_SIZE + len(batch)]
+    for batch in batches(images):
+        own, chosen = chosen[: len(batch)], chosen[len(batch) :]
         with keras.StatelessScope():
             maps = to_numpy(before(batch))
         [gradient] = gradients_of(lambda x, batch=batch, own=own: score(after(batch, x), own), [maps])
@@ -71,13 +71,7 @@ def after_map(network: Network, value: int) -> Any:
     whole = network.logits_from(network.start)
     steps = tuple(step for step in whole.steps if value not in step.results)
 
-    def run(batch: Any, x: Any) -> Any:
-        values = {network.start: batch, value: x}
-        for step in steps:
-            step.run(values, False)
-        return values[whole.end]
-
-    return run
+    return lambda batch, x: values_at({whole.end}, steps, {network.start: batch, value: x})[whole.end]
 
 
 def score(logits: Any, classes: np.ndarray) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, to_numpy, with_weights
+from keras_resnet.analysis.derivatives import Loss, accuracy, cross_entropy, labelled, to_numpy, with_weights
 from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.steps import Network
@@ -65,7 +65,7 @@ def landscape(
     points: int = 21,
     span: float = 1.0,
     loss: Loss | None = None,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     seed: int = 0,
 ) -> Rows:
     """The loss and the accuracy on a line or a plane through the weights of a network (arXiv:1712.09913).
@@ -81,7 +81,7 @@ def landscape(
         points: along each direction, odd so that the network itself is one of them.
         span: how far to go on both sides; 1 is as far as the weights are from zero.
         loss: a function of labels and outputs that gives a scalar mean; None is the mean cross-entropy.
-        batch_size: images at a time.
+        batch_size: images at a time; None for as many as fit in memory.
         seed: of the directions.
 
     Returns: for each point a row with the place `x`, of a plane `y` too, the `loss`, and the `accuracy`, 0 to 1.
@@ -111,11 +111,10 @@ def tensors(values: Sequence[np.ndarray]) -> list[Any]:
     return [keras.ops.convert_to_tensor(value.astype("float32")) for value in values]
 
 
-def measure(forward: Any, images: np.ndarray, labels: np.ndarray, loss: Loss, batch_size: int) -> dict[str, float]:
+def measure(forward: Any, images: np.ndarray, labels: np.ndarray, loss: Loss, batch_size: int | None) -> dict[str, float]:
     """Mean loss and accuracy of a network."""
-    labels, total, hits = np.asarray(labels), 0.0, 0.0
-    for number, batch in enumerate(batches(images, batch_size)):
-        part = labels[number * batch_size : number * batch_size + len(batch)]
+    total, hits = 0.0, 0.0
+    for batch, part in labelled(images, labels, batch_size):
         outputs = forward(batch)
         total += float(to_numpy(loss(part, outputs))) * len(part)
         hits += accuracy(to_numpy(outputs), part) * len(part)

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from keras_resnet.analysis.alignment import values_of
 from keras_resnet.analysis.derivatives import batches, to_numpy
 from keras_resnet.analysis.figures import Figure, figure, picture, shortened
-from keras_resnet.analysis.steps import Network, is_pooled
+from keras_resnet.analysis.steps import Network, is_pooled, values_at
 from keras_resnet.errors import InputError
 
 CHANNELS = 8  # of each stage in a plot
@@ -36,7 +35,7 @@ def features(model: keras.Model, images: np.ndarray, *, layers: Sequence[str] | 
     found: dict[str, list[np.ndarray]] = {name: [] for name in ends}
     with keras.StatelessScope():
         for batch in batches(images):
-            values = values_of(network, batch)
+            values = values_at(set(ends.values()), network.steps, {network.start: batch})
             for name, value in ends.items():
                 found[name].append(to_numpy(values[value]))
     return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -46,8 +45,9 @@ def last_of_each_size(network: Network, images: np.ndarray) -> dict[str, int]:
     """The last map of each size that all paths go through; what scales the image, pads or pools ends no stage."""
     found: dict[tuple[int, ...], tuple[str, int]] = {}
     with keras.StatelessScope():
-        values = values_of(network, next(batches(images[:1])))
-    for value in network.bottlenecks():
+        shared = network.bottlenecks()
+        values = values_at(set(shared), network.steps, {network.start: next(batches(images[:1]))})
+    for value in shared:
         step, size = network.producer[value], tuple(values[value].shape[1:-1])
         is_stage = not any(part in type(step.operation).__name__ for part in NO_STAGE)
         if network.is_map(value) and not is_pooled(network.shapes[value]) and is_stage:

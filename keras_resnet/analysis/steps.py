@@ -4,7 +4,7 @@ Models inside the model are opened up. Nothing is built and the model does not c
 leave nodes in its layers.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -46,6 +46,17 @@ class Step:
         values.update(zip(self.results, results, strict=True))
 
 
+def values_at(wanted: Collection[int], steps: Sequence[Step], values: dict[int, Any], training: bool = False) -> dict[int, Any]:
+    """The wanted values that steps give, starting from some `values`. Others are given back after their last use."""
+    last = {source: place for place, step in enumerate(steps) for source in step.sources}
+    for place, step in enumerate(steps):
+        step.run(values, training)
+        for value in {*step.sources, *step.results}.difference(wanted):
+            if last.get(value, place) == place:
+                del values[value]
+    return values
+
+
 @dataclass(frozen=True)
 class Segment:
     """A function from one value of a network to another; without steps the identity."""
@@ -55,10 +66,7 @@ class Segment:
     end: int
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        values = {self.start: x}
-        for step in self.steps:
-            step.run(values, training)
-        return values[self.end]
+        return values_at({self.end}, self.steps, {self.start: x}, training)[self.end]
 
 
 class Network:
