@@ -680,4 +680,5 @@ def test_only_wanted_values_are_kept_and_large_images_come_in_small_batches(mode
     images = np.zeros((30, 224, 224, 1), "float32")
     [first, *_] = batches(images)
     assert set(values_at(wanted, network.steps, {network.start: np.zeros((1, *model.input_shape[1:]))})) == wanted
-    assert len(first) == 10 and [len(batch) for batch in batches(images, 25)] == [25, 5]
+    assert len(first) == 10
+    assert [len(batch) for batch in batches(images, 25)] == [25, 5]
