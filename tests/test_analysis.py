@@ -19,7 +19,7 @@ from keras import layers
 
 import keras_resnet as kr
 from keras_resnet import InputError, analysis
-from keras_resnet.analysis.ablation import along
+from keras_resnet.analysis.ablation import outputs_on_path
 from keras_resnet.analysis.derivatives import gradients_of
 from keras_resnet.analysis.of_run import FORMS
 from keras_resnet.analysis.propagation import moments
@@ -145,7 +145,7 @@ def test_what_is_no_chain_is_refused():
     crossed = keras.Model(
         image, layers.GlobalAveragePooling2D()(layers.Concatenate()([x + layers.ReLU()(x), y + layers.ReLU()(y)]))
     )
-    with pytest.raises(InputError, match=r"no chain of units|more than its own input"):
+    with pytest.raises(InputError, match=r"not a chain of units|more than its own input"):
         Chain(crossed)
     with pytest.raises(InputError, match="no residual units and no convolutions"):
         Chain(keras.Model(image, layers.Dense(2)(layers.Flatten()(image))))
@@ -171,7 +171,7 @@ def test_forward_and_backward_equations(preactivated):
     with tf.GradientTape() as tape:
         x = tf.convert_to_tensor(first)
         tape.watch(x)
-        scores = keras.ops.sum(chain.onwards(x, 1)[:, 0])
+        scores = keras.ops.sum(chain.outputs_from(x, 1)[:, 0])
     np.testing.assert_allclose(tape.gradient(scores, x), above + through, rtol=1e-4, atol=1e-6)
 
 
@@ -359,9 +359,9 @@ def test_the_gradients_of_all_paths_add_up(preactivated):
     chain, norms = Chain(linear), {}
     whole = gradients_of(lambda x: keras.ops.sum(linear(x)[:, 0]), [IMAGES])[0]
     total = np.zeros_like(whole)
-    for through in (set(), {0}, {1}, {0, 1}):
-        [gradient] = gradients_of(lambda x, way=through: keras.ops.sum(along(chain, x, way)[:, 0]), [IMAGES])
-        norms.setdefault(len(through), []).append(np.linalg.norm(gradient))
+    for branches in (set(), {0}, {1}, {0, 1}):
+        [gradient] = gradients_of(lambda x, branches=branches: keras.ops.sum(outputs_on_path(chain, x, branches)[:, 0]), [IMAGES])
+        norms.setdefault(len(branches), []).append(np.linalg.norm(gradient))
         total += gradient
     np.testing.assert_allclose(total, whole, rtol=1e-4, atol=1e-6)
     rows = analysis.path_lengths(linear, IMAGES, LABELS, samples=3, loss=lambda labels, outputs: keras.ops.sum(outputs[:, 0]))
