@@ -488,7 +488,7 @@ def test_occlusion():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": "logits"}, "layer 'logits' puts out .*, which is no map"),
+        ({"layer": "logits"}, "layer 'logits' puts out .*, which is not a feature map"),
         ({"layer": "stage1_block1_ad"}, "did you mean 'stage1_block1_add'"),
         ({"classes": [3] * 12}, "expected a whole number from 0 to 2"),
         ({"classes": [0]}, "for each of 12 images"),
@@ -565,7 +565,7 @@ def test_two_runs_of_one_name_are_both_there(tmp_path):
 
 def test_wrong_commands_say_what_there_is(small_run, call, tmp_path):
     for arguments, message in (
-        ((), "say what to look at: signals, responses, gradients"),
+        ((), "name an analysis: signals, responses, gradients"),
         (("gradcm",), "no analysis named 'gradcm'; did you mean 'gradcam'? (allowed: signals, "),
         (("lesions", "--out", tmp_path / "table.xls"), "expected a file that ends with .png, .svg, .pdf or .csv"),
         (("lesions", "--out", tmp_path / "nowhere" / "a.csv"), "is not a folder"),
