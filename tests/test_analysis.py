@@ -19,7 +19,7 @@ from keras import layers
 
 import keras_resnet as kr
 from keras_resnet import InputError, analysis
-from keras_resnet.analysis.ablation import along
+from keras_resnet.analysis.ablation import outputs_on_path
 from keras_resnet.analysis.derivatives import batches, gradients_of
 from keras_resnet.analysis.of_run import FORMS
 from keras_resnet.analysis.propagation import moments
@@ -146,7 +146,7 @@ def test_what_is_no_chain_is_refused():
     crossed = keras.Model(
         image, layers.GlobalAveragePooling2D()(layers.Concatenate()([x + layers.ReLU()(x), y + layers.ReLU()(y)]))
     )
-    with pytest.raises(InputError, match=r"no chain of units|more than its own input"):
+    with pytest.raises(InputError, match=r"not a chain of units|more than its own input"):
         Chain(crossed)
     with pytest.raises(InputError, match="no residual units and no convolutions"):
         Chain(keras.Model(image, layers.Dense(2)(layers.Flatten()(image))))
@@ -172,7 +172,7 @@ def test_forward_and_backward_equations(preactivated):
     with tf.GradientTape() as tape:
         x = tf.convert_to_tensor(first)
         tape.watch(x)
-        scores = keras.ops.sum(chain.onwards(x, 1)[:, 0])
+        scores = keras.ops.sum(chain.outputs_from(x, 1)[:, 0])
     np.testing.assert_allclose(tape.gradient(scores, x), above + through, rtol=1e-4, atol=1e-6)
 
 
@@ -360,9 +360,9 @@ def test_the_gradients_of_all_paths_add_up(preactivated):
     chain, norms = Chain(linear), {}
     whole = gradients_of(lambda x: keras.ops.sum(linear(x)[:, 0]), [IMAGES])[0]
     total = np.zeros_like(whole)
-    for through in (set(), {0}, {1}, {0, 1}):
-        [gradient] = gradients_of(lambda x, way=through: keras.ops.sum(along(chain, x, way)[:, 0]), [IMAGES])
-        norms.setdefault(len(through), []).append(np.linalg.norm(gradient))
+    for branches in (set(), {0}, {1}, {0, 1}):
+        [gradient] = gradients_of(lambda x, branches=branches: keras.ops.sum(outputs_on_path(chain, x, branches)[:, 0]), [IMAGES])
+        norms.setdefault(len(branches), []).append(np.linalg.norm(gradient))
         total += gradient
     np.testing.assert_allclose(total, whole, rtol=1e-4, atol=1e-6)
     rows = analysis.path_lengths(linear, IMAGES, LABELS, samples=3, loss=lambda labels, outputs: keras.ops.sum(outputs[:, 0]))
@@ -489,7 +489,7 @@ def test_occlusion():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": "logits"}, "layer 'logits' puts out .*, which is no map"),
+        ({"layer": "logits"}, "layer 'logits' puts out .*, which is not a feature map"),
         ({"layer": "stage1_block1_ad"}, "did you mean 'stage1_block1_add'"),
         ({"classes": [3] * 12}, "expected a whole number from 0 to 2"),
         ({"classes": [0]}, "for each of 12 images"),
@@ -566,7 +566,7 @@ def test_two_runs_of_one_name_are_both_there(tmp_path):
 
 def test_wrong_commands_say_what_there_is(small_run, call, tmp_path):
     for arguments, message in (
-        ((), "say what to look at: signals, responses, gradients"),
+        ((), "name an analysis: signals, responses, gradients"),
         (("gradcm",), "no analysis named 'gradcm'; did you mean 'gradcam'? (allowed: signals, "),
         (("lesions", "--out", tmp_path / "table.xls"), "expected a file that ends with .png, .svg, .pdf or .csv"),
         (("lesions", "--out", tmp_path / "nowhere" / "a.csv"), "is not a folder"),
@@ -676,7 +676,7 @@ def test_a_frozen_network_has_no_landscape(model):
 
 def test_only_wanted_values_are_kept_and_large_images_come_in_small_batches(model):
     network = Network(model)
-    wanted = set(network.bottlenecks()[:3])
+    wanted = set(network.on_all_paths()[:3])
     images = np.zeros((30, 224, 224, 1), "float32")
     [first, *_] = batches(images)
     assert set(values_at(wanted, network.steps, {network.start: np.zeros((1, *model.input_shape[1:]))})) == wanted

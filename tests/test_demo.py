@@ -100,7 +100,7 @@ def test_a_file_that_gives_no_answer_does_not_hide_the_others(small_run):
 
 
 def test_a_taken_port_is_told(served):
-    with pytest.raises(kr.InputError, match=r"cannot listen at 127.0.0.1:.*choose another --port"):
+    with pytest.raises(kr.InputError, match=r"cannot listen on 127.0.0.1:.*choose another --port"):
         Server("", dict, port=int(served.origin.rpartition(":")[2]))
 
 
@@ -115,7 +115,7 @@ def test_answers_of_a_run(small_run):
     try:
         content = io.BytesIO()
         Image.open(small_run.path / "sample.png").convert("RGB").resize((40, 30)).save(content, "JPEG")
-        found = answers.of(content.getvalue())
+        found = answers.for_picture(content.getvalue())
         [row] = found["files"]
         assert row["file"] == "model.keras"
         assert len(row["classes"]) == 5
@@ -124,7 +124,7 @@ def test_answers_of_a_run(small_run):
         assert found["heat"].startswith("data:image/")
         assert [stage["name"] for stage in found["stages"]] == ["stage1_block1_out"]
         with pytest.raises(kr.InputError, match="this is not a readable image"):
-            answers.of(b"text")
+            answers.for_picture(b"text")
     finally:
         answers.close()
 
@@ -185,7 +185,7 @@ SEND = """(async () => {
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_page_in_a_browser(small_run, tmp_path, width, scheme):
     answers = Answers(small_run)
-    server = Server(page(small_run), answers.of, port=0)
+    server = Server(page(small_run), answers.for_picture, port=0)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     browser = Chromium(server.url, tmp_path / "profile")
     try:

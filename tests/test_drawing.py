@@ -149,7 +149,7 @@ def test_the_command(call, tmp_path):
         assert "is there already, and is no drawing of a network" in error
     code, _, error = call("draw", tmp_path / "thesis")
     assert code == 2
-    assert "is no spec of a network" in error
+    assert "is not the spec of a network" in error
 
 
 @pytest.mark.slow

@@ -167,7 +167,7 @@ def test_what_is_missing_is_said(pretended_run):
         (run.path / name).unlink()
     write_json(run.path / "metrics.json", {"network": "custom"})
     seen = Page(run_page.run_page(Run.open(run.path)))
-    for line in ("There are no curves", "no accuracy of validation and test images", "There is no table of classes", "no command"):
+    for line in ("There are no curves", "no accuracy of validation and test images", "There is no table of classes", "No command"):
         assert line in seen.text
 
 
@@ -222,7 +222,11 @@ def test_profiles_are_those_of_the_analysis(small_run, few):
     assert count == 32
     by_unit = kr.analysis.gradients(found.model, few.splits["test"].take(np.arange(32)), few.splits["test"].labels, training=False)
     assert len(by_unit) == 1
-    assert [chart.title for chart in drawn] == ["standard deviation", "gradient of the weights", "gradient of the output"]
+    assert [chart.title for chart in drawn] == [
+        "standard deviation of responses",
+        "gradient norm of the weights",
+        "gradient norm of the unit output",
+    ]
     axis = re.findall(r'class="end">([\d.e-]+)<', str(drawn[1].svg))
     assert float(axis[0]) <= by_unit[0]["weights"] * 1.15
     assert float(axis[-1]) >= by_unit[0]["weights"] / 1.15
@@ -242,7 +246,7 @@ def test_runs_beside_each_other(pretended_run):
     runs = [pretended_run(name=name, counts=counts) for name, counts in (("one", unsure), ("two", sure), ("three", sure))]
     (runs[2].path / "spec.json").write_text(to_json(replace(runs[2].spec, widths=(8,))))
     seen = Page(comparison.comparison_page([Run.open(run.path) for run in runs]))
-    assert "two has the highest test accuracy, 90.0 %; three is not told apart from it (at 95 %)." in seen.text
+    assert "two has the highest test accuracy, 90.0 %. No significant difference (5 % level): three." in seen.text
     assert seen.texts.count("lower") == 2  # on both splits
     where = seen.texts.index("widths")
     assert seen.texts[where : where + 4] == ["widths", "[4]", "[4]", "[8]"]

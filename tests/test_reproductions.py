@@ -131,7 +131,7 @@ def test_another_recipe_or_other_images_are_refused(tmp_path, monkeypatch):
 
 def test_files_of_somebody_else_stay(tmp_path):
     (tmp_path / "results.html").write_text("the page of a search")
-    with pytest.raises(kr.InputError, match=r"results\.html' is there already, and is of no study"):
+    with pytest.raises(kr.InputError, match=r"results\.html' exists and is not the result of an experiment"):
         reproduce("options", out=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["results.html"]
 

@@ -1,9 +1,9 @@
 """What goes on inside a network: signals, gradients, lesions, loss landscapes, similarity of layers, heatmaps, features.
 
-All functions take functional Keras models, of this package, of keras.applications or of a user, and give arrays or rows; each has
-a plot, whose result is a Matplotlib figure. `units` finds the residual units in the graph of a model, `steps` runs parts of it,
-`derivatives` has gradients on TensorFlow, JAX and PyTorch. `table` lists what `keras-resnet analyze` can do, `of_run` does it. No
-module has the name of a function: when it is imported, it would take the function's place.
+All functions take functional Keras models, of this package, of keras.applications or of a user, and return arrays or rows. Each has
+a plot function, which returns a Matplotlib figure. `units` finds the residual units in the graph of a model, `steps` runs parts of
+it, `derivatives` has gradients on TensorFlow, JAX and PyTorch. `table` lists the analyses of `keras-resnet analyze`, `of_run` runs
+them. No module has the name of a function: importing the module would hide the function.
 """
 
 from importlib import import_module
@@ -69,7 +69,7 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [*_HOMES]
 
 
-if not TYPE_CHECKING:  # `keras-resnet analyze` names what it can do without Keras
+if not TYPE_CHECKING:  # `keras-resnet analyze --help` lists the analyses without loading Keras
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:

@@ -1,4 +1,4 @@
-"""How alike the layers of one network or two are: linear centred kernel alignment (arXiv:1905.00414)."""
+"""Similarity of the layers of one network or of two: linear centred kernel alignment (arXiv:1905.00414)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ NAMED = 30  # layers up to which an axis of the plot has names
 
 
 class Similarity(NamedTuple):
-    """The similarity of every layer of one network to every layer of another one, or of the same."""
+    """The similarity of every layer of one network to every layer of another network, or of itself."""
 
     values: np.ndarray
-    """(layers of the one, layers of the other), 0 to 1; not a number where a layer gives the same for all images."""
+    """(layers of the first, layers of the second), 0 to 1; NaN for a layer whose output is the same for all images."""
     first: list[str]
     second: list[str]
 
@@ -37,15 +37,16 @@ def similarity(
     model: keras.Model, images: np.ndarray, other: keras.Model | None = None, *, layers: Sequence[str] | None = None
 ) -> Similarity:
     """Linear centred kernel alignment of the layers of a network with those of another one, or with each other (arXiv:1905.00414
-    eq. 1 to 3), exact on these images and not by minibatches.
+    eq. 1 to 3), computed on all images at once, not by minibatches.
 
     Args:
         model: a functional Keras model.
         images: (images, *space, channels), as the models take them, at least three. Memory grows with the square of their number.
         other: another network for the same images, such as one of another seed; None compares `model` with itself.
-        layers: names of layers; None takes what leaves each unit.
+        layers: names of layers; None takes the output of each unit.
 
-    InputError for a layer that is not there, and for a model without units where no layers are given.
+    Returns: a `Similarity`. InputError for fewer than three images, for an unknown layer, and for a model that is not a chain of
+    units if no layers are given.
     """
     if len(images) < 3:
         raise InputError(f"{len(images)} images: an alignment needs at least three")
@@ -58,7 +59,7 @@ def similarity(
 
 
 def grams(model: keras.Model, images: np.ndarray, layers: Sequence[str] | None) -> tuple[list[str], np.ndarray]:
-    """Names of layers, and the centred Gram matrix of each, flat: (layers, images * images)."""
+    """Names of layers, and their centred Gram matrices, flattened: (layers, images * images)."""
     network = Network(model) if layers else (chain := Chain(model)).network
     ends = {name: network.value_of(name) for name in layers} if layers else {unit.name: found for unit, found in unit_ends(chain)}
     parts: dict[str, list[np.ndarray]] = {name: [] for name in ends}
@@ -72,7 +73,7 @@ def grams(model: keras.Model, images: np.ndarray, layers: Sequence[str] | None) 
 
 
 def unit_ends(chain: Chain) -> list[tuple[Any, int]]:
-    """Each unit with the value that leaves it."""
+    """Each unit with the number of its output tensor."""
     return [(unit, unit.after.start) for unit in chain.units]
 
 
@@ -83,7 +84,7 @@ def centred_gram(features: np.ndarray) -> np.ndarray:
 
 
 def plot_similarity(found: Similarity, *, names: tuple[str, str] = ("layer", "layer")) -> Figure:
-    """A similarity as a square of colours, with the early layers at the bottom left; `names` are those of the two networks."""
+    """A similarity as a heatmap, with the early layers at the bottom left. `names` label the axes, the first network across."""
     made, axes = figure(width=5.0, height=4.4)
     picture = axes[0, 0].imshow(
         found.values.T, origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest", aspect="auto"

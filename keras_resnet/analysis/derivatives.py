@@ -1,6 +1,6 @@
 """Gradients, losses and batches on the three backends of Keras, with NumPy arrays in and out.
 
-Nothing here changes a variable: also in training mode the moving statistics of a model stay what they were.
+No function changes a variable: in training mode too, the moving statistics of a model stay the same.
 """
 
 import math
@@ -18,7 +18,8 @@ Loss = Callable[[Any, Any], Any]
 
 
 def gradients_of(function: Callable[..., Any], values: Sequence[Any]) -> list[np.ndarray]:
-    """The gradients of a scalar function with respect to each of its arguments, arrays of their shapes."""
+    """The gradients of a scalar function with respect to each of its arguments, as arrays of the same shapes. InputError for
+    another backend than TensorFlow, JAX and PyTorch."""
     backend = keras.backend.backend()
     if backend not in BACKENDS:
         raise InputError(f"gradients need the backend {' or '.join(BACKENDS)}, not {backend!r}")
@@ -56,14 +57,14 @@ BACKENDS = {"tensorflow": _by_tensorflow, "jax": _by_jax, "torch": _by_torch}
 
 
 def weight_gradients(function: Callable[[], Any], variables: Sequence[Any]) -> list[np.ndarray]:
-    """The gradients of a scalar with respect to Keras variables, arrays of their shapes."""
+    """The gradients of a scalar with respect to Keras variables, as arrays of the same shapes."""
     if not variables:
         return []
     return gradients_of(lambda *values: with_weights(function, variables, values), [variable.value for variable in variables])
 
 
 def with_weights(function: Callable[[], Any], variables: Sequence[Any], values: Sequence[Any]) -> Any:
-    """The value of a function while Keras variables have other values, which changes nothing."""
+    """The value of a function with other values of Keras variables. The variables do not change."""
     with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
         return function()
 
@@ -74,7 +75,7 @@ def to_numpy(tensor: Any) -> np.ndarray:
 
 
 def applied(function: Callable[..., Any], images: np.ndarray, batch_size: int | None = None) -> np.ndarray:
-    """What a function gives for all images, computed in batches."""
+    """The outputs of a function for all images, computed in batches: (images, ...)."""
     with keras.StatelessScope():
         return np.concatenate([to_numpy(function(batch)) for batch in batches(images, batch_size)])
 
@@ -112,7 +113,8 @@ def cross_entropy(model: keras.Model, loss: Loss | None = None) -> Loss:
 
 
 def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
-    """The share of images whose highest output (images, classes) is that of the label (images,)."""
+    """The share, 0 to 1, of images whose highest output (images, classes) is that of the label (images,). InputError for other
+    shapes, and for one output."""
     if outputs.ndim != 2 or len(outputs) != len(labels):
         raise InputError(f"outputs of {outputs.shape} and labels of {np.shape(labels)} do not belong together")
     if outputs.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""How all plots look: fonts for a column, colours that everyone can tell apart, profiles over units. Matplotlib is loaded late."""
+"""The style of all plots: sizes, colours for the colour-blind, profiles over units. Matplotlib is imported when it is needed."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,16 +11,16 @@ Figure = Any  # matplotlib.figure.Figure
 Axes = Any  # matplotlib.axes.Axes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Of Okabe and Ito, which the colour-blind can tell apart (doi:10.1038/nmeth.1618)."""
+"""Of Okabe and Ito, safe for the colour-blind (doi:10.1038/nmeth.1618)."""
 MARKERS = "os^Dv<>"
 WIDTH = 4.6  # inches of a panel
-NAMED = 16  # places along an axis up to which each has its name
+NAMED = 16  # ticks of an axis up to which each has its name
 WIDE = 20.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 LONGEST = 28  # characters of a name in a plot
 
 
 def figure(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = 3.2) -> tuple[Figure, np.ndarray]:
-    """A figure and its panels (rows, columns), each of so many inches."""
+    """A figure and its panels (rows, columns), each of `width` by `height` inches."""
     from matplotlib.figure import Figure as New
 
     made = New(figsize=(width * columns, height * rows), layout="constrained", dpi=150)
@@ -46,13 +46,13 @@ def lines(profiles: Mapping[str, Rows], *, x: str, y: str, labels: tuple[str, st
 
 
 def add_legend(made: Figure, axes: Axes, count: int) -> None:
-    """Names of several networks above the panels, where no line is in the way."""
+    """A legend above the panels, if there are several networks."""
     if count > 1:
         made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=min(count, 4), fontsize=8, frameon=False)
 
 
 def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *, log: bool) -> None:
-    """The lines of a panel over places that are numbered from 1, or named where there are few."""
+    """The lines of a panel over units or layers, numbered from 1, or named if there are few."""
     longest = max(profiles.values(), key=len)
     for number, (name, rows) in enumerate(profiles.items()):
         places = [place for place, row in enumerate(rows, start=1) if row[y] is not None]
@@ -68,13 +68,13 @@ def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *
 
 
 def is_wide(values: Sequence[float | None]) -> bool:
-    """Whether positive values differ by so much that a plot needs a logarithmic axis."""
+    """Whether all values are positive and their ratio needs a logarithmic axis."""
     known = [value for value in values if value]
     return len(known) > 1 and min(known) > 0 and max(known) / min(known) > WIDE
 
 
 def name_places(axes: Axes, names: Sequence[str]) -> None:
-    """Places along the horizontal axis, from 1, with names if there are few."""
+    """Ticks of the horizontal axis from 1, with names if there are few."""
     axes.set_xlim(0.5, len(names) + 0.5)
     if len(names) <= NAMED:
         axes.set_xticks(range(1, len(names) + 1), [shortened(name) for name in names], rotation=90, fontsize=7, parse_math=False)
@@ -90,7 +90,7 @@ def integers() -> Any:
 
 
 def shortened(name: str) -> str:
-    """A name for a plot."""
+    """A name for a plot, cut if it is long."""
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
@@ -101,7 +101,7 @@ def picture(axes: Axes, pixels: np.ndarray, **settings: Any) -> None:
 
 
 def as_picture(pixels: np.ndarray) -> np.ndarray:
-    """Pixels (height, width[, channels]) of any range, as 0 to 1 for a plot; of other numbers of channels than 1 and 3 the mean."""
+    """Pixels (height, width[, channels]) of any range, rescaled to 0 to 1; channels are averaged unless there are 3."""
     if pixels.ndim == 3 and pixels.shape[-1] != 3:
         pixels = pixels.mean(-1)
     pixels = pixels.astype("float64")

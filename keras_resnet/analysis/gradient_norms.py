@@ -1,4 +1,4 @@
-"""Gradients by unit: their norms at a batch and over a training, and how alike they are for two images (arXiv:1702.08591)."""
+"""Gradients by unit: their norms on a batch and during a training, and their correlation between images (arXiv:1702.08591)."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +15,17 @@ from keras_resnet.analysis.units import Chain
 from keras_resnet.atomic import replace_text
 from keras_resnet.errors import InputError
 
+LABELS = {
+    "weights": "gradient norm of the weights",
+    "mean_weight": "mean absolute gradient of the weights",
+    "output": "gradient norm of the unit output",
+}
+
 
 def gradients(
     model: keras.Model, images: np.ndarray, labels: np.ndarray, *, training: bool = True, loss: Loss | None = None
 ) -> Rows:
-    """The norm of the gradient of the loss by unit, at one batch.
+    """The norm of the gradient of the loss by unit, on one batch.
 
     arXiv:1512.03385 section 4.1 says that batch normalisation keeps the norms healthy in plain networks too.
 
@@ -27,14 +33,16 @@ def gradients(
         model: a functional Keras classifier, residual or plain.
         images: (images, *space, channels), as the model takes them.
         labels: integers (images,).
-        training: as in a training step, with the statistics of the batch and with dropout. The moving statistics do not change.
+        training: whether batch normalisation uses batch statistics and dropout is active, as in a training step. The moving
+            statistics of the model do not change.
         loss: a function of labels and outputs that gives a scalar; None is the mean cross-entropy.
 
     Returns: for each unit a row with the `unit`; `weights`, the Euclidean norm of the gradient with respect to all its trainable
-    weights; `mean_weight`, the mean of its absolute values; and `output`, the norm of the gradient with respect to the output of
-    the unit.
+    weights; `mean_weight`, the mean absolute value of that gradient; and `output`, the norm of the gradient with respect to the
+    unit's output.
 
-    InputError for a model that is no chain of units, or whose outputs are neither logits nor probabilities by its last layer.
+    InputError for a model that is not a chain of units, or whose last layer does not show whether it gives logits or
+    probabilities.
     """
     chain = Chain(model)
     return norms(chain, images, labels, training, cross_entropy(model, loss))
@@ -59,7 +67,7 @@ def norms(chain: Chain, images: np.ndarray, labels: np.ndarray, training: bool, 
 
 
 def size_of(arrays: list[np.ndarray]) -> dict[str, float | None]:
-    """The norm and the mean absolute value of all numbers of some gradients; None where there are none."""
+    """The norm and the mean absolute value of several gradients together; None if there are none."""
     if not arrays:
         return {"weights": None, "mean_weight": None}
     whole = np.concatenate([array.ravel() for array in arrays]).astype("float64")
@@ -73,7 +81,7 @@ def weights_of(*segments: Segment) -> list[Any]:
 
 
 def output_shapes(chain: Chain, images: np.ndarray) -> list[tuple[int, ...]]:
-    """The shapes of what leaves each unit, for a batch of images."""
+    """The shapes of the outputs of the units, for a batch of images."""
     found = []
     with keras.StatelessScope():
         x = chain.stem(keras.ops.convert_to_tensor(np.asarray(images, "float32")))
@@ -85,9 +93,9 @@ def output_shapes(chain: Chain, images: np.ndarray) -> list[tuple[int, ...]]:
 
 
 def probed(chain: Chain, x: Any, probes: list[Any], training: bool) -> Any:
-    """The outputs of a network, with a tensor added to the output of each unit, or without probes.
+    """The outputs of a network, with a probe (a tensor of zeros) added to the output of each unit, or without probes.
 
-    The gradient with respect to such a tensor is the one with respect to the output of the unit.
+    The gradient with respect to a probe is the gradient with respect to the output of its unit.
     """
     for number, unit in enumerate(chain.units):
         y = unit(x, training)
@@ -96,12 +104,12 @@ def probed(chain: Chain, x: Any, probes: list[Any], training: bool) -> Any:
 
 
 class GradientNorms(keras.callbacks.Callback):
-    """Gradient norms by unit over a training, as `gradients` gives them, at the same batch each time.
+    """A callback that records gradient norms by unit during a training, as `gradients` does, on the same batch each time.
 
     Args:
         images, labels: the batch, as in `gradients`.
-        path: a CSV file to write after each measurement, or None. What is there is replaced.
-        every: epochs from one measurement to the next. The first is before the training, as epoch 0.
+        path: a CSV file to write after each measurement, or None. An existing file is replaced.
+        every: epochs between measurements; InputError below 1. The first measurement is before the training, as epoch 0.
 
     `rows` has a row for each epoch and unit: `epoch`, `unit`, `weights`, `mean_weight` and `output`.
 
@@ -132,19 +140,20 @@ class GradientNorms(keras.callbacks.Callback):
 
 
 def gradient_correlation(model: keras.Model, images: np.ndarray, *, training: bool = False, seed: int = 0) -> Rows:
-    """How alike the gradients of two images are, by unit: in deep plain networks they look like white noise (arXiv:1702.08591).
+    """The correlation between the gradients of two images, by unit (arXiv:1702.08591).
 
+    In deep plain networks the gradients resemble white noise.
     The gradient is that of a random direction of the logits, the same for all images.
 
     Args:
         model: a functional Keras classifier, residual or plain.
         images: (images, *space, channels), at least two, as the model takes them.
-        training: whether batch normalisation uses the statistics of these images, as it must before a training.
+        training: whether batch normalisation uses batch statistics, as it must in an untrained network.
         seed: of the direction.
 
     Returns: for each unit a row with the `unit`; `correlation`, the mean over all pairs of images of the correlation of the
-    gradients with respect to the output of the unit; and `absolute`, the mean of its absolute value. Images whose gradient is zero
-    are left out; None where fewer than two are left.
+    gradients with respect to the output of the unit; and `absolute`, the mean of its absolute value. Images whose gradient is
+    constant are left out; None if fewer than two are left. InputError for fewer than two images.
     """
     if len(images) < 2:
         raise InputError(f"{len(images)} images: a correlation needs at least two")
@@ -167,7 +176,7 @@ def gradient_correlation(model: keras.Model, images: np.ndarray, *, training: bo
 
 
 def correlations(gradient: np.ndarray) -> dict[str, float | None]:
-    """The mean correlation of all pairs of the gradients of images (images, ...)."""
+    """The mean correlation and mean absolute correlation over all pairs of images, of gradients (images, ...)."""
     flat = gradient.reshape(len(gradient), -1).astype("float64")
     flat = flat[flat.std(-1) > 0]
     if len(flat) < 2:
@@ -178,12 +187,14 @@ def correlations(gradient: np.ndarray) -> dict[str, float | None]:
 
 def plot_gradients(profiles: Mapping[str, Rows]) -> Figure:
     """Rows of `gradients` over the units, of one network or several by name."""
-    panels = {"weights": "gradient norm of the weights", "output": "gradient norm of the output"}
-    return profile(profiles, panels, x="unit", log=True)
+    return profile(profiles, {column: LABELS[column] for column in ("weights", "output")}, x="unit", log=True)
 
 
 def plot_gradient_norms(rows: Rows, *, column: str = "weights") -> Figure:
-    """Rows of `GradientNorms`: a line over the units for each epoch, from dark to light; of many epochs some."""
+    """Rows of `GradientNorms`: a line over the units for each of at most six epochs, from dark to light.
+
+    `column` is "weights", "mean_weight" or "output", see `gradients`.
+    """
     from matplotlib import colormaps
 
     made, axes = figure(width=5.5)
@@ -193,7 +204,7 @@ def plot_gradient_norms(rows: Rows, *, column: str = "weights") -> Figure:
         values = [row[column] for row in rows if row["epoch"] == epoch]
         colour = colormaps["viridis"](0.9 * number / max(1, len(shown) - 1)) if len(shown) > 1 else COLOURS[0]
         axes[0, 0].plot(range(1, len(values) + 1), values, marker="o", markersize=3, color=colour, label=f"epoch {epoch}")
-    axes[0, 0].set(xlabel="unit", ylabel="gradient norm", yscale="log")
+    axes[0, 0].set(xlabel="unit", ylabel=LABELS[column], yscale="log")
     name_places(axes[0, 0], [row["unit"] for row in rows if row["epoch"] == shown[0]])
     axes[0, 0].grid(alpha=0.3)
     axes[0, 0].legend(fontsize=8)

@@ -1,4 +1,4 @@
-"""Where a network looks: Grad-CAM (arXiv:1610.02391), Grad-CAM++ (arXiv:1710.11063) and occlusion (arXiv:1311.2901)."""
+"""Heatmaps for a class: Grad-CAM (arXiv:1610.02391), Grad-CAM++ (arXiv:1710.11063) and occlusion (arXiv:1311.2901)."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -18,18 +18,18 @@ SHOWN = 10  # images of a plot
 def grad_cam(
     model: keras.Model, images: np.ndarray, *, layer: str | None = None, classes: Sequence[int] | None = None, resize: bool = True
 ) -> np.ndarray:
-    """Grad-CAM (arXiv:1610.02391 eq. 1 and 2): where the features are that speak for a class.
+    """Grad-CAM (arXiv:1610.02391 eq. 1 and 2): the regions that raise the score of a class.
 
     Args:
-        model: a functional Keras classifier. Where it ends with a softmax or a sigmoid, the logits beneath it are used.
+        model: a functional Keras classifier. If it ends with a softmax or a sigmoid, the logits before it are used.
         images: (images, *space, channels), as the model takes them.
-        layer: name of a layer with maps, also of a model inside the model; None is the last map, which the classifier pools.
-        classes: number of the class for each image; None is the predicted class.
-        resize: whether to enlarge the result to the size of the images, linearly; or it has the size of the map.
+        layer: name of a layer with feature maps, also of a model inside the model; None is the last map, which is pooled globally.
+        classes: index of the class for each image; None takes the predicted class.
+        resize: whether to resize the result linearly to the size of the images; otherwise it has the size of the feature map.
 
-    Returns: (images, *space), not negative; only relations within an image mean something.
+    Returns: heatmaps (images, *space), not negative; compare values within an image only.
 
-    InputError for a layer that is not there or has no maps, and for a class that the model does not have.
+    InputError for a layer that does not exist or has no feature maps, and for a class that the model does not have.
 
     >>> grad_cam(keras.applications.ResNet50(), images, classes=[207]).shape
     (1, 224, 224)
@@ -40,18 +40,18 @@ def grad_cam(
 def grad_cam_plus_plus(
     model: keras.Model, images: np.ndarray, *, layer: str | None = None, classes: Sequence[int] | None = None, resize: bool = True
 ) -> np.ndarray:
-    """Grad-CAM++ (arXiv:1710.11063 eq. 19 to 21), which finds several objects of a class better; see `grad_cam`."""
+    """Grad-CAM++ (arXiv:1710.11063 eq. 19 to 21), better for several objects of a class; arguments and result as of `grad_cam`."""
     return class_activation(model, images, layer, classes, resize, weights_plus_plus)
 
 
 def class_activation(
     model: keras.Model, images: np.ndarray, layer: str | None, classes: Sequence[int] | None, resize: bool, weigh: Any
 ) -> np.ndarray:
-    """A map for each image: the channels of a layer, weighed by a function of maps and gradients, added up and cut off at zero."""
+    """A heatmap for each image: the ReLU of the sum of the channels of a layer, weighted by a function of maps and gradients."""
     network = Network(model)
     value = network.last_map() if layer is None else network.value_of(layer)
     if not network.is_map(value):
-        raise InputError(f"layer {layer!r} puts out {network.shapes[value]}, which is no map of {network.rank} axes")
+        raise InputError(f"layer {layer!r} puts out {network.shapes[value]}, which is not a feature map with {network.rank} axes")
     chosen = chosen_classes(network, images, classes)
     before, found = network.between(network.start, value), []
     after = after_map(network, value)
@@ -67,7 +67,7 @@ def class_activation(
 
 
 def after_map(network: Network, value: int) -> Any:
-    """The logits as a function of images and a map inside: the map replaces the one that the images give."""
+    """The logits as a function of images and a feature map, which replaces the one computed from the images."""
     whole = network.logits_from(network.start)
     steps = tuple(step for step in whole.steps if value not in step.results)
 
@@ -75,14 +75,14 @@ def after_map(network: Network, value: int) -> Any:
 
 
 def score(logits: Any, classes: np.ndarray) -> Any:
-    """The sum over the images of the logit of a class."""
+    """The sum over the images of the logit of a class for each. InputError for a model without one score for each class."""
     if len(logits.shape) != 2:
         raise InputError(f"the model gives {tuple(logits.shape)}, not one score for each class")
     return keras.ops.sum(keras.ops.take_along_axis(logits, classes[:, None].astype("int32"), axis=1))
 
 
 def chosen_classes(network: Network, images: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:
-    """The class of each image: the given one, or the predicted one."""
+    """The class of each image: the given one, or the predicted one. InputError for a class that the model does not have."""
     outputs = applied(network.logits_from(network.start), images)
     if outputs.ndim != 2:
         raise InputError(f"{network.model.name!r} gives {outputs.shape[1:]} for an image, not one score for each class")
@@ -102,7 +102,7 @@ def mean_weights(maps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 
 
 def weights_plus_plus(maps: np.ndarray, gradient: np.ndarray) -> np.ndarray:
-    """The weight of each channel: its positive gradients, each with its own share (arXiv:1710.11063 eq. 19 and 21)."""
+    """The weight of each channel: the weighted sum of its positive gradients (arXiv:1710.11063 eq. 19 and 21)."""
     space = tuple(range(1, gradient.ndim - 1))
     below = 2 * gradient**2 + maps.sum(space, keepdims=True) * gradient**3
     share = np.where(below != 0, gradient**2 / np.where(below != 0, below, 1), 0)
@@ -118,20 +118,21 @@ def occlusion(
     classes: Sequence[int] | None = None,
     value: float | None = None,
 ) -> np.ndarray:
-    """What a class loses when a part of the image is hidden (arXiv:1311.2901 section 4.2).
+    """The fall of the logit of a class when a part of the image is hidden (arXiv:1311.2901 section 4.2).
 
-    A square (or a line, or a cube) moves over the image. The logit of the class falls by so much for each place; a pixel gets the
-    mean over the places that hide it.
+    A square (line or cube for other ranks) moves over the image. The value of a pixel is the mean fall of the logit over the
+    positions that hide it.
 
     Args:
         model: a functional Keras classifier.
         images: (images, *space, channels), as the model takes them.
-        size: side of what is hidden, in pixels; None is a quarter of the shorter side.
-        stride: pixels from one place to the next; None is half of `size`.
-        classes: number of the class for each image; None is the predicted class.
-        value: what hides the pixels; None is the mean of the image.
+        size: side of the square, in pixels; None is a quarter of the shorter side of the image.
+        stride: pixels from one position to the next, at most `size`; None is half of `size`.
+        classes: index of the class for each image; None takes the predicted class.
+        value: of the hidden pixels; None is the mean of the image.
 
-    Returns: (images, *space), the fall of the logit, negative where hiding helps.
+    Returns: the fall of the logit (images, *space), negative where hiding raises it. InputError for a size or stride that does not
+    fit, and for a class that the model does not have.
     """
     network, space = Network(model), images.shape[1:-1]
     size = size or max(1, min(space) // 4)
@@ -156,7 +157,7 @@ def occlusion(
 
 
 def starts(side: int, size: int, stride: int) -> list[int]:
-    """Where windows begin that cover a side: every `stride` pixels, and at the end."""
+    """The first pixels of windows of `size` pixels that cover a side: every `stride` pixels, and one at the end."""
     return sorted({*range(0, side - size + 1, stride), side - size})
 
 
@@ -166,7 +167,7 @@ def class_scores(forward: Segment, images: np.ndarray, classes: np.ndarray) -> n
 
 
 def enlarged(maps: np.ndarray, space: Sequence[int]) -> np.ndarray:
-    """Maps (images, *space) at another size, linearly between the centres of their pixels."""
+    """Maps (images, *space) resized to `space` by linear interpolation between the centres of pixels."""
     for axis, side in enumerate(space, start=1):
         there = maps.shape[axis]
         place = np.clip((np.arange(side) + 0.5) * there / side - 0.5, 0, there - 1)
@@ -178,10 +179,10 @@ def enlarged(maps: np.ndarray, space: Sequence[int]) -> np.ndarray:
 
 
 def plot_heatmaps(images: np.ndarray, heat: np.ndarray, titles: Sequence[str] = ()) -> Figure:
-    """The first pictures, each above the same with its heatmap over it.
+    """The first ten pictures, each above a copy overlaid with its heatmap.
 
-    Colours are relative to the highest value of each heatmap, and the stronger the higher it is. A heatmap with negative values, as
-    of `occlusion`, is blue where they are.
+    Colours are relative to the largest absolute value of each heatmap, and more opaque the larger the value. Negative values, as of
+    `occlusion`, are blue.
 
     Args:
         images: (images, height, width, channels).

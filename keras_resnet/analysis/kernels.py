@@ -21,7 +21,7 @@ def filters(model: keras.Model, *, layer: str | None = None) -> np.ndarray:
         model: a functional Keras model.
         layer: name of a convolution, also of a model inside the model; None is the first one.
 
-    Returns: (*size, channels, filters). InputError if there is no such layer.
+    Returns: weights (*size, channels, filters). InputError if there is no such layer, or if it has no kernel.
     """
     network = Network(model)
     if layer is None:
@@ -35,7 +35,7 @@ def filters(model: keras.Model, *, layer: str | None = None) -> np.ndarray:
 
 def plot_filters(kernel: np.ndarray) -> Figure:
     """Filters (height, width, channels, filters) as tiles: in colour with three channels, else the mean over the channels, blue for
-    negative and red for positive weights."""
+    negative and red for positive weights. Each tile has its own colour scale."""
     if kernel.ndim != 4:
         raise InputError(f"a kernel of {kernel.shape}: only filters of pictures can be shown")
     count = min(kernel.shape[-1], MOST)

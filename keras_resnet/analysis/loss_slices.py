@@ -17,17 +17,16 @@ from keras_resnet.networks.connections import DEPTHWISE
 def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[list[np.ndarray]]:
     """Random directions with filter normalisation (arXiv:1712.09913 section 4).
 
-    Each filter of a direction, and each row of a dense layer's weights that gives one output, has the norm of the filter of the
-    network. Weights with one axis, biases and those of batch normalisation, have the direction zero.
+    Each filter of a direction, and each column of a dense layer's kernel (one output), has the norm of the same filter of the
+    network. The direction of weights with one axis (biases, batch normalisation) is zero.
 
     Args:
         model: a functional Keras model.
-        count: of directions, drawn independently.
+        count: number of independent directions.
         seed: of the random numbers.
 
-    Frozen weights do not move. InputError if all are frozen.
-
-    Returns: for each direction an array for each of `model.trainable_weights`, in their order and of their shapes.
+    Returns: for each direction an array for each of `model.trainable_weights`, in the same order and of the same shape. Frozen
+    weights do not move; InputError if all are frozen.
     """
     if not any(len(weight.shape) > 1 for weight in model.trainable_weights):
         raise InputError(f"{model.name!r} has no weights to move: all of its layers are frozen, or it has no kernels")
@@ -39,14 +38,14 @@ def directions(model: keras.Model, *, count: int = 1, seed: int = 0) -> list[lis
 
 
 def depthwise_kernels(model: keras.Model) -> set[int]:
-    """The ids of kernels (*size, channels, multiplier), which have a filter for each channel."""
+    """The ids of depthwise kernels (*size, channels, multiplier), which have a filter for each channel."""
     operations = [step.operation for step in Network(model).steps]
     kernels = [getattr(each, "kernel" if isinstance(each, DEPTHWISE) else "depthwise_kernel", None) for each in operations]
     return {id(kernel) for kernel in kernels if kernel is not None}
 
 
 def filter_normalised(generator: np.random.Generator, weight: Any, is_depthwise: bool) -> np.ndarray:
-    """A direction for one weight."""
+    """A random direction for one weight, an array of its shape."""
     values = to_numpy(weight.value).astype("float64")
     if values.ndim < 2:
         return np.zeros(values.shape, "float32")
@@ -70,21 +69,22 @@ def landscape(
 ) -> Rows:
     """The loss and the accuracy on a line or a plane through the weights of a network (arXiv:1712.09913).
 
-    The directions are those of `directions(model, count=dimensions, seed=seed)`. Batch normalisation uses the moving statistics of
-    the network, as in the paper. The model does not change.
+    The directions are those of `directions(model, count=dimensions, seed=seed)`. Batch normalisation uses its moving statistics, as
+    in the paper. The model does not change.
 
     Args:
         model: a functional Keras classifier, with trained weights.
         images: (images, *space, channels), as the model takes them.
         labels: integers (images,).
         dimensions: 1 or 2.
-        points: along each direction, odd so that the network itself is one of them.
-        span: how far to go on both sides; 1 is as far as the weights are from zero.
+        points: number along each direction, odd so that the network itself is one of them.
+        span: largest distance on both sides, as a multiple of the direction, whose filters have the norms of the network's.
         loss: a function of labels and outputs that gives a scalar mean; None is the mean cross-entropy.
         batch_size: images at a time; None for as many as fit in memory.
         seed: of the directions.
 
-    Returns: for each point a row with the place `x`, of a plane `y` too, the `loss`, and the `accuracy`, 0 to 1.
+    Returns: for each point a row with its coordinate `x`, in a plane also `y`, the `loss`, and the `accuracy`, 0 to 1. InputError
+    for other dimensions, points or span, and if all weights are frozen.
     """
     if dimensions not in (1, 2) or points < 3 or points % 2 == 0 or span <= 0:
         raise InputError(
@@ -122,7 +122,7 @@ def measure(forward: Any, images: np.ndarray, labels: np.ndarray, loss: Loss, ba
 
 
 def plot_landscape(profiles: Mapping[str, Rows]) -> Figure:
-    """Rows of `landscape`: curves of one or several networks by name along a line, or contours of the first one on a plane."""
+    """Rows of `landscape`: on a line, curves of one network or several by name; on a plane, contours of the first network."""
     name, rows = next(iter(profiles.items()))
     if "y" in rows[0]:
         return contours(name, rows)
@@ -141,7 +141,7 @@ def plot_landscape(profiles: Mapping[str, Rows]) -> Figure:
 
 
 def contours(name: str, rows: Rows) -> Figure:
-    """The loss on a plane as contours, each so many times the one inside it."""
+    """The loss on a plane as contours at geometrically spaced levels."""
     from matplotlib.colors import LogNorm
 
     made, axes = figure(width=4.8, height=4.0)

@@ -1,4 +1,4 @@
-"""The rows of `table` carried out on finished runs: a table of numbers and a plot."""
+"""The analyses of `table` on finished runs: a table of numbers and a plot."""
 
 import random
 from collections.abc import Callable
@@ -29,7 +29,7 @@ class Result(NamedTuple):
 
     rows: Rows
     plot: Callable[[], Figure]
-    """Gives a Matplotlib figure."""
+    """Returns a Matplotlib figure."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Subject:
 
     @cached_property
     def untrained(self) -> keras.Model:
-        """The network with fresh weights, drawn by the seed of the run."""
-        state = random.getstate()  # Keras draws the seeds of initial weights by Python's generator, which belongs to the user
+        """The network with random weights, initialised with the seed of the run."""
+        state = random.getstate()  # Keras takes the seeds of initial weights from Python's global generator
         random.seed(int(self.run.metrics.get("seed") or 0) if (self.run.path / "metrics.json").exists() else 0)
         try:
             return build(self.run.spec)
@@ -58,7 +58,7 @@ class Subject:
 
     @cached_property
     def places(self) -> np.ndarray:
-        """Which images of the split are taken: the same ones each time, at random."""
+        """Indices of the images in the split, chosen at random, the same ones each time."""
         return np.random.default_rng(0).permutation(len(self.data.examples(self.split)))[: self.count]
 
     @cached_property
@@ -68,15 +68,15 @@ class Subject:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Integers (images,)."""
+        """The labels, integers (images,)."""
         return np.asarray(self.data.examples(self.split).labels)[self.places]
 
     def name(self, number: int) -> str:
-        """The file of an image that is taken, or its number in the split."""
+        """The file of image `number`, or its index in the split."""
         return self.data.examples(self.split).name(int(self.places[number]))
 
     def measured(self, row: Analysis, model: keras.Model, **options: Any) -> Any:
-        """What the function of a row gives for one of the networks."""
+        """The result of the function of a row for one of the networks."""
         measure = public(row.measure)
         given = {"model": model, "images": self.images, "labels": self.labels}
         wanted = {name: value for name, value in given.items() if name in signature(measure).parameters}
@@ -99,13 +99,14 @@ def analyze(
     Args:
         run: a run or its folder.
         what: a name in `ANALYSES`.
-        images: how many; None is the number of the table.
-        split: "train", "validation", "test" or "all"; None is the one of the table.
+        images: number of images; None takes that of `ANALYSES`.
+        split: "train", "validation", "test" or "all"; None takes that of `ANALYSES`.
         data: other images than those of the run, see `keras_resnet.data.load`.
         data_dir: where TensorFlow Datasets keeps its files.
-        other: another run for the same images, which is drawn beside the first one or, for "similarity", compared with it.
+        other: another run for the same kind of images, plotted beside the first one or, for "similarity", compared with it.
 
-    Returns: rows of numbers, and a function that draws the plot. InputError for a name or a split that is not there.
+    Returns: rows of numbers, and a function that draws the plot. InputError for an unknown name or split, for a run that does not
+    suit the analysis, and for `other` where one run is shown.
 
     >>> analyze("saved_models/digits-resnet8", "lesions").rows[0]["difference"]
     """
@@ -120,7 +121,7 @@ def analyze(
     subjects = [Subject(each, found, split or default_split(found, row), images or row.images) for each in (run, *others)]
     for subject in subjects[1:]:
         if subject.run.spec.input_shape != run.spec.input_shape or subject.run.class_names != run.class_names:
-            raise InputError(f"{str(subject.run.path)!r} has images or classes of another kind than {str(run.path)!r}")
+            raise InputError(f"{str(subject.run.path)!r} has another input shape or other classes than {str(run.path)!r}")
     return FORMS[row.form](row, subjects)
 
 
@@ -142,7 +143,7 @@ def save(result: Result, path: Path) -> None:
 
 
 def default_split(data: Dataset, row: Analysis) -> str:
-    """The split of a row, or all images where there are other splits."""
+    """The split of a row, or "all" if the images do not have it."""
     return row.split if row.split in data.splits else "all"
 
 
@@ -152,7 +153,7 @@ def public(name: str) -> Any:
 
 
 def profile(row: Analysis, subjects: list[Subject]) -> Result:
-    """A function that gives rows, on the network of each run, before training too where the table says so."""
+    """The rows of the network of each run, with random weights too where the table says so."""
     profiles = {}
     for name, subject in zip(names_of([each.run for each in subjects]), subjects, strict=True):
         if row.untrained is not None:
@@ -175,7 +176,7 @@ def compared(row: Analysis, subjects: list[Subject]) -> Result:
 
 
 def heatmaps(row: Analysis, subjects: list[Subject]) -> Result:
-    """A heatmap for each image, with the place of its highest value."""
+    """A heatmap for each image, with the position of its highest value in pixels."""
     [subject] = subjects
     subject.run.spec.require_pictures()
     predicted = np.concatenate(
@@ -192,7 +193,7 @@ def heatmaps(row: Analysis, subjects: list[Subject]) -> Result:
 
 
 def maps(row: Analysis, subjects: list[Subject]) -> Result:
-    """The maps of the first image."""
+    """The feature maps of the first image."""
     [subject] = subjects
     subject.run.spec.require_pictures()
     found = subject.measured(row, subject.model)
@@ -224,7 +225,7 @@ def kernels(row: Analysis, subjects: list[Subject]) -> Result:
 
 
 def points(row: Analysis, subjects: list[Subject]) -> Result:
-    """The images as points of a plane."""
+    """The images as points in a plane."""
     [subject] = subjects
     places, names = subject.measured(row, subject.model, **row.options), subject.run.class_names
     rows = [

@@ -1,4 +1,4 @@
-"""The images in a plane, by what the network makes of them: PCA or t-SNE of the features that the classifier gets."""
+"""PCA or t-SNE of the features that enter the classifier."""
 
 from collections.abc import Sequence
 
@@ -11,23 +11,23 @@ from keras_resnet.analysis.steps import Network
 from keras_resnet.errors import InputError, unknown
 
 METHODS = ("pca", "tsne")
-PERPLEXITY = 30.0  # of t-SNE, or a third of the images where they are few
-APART = 0.03  # of the side of the plot, that pictures keep from each other
+PERPLEXITY = 30.0  # of t-SNE, at most; a third of the number of images if that is less
+APART = 0.03  # smallest distance of pictures, as a share of the plot's side
 NAMED = 20  # classes up to which a plot has their names
 CLASS_COLOURS = ("#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677", "#AA4499", "#44AA99", "#882255", "#999933", "#000000")
-"""The muted colours of Paul Tol, which the colour-blind can tell apart (https://personal.sron.nl/~pault/), and black."""
+"""The muted colours of Paul Tol, safe for the colour-blind (https://personal.sron.nl/~pault/), and black."""
 
 
 def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", seed: int = 0) -> np.ndarray:
-    """The images as points of a plane.
+    """The images as points in a plane: PCA (doi:10.1080/14786440109462720) or t-SNE of their pooled features.
 
     Args:
         model: a functional Keras classifier.
         images: (images, *space, channels), at least three, as the model takes them.
-        method: "pca", the two principal components, or "tsne" of scikit-learn (extra `data`).
+        method: "pca", the first two principal components, or "tsne" of scikit-learn (extra `data`).
         seed: of t-SNE.
 
-    Returns: (images, 2). InputError for another method, and for a model without features.
+    Returns: (images, 2). InputError for another method, for fewer than three images, and for a model without features.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
@@ -44,7 +44,7 @@ def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", se
 
 
 def pooled_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What goes into the last dense layer, or else the last map averaged over space: (images, features)."""
+    """The input of the last dense layer, or else the last feature map averaged over space: (images, features)."""
     network = Network(model)
     dense = [step for step in network.steps if isinstance(step.operation, keras.layers.Dense)]
     value = dense[-1].sources[0] if dense else network.last_map()
@@ -53,7 +53,7 @@ def pooled_features(model: keras.Model, images: np.ndarray) -> np.ndarray:
 
 
 def principal_components(points: np.ndarray) -> np.ndarray:
-    """Points (images, features) along the two directions in which they vary most; the larger half of each direction is positive."""
+    """Points (images, features) along the first two principal components: (images, 2). The largest loading of each is positive."""
     centred = points.astype("float64") - points.mean(0, dtype="float64")
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     found = np.zeros((len(points), 2))
@@ -65,14 +65,14 @@ def principal_components(points: np.ndarray) -> np.ndarray:
 def plot_embedding(
     points: np.ndarray, images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], *, method: str = "pca"
 ) -> Figure:
-    """The points with the pictures on them, in frames of the colour of their class; signals and volumes are dots.
+    """A scatter plot of the points with some of the pictures, framed in the colour of their class; signals and volumes are dots.
 
     Args:
         points: (images, 2).
         images: (images, *space, channels).
         labels: integers (images,).
         class_names: in the order of the classes.
-        method: that gave the points.
+        method: the method of the points.
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
     from matplotlib.patheffects import withStroke
@@ -100,7 +100,7 @@ def plot_embedding(
 
 
 def apart(points: np.ndarray) -> list[int]:
-    """Places of points, at random, that are far enough from each other for pictures on them."""
+    """Indices of random points that are far enough apart for pictures on them."""
     inside = (points - points.min(0)) / np.maximum(np.ptp(points, 0), 1e-12)
     found: list[int] = []
     for place in np.random.default_rng(0).permutation(len(points)).tolist():
@@ -110,7 +110,7 @@ def apart(points: np.ndarray) -> list[int]:
 
 
 def class_colours(count: int) -> list[object]:
-    """Colours for classes: those that everyone can tell apart, or where there are more of them, from a map of even brightness."""
+    """Colours for classes: those safe for the colour-blind or, for more than ten classes, from a colour map."""
     from matplotlib import colormaps
 
     return (

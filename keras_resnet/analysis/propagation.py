@@ -1,4 +1,4 @@
-"""How large signals are inside a network: by unit (arXiv:2101.08692), and after each convolution (arXiv:1512.03385 Figure 7)."""
+"""The size of signals in a network: by unit (arXiv:2101.08692), and after each convolution (arXiv:1512.03385 Figure 7)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,22 +16,22 @@ from keras_resnet.networks.connections import CONVOLUTIONS, DEPTHWISE
 
 
 def signals(model: keras.Model, images: np.ndarray, *, training: bool = True) -> Rows:
-    """The signal propagation of a network (arXiv:2101.08692 section 3): how large the output of each unit is.
+    """The signal propagation of a network (arXiv:2101.08692 section 3): mean and variance of the output of each unit.
 
-    The paper's plots are of a network before training, with images of unit Gaussian noise.
+    The paper plots networks before training, with unit Gaussian noise as images.
 
     Args:
         model: a functional Keras classifier, residual or plain.
         images: (images, *space, channels), as the model takes them. They are one batch: 64 are enough.
-        training: whether batch normalisation uses the statistics of these images, as in a training step. Dropout is then active.
-            The moving statistics of the model do not change.
+        training: whether batch normalisation uses batch statistics and dropout is active, as in a training step. The moving
+            statistics of the model do not change.
 
-    Returns: for each unit a row with the `unit`, and of its output `squared_mean`, the mean over the channels of the square of a
-    channel's mean, and `variance`, the mean over the channels of a channel's variance, both over images and space; together they
-    are the mean square. `branch_variance` is the variance of its branch before the addition. The output of a unit is taken after
-    the addition, before an activation that follows it.
+    Returns: for each unit a row with the `unit` and, of its output, `squared_mean`, the squared channel mean, and `variance`, the
+    channel variance. Mean and variance are taken over images and space, then averaged over channels; the sum of both columns is the
+    mean square. `branch_variance` is the channel variance of the branch. The output of a unit is taken after the addition, before
+    an activation that follows it.
 
-    InputError for a model that is no chain of units.
+    InputError for a model that is not a chain of units.
 
     >>> signals(kr.build("resnet110v2"), images)[-1]["variance"]
     """
@@ -56,15 +56,15 @@ def moments(x: np.ndarray) -> tuple[float, float]:
 
 
 def responses(model: keras.Model, images: np.ndarray) -> Rows:
-    """The standard deviation of layer responses (arXiv:1512.03385 Figure 7): the outputs of each 3x3 convolution after batch
-    normalisation, before an activation or an addition.
+    """The standard deviation of layer responses (arXiv:1512.03385 Figure 7): the outputs of each convolution larger than 1x1,
+    after batch normalisation, before an activation or an addition.
 
     Args:
         model: a functional Keras model, with trained weights.
         images: (images, *space, channels), as the model takes them.
 
-    Returns: for each convolution larger than 1x1, in the order in which they run, a row with the `layer` and the `deviation` over
-    images, space and channels. InputError if there is no such layer.
+    Returns: for each such convolution, in the order in which they run, a row with the `layer` and `deviation`, the standard
+    deviation over images, space and channels. InputError if there is no such layer.
     """
     network = Network(model)
     ends = response_values(network)
@@ -87,7 +87,7 @@ def responses(model: keras.Model, images: np.ndarray) -> Rows:
 
 
 def response_values(network: Network) -> dict[str, int]:
-    """For each convolution larger than 1x1 what its batch normalisation makes of it or, without that, its own output."""
+    """For each convolution larger than 1x1 the number of the output of its batch normalisation, or else of its own output."""
     found = {}
     for step in network.steps:
         if isinstance(step.operation, (*CONVOLUTIONS, *DEPTHWISE)) and max(step.operation.kernel_size) > 1:
@@ -98,7 +98,7 @@ def response_values(network: Network) -> dict[str, int]:
 
 
 def plot_signals(profiles: Mapping[str, Rows]) -> Figure:
-    """Rows of `signals` over the units, of one network or several by name: two panels, squared means and variances."""
+    """Rows of `signals` over the units, of one network or several by name: squared means, variances, branch variances."""
     panels = {"squared_mean": "squared channel mean", "variance": "channel variance", "branch_variance": "variance of the branch"}
     return profile(profiles, panels, x="unit", log=True)
 

@@ -8,7 +8,7 @@ Rows = list[dict[str, Any]]
 
 
 def as_csv(rows: Rows) -> str:
-    """Rows that share their keys as text, with a header."""
+    """Rows with the same keys as the text of a CSV file, with a header."""
     text = io.StringIO()
     table = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     table.writeheader()

@@ -1,4 +1,4 @@
-"""The maps of each stage for an image, as pictures."""
+"""Feature maps of each stage, as pictures."""
 
 from collections.abc import Sequence
 
@@ -15,23 +15,25 @@ NO_STAGE = ("Pad", "Pool", "Rescal", "TrueDivide", "Subtract")  # parts of the n
 
 
 def features(model: keras.Model, images: np.ndarray, *, layers: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """The feature maps of a network by stage.
+    """The feature maps of a network by stage, as shown in arXiv:1311.2901.
 
     Args:
         model: a functional Keras model.
         images: (images, *space, channels), as the model takes them.
-        layers: names of layers, also of models inside the model; None takes, of each size of maps, the last one that all paths go
-            through.
+        layers: names of layers, also of models inside the model; None takes the last feature map of each size that lies on all
+            paths.
 
-    Returns: by the name of the layer, in the order in which they run, maps (images, *space, channels).
+    Returns: feature maps (images, *space, channels) by the name of the layer, in the order in which they run.
 
-    InputError for a layer that is not there or has no maps.
+    InputError for a layer that does not exist or has no feature maps.
     """
     network = Network(model)
     ends = {name: network.value_of(name) for name in layers} if layers else last_of_each_size(network, images)
     for name, value in ends.items():
         if not network.is_map(value):
-            raise InputError(f"layer {name!r} puts out {network.shapes[value]}, which is no map of {network.rank} axes")
+            raise InputError(
+                f"layer {name!r} puts out {network.shapes[value]}, which is not a feature map with {network.rank} axes"
+            )
     found: dict[str, list[np.ndarray]] = {name: [] for name in ends}
     with keras.StatelessScope():
         for batch in batches(images):
@@ -42,10 +44,10 @@ def features(model: keras.Model, images: np.ndarray, *, layers: Sequence[str] | 
 
 
 def last_of_each_size(network: Network, images: np.ndarray) -> dict[str, int]:
-    """The last map of each size that all paths go through; what scales the image, pads or pools ends no stage."""
+    """The last feature map of each size on all paths, except the outputs of rescaling, padding and pooling."""
     found: dict[tuple[int, ...], tuple[str, int]] = {}
     with keras.StatelessScope():
-        shared = network.bottlenecks()
+        shared = network.on_all_paths()
         values = values_at(set(shared), network.steps, {network.start: next(batches(images[:1]))})
     for value in shared:
         step, size = network.producer[value], tuple(values[value].shape[1:-1])
@@ -56,12 +58,12 @@ def last_of_each_size(network: Network, images: np.ndarray) -> dict[str, int]:
 
 
 def plot_features(found: dict[str, np.ndarray], image: np.ndarray, *, number: int = 0) -> Figure:
-    """For one image a row for each stage: its channels with the largest mean square.
+    """For one image a row for each stage: the eight channels with the largest mean square, each with its own colour scale.
 
     Args:
-        found: maps of `features` (images, height, width, channels).
-        image: (height, width, channels), number `number` of those images.
-        number: of the image.
+        found: the result of `features`: maps (images, height, width, channels).
+        image: (height, width, channels), the image at index `number`. InputError for signals and volumes.
+        number: index of the image in `found`.
     """
     if image.ndim != 3:
         raise InputError(f"an image of {image.shape}: only pictures (height, width, channels) can be shown")

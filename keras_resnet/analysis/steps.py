@@ -1,7 +1,7 @@
-"""The calls of a functional model as steps that can be run in part: from one value inside it to another.
+"""The layer calls of a functional model as steps, so that a part of it can be run, from one tensor inside it to another.
 
-Models inside the model are opened up. Nothing is built and the model does not change: a Keras model between two inner tensors would
-leave nodes in its layers.
+Models inside the model are flattened. The model does not change: building a Keras model between two inner tensors would add nodes
+to its layers.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -22,23 +22,23 @@ GLOBAL_POOLINGS = tuple(getattr(keras.layers, f"Global{kind}Pooling{rank}D") for
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a layer or operation. Values have numbers, in the order in which they come up."""
+    """One call of a layer or operation. Tensors are numbered in the order in which they are computed."""
 
     operation: Any
     sources: tuple[int, ...]
     results: tuple[int, ...]
     arguments: Callable[[dict[int, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
-    """Positional and named arguments, given the values by number."""
+    """From the tensors by number to positional and named arguments."""
     training: bool | None = None
-    """Of a call inside a model that was called with `training=`."""
+    """The `training=` with which the enclosing model was called, if any."""
 
     @property
     def name(self) -> str:
-        """That of the layer or operation."""
+        """The name of the layer or operation."""
         return str(self.operation.name)
 
     def run(self, values: dict[int, Any], training: bool) -> None:
-        """Add the results to `values`."""
+        """Run the call, and add its results to `values`, the tensors by number."""
         positional, named = self.arguments(values)
         if takes_training(self.operation):
             named = {"training": training if self.training is None else self.training, **named}
@@ -59,7 +59,7 @@ def values_at(wanted: Collection[int], steps: Sequence[Step], values: dict[int, 
 
 @dataclass(frozen=True)
 class Segment:
-    """A function from one value of a network to another; without steps the identity."""
+    """The function from one tensor of a network, `start`, to another, `end`; without steps the identity."""
 
     steps: tuple[Step, ...]
     start: int
@@ -70,7 +70,8 @@ class Segment:
 
 
 class Network:
-    """The steps of a functional model with one input and one output. InputError for any other model."""
+    """The steps of a functional model with one input and one output, and the shapes of its tensors by number. InputError for any
+    other model."""
 
     def __init__(self, model: keras.Model) -> None:
         check_graph(model)
@@ -91,7 +92,7 @@ class Network:
         return len(self.shapes) - 1
 
     def _open(self, functional: Any, inputs: Iterable[int], training: bool | None) -> list[int]:
-        """Add the steps of a model that is called on these values, and give the numbers of its outputs back."""
+        """Add the steps of a model that is called on these tensors, and return the numbers of its outputs."""
         numbers = {id(tensor): number for tensor, number in zip(functional.inputs, inputs, strict=True)}
         for operation, sources, results, fill in runnable_calls_of(functional):
             own = {id(tensor): numbers[id(tensor)] for tensor in sources}
@@ -107,29 +108,31 @@ class Network:
 
     @cached_property
     def rank(self) -> int:
-        """Axes of a batch of images: 4 for pictures."""
+        """The number of axes of a batch of images: 4 for pictures."""
         return len(self.shapes[self.start])
 
     def is_map(self, value: int) -> bool:
-        """Whether a value has the axes of a batch of images."""
+        """Whether a tensor is a feature map: (images, *space, channels)."""
         return len(self.shapes[value]) == self.rank
 
     def between(self, start: int, end: int) -> Segment:
-        """The steps from one value to another. InputError if the other depends on more than the one."""
+        """The steps from tensor `start` to tensor `end`. InputError if `end` depends on more than `start`."""
         found, waiting = dict[int, Step](), [end]
         while waiting:
             value = waiting.pop()
             if value == start or (value in self.producer and self.producer[value].results[0] in found):
                 continue
             if value not in self.producer:
-                raise InputError(f"a part of {self.model.name!r} that is analysed by itself depends on more than its own input")
+                raise InputError(
+                    f"a part of {self.model.name!r} depends on more than its own input, so it cannot be analysed alone"
+                )
             step = self.producer[value]
             found[step.results[0]] = step
             waiting.extend(step.sources)
         return Segment(tuple(found[number] for number in sorted(found)), start, end)
 
-    def bottlenecks(self) -> list[int]:
-        """The values that every path from the input to the output goes through, in order, the output among them."""
+    def on_all_paths(self) -> list[int]:
+        """The tensors on every path from the input to the output, in order; the output is one of them."""
         last = {source: place for place, step in enumerate(self.steps) for source in step.sources} | {self.end: len(self.steps)}
         furthest, found = last.get(self.start, 0), []
         for place, step in enumerate(self.steps):
@@ -139,7 +142,7 @@ class Network:
         return found
 
     def value_of(self, layer: str) -> int:
-        """What a layer puts out, by its name. InputError if there is no such layer, or if it is called more than once."""
+        """The output of a layer, by its name. InputError if there is no such layer, or if it is called more than once."""
         results = [step.results[0] for step in self.steps if step.name == layer]
         if not results:
             raise unknown("layer", layer, [step.name for step in self.steps])
@@ -148,19 +151,19 @@ class Network:
         return results[0]
 
     def last_map(self) -> int:
-        """What a classifier pools: the map that enters the last global pooling on all paths. Without a pooling, the last map of
-        more than a pixel that all paths go through."""
-        shared = self.bottlenecks()
+        """The feature map that enters the last global pooling on all paths. Without a pooling, the last map on all paths with more
+        than one pixel. InputError if there is none."""
+        shared = self.on_all_paths()
         pools = [step for step in self.steps if isinstance(step.operation, GLOBAL_POOLINGS) and step.sources[0] in shared]
         if pools:
             return pools[-1].sources[0]
         maps = [value for value in shared if self.is_map(value) and not is_pooled(self.shapes[value])]
         if not maps:
-            raise InputError(f"{self.model.name!r} has no map that all paths go through; name a layer")
+            raise InputError(f"{self.model.name!r} has no feature map on all paths; name a layer")
         return maps[-1]
 
     def logits_from(self, start: int) -> Segment:
-        """From a value to the output, without the softmax or sigmoid that may end the network."""
+        """The steps from a tensor to the output, without a final softmax or sigmoid."""
         end = self.end
         while (step := self.producer[end]) and type(step.operation).__name__ in SAME_SCORES:
             end = step.sources[0]
@@ -175,7 +178,7 @@ class Network:
 
 
 class Linear:
-    """A layer whose activation is left out, while this is called."""
+    """A layer without its activation."""
 
     def __init__(self, layer: keras.Layer) -> None:
         self.layer, self.name = layer, layer.name
@@ -186,12 +189,12 @@ class Linear:
 
 
 def is_pooled(shape: tuple[int | None, ...]) -> bool:
-    """Whether a map has one pixel, as after a global pooling that keeps the axes."""
+    """Whether a map (images, *space, channels) has one pixel, as after a global pooling that keeps the axes."""
     return set(shape[1:-1]) == {1}
 
 
 def takes_training(operation: Any) -> bool:
-    """Whether a layer computes otherwise in training."""
+    """Whether a layer takes `training=`."""
     return "training" in signature(getattr(operation, "call", operation)).parameters
 
 

@@ -1,4 +1,4 @@
-"""What `keras-resnet analyze` can do. Nothing heavy is imported: the command lists these names at once."""
+"""The analyses of `keras-resnet analyze`. Keras is not imported, so that the command lists them at once."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -15,10 +15,10 @@ class Analysis(NamedTuple):
     form: str = "profile"
     """Which of `of_run.FORMS` calls them."""
     images: int = 256
-    """How many images are taken, where nothing else is said."""
+    """The default number of images."""
     split: str = "test"
     untrained: Mapping[str, Any] | None = None
-    """Options for a second network, that of the run with random weights; None where there is none."""
+    """Options for the network with random weights, which is then analysed too; None to leave it out."""
     options: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -36,7 +36,7 @@ ANALYSES = {
     "responses": Analysis(
         "responses",
         "plot_responses",
-        "standard deviation of the response of each 3x3 convolution",
+        "standard deviation of the response of each convolution larger than 1x1",
         "arXiv:1512.03385 Figure 7",
     ),
     "gradients": Analysis(
@@ -51,7 +51,7 @@ ANALYSES = {
     "correlation": Analysis(
         "gradient_correlation",
         "plot_gradient_correlation",
-        "how alike the gradients of two images are, with random weights and trained",
+        "correlation between the gradients of two images, by unit, with random weights and trained",
         "arXiv:1702.08591",
         images=64,
         split="train",
@@ -72,7 +72,7 @@ ANALYSES = {
     "paths": Analysis(
         "path_lengths",
         "plot_path_lengths",
-        "share of the gradient that comes through paths of each length",
+        "share of the gradient that flows through paths of each length",
         "arXiv:1605.06431 Figure 6",
         images=32,
     ),
@@ -95,14 +95,14 @@ ANALYSES = {
     "similarity": Analysis(
         "similarity",
         "plot_similarity",
-        "how alike the units are, of one network or of two (--other)",
+        "centred kernel alignment between the units of one network or of two (--other)",
         "arXiv:1905.00414",
         form="similarity",
     ),
     "gradcam": Analysis(
         "grad_cam",
         "plot_heatmaps",
-        "where the features are that speak for the predicted class",
+        "regions that raise the score of the predicted class",
         "arXiv:1610.02391",
         form="heatmaps",
         images=10,
@@ -110,7 +110,7 @@ ANALYSES = {
     "gradcam++": Analysis(
         "grad_cam_plus_plus",
         "plot_heatmaps",
-        "the same, better where an image has several objects of a class",
+        "regions that raise the score of the predicted class, better for several objects of a class",
         "arXiv:1710.11063",
         form="heatmaps",
         images=10,
@@ -118,7 +118,7 @@ ANALYSES = {
     "occlusion": Analysis(
         "occlusion",
         "plot_heatmaps",
-        "how much the predicted class loses when a part of the image is hidden",
+        "fall of the score of the predicted class when a part of the image is hidden",
         "arXiv:1311.2901",
         form="heatmaps",
         images=10,
@@ -142,7 +142,7 @@ ANALYSES = {
     "embedding": Analysis(
         "embedding",
         "plot_embedding",
-        "the images in the plane of the two principal components of the pooled features",
+        "the images along the first two principal components of the pooled features",
         "doi:10.1080/14786440109462720",
         form="embedding",
         images=500,

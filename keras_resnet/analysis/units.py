@@ -1,7 +1,7 @@
 """A network as a chain: stem, units, head. The units are found in the graph, so the networks of other libraries have them too.
 
-A unit of a residual network ends with an addition of two maps; it begins with the last value that both come from. A network without
-such additions has units by the names of this package's layers, or else one for each convolution and what follows it.
+A unit of a residual network ends with the addition of two feature maps. It begins at the last tensor on which both depend. In a
+network without such additions, units are found by the layer names of this package, or else each convolution begins one.
 """
 
 import math
@@ -23,7 +23,7 @@ UNIT_NAME = re.compile(r"(.*stage\d+_block\d+)_")
 
 
 class Unit(NamedTuple):
-    """One unit: `after(merge(shortcut(x), branch(x)))`. All of it takes and gives maps (images, *space, channels)."""
+    """One unit: `after(merge(shortcut(x), branch(x)))`. Inputs and outputs are feature maps (images, *space, channels)."""
 
     name: str
     branch: Segment
@@ -33,9 +33,9 @@ class Unit(NamedTuple):
     after: Segment
     """From the sum to the input of the next unit: an activation, a pooling, or nothing."""
     shape: tuple[int | None, ...]
-    """Of what comes out of the branch, with the axis of the images."""
+    """Of the output of the branch: (images, *space, channels)."""
     takes: tuple[int | None, ...]
-    """Of what goes in, likewise."""
+    """Of the input, likewise."""
 
     @property
     def is_identity(self) -> bool:
@@ -44,11 +44,11 @@ class Unit(NamedTuple):
 
     @property
     def keeps_shape(self) -> bool:
-        """Whether the maps that come out have the shape of those that go in."""
+        """Whether output and input have the same shape."""
         return self.shape == self.takes
 
     def added(self, shortcut: Any, branch: Any, training: bool = False) -> Any:
-        """What the unit makes of the outputs of its two paths."""
+        """The sum of the outputs of shortcut and branch; in a plain network the output of the branch."""
         if self.merge is None or self.shortcut is None:
             return branch
         values = {self.shortcut.end: shortcut, self.branch.end: branch}
@@ -56,13 +56,13 @@ class Unit(NamedTuple):
         return values[self.merge.results[0]]
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """The output of the unit, before what stands between it and the next one."""
+        """The output of the unit, before `after`."""
         branch = self.branch(x, training)
         return branch if self.shortcut is None else self.added(self.shortcut(x, training), branch, training)
 
 
 class Chain:
-    """A functional model as stem, units and head. InputError for a network that is no such chain."""
+    """A functional model as stem, units and head. InputError for a model that is not a chain of units."""
 
     def __init__(self, model: keras.Model) -> None:
         self.network = network = Network(model)
@@ -80,11 +80,11 @@ class Chain:
         return self.units[0].shortcut is not None
 
     def __call__(self, images: Any, training: bool = False) -> Any:
-        """The outputs of the model for a batch of images."""
-        return self.onwards(self.stem(images, training), 0, training)
+        """The outputs (images, classes) of the model for a batch of images (images, *space, channels)."""
+        return self.outputs_from(self.stem(images, training), 0, training)
 
-    def onwards(self, x: Any, first: int, training: bool = False) -> Any:
-        """The outputs of the model for the input of unit number `first`."""
+    def outputs_from(self, x: Any, first: int, training: bool = False) -> Any:
+        """The outputs of the model, given the input `x` of unit number `first` (counted from 0)."""
         for unit in self.units[first:]:
             x = unit.after(unit(x, training), training)
         return self.head(x, training)
@@ -92,7 +92,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Found:
-    """Where a unit begins and ends, and which values it adds."""
+    """The tensors where a unit begins and ends, and those that it adds, by number."""
 
     name: str
     start: int
@@ -102,7 +102,7 @@ class Found:
 
 
 def unit_of(network: Network, found: Found, following: int) -> Unit:
-    """The unit that was found there."""
+    """The unit with these tensors. `following` is the input of the next unit, or the output of the last one."""
     branch = found.end if found.branch is None else found.branch
     return Unit(
         found.name,
@@ -116,12 +116,12 @@ def unit_of(network: Network, found: Found, following: int) -> Unit:
 
 
 def residual_units(network: Network) -> list[Found]:
-    """The units that end with an addition, in order; of one inside another, the outer one."""
+    """The units that end with an addition, in order; of nested units, the outer one. InputError if units overlap."""
     found = [unit for step in network.steps if (unit := addition(network, step))]
     outer = [each for each in found if not any(is_inside(each, other) for other in found)]
     for one, other in pairwise(outer):
         if other.start < one.end:
-            raise InputError(f"{network.model.name!r} is no chain of units: {other.name!r} begins before {one.name!r} ends")
+            raise InputError(f"{network.model.name!r} is not a chain of units: {other.name!r} begins before {one.name!r} ends")
     return outer
 
 
@@ -131,7 +131,7 @@ def is_inside(unit: Found, other: Found) -> bool:
 
 
 def addition(network: Network, step: Step) -> Found | None:
-    """The unit that a step ends, if it adds two maps that come from one."""
+    """The unit that a step ends, if it adds two feature maps that depend on a common one."""
     if type(step.operation).__name__ != "Add" or len(step.sources) != 2 or not all(map(network.is_map, step.sources)):
         return None
     start = fork(network, step.sources)
@@ -142,7 +142,7 @@ def addition(network: Network, step: Step) -> Found | None:
 
 
 def fork(network: Network, values: Iterable[int]) -> int | None:
-    """The last value that all of some values come from; None if it is no map."""
+    """The last tensor on which all these tensors depend; None if it is not a feature map."""
     waiting = set(values)
     while len(waiting) > 1:
         latest = max(waiting)
@@ -155,14 +155,14 @@ def fork(network: Network, values: Iterable[int]) -> int | None:
 
 
 def effort(segment: Segment) -> tuple[int, int]:
-    """Pixels of the kernels along a path, and its steps: the branch has more of them than the shortcut."""
+    """The sum of the kernel pixels along a path, and the number of its steps. The branch has more than the shortcut."""
     operations = [step.operation for step in segment.steps]
     return sum(math.prod(each.kernel_size) for each in operations if isinstance(each, WITH_KERNELS)), len(operations)
 
 
 def plain_units(network: Network) -> list[Found]:
     """The units of a network without additions: by the names of layers, or for each convolution."""
-    tops = [value for value in network.bottlenecks() if network.is_map(value)]
+    tops = [value for value in network.on_all_paths() if network.is_map(value)]
     names = [unit_name(network, value) for value in tops]
     if not any(names):
         return convolutions(network, tops)
@@ -176,13 +176,13 @@ def plain_units(network: Network) -> list[Found]:
 
 
 def unit_name(network: Network, value: int) -> str:
-    """The unit whose layer makes a value, by that layer's name."""
+    """The name of the unit of a tensor, from the name of the layer that computes it; "" if there is none."""
     match = UNIT_NAME.match(network.producer[value].name)
     return match[1] if match else ""
 
 
 def convolutions(network: Network, tops: Sequence[int]) -> list[Found]:
-    """A unit for each convolution, with what follows it up to the padding of the next one."""
+    """A unit for each convolution, with the layers after it, up to the padding of the next one."""
     found: list[Found] = []
     for before, value in zip([network.start, *tops], tops, strict=False):
         step = network.producer[value]

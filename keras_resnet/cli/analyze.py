@@ -14,7 +14,7 @@ from keras_resnet.runs.run import Run, check_outside
 
 SHOWN = 60  # rows of a table in a terminal
 PLOTS = (".png", ".svg", ".pdf")
-WHAT_HELP = f"What to look at: {', '.join(ANALYSES)}."
+WHAT_HELP = f"Analysis: {', '.join(ANALYSES)}."
 
 
 @app.command(epilog="Example: keras-resnet analyze saved_models/digits-resnet8 lesions")
@@ -26,18 +26,18 @@ def analyze(
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: as suits WHAT]")] = None,
     images: Annotated[int | None, typer.Option(**COUNT, help="How many images, drawn at random. [default: as suits WHAT]")] = None,
-    other: Annotated[Path | None, typer.Option(metavar="RUN", help="Another run to compare.")] = None,
+    other: Annotated[Path | None, typer.Option(metavar="RUN", help="Another run, drawn beside RUN or compared with it.")] = None,
     data: Data = None,
     data_dir: DataDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look inside the network of a run: signals, gradients, lesions, loss landscape, heatmaps, features.
+    """Analyse the network of a run: signals, gradients, lesions, loss landscape, heatmaps, features.
 
-    Prints a table, and writes it and a plot into RUN/analysis.
+    Prints a table, and writes the table and a plot to RUN/analysis.
     """
     if not what:
-        raise InputError(f"say what to look at: {', '.join(ANALYSES)}")
+        raise InputError(f"name an analysis: {', '.join(ANALYSES)}")
     if what not in ANALYSES:
         raise unknown("analysis", what, ANALYSES)
     run = Run.open(folder)
@@ -57,12 +57,12 @@ def analyze(
     print(f"{ANALYSES[what].shows} ({ANALYSES[what].source})\n")
     show_table(found.rows[:SHOWN])
     if len(found.rows) > SHOWN:
-        print(f"... and {len(found.rows) - SHOWN:,} more rows; a .csv file has all")
+        print(f"... and {len(found.rows) - SHOWN:,} more rows; the .csv file has all")
     print("\n" + "\n".join(f"written: {printable(file)}" for file in files))
 
 
 def check_files(files: list[Path], may_replace: bool, source: Any) -> None:
-    """InputError for a file that cannot be written, that must stay, or that is among the images."""
+    """InputError for a file that cannot be written, must not be replaced, or lies among the images."""
     for file in files:
         if file.suffix.lower() not in (*PLOTS, ".csv"):
             raise InputError(f"--out {str(file)!r}: expected a file that ends with {', '.join(PLOTS)} or .csv")

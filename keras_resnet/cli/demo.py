@@ -13,13 +13,13 @@ from keras_resnet.runs.run import Run
 def demo(
     folder: RunFolder,
     host: Annotated[
-        str, typer.Option(help="Address to listen at. 0.0.0.0 lets other machines of the network in, such as a phone.")
+        str, typer.Option(help="Address to listen on. 0.0.0.0 lets in other machines of the network, such as a phone.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 takes a free one.")] = 8500,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8500,
 ) -> None:
-    """Serve a page to try a network: best classes, Grad-CAM, maps by stage, and the exported .tflite files beside it.
+    """Serve a page to try a network: top classes, Grad-CAM and feature maps by stage, also of the exported .tflite files.
 
-    Pictures are computed here and are not kept. Stop it with Ctrl-C.
+    Pictures are processed on this machine and not stored. Ctrl-C stops the server.
     """
     run = Run.open(folder)
     load_backend()
@@ -27,8 +27,8 @@ def demo(
 
     answers = Answers(run, sorted(run.export_path.glob("*.tflite")))
     try:
-        with Server(page(run), answers.of, host, port) as server:
-            print(f"open {printable(server.url)} in a browser; Ctrl-C stops", flush=True)
+        with Server(page(run), answers.for_picture, host, port) as server:
+            print(f"open {printable(server.url)} in a browser; Ctrl-C stops the server", flush=True)
             server.serve_forever()
     finally:
         answers.close()

@@ -1,4 +1,4 @@
-"""`draw`: a network as a drawing, without a framework; `report`: runs as a page."""
+"""`draw`: a network as a drawing, without loading Keras; `report`: runs as a page."""
 
 import sys
 from pathlib import Path
@@ -26,7 +26,7 @@ def draw(
     subject: Annotated[str, typer.Argument(metavar="NETWORK", help="Name of a network, a spec.json, or the folder of a run.")],
     out: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="File to write. [default: standard output]")] = None,
 ) -> None:
-    """Draw a network: its stages with sizes and cost, and one unit enlarged. The drawing is SVG."""
+    """Draw a network as SVG: its stages with sizes and cost, and two units enlarged."""
     spec, title = described(subject)
     if out:
         check_file("--out", out, DRAWING, "drawing of a network")
@@ -36,7 +36,7 @@ def draw(
 
 
 def described(subject: str) -> tuple[ResNetSpec, str | None]:
-    """The network of that name, or in a file or folder of that path, and then the name of that."""
+    """The network of that name, without a title; or that of a spec.json or run folder, with its name as the title."""
     path = Path(subject)
     file = path / WRITTEN if path.is_dir() else path
     if subject in SPECS or not file.is_file():
@@ -44,7 +44,7 @@ def described(subject: str) -> tuple[ResNetSpec, str | None]:
     try:
         spec = from_json(ResNetSpec, read_text(file))
     except (TypeError, ValueError) as error:
-        raise InputError(f"{str(file)!r} is no spec of a network: {error}") from None
+        raise InputError(f"{str(file)!r} is not the spec of a network: {error}") from None
     return spec, path.resolve().name
 
 
@@ -52,21 +52,24 @@ def described(subject: str) -> tuple[ResNetSpec, str | None]:
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="File to write. [default: report.html in RUN; for several runs here]")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="File to write. [default: report.html, in RUN or, for several runs, here]"),
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Write a page about a run, or about several side by side: one HTML file that needs nothing else.
+    """Write a page about a run, or about several side by side, as one self-contained HTML file.
 
-    A run is measured again on its test images for calibration and mistakes, or on those of --data.
+    For calibration and mistakes the network of a single run is tested again, on its test images or those of --data.
     """
     runs = [Run.open(folder) for folder in folders]
     out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
     check_file("--out", out, PAGE, "page about runs")
     if len(runs) > 1:
         if data or data_dir:
-            raise InputError("--data and --data-dir are for the page of one run: several are compared by what is in their folders")
+            raise InputError(
+                "--data and --data-dir are for the page of one run: several runs are compared by the results in their folders"
+            )
         from keras_resnet.report.comparison import comparison_page
 
         replace_text(out, comparison_page(runs))

@@ -1,4 +1,4 @@
-"""`study`: redo an experiment of a paper."""
+"""`study`: reproduce an experiment of a paper."""
 
 import sys
 from dataclasses import asdict
@@ -15,16 +15,22 @@ from keras_resnet.outside import printable
 @app.command(epilog="Example: keras-resnet study degradation --scale small --data-dir ~/tensorflow_datasets")
 def study(
     name: Annotated[
-        str, typer.Argument(help="degradation, shortcuts, orders, options, normalisation or stochastic-depth.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="NAME", help="degradation, shortcuts, orders, options, normalisation or stochastic-depth.", show_default=False
+        ),
     ],
     scale: Annotated[
-        str, typer.Option(help="smoke: digits, a minute. small: CIFAR-10, hours. paper: the schedule of the paper, days.")
+        str, typer.Option(help="smoke: digits, a minute. small: CIFAR-10, hours. paper: the paper's schedule, days.")
     ] = "smoke",
     out: Annotated[Path | None, typer.Option(help="Folder to write. [default: studies/NAME-SCALE]")] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Redo an experiment of a paper, and test its claims. The same command resumes an interrupted one."""
+    """Reproduce an experiment of a paper, and test its claims. The same command resumes an interrupted experiment.
+
+    For searches of hyperparameters see `keras-resnet search`.
+    """
     load_backend()
     from keras_resnet.reproductions import reproduce
     from keras_resnet.reproductions.results import verdict_row

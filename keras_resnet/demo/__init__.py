@@ -1,4 +1,4 @@
-"""A page to try a network: `answers` computes what it shows for one picture, `server` serves it to browsers of this machine."""
+"""A page to try a network: `answers` computes the results for one picture, `server` serves the page to browsers."""
 
 from keras_resnet.demo.answers import Answers, page
 from keras_resnet.demo.server import Server

@@ -1,5 +1,5 @@
-"""What a page shows for one picture: the best classes and times of the Keras network and of its exported files, Grad-CAM, and the
-maps at the end of each stage."""
+"""The results for one picture: top classes and times of the Keras network and of its exported files, Grad-CAM, and feature maps at
+the end of each stage."""
 
 import io
 import time
@@ -22,14 +22,14 @@ from keras_resnet.report.templates import FOLDER, render
 from keras_resnet.runs.run import Run
 
 TOP = 5  # classes that are shown
-ROUNDS = 5  # runs of which the time is the median
+ROUNDS = 5  # timed runs; their median is shown
 
 
 class Answers:
-    """A run and some of its exported files, opened to answer for one picture after the other.
+    """A run and its exported files, opened to process one picture after the other.
 
     Args:
-        run: whose network it is.
+        run: a run that takes grey or colour images; InputError for another one.
         files: exported files; InputError if one cannot be opened.
     """
 
@@ -39,14 +39,14 @@ class Answers:
         self.model = run.load()
         self.open = ExitStack()
         self.files = [self.open.enter_context(ModelFile(path, threads=1)) for path in (run.model_path, *files)]
-        self.one_at_a_time = Lock()  # the process of a file takes one question at a time, and a large picture much memory
+        self.one_at_a_time = Lock()  # each file has one process, and decoding takes much memory
 
     def close(self) -> None:
         """End the processes of the files."""
         self.open.close()
 
-    def of(self, content: bytes) -> dict[str, Any]:
-        """All that the page shows for the content of an image file, pictures as data URIs. InputError if it is none."""
+    def for_picture(self, content: bytes) -> dict[str, Any]:
+        """All results for the content of an image file, pictures as data URIs, times in ms. InputError if it is not an image."""
         with self.one_at_a_time:
             try:
                 pixels = decode(io.BytesIO(content), self.shape)
@@ -66,7 +66,7 @@ class Answers:
             }
 
     def row(self, file: ModelFile, images: np.ndarray) -> dict[str, Any]:
-        """The answer of one file, or why it gives none."""
+        """Top classes and time of one model file, or its error message."""
         try:
             [output], seconds = file(images), file.seconds(images, ROUNDS)
         except InputError as error:
@@ -81,7 +81,7 @@ class Answers:
 
 
 def page(run: Run) -> str:
-    """The page of a run, which asks the server."""
+    """The HTML of the page, whose script sends pictures to the server."""
     spec = run.spec
     size = "x".join(map(str, spec.require_sizes("resizing an image")[:-1]))
     title = f"Try {run.path.resolve().name}"

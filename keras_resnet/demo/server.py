@@ -1,7 +1,7 @@
-"""Serves the page of `answers` on this machine.
+"""Serves the page of `answers`.
 
-Only browsers here can reach it unless another address is given. A page of another site cannot use it: requests must name this
-host, and pictures must come from the page itself.
+By default only browsers on this machine can reach it. Pages of other sites cannot use it: requests must name this host, and
+pictures must come from the page itself.
 """
 
 import json
@@ -21,17 +21,17 @@ HERE, PORT = "127.0.0.1", 8500
 EVERYWHERE = ("0.0.0.0", "::")
 PAGE, PICTURE = "/", "/picture"
 MOST_BYTES = 2**25  # of a picture
-MOST_DIGITS = 12  # of a length: Python refuses numbers of thousands of digits
+MOST_DIGITS = 12  # of a Content-Length: Python refuses to parse thousands of digits
 WAIT = 30.0  # seconds for a request to arrive
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one page, and answers for the pictures that it sends.
+    """Serves one page, and answers the pictures that it sends.
 
     Args:
         page: its HTML.
-        answer: from the content of an image file to what the page shows; an InputError is shown there.
-        host, port: where to listen; port 0 takes a free one.
+        answer: a function from the content of an image file to a dictionary for JSON; the page shows the text of an InputError.
+        host, port: where to listen; port 0 takes a free one. InputError if that is not possible.
     """
 
     daemon_threads = True
@@ -42,16 +42,16 @@ class Server(ThreadingHTTPServer):
         try:
             super().__init__((host, port), Handler)
         except OSError as error:
-            raise InputError(f"cannot listen at {host}:{port}: {error.strerror}; choose another --port") from None
+            raise InputError(f"cannot listen on {host}:{port}: {error.strerror}; choose another --port") from None
 
     @property
     def url(self) -> str:
-        """What to open in a browser, also in that of another machine if those may."""
+        """The address to open in a browser, also on another machine if `host` allows that."""
         host = own_address() if self.host in EVERYWHERE else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.server_port}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is no error."""
+        """Log for debugging only: a browser that disconnects is not an error."""
         LOG.debug("no answer to %s", client_address, exc_info=True)
 
 
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """The page."""
         if not self.is_for_us():
-            return self.refuse(HTTPStatus.FORBIDDEN, "this name of the host is not served")
+            return self.refuse(HTTPStatus.FORBIDDEN, "this host name is not served")
         if self.path != PAGE:
             return self.refuse(HTTPStatus.NOT_FOUND, "there is only one page, /")
         return self.send(HTTPStatus.OK, self.server.page.encode(), "text/html; charset=utf-8")
@@ -83,11 +83,11 @@ class Handler(BaseHTTPRequestHandler):
         """A picture, as the body of the request."""
         length = self.headers.get("Content-Length", "")
         if not self.is_for_us() or self.headers.get("Origin") != f"http://{self.headers.get('Host')}":
-            return self.refuse(HTTPStatus.FORBIDDEN, "pictures are taken from the page of this server only")
+            return self.refuse(HTTPStatus.FORBIDDEN, "pictures are accepted from the page of this server only")
         if self.path != PICTURE:
             return self.refuse(HTTPStatus.NOT_FOUND, "pictures go to /picture")
         if not length.isascii() or not length.isdigit():
-            return self.refuse(HTTPStatus.LENGTH_REQUIRED, "the length of the picture is missing")
+            return self.refuse(HTTPStatus.LENGTH_REQUIRED, "the request has no valid Content-Length")
         if len(length) > MOST_DIGITS or int(length) > MOST_BYTES:
             return self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the picture has more than {MOST_BYTES:,} bytes")
         try:
@@ -97,20 +97,20 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")
 
     def is_for_us(self) -> bool:
-        """Whether the request names this server as its browser should: by an address, as localhost, or as it was told to listen. A
-        name of another site that leads here is an attack (DNS rebinding)."""
+        """Whether the Host header is an IP address, localhost, or the host name to listen on. Any other name may be an attack
+        (DNS rebinding)."""
         host = (self.headers.get("Host") or "").lower().removesuffix(f":{self.server.server_port}")
         with suppress(ValueError):
             return host in ("localhost", self.server.host.lower()) or bool(ip_address(host.strip("[]")))
         return False
 
     def refuse(self, status: HTTPStatus, why: str) -> None:
-        """An error, as the page shows it. What is left of the request is not read."""
+        """Send an error, which the page shows, and close the connection without reading the rest of the request."""
         self.close_connection = True
         self.send(status, json.dumps({"error": why}).encode(), "application/json")
 
     def send(self, status: HTTPStatus, content: bytes, kind: str) -> None:
-        """An answer."""
+        """Send a response."""
         self.send_response(status)
         for name, value in {
             "Content-Type": kind,
@@ -124,5 +124,5 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *arguments: Any) -> None:
-        """Requests are not told."""
+        """Log requests for debugging only."""
         LOG.debug(format, *arguments)

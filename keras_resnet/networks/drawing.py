@@ -1,4 +1,4 @@
-"""A network as an SVG drawing: stem, stages and head with sizes and cost, and one unit enlarged. Nothing is built."""
+"""A network as an SVG drawing: stem, stages and head with sizes and cost, and two units enlarged. Nothing is built."""
 
 from dataclasses import replace
 from typing import Any
@@ -11,10 +11,10 @@ from keras_resnet.networks.unit_drawing import arrow_head, box_of, details, kern
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.svg import Picture, element, line, text
 
-WIDTH, CARD = 480, 282  # of the network's picture, and of the frames in it
+WIDTH, CARD = 480, 282  # pixels: width of the network's picture, and of the frames in it
 BARS = ((300, "parameters", "trainable"), (396, "multiply-adds", "multiply_adds"))  # left edge, title, column of `Cost.parts`
 BAR_WIDTH, MARGIN, HEADING = 78, 14, 92
-CELL, SPACE, GAP, MOST_CELLS = 16, 7, 104, 11  # units of a stage as squares; of many the first and last, and words between
+CELL, SPACE, GAP, MOST_CELLS = 16, 7, 104, 11  # pixels of the squares of units; many units are abbreviated
 LONGEST = 34  # characters of a title
 ORDERS = {
     "original": "normalisation and activation after each convolution",
@@ -54,10 +54,10 @@ SHAPES = {
 
 
 def draw(spec: str | ResNetSpec, *, title: str | None = None) -> str:
-    """The drawing of a network as the text of an SVG file, which follows the light or dark scheme of its viewer.
+    """The drawing of a network as the text of an SVG file, which follows the light or dark colour scheme of its viewer.
 
     Args:
-        spec: a network or its name.
+        spec: a network or its name; InputError for an unknown name.
         title: instead of the name of the network.
 
     >>> draw("resnet50")[:4]
@@ -82,7 +82,7 @@ def image(picture: Picture, *, described: str = "") -> str:
 
 
 def style() -> str:
-    """Shapes, and colours in light and in dark. The rules are for drawings alone, since one may stand in a page."""
+    """The style sheet, with colours for light and dark. Its rules apply inside drawings only, which may be part of a page."""
     light, dark = ({name: f"{row[0]}:{row[scheme]}" for name, row in COLOURS.items()} for scheme in (1, 2))
     return f"{rules(SHAPES)}{rules(light)}@media(prefers-color-scheme:dark){{{rules(dark)}}}"
 
@@ -94,7 +94,7 @@ def rules(declarations: dict[str, str]) -> str:
 
 
 def pictures(spec: ResNetSpec, title: str | None = None) -> list[Picture]:
-    """The network, and the units that are worth a look: one that changes the shape of the map, and one that does not."""
+    """The network, one unit that changes the shape of the feature map, and one that does not."""
     sized = with_sizes(spec)
     _, end = outputs(sized)
     assert isinstance(end, Node)
@@ -108,12 +108,12 @@ def pictures(spec: ResNetSpec, title: str | None = None) -> list[Picture]:
 
 
 def with_sizes(spec: ResNetSpec) -> ResNetSpec:
-    """The network for images of 224 pixels where it takes any size."""
+    """The network with a side of 224 pixels wherever it takes any size."""
     return replace(spec, input_shape=tuple(size or OPEN_SIZE for size in spec.input_shape))
 
 
 def chosen(units: list[Part]) -> list[Part]:
-    """The first unit that halves the map, or else changes the shape; and one that leaves it, if possible of the same stage."""
+    """The first unit that halves the feature map, or else changes its shape; and one that keeps it, preferably in one stage."""
     spatial = [unit for unit in units if unit.nodes[-1].shape[:-1] != unit.sources[0].shape[:-1]]
     changing = [unit for unit in units if unit.nodes[-1].shape != unit.sources[0].shape]
     first = (spatial or changing or units)[0]
@@ -128,7 +128,7 @@ def stage_of(unit: Part) -> str:
 
 
 def place(unit: Part, spec: ResNetSpec) -> str:
-    """Where a unit stands, in words."""
+    """The position of a unit, in words."""
     stage, number = (int(part.removeprefix("stage").removeprefix("block")) for part in unit.name.split("_"))
     return f"unit {number} of {spec.depths[stage - 1]} in stage {stage}"
 
@@ -150,7 +150,7 @@ def network_picture(network: list[Part], spec: ResNetSpec, title: str, asked: Re
 
 
 def heading(spec: ResNetSpec, cost: Cost, title: str, asked: ResNetSpec) -> str:
-    """The name of the network and what it is in two lines, and the titles of the columns."""
+    """The name of the network, two lines of description, and the titles of the columns."""
     kind = f"{spec.block} units" + " without shortcuts" * (spec.shortcut == "none")
     total = f"{spec.layers:,} layers · {kind} · {short(cost.trainable)} parameters · {short(cost.multiply_adds)} multiply-adds"
     size = "×".join(map(str, spec.input_shape)) + " (any size)" * (None in asked.input_shape)
@@ -165,7 +165,7 @@ def heading(spec: ResNetSpec, cost: Cost, title: str, asked: ResNetSpec) -> str:
 
 
 def card(name: str, row: dict[str, Any], inner: Picture, top: float) -> str:
-    """The frame of a part: its name, the size of its output, and what is in it."""
+    """The frame of a part: its name, its output size, and its content."""
     size = row["output"].rpartition("x")
     output = f"{size[0].replace('x', '×')}, {int(size[2]):,} channels" if size[0] else f"{int(size[2]):,} classes"
     frame = element("rect", x=MARGIN, y=top, width=CARD, height=inner.height + 32, rx=6, class_="frame")
@@ -175,7 +175,7 @@ def card(name: str, row: dict[str, Any], inner: Picture, top: float) -> str:
 
 
 def bars(row: dict[str, Any], rows: Any, top: float) -> str:
-    """Parameters and multiply-adds of a part as numbers and bars; the longest bar is that of the part with the most."""
+    """Parameters and multiply-adds of a part as numbers and bars, relative to the largest part."""
     content = ""
     for left, _, column in BARS:
         most = max(other[column] for other in rows if other["part"] != "total") or 1
@@ -186,7 +186,7 @@ def bars(row: dict[str, Any], rows: Any, top: float) -> str:
 
 
 def strip(units: list[Part]) -> Picture:
-    """The units of a stage as a row of squares under their shortcuts, and the convolutions of its last unit in a line."""
+    """The units of a stage as a row of squares with arcs for shortcuts, and the convolutions of its last unit in words."""
     content, left, top = "", 0.0, 14
     for unit, gap in shown(units):
         if gap:
@@ -204,7 +204,7 @@ def strip(units: list[Part]) -> Picture:
 
 
 def shown(units: list[Part]) -> list[tuple[Part, int]]:
-    """The units of a stage that are drawn, each with the number of those that are left out before it."""
+    """The units of a stage that are drawn, each with the number of units left out before it."""
     if len(units) <= MOST_CELLS:
         return [(unit, 0) for unit in units]
     return [*((unit, 0) for unit in units[:4]), (units[-2], len(units) - 6), (units[-1], 0)]
@@ -230,13 +230,13 @@ def lines_of(own: list[Part]) -> Picture:
 
 
 def in_words(node: Node) -> tuple[str, bool]:
-    """A layer of stem or head, and whether it follows another in its line; no words for one that belongs to another."""
+    """A layer of stem or head in words, and whether it continues the line; no words for a layer that is not drawn."""
     if isinstance(node, Convolution):
         return f"{kernel(node.size, node.rank)}, {details(node).replace(' filters', '')}", False
     if isinstance(node, Norm):
         return "norm", True
     if isinstance(node, GlobalPool):
-        return f"{'mean' if node.kind == 'Average' else 'maximum'} over the map", False
+        return f"global {'average' if node.kind == 'Average' else 'max'} pool", False
     if isinstance(node, Dense):
         return f"classifier, {node.units:,}", True
     box = box_of(node)

@@ -1,4 +1,4 @@
-"""One residual unit enlarged: the layers of its branch from top to bottom, the shortcut beside them, and where both are added."""
+"""One residual unit enlarged: the layers of its branch from top to bottom, the shortcut beside them, and the addition."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from keras_resnet.networks.resnet import Part
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.svg import Picture, element, line, text
 
-WIDTH, TOP = 346, 72  # of a picture; height of its titles
+WIDTH, TOP = 346, 72  # pixels: width of a picture; height of its titles
 BRANCH, BYPASS = (14, 158), (192, 142)  # left edges and widths of the boxes
-TALL, LOW, GAP = 36, 21, 9  # heights of boxes of two lines and of one, and what is between them
+TALL, LOW, GAP = 36, 21, 9  # heights of boxes with two lines and one, and the gap between them
 SHORTCUTS = {
     "projection": "projection (option B)",
     "projection_everywhere": "projection (option C)",
@@ -21,7 +21,7 @@ SHORTCUTS = {
 
 
 class Box(NamedTuple):
-    """A layer, or a few that belong together: what it is in one or two lines, and the class of its colour."""
+    """A layer, or a few that belong together: text in one or two lines, and the CSS class of its colour."""
 
     kind: str
     title: str
@@ -39,12 +39,12 @@ class Paths(NamedTuple):
     bypass: list[Node]
     behind: list[Node]
     start: Node
-    """What the shortcut starts from: the input of the unit, or a node of the branch."""
+    """Where the shortcut starts: the input of the unit, or a node of the branch."""
     has_addition: bool
 
 
 def paths(unit: Part) -> Paths:
-    """The ways through a unit, found from its end."""
+    """The paths through a unit, traced back from its output."""
     inside = set(unit.nodes)
     behind = back_from(unit.nodes[-1], inside, stops_at_sum=True)
     total = behind[0].inputs[0] if behind else unit.nodes[-1]
@@ -66,7 +66,7 @@ def back_from(node: Node, inside: set[Node], *, stops_at_sum: bool = False) -> l
 
 
 def is_sum(node: Node) -> bool:
-    """Whether it is where branch and shortcut are added."""
+    """Whether a node adds branch and shortcut."""
     return isinstance(node, Merge) and node.kind == "Add"
 
 
@@ -82,7 +82,7 @@ def shortcut_in_words(found: Paths, spec: ResNetSpec) -> str:
 
 
 def box_of(node: Node) -> Box | None:
-    """How a node is drawn; None for one that belongs to the next, as padding does."""
+    """The box of a node; None for a node that is not drawn, such as padding."""
     name = str(node.name)
     if isinstance(node, Convolution):
         return Box("convolution", f"{kernel(node.size, node.rank)} convolution", details(node))
@@ -132,7 +132,7 @@ def kernel(size: int, rank: int) -> str:
 
 
 def details(node: Convolution) -> str:
-    """Filters of a convolution, and what is unusual."""
+    """Filters of a convolution, and stride, groups and dilation above 1."""
     unusual = {"stride {}": node.stride, "{} groups": node.groups, "dilation {}": node.dilation}
     remarks = [words.format(number) for words, number in unusual.items() if number > 1]
     return ", ".join([f"{node.filters:,}{' filters' * (len(remarks) < 2)}", *remarks])
@@ -155,7 +155,7 @@ def map_size(shape: graph.Shape) -> str:
 
 
 def unit_picture(unit: Part, spec: ResNetSpec, title: str) -> Picture:
-    """A unit with its shortcut in words above it."""
+    """The picture of a unit, with the kind of its shortcut above."""
     found = paths(unit)
     centre = BRANCH[0] + BRANCH[1] / 2
     places, end = stacked(found.branch, TOP + 18)
@@ -178,8 +178,8 @@ def unit_picture(unit: Part, spec: ResNetSpec, title: str) -> Picture:
 
 
 def stacked(nodes: list[Node], top: float) -> tuple[list[tuple[Node, float, float]], float]:
-    """Top and bottom of the box of each node, one below the other from `top` on, and where the next one would begin. A node without
-    a box is between two."""
+    """Top and bottom of the box of each node, stacked from `top` on, and the top of the next box. Nodes
+    without a box take no space."""
     places = []
     for node in nodes:
         box = box_of(node)
@@ -190,7 +190,7 @@ def stacked(nodes: list[Node], top: float) -> tuple[list[tuple[Node, float, floa
 
 
 def bypass_elements(boxes: list[Box], leaves: float, sum_at: float) -> list[str]:
-    """The line of the shortcut from the height where it leaves the branch to the addition, with its boxes in the middle of it."""
+    """The line of the shortcut from `leaves`, where it starts, to the addition, with its boxes in the middle."""
     centre, side = BRANCH[0] + BRANCH[1] / 2, BYPASS[0] + BYPASS[1] / 2
     top = (leaves + sum_at - sum(box.height + GAP for box in boxes) + GAP) / 2
     parts = [
@@ -207,7 +207,7 @@ def bypass_elements(boxes: list[Box], leaves: float, sum_at: float) -> list[str]
 
 
 def box_at(column: tuple[int, int], top: float, box: Box) -> str:
-    """A box with its words in the middle."""
+    """A box with centred text."""
     left, width = column
     words = [text(left + width / 2, top + (15 if box.detail else 14.5), box.title, class_="on-box")]
     if box.detail:
@@ -216,5 +216,5 @@ def box_at(column: tuple[int, int], top: float, box: Box) -> str:
 
 
 def arrow_head(x: float, y: float) -> str:
-    """A tip that points down to a place."""
+    """An arrow head that points down to (x, y)."""
     return element("path", d=f"M{x:g} {y:g}l-4.5 -9h9z", class_="tip")

@@ -1,5 +1,5 @@
-"""Pages of HTML, each one file that needs nothing else. `templates` renders all of them, that of a search too.
+"""HTML pages, each one self-contained file. `templates` renders all of them, also those of searches and experiments.
 
-`run_page` is the page of a run, `comparison` that of several; `facts` has what a run says of itself, `measured` what its model says
-of its images. `charts` and `pixels` make the pictures.
+`run_page` is the page of a run, `comparison` that of several. `facts` reads what a run folder records, `measured` runs its model.
+`charts` and `pixels` make the pictures.
 """

@@ -1,4 +1,4 @@
-"""The page of several runs: accuracies and whether they are told apart, cost, curves, and what differs. No model is opened."""
+"""The page of several runs: accuracies and their significance, cost, curves, differing fields. No model is loaded."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from typing import Any
 from keras_resnet.confidence import are_told_apart
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.drawing import with_sizes
-from keras_resnet.report import facts as told
+from keras_resnet.report import facts
 from keras_resnet.report.charts import COLOURS, Chart, Series, lines, whisker
 from keras_resnet.report.run_page import SPLITS
 from keras_resnet.report.templates import percent, render
@@ -27,7 +27,7 @@ Content = dict[str, Any]
 def comparison_page(runs: Sequence[Run]) -> str:
     """The page of several runs, in their order."""
     names = names_of(runs)
-    splits = [split for split in SPLITS[::-1] if any(told.accuracy(run, split) for run in runs)]
+    splits = [split for split in SPLITS[::-1] if any(facts.accuracy(run, split) for run in runs)]
     return render(
         "comparison",
         title=", ".join(names) if len(names) <= FEW else f"{len(names)} trainings",
@@ -41,45 +41,43 @@ def comparison_page(runs: Sequence[Run]) -> str:
 
 
 def accuracies(runs: Sequence[Run], names: list[str], split: str) -> list[Content]:
-    """Accuracy of each run with its interval on one axis, and whether it is told apart from the best."""
-    found = [{"run": name, **(told.accuracy(run, split) or {})} for run, name in zip(runs, names, strict=True)]
+    """Accuracy of each run with its interval on one axis, and whether it differs significantly from the best."""
+    found = [{"run": name, **(facts.accuracy(run, split) or {})} for run, name in zip(runs, names, strict=True)]
     known = [row for row in found if "accuracy" in row]
     low, high = min(row["interval"][0] for row in known), max(row["interval"][1] for row in known)
     best = max(known, key=lambda row: row["accuracy"])
     for place, row in enumerate(found):
         if "accuracy" in row:
             row["whisker"] = whisker(row["accuracy"], row["interval"], low - 1e-6, high + 1e-6, place)
-            row["against"] = "the best" if row is best else "lower" if is_lower(row, best) else "not told apart"
+            row["against"] = "the best" if row is best else "lower" if is_lower(row, best) else "no significant difference"
     return found
 
 
 def is_lower(row: Content, best: Content) -> bool:
-    """Whether an accuracy is below the best one by more than chance explains."""
+    """Whether an accuracy is significantly below the best one."""
     return are_told_apart(row["accuracy"], best["accuracy"], row["images"], best["images"])
 
 
 def verdict(runs: Sequence[Run], names: list[str], split: str) -> str:
-    """A sentence: which run is the best, and which are not certainly worse."""
-    found = {name: row for name, run in zip(names, runs, strict=True) if (row := told.accuracy(run, split))}
+    """Which run is the best, and which others are not significantly worse."""
+    found = {name: row for name, run in zip(names, runs, strict=True) if (row := facts.accuracy(run, split))}
     best = max(found, key=lambda name: found[name]["accuracy"])
     others = [name for name in found if name != best and not is_lower(found[name], found[best])]
     sentence = f"{best} has the highest {split} accuracy, {percent(found[best]['accuracy'])}"
     if others:
-        return f"{sentence}; {', '.join(others)} {'are' if len(others) > 1 else 'is'} not told apart from it (at 95 %)."
-    return f"{sentence}; every other run is lower by more than chance explains (at 95 %)." if len(found) > 1 else f"{sentence}."
+        return f"{sentence}. No significant difference (5 % level): {', '.join(others)}."
+    return f"{sentence}. All others are significantly lower (5 % level)." if len(found) > 1 else f"{sentence}."
 
 
 def notes(runs: Sequence[Run]) -> list[str]:
-    """What makes the accuracies less comparable than they look."""
+    """Why the accuracies may not be comparable."""
     digests = {run.data.get("digest") for run in runs if (run.path / "data.json").exists()}
-    found = ["The runs were trained and tested on different images: their accuracies answer different questions."] * (
-        len(digests) > 1
-    )
-    return [*found, "Intervals are those of single trainings: another seed gives another accuracy too."]
+    found = ["The runs were trained and tested on different images: their accuracies cannot be compared."] * (len(digests) > 1)
+    return [*found, "Intervals cover the choice of test images. Accuracies also vary with the seed."]
 
 
 def costs(run: Run, name: str) -> Content:
-    """What a run took."""
+    """The cost of a run."""
     cost, metrics = cost_of(with_sizes(run.spec)), run.metrics
     return {
         "run": name,
@@ -95,12 +93,12 @@ def costs(run: Run, name: str) -> Content:
 
 def name_of_network(run: Run) -> str:
     """The nearest named network, and whether it was changed."""
-    name, changes = told.network_of(run)
+    name, changes = facts.network_of(run)
     return f"{name}, changed" if changes else name
 
 
 def curves(folders: dict[str, Path], columns: Sequence[tuple[str, str, int, str, bool]] = VALIDATION) -> list[Chart]:
-    """Columns of the histories of runs, which are given by the name that they have in the charts."""
+    """Charts of columns of the histories of runs: `folders` by the name of the run in the charts."""
     files = {name: folder / "history.csv" for name, folder in folders.items()}
     tables = {name: history_in(file) if file.is_file() else None for name, file in files.items()}
     charts = []
@@ -115,7 +113,7 @@ def curves(folders: dict[str, Path], columns: Sequence[tuple[str, str, int, str,
 
 
 def differences(runs: Sequence[Run], names: list[str]) -> list[Content]:
-    """Fields that are not the same in all runs, a column for each."""
+    """Fields that differ between the runs, with a column for each run."""
     rows = []
     for of, fields in (
         ("network", [asdict(run.spec) for run in runs]),
@@ -123,7 +121,7 @@ def differences(runs: Sequence[Run], names: list[str]) -> list[Content]:
         ("training", [training(run) for run in runs]),
     ):
         for field in dict.fromkeys(field for each in fields for field in each):
-            values = [told.brief(each[field]) if field in each else "-" for each in fields]
+            values = [facts.brief(each[field]) if field in each else "-" for each in fields]
             if len(set(values)) > 1:
                 rows.append({"of": of, "field": field, **dict(zip(names, values, strict=True))})
     return rows
@@ -135,5 +133,5 @@ def recipe(run: Run) -> Content:
 
 
 def training(run: Run) -> Content:
-    """What a run was trained on and from."""
-    return {"images": told.source_of(run), "seed": run.metrics.get("seed"), "first weights": run.metrics.get("init")}
+    """Images, seed and initial weights of a run."""
+    return {"images": facts.source_of(run), "seed": run.metrics.get("seed"), "initial weights": run.metrics.get("init")}

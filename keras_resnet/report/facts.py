@@ -1,4 +1,4 @@
-"""What a run says of itself: network, recipe, images, environment, and a command that trains the same again."""
+"""What a run folder records: network, recipe, images, environment, and a command that repeats the training."""
 
 import shlex
 from dataclasses import asdict
@@ -12,7 +12,7 @@ from keras_resnet.recipes.named import RECIPES
 from keras_resnet.runs.run import Run
 
 OF_IMAGES = ("input_shape", "classes")  # fields of a spec that the images decide
-LONGEST = 60  # characters of a value in a list of differences
+LONGEST = 60  # characters of a value
 
 
 def network_of(run: Run) -> tuple[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def nearest(subject: Any, table: dict[str, Any], but: tuple[str, ...] = ()) -> t
 
 
 def with_changes(name: str, changes: dict[str, Any]) -> str:
-    """A name with the fields that differ, for a person."""
+    """A name with the fields that differ, as text."""
     if not changes:
         return name
     values = ", ".join(f"{field} = {brief(value)}" for field, value in changes.items())
@@ -45,7 +45,7 @@ def with_changes(name: str, changes: dict[str, Any]) -> str:
 
 
 def brief(value: Any) -> str:
-    """A value as text, of a long one the beginning."""
+    """A value as text, shortened if it is long."""
     words = text(value)
     return words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
 
@@ -57,8 +57,8 @@ def source_of(run: Run) -> str | None:
 
 
 def command(run: Run) -> str | None:
-    """A command that trains the run again; None if its images were arrays of a script, or if nothing says where its first
-    weights are from."""
+    """A command that repeats the training; None if its images were arrays of a script, or if the source of its initial weights
+    is unknown."""
     source = source_of(run)
     if source is None or not run.was_trained or (run.metrics.get("init") and not run.metrics.get("init_name")):
         return None
@@ -74,8 +74,8 @@ def command(run: Run) -> str | None:
     return shlex.join([*words, "--seed", str(run.metrics.get("seed", 0)), "--out", str(run.path.name)])
 
 
-def facts(run: Run) -> dict[str, str]:
-    """What was trained, on what, how, and where, a line each; what is not known is left out."""
+def summary(run: Run) -> dict[str, str]:
+    """Network, recipe, images, epochs, time and environment, a line each; unknown ones are left out."""
     metrics, found = run.metrics, {}
     found["Network"] = with_changes(*network_of(run))
     if run.was_trained:
@@ -89,7 +89,7 @@ def facts(run: Run) -> dict[str, str]:
         kept = f"the weights of epoch {metrics['kept_epoch']} are kept" if metrics.get("kept_epoch") else ""
         found["Epochs"] = ", ".join(filter(None, [f"{metrics['epochs']:,}", kept]))
     if metrics.get("init"):
-        found["First weights"] = f"{metrics.get('init_name', 'a file')}, SHA-256 {metrics['init']}"
+        found["Initial weights"] = f"{metrics.get('init_name', 'a file')}, SHA-256 {metrics['init']}"
     if metrics.get("train_seconds"):
         found["Time"] = f"{duration(metrics['train_seconds'])}, {metrics['images_per_second'] or 0:,.0f} images per second"
     if "seed" in metrics:
@@ -115,7 +115,7 @@ def environment(run: Run) -> dict[str, str]:
 
 
 def duration(seconds: float) -> str:
-    """A time for a person.
+    """A duration as text.
 
     >>> duration(4000)
     '1 h 7 min'

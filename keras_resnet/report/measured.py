@@ -1,4 +1,4 @@
-"""What the model of a run says of labelled images: probabilities, calibration, the most confident mistakes as pictures."""
+"""The model of a run on labelled images: probabilities, calibration, the most confident mistakes as pictures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,7 @@ BINS = 15  # as arXiv:1706.04599
 PICTURES = 12  # mistakes that are shown
 
 Heatmap = Callable[[Any, np.ndarray, np.ndarray], np.ndarray]
-"""Of a model, images (images, height, width, channels) and a class for each, what the class is seen by: (images, height, width),
-not negative."""
+"""From a model, images (images, height, width, channels) and a class for each to heatmaps (images, height, width), not negative."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Measured:
 
     @property
     def wrong(self) -> np.ndarray:
-        """The images that are put into a wrong class, the most confident mistake first."""
+        """Indices of the images with a wrong prediction, the most confident first."""
         wrong = np.flatnonzero(self.answers != self.examples.labels)
         return wrong[np.argsort(-self.confidences[wrong], kind="stable")]
 
@@ -66,9 +65,9 @@ def measure(run: Run, data: Dataset, split: str) -> Measured:
 
 
 def calibration(confidences: np.ndarray, is_right: np.ndarray) -> tuple[list[Bin | None], float]:
-    """The images by the highest probability, in 15 ranges of equal width, and the expected calibration error: by how much share of
-    right answers and mean probability differ, on average over the images (arXiv:1706.04599 eq. 3)."""
-    places = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)  # a range has its upper end
+    """The images in 15 bins of confidence of equal width, and the expected calibration error: the mean over the images of the
+    difference between accuracy and mean confidence of their bin, 0 to 1 (arXiv:1706.04599 eq. 3)."""
+    places = np.clip(np.ceil(confidences * BINS).astype(int) - 1, 0, BINS - 1)  # a bin includes its upper end
     bins: list[Bin | None] = []
     for number in range(BINS):
         inside = places == number
@@ -86,7 +85,7 @@ def where_seen(model: Any, images: np.ndarray, classes: np.ndarray) -> np.ndarra
 
 
 def pictured_mistakes(measured: Measured, heatmap: Heatmap) -> list[dict[str, Any]]:
-    """The most confident mistakes with their pictures, and with that which `heatmap` gives for the predicted class."""
+    """The most confident mistakes with their pictures, and the heatmaps of the predicted classes."""
     places, names = measured.wrong[:PICTURES], measured.run.class_names
     images, answers, labels = measured.examples.take(places), measured.answers[places], measured.examples.labels[places]
     rows = zip(places, images, heatmap(measured.model, images, answers), answers, labels, strict=True)

@@ -8,11 +8,11 @@ import numpy as np
 
 LARGEST = 160  # pixels along the longer side of an image in a page
 MOST_PIXELS = 250  # along a side of a confusion matrix
-RIGHT, WRONG = (47, 111, 176), (217, 95, 14)  # colours of a confusion matrix on any ground: its opacity is the share
+RIGHT, WRONG = (47, 111, 176), (217, 95, 14)  # colours of a confusion matrix; opacity shows the share
 
 
 def image_uri(image: np.ndarray) -> str:
-    """A picture (height, width, 1 or 3) of raw pixels, made smaller if it is large."""
+    """A picture (height, width, 1 or 3) of pixels 0 to 255, downscaled if it is large."""
     from PIL import Image
 
     pixels = np.clip(np.rint(image), 0, 255).astype("uint8")
@@ -23,7 +23,7 @@ def image_uri(image: np.ndarray) -> str:
 
 
 def heat_uri(image: np.ndarray, heat: np.ndarray) -> str:
-    """A picture under a heatmap of values from 0 to 1, which may be coarser."""
+    """A picture under a heatmap (height, width) of values from 0 to 1, which may have fewer pixels than the picture."""
     from matplotlib import colormaps
     from PIL import Image
 
@@ -34,8 +34,8 @@ def heat_uri(image: np.ndarray, heat: np.ndarray) -> str:
 
 
 def matrix_uri(counts: np.ndarray) -> str:
-    """A confusion matrix (classes, classes) as pixels: right answers blue, wrong ones orange, and the clearer the larger the share
-    of a class. Of more than 250 classes, a pixel has the largest share of a few neighbours."""
+    """A confusion matrix (classes, classes) as pixels: correct predictions blue, wrong ones orange, more opaque for a larger share
+    of the class. With more than 250 classes, a pixel shows the largest share of several neighbouring classes."""
     from PIL import Image
 
     opacity = np.rint(255 * np.sqrt(counts / np.maximum(counts.sum(1, keepdims=True), 1)))
@@ -48,7 +48,7 @@ def matrix_uri(counts: np.ndarray) -> str:
 
 
 def largest_of_neighbours(numbers: np.ndarray) -> np.ndarray:
-    """A square of numbers, made smaller to at most 250 along a side."""
+    """A square of numbers, reduced to at most 250 along a side."""
     step = neighbours(len(numbers))
     padded = np.pad(numbers, (0, -len(numbers) % step))
     side = len(padded) // step
@@ -56,7 +56,7 @@ def largest_of_neighbours(numbers: np.ndarray) -> np.ndarray:
 
 
 def neighbours(classes: int) -> int:
-    """Classes beside each other that share a pixel of a matrix."""
+    """Number of neighbouring classes in a pixel of a matrix."""
     return -(-classes // MOST_PIXELS)
 
 

@@ -1,4 +1,4 @@
-"""Profiles of a trained network over its depth: how large responses and gradients are."""
+"""Profiles of a trained network over its depth: layer responses and gradient norms."""
 
 from typing import Any
 
@@ -14,16 +14,17 @@ MOST_IMAGES, MOST_BYTES = 64, 2**29  # of a batch, and of its activations
 
 
 def profiles(measured: Measured) -> tuple[list[Chart], int]:
-    """Charts of responses and gradients, and the number of images that they are of. InputError if the network is no chain of
-    units."""
+    """Charts of responses and gradient norms, and the number of images used. InputError if the network is not a chain of units."""
     spec = measured.run.spec
     count = min(MOST_IMAGES, len(measured.examples), max(1, MOST_BYTES // cost_of(spec).training_memory))
     images, labels = measured.examples.take(np.arange(count)), measured.examples.labels[:count]
     by_unit = gradients(measured.model, images, labels, training=False)
     charts = [
-        lines("standard deviation", [series(responses(measured.model, images), "deviation", 2)], across="convolution"),
-        lines("gradient of the weights", [series(by_unit, "weights", 0)], across="unit", log=True),
-        lines("gradient of the output", [series(by_unit, "output", 1)], across="unit", log=True),
+        lines(
+            "standard deviation of responses", [series(responses(measured.model, images), "deviation", 2)], x_label="convolution"
+        ),
+        lines("gradient norm of the weights", [series(by_unit, "weights", 0)], x_label="unit", log=True),
+        lines("gradient norm of the unit output", [series(by_unit, "output", 1)], x_label="unit", log=True),
     ]
     return [chart._replace(legend=[]) for chart in charts], count
 

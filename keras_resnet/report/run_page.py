@@ -1,4 +1,4 @@
-"""The page of one run. What is missing is said in a line where it would be."""
+"""The page of one run. Where a section cannot be shown, a line says why."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from keras_resnet.errors import InputError, not_installed
 from keras_resnet.json_files import read_json
 from keras_resnet.networks.cost import Cost, cost_of
 from keras_resnet.networks.drawing import image, pictures, short, with_sizes
-from keras_resnet.report import facts as told
+from keras_resnet.report import facts
 from keras_resnet.report.charts import Chart, Series, lines, reliability
 from keras_resnet.report.pixels import matrix_uri, neighbours
 from keras_resnet.report.templates import drawn, percent, render
@@ -21,16 +21,25 @@ from keras_resnet.runs.run import Run
 if TYPE_CHECKING:
     from keras_resnet.report.measured import Measured
 
-MOST_CLASSES, WORST, CONFUSED = 30, 15, 12  # rows of tables: of more classes the worst, and the others on demand
-TINY = 64  # pixels along a side of images that a page enlarges, pixel for pixel
+MOST_CLASSES, WORST, CONFUSED = 30, 15, 12  # rows of tables; with more classes, the worst are shown and the others folded
+TINY = 64  # pixels along a side, up to which an image is enlarged without interpolation
 SPLITS = ("validation", "test")
 CALIBRATED = (
-    "Each bar has the images whose highest probability is within its range, and goes up to the share of right answers, with a 95 % "
-    "interval. For a calibrated network the bars end at the dotted line: where they end below it, the network is too sure. The "
-    "expected calibration error is the mean distance from that line (arXiv:1706.04599, 15 ranges)."
+    "The confidence of an image is its highest predicted probability. Each bar is the accuracy of the images in one of 15 bins of "
+    "confidence, with its 95 % interval. The bars of a calibrated network end at the dotted line; where they end below it, the "
+    "network is overconfident. The expected calibration error (arXiv:1706.04599) is the mean over the images of the difference "
+    "between accuracy and mean confidence of their bin."
 )
 
 Content = dict[str, Any]
+
+
+EMPTY: Content = {
+    **dict.fromkeys(("classes", "worst", "confused", "mistakes", "stored_mistakes", "others", "profiles", "class_names"), []),
+    **{"counts": None, "pixels": None, "classes_per_pixel": 1, "reliability": None, "tiny": False, "rotate_names": False},
+    **{"profiled_on": "", "measured_on": ""},
+}
+"""What the template needs of `measured_by_model` or `as_stored`, where a run has none of it."""
 
 
 def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -> str:
@@ -43,8 +52,8 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -
     reasons: dict[str, str] = {}
     content = {
         "title": f"Run {run.path.resolve().name}",
-        "facts": told.facts(run),
-        "command": told.command(run),
+        "facts": facts.summary(run),
+        "command": facts.command(run),
         **curves(run, reasons),
         **accuracies(run, reasons),
         **of_model(run, source, data_dir, reasons),
@@ -53,9 +62,9 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -
     }
     if not content["command"]:
         reasons["command"] = (
-            "There is no command that trains it again: its images were arrays of a script, or its weights come from elsewhere."
+            "No command can repeat the training: its images were arrays of a script, or its weights come from elsewhere."
         )
-    return render("run", reasons=reasons, **content)
+    return render("run", reasons=reasons, most_classes=MOST_CLASSES, opacity=opacity, **content)
 
 
 def curves(run: Run, reasons: dict[str, str]) -> Content:
@@ -63,7 +72,7 @@ def curves(run: Run, reasons: dict[str, str]) -> Content:
     path = run.path / "history.csv"
     history = history_in(path) if path.is_file() else None
     if history is None:
-        reasons["curves"] = "There are no curves: the run has no history.csv that can be read."
+        reasons["curves"] = "There are no curves: the run has no readable history.csv."
         return {"curves": [], "curves_note": ""}
     epochs, columns = list(range(1, len(history) + 1)), set(history.dtype.names or ())
     one_loss = run.was_trained and run.recipe.is_cross_entropy
@@ -88,13 +97,13 @@ def curves(run: Run, reasons: dict[str, str]) -> Content:
 
 
 def without_lone_key(chart: Chart) -> Chart:
-    """A line without a name needs no key."""
+    """The chart without legend entries for lines that have no name."""
     return chart._replace(legend=[series for series in chart.legend if series.label])
 
 
 def accuracies(run: Run, reasons: dict[str, str]) -> Content:
-    """Accuracy with its interval of each split, as the run has it, and the numbers at the head of the page."""
-    found = {split: row for split in SPLITS if (row := told.accuracy(run, split))}
+    """The accuracy of each split with its interval, as stored in the run, for the table and for the top of the page."""
+    found = {split: row for split in SPLITS if (row := facts.accuracy(run, split))}
     tiles = [
         (f"{split} accuracy", percent(row["accuracy"]), f"{ends_of(row['interval'])}, {row['images']:,} images")
         for split, row in found.items()
@@ -111,45 +120,24 @@ def accuracy_row(split: str, accuracy: float, images: int) -> Content:
 
 
 def ends_of(ends: tuple[float, float]) -> str:
-    """An interval for a person."""
+    """An interval as text, in percent."""
     return f"{percent(ends[0])} to {percent(ends[1])}"
 
 
 def of_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
-    """Classes, confusions, calibration and mistakes: by the model, or, where there are no images for it, as the run has them."""
-    nothing: Content = {
-        "counts": None,
-        "pixels": None,
-        "shared": 1,
-        "confused": [],
-        "reliability": None,
-        "mistakes": [],
-        "listed": [],
-    }
-    nothing |= {
-        "classes": [],
-        "worst": [],
-        "others": [],
-        "profiles": [],
-        "profiled": "",
-        "measured_on": "",
-        "tiny": False,
-        "class_names": [],
-        "tall": False,
-    }
-    nothing |= {"most_classes": MOST_CLASSES, "opacity": opacity}
+    """Classes, confusions, calibration and mistakes: measured with the model or, without images, as stored in the run."""
     try:
-        return nothing | measured_by_model(run, source, data_dir, reasons)
+        return EMPTY | measured_by_model(run, source, data_dir, reasons)
     except (InputError, OSError) as error:
         why = str(error)
     except ModuleNotFoundError as error:
         why = not_installed(error.name)
     reasons["measured"] = f"Calibration and pictures of mistakes are left out: {why}."
-    return nothing | as_stored(run, reasons)
+    return EMPTY | as_stored(run, reasons)
 
 
 def measured_by_model(run: Run, source: Any, data_dir: Any, reasons: dict[str, str]) -> Content:
-    """What the model says of the test images, or of all images of another source."""
+    """The results of the model on the test images, or on all images of another source."""
     from keras_resnet.data import to_evaluate
     from keras_resnet.report.measured import measure
 
@@ -172,7 +160,7 @@ def calibrated(found: "Measured") -> Chart:
 
     is_right = found.answers == found.examples.labels
     bins, error = calibration(found.confidences, is_right)
-    means = f"Mean probability {percent(float(found.confidences.mean()))}, right answers {percent(float(is_right.mean()))}"
+    means = f"Mean confidence {percent(float(found.confidences.mean()))}, accuracy {percent(float(is_right.mean()))}"
     return reliability(bins, error)._replace(explanation=f"{CALIBRATED} {means}, {len(is_right):,} images.")
 
 
@@ -181,10 +169,10 @@ def mistaken(found: "Measured", reasons: dict[str, str]) -> Content:
     from keras_resnet.report.measured import pictured_mistakes, where_seen
 
     if not len(found.wrong):
-        reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are put into their class."
+        reasons["mistakes"] = f"There are no mistakes: all {len(found.examples):,} images are classified correctly."
         return {}
     if not found.run.spec.is_of_pictures:
-        reasons["mistakes"] = "Mistakes have no pictures: the network takes no grey or colour images."
+        reasons["mistakes"] = "Mistakes are shown for grey and colour images only, and this network takes other inputs."
         return {}
     largest = max(found.examples.take(found.wrong[:1]).shape[1:-1])
     return {"mistakes": pictured_mistakes(found, where_seen), "tiny": largest <= TINY}
@@ -197,21 +185,21 @@ def profiled(found: "Measured", reasons: dict[str, str]) -> Content:
     try:
         charts, images = profiles(found)
     except InputError as error:
-        reasons["profiles"] = f"There are no profiles of responses and gradients: {error}."
+        reasons["profiles"] = f"Responses and gradients are left out: {error}."
         return {}
-    return {"profiles": charts, "profiled": f"{images} of the {found.split if found.split != 'all' else 'other'} images"}
+    return {"profiles": charts, "profiled_on": f"{images} of the {found.split if found.split != 'all' else 'other'} images"}
 
 
 def as_stored(run: Run, reasons: dict[str, str]) -> Content:
-    """The same of the test images as the training has counted them."""
+    """The results on the test images that the training has stored."""
     test = run.metrics.get("test", {})
     if "confusion_matrix" in test:
         counts = np.array(test["confusion_matrix"])
         if counts.shape != (len(run.class_names),) * 2 or not counts.sum():
-            raise InputError(f"{str(run.path / 'metrics.json')!r} is damaged: its confusion matrix is that of other classes")
+            raise InputError(f"{str(run.path / 'metrics.json')!r} is damaged: its confusion matrix does not fit the classes")
         return {
             **of_counts(counts, run.class_names),
-            "listed": test.get("mistakes", []),
+            "stored_mistakes": test.get("mistakes", []),
             "measured_on": f"{counts.sum():,} test images",
         }
     if {"images_by_class", "recall", "precision"} <= test.keys():
@@ -220,13 +208,17 @@ def as_stored(run: Run, reasons: dict[str, str]) -> Content:
             images, recall = test["images_by_class"].get(name, 0), test["recall"].get(name)
             row = of_class(round((recall or 0) * images), images, 0)
             rows.append({"class": name, **row, "precision": test["precision"].get(name)})
-        return {**by_recall(rows), "listed": test.get("mistakes", []), "measured_on": f"{test.get('images', 0):,} test images"}
-    reasons["classes"] = "There is no table of classes: the run has no results of single classes."
+        return {
+            **by_recall(rows),
+            "stored_mistakes": test.get("mistakes", []),
+            "measured_on": f"{test.get('images', 0):,} test images",
+        }
+    reasons["classes"] = "There is no table of classes: the run has no results by class."
     return {}
 
 
 def of_counts(counts: np.ndarray, names: list[str]) -> Content:
-    """The table of classes, the confusion matrix as numbers or as pixels, and what is confused most often."""
+    """The table of classes, the confusion matrix as numbers or as pixels, and the most frequent confusions."""
     wrong = counts - np.diag(counts.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
     pairs = [divmod(int(place), len(names)) for place in order if wrong.flat[place]]
@@ -240,26 +232,34 @@ def of_counts(counts: np.ndarray, names: list[str]) -> Content:
         for true, answer in pairs
     ]
     matrix = (
-        {"counts": counts.tolist()} if len(names) <= NUMBERED else {"pixels": matrix_uri(counts), "shared": neighbours(len(names))}
+        {"counts": counts.tolist()}
+        if len(names) <= NUMBERED
+        else {"pixels": matrix_uri(counts), "classes_per_pixel": neighbours(len(names))}
     )
-    tall = max(map(len, names)) > 3
-    return {**by_recall(report(counts, names)["classes"]), **matrix, "confused": confused, "class_names": names, "tall": tall}
+    is_long = max(map(len, names)) > 3
+    return {
+        **by_recall(report(counts, names)["classes"]),
+        **matrix,
+        "confused": confused,
+        "class_names": names,
+        "rotate_names": is_long,
+    }
 
 
 def by_recall(rows: list[Content]) -> Content:
-    """All classes, and of many those with the lowest recall."""
+    """All classes, and those with the lowest recall."""
     known = [row for row in rows if row["recall"] is not None]
     return {"classes": rows, "worst": sorted(known, key=lambda row: row["recall"])[:WORST]}
 
 
 def opacity(count: int, row: list[int]) -> str:
-    """Of the colour of a number in a confusion matrix: the larger the share of its row, the stronger."""
+    """The opacity of a cell of a confusion matrix, by its share of the row."""
     return f"{0.12 + 0.6 * count / sum(row):.2f}"
 
 
 def network(run: Run, reasons: dict[str, str]) -> Content:
     """The drawing of the network, and the cost of its stages."""
-    name = told.network_of(run)
+    name = facts.network_of(run)
     sized = with_sizes(run.spec)
     cost = cost_of(sized)
     drawings = [drawn(image(picture, described=f"{name[0]}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)]
@@ -278,14 +278,14 @@ def network(run: Run, reasons: dict[str, str]) -> Content:
 
 
 def subtitle(run: Run, cost: Cost) -> str:
-    """The network, its images and its cost in a line."""
-    source = told.source_of(run)
-    amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds an image"
-    return f"{told.network_of(run)[0]}{f' on {source}' * bool(source)}: {amounts}"
+    """The network, its images and its cost in one line."""
+    source = facts.source_of(run)
+    amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds per image"
+    return f"{facts.network_of(run)[0]}{f' on {source}' * bool(source)}: {amounts}"
 
 
 def sizes(cost: Cost) -> str:
-    """Memory and files in a line."""
+    """Memory and file sizes in one line."""
     return (
         f"Activations of one image take at most {short(cost.inference_memory)}B in inference and {short(cost.training_memory)}B in "
         f"training. A .tflite file has about {short(cost.tflite_float32)}B in float32 and {short(cost.tflite_int8)}B in int8."
@@ -316,5 +316,5 @@ def export_row(row: Content) -> Content:
         "95 % interval": ends_of(row["accuracy_interval"]),
         "Keras": percent(row["keras_accuracy"]),
         "largest difference": row["max_difference"],
-        "ms an image": latency["median"] if latency else None,
+        "ms per image": latency["median"] if latency else None,
     }

@@ -12,7 +12,7 @@ SCRIPT = FOLDER / "sort.js"
 
 
 def render(name: str, *, script: Path = SCRIPT, **content: Any) -> str:
-    """The page that a template makes of `content`. Of scripts a browser runs that file of ours alone, and it loads nothing.
+    """The page of a template with `content`. Browsers run only `script` in it, and load nothing else.
 
     Text is escaped; SVG that our own functions made comes as `markupsafe.Markup`, see `drawn`.
     """
@@ -27,19 +27,19 @@ def render(name: str, *, script: Path = SCRIPT, **content: Any) -> str:
 
 
 def drawn(markup: str) -> Any:
-    """Markup that is put into a page as it is: its makers have escaped what came from outside."""
+    """Markup for a page that is not escaped again: its makers have escaped what came from outside."""
     from markupsafe import Markup
 
     return Markup(markup)
 
 
 def digest(script: str) -> str:
-    """What a Content-Security-Policy names a script by."""
+    """The hash by which a Content-Security-Policy names a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def percent(share: float | None) -> str:
-    """A share for a person.
+    """A share, 0 to 1, in percent.
 
     >>> percent(0.98333)
     '98.3 %'

@@ -1,7 +1,7 @@
-"""Experiments of the papers, redone: what is compared, with which claims, and what became of them.
+"""Reproductions of the experiments of papers, with tests of their claims. `keras-resnet study` runs them.
 
-`named` is the table of experiments, `scales` says on how much data and how long, `claims` tests a claim on the seeds, `run` trains
-whatever is missing, and `results` writes the tables.
+`named` is the table of experiments, `scales` has images and recipes, `claims` tests a claim over the seeds, `run` trains the
+networks, `results` makes the tables, and `page` the HTML page.
 """
 
 from keras_resnet.reproductions.claims import Claim, Verdict

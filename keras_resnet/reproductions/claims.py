@@ -1,4 +1,4 @@
-"""A claim of a paper as a comparison of networks, and its test on the seeds."""
+"""A claim of a paper as a contrast of errors, and its t-test over the seeds."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-LEVEL = 0.05  # of significance, on one side
+LEVEL = 0.05  # of significance, one-sided
 Metric = Literal["training_error", "test_error"]
 Contrast = dict[str, float]
-"""A factor of the mean of each network; they sum to zero. The claim is that the sum is above zero."""
+"""A factor for the mean error of each network; the factors sum to zero. The claim is that the weighted sum is above zero."""
 
 
 def called(kind: str, layers: int) -> str:
@@ -19,8 +19,8 @@ def called(kind: str, layers: int) -> str:
 
 
 def rises(kind: str) -> Callable[[Sequence[int]], Contrast]:
-    """That the error of a kind of network grows with its number of layers: how much the line of least squares through the errors
-    rises from the least to the most layers."""
+    """Claim that the error of a kind of network grows with depth: the contrast is the rise of the least-squares line through the
+    errors, from the fewest to the most layers."""
 
     def contrast(depths: Sequence[int]) -> Contrast:
         middle = sum(depths) / len(depths)
@@ -31,18 +31,18 @@ def rises(kind: str) -> Callable[[Sequence[int]], Contrast]:
 
 
 def falls(kind: str) -> Callable[[Sequence[int]], Contrast]:
-    """That the error of a kind of network shrinks with its number of layers."""
+    """Claim that the error of a kind of network falls with depth."""
     return lambda depths: {name: -factor for name, factor in rises(kind)(depths).items()}
 
 
 def exceeds(higher: str, lower: str) -> Callable[[Sequence[int]], Contrast]:
-    """That one kind has a larger error than another one at the largest number of layers."""
+    """Claim that one kind of network has a larger error than another at the largest depth."""
     return lambda depths: {called(higher, max(depths)): 1.0, called(lower, max(depths)): -1.0}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence, and the contrast of errors that says the same."""
+    """A sentence, and its contrast of errors."""
 
     text: str
     metric: Metric
@@ -51,21 +51,21 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the seeds say of a claim."""
+    """The result of the test of a claim."""
 
     claim: str
     verdict: Literal["holds", "does not hold", "not decided"]
     points: float | None
-    """The contrast in percentage points, above zero for the claim. None before every network is trained."""
+    """The contrast in percentage points, above zero if the errors agree with the claim. None until every network is trained."""
     p: float | None
-    """Probability of a contrast so large if there were none; None if there is no spread to compare with."""
+    """One-sided p-value; None if there is only one seed, or no spread between the seeds."""
 
 
 def decide(claim: Claim, depths: Sequence[int], errors: dict[str, list[float]]) -> Verdict:
     """Test a claim on the errors of each network, a number from 0 to 1 for each seed.
 
-    The test is Welch's t-test, for contrasts of several means (doi:10.1093/biomet/38.3-4.330): the networks may vary differently
-    from seed to seed. A claim holds at 5 % on one side, and does not hold if its opposite does. With one seed nothing is decided.
+    The test is Welch's t-test for contrasts of several means (doi:10.1093/biomet/38.3-4.330), which allows different variances of
+    the networks. A claim holds at the one-sided 5 % level, and does not hold if its opposite does. One seed decides nothing.
     """
     contrast = claim.contrast(depths)
     samples = [(factor, np.array(errors.get(name, []))) for name, factor in contrast.items()]
@@ -80,7 +80,7 @@ def decide(claim: Claim, depths: Sequence[int], errors: dict[str, list[float]]) 
 
 
 def one_sided(total: float, samples: Sequence[tuple[float, np.ndarray]]) -> float | None:
-    """The probability, without a difference, of a contrast of at least `total`; None without a spread from seed to seed."""
+    """The one-sided p-value of a contrast `total`; None with one seed, or without spread between the seeds."""
     from scipy import stats
 
     samples = [(factor, values) for factor, values in samples if factor]

@@ -1,4 +1,4 @@
-"""The experiments by name: networks, claims, and what the papers report."""
+"""The experiments by name: networks, claims, and the published errors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ class Reproduction:
     question: str
     source: str
     kinds: Mapping[str, Mapping[str, Any]]
-    """Fields that make a kind out of the network of arXiv:1512.03385 section 4.2."""
+    """The fields in which each kind differs from the network of arXiv:1512.03385 section 4.2."""
     layers: Mapping[str, tuple[int, ...]]
     """Numbers of layers, from few to many, by scale."""
     claims: tuple[Claim, ...]
     published: Mapping[str, float] = field(default_factory=dict)
-    """Test error on CIFAR-10 in percent by network. A paper's "fail" is missing."""
+    """Published test error on CIFAR-10 in percent by network. Networks that failed to train in the paper are left out."""
     left_out: str = ""
-    """What of the paper's experiment is not done, in one sentence."""
+    """How this differs from the paper's experiment, in one sentence."""
 
     def networks(self, scale: str) -> dict[str, ResNetSpec]:
         """The networks by name, such as plain-56."""
@@ -33,7 +33,7 @@ class Reproduction:
 
 
 def network(layers: int, fields: Mapping[str, Any]) -> ResNetSpec:
-    """The CIFAR network of so many layers, 6n + 2, with these changes."""
+    """The CIFAR network with 6n + 2 layers and these fields."""
     units, rest = divmod(layers - 2, 6)
     if rest:
         raise ValueError(f"{layers} layers: must be 6n + 2")
@@ -71,7 +71,7 @@ REPRODUCTIONS = {
         left_out="the paper gives the errors of plain networks in a figure only; its 110 and 1202 layers are missing",
     ),
     "shortcuts": Reproduction(
-        "Is any change of the identity shortcut an improvement?",
+        "Is any other shortcut better than the identity?",
         "arXiv:1603.05027 Table 1",
         kinds={
             "identity": {},
@@ -95,7 +95,7 @@ REPRODUCTIONS = {
             "shortcut-gate-6-110": 6.91,
             "convolution-110": 12.22,
         },
-        left_out="gates with other biases; the paper tries several and reports the best",
+        left_out="gates with other biases are left out; the paper tries several and reports the best",
     ),
     "orders": Reproduction(
         "Which order of normalisation, activation and addition is best?",
@@ -111,7 +111,7 @@ REPRODUCTIONS = {
             "relu_preactivation-110": 6.71,
             "full_preactivation-110": 6.37,
         },
-        left_out="the 164 layers of the paper are bottlenecks, these are pairs of 3x3 convolutions",
+        left_out="the paper's networks of 164 layers have bottleneck units, these have pairs of 3x3 convolutions",
     ),
     "options": Reproduction(
         "Zero-padding (A), projections where the shape changes (B), or projections everywhere (C)?",
@@ -125,7 +125,7 @@ REPRODUCTIONS = {
         left_out="the paper compares them on ImageNet with 34 layers: 25.03, 24.52 and 24.19 % top-1 error",
     ),
     "normalisation": Reproduction(
-        "Does a residual network without normalisation train if its branches begin at zero?",
+        "Does a residual network without normalisation train if its branches start at zero?",
         "arXiv:1901.09321, arXiv:2002.10444",
         kinds={
             "batch": {},
@@ -137,10 +137,18 @@ REPRODUCTIONS = {
         },
         layers=ONE_DEPTH,
         claims=(
-            Claim("without normalisation the training error is larger", "training_error", exceeds("none", "batch")),
-            Claim("Fixup makes it smaller", "training_error", exceeds("none", "fixup")),
-            Claim("SkipInit makes it smaller", "training_error", exceeds("none", "skip-init")),
-            Claim("without normalisation plain networks get worse too", "training_error", exceeds("plain-none", "plain")),
+            Claim(
+                "without normalisation the training error of residual networks is larger",
+                "training_error",
+                exceeds("none", "batch"),
+            ),
+            Claim("without normalisation, Fixup lowers it", "training_error", exceeds("none", "fixup")),
+            Claim("without normalisation, SkipInit lowers it", "training_error", exceeds("none", "skip-init")),
+            Claim(
+                "without normalisation the training error of plain networks is larger",
+                "training_error",
+                exceeds("plain-none", "plain"),
+            ),
         ),
         left_out="factors and biases are one for each channel; in Fixup and SkipInit they are one for a layer",
     ),
@@ -151,6 +159,6 @@ REPRODUCTIONS = {
         layers=ONE_DEPTH,
         claims=best("stochastic", "constant"),
         published={"constant-110": 6.41, "stochastic-110": 5.23},
-        left_out="the paper trains 500 epochs",
+        left_out="the paper trains for 500 epochs",
     ),
 }

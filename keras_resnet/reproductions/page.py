@@ -9,7 +9,7 @@ from keras_resnet.reproductions.scales import SCALES
 
 
 def page(results: Results, runs: Path) -> str:
-    """One HTML file that needs nothing else. `runs` has a folder for each training."""
+    """The text of one self-contained HTML file. `runs` is the folder of the run folders."""
     scale, networks = SCALES[results.scale], results.reproduction.networks(results.scale)
     facts = {
         "Experiment": results.reproduction.source,

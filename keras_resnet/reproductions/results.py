@@ -1,4 +1,4 @@
-"""What became of an experiment: a row for each training, a table of the networks beside the paper's numbers, and the verdicts."""
+"""The results of an experiment: a row for each training, a table of the networks beside the paper's errors, and the verdicts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Results:
     reproduction: Reproduction
     scale: str
     rows: list[dict[str, Any]]
-    """`network`, `seed`, `training_error` and `test_error` (0 to 1), `diverged`, and the images of both."""
+    """For each training `network`, `seed`, `training_error` and `test_error` (0 to 1), `diverged`, and the numbers of images."""
 
     def errors(self, metric: str) -> dict[str, list[float]]:
         """One error of each network, by seed."""
@@ -52,26 +52,26 @@ class Results:
 
     @property
     def verdicts(self) -> list[Verdict]:
-        """What the seeds say of each claim."""
+        """The verdict on each claim."""
         depths = self.reproduction.layers[self.scale]
         return [decide(claim, depths, self.errors(claim.metric)) for claim in self.reproduction.claims]
 
     @property
     def images(self) -> dict[str, int]:
-        """How many were trained on and tested."""
+        """The numbers of training and test images."""
         return {split: self.rows[0][split] for split in ("training_images", "test_images")} if self.rows else {}
 
     def markdown(self, name: str, scale: Scale, machine: str) -> str:
-        """A page of the experiment."""
+        """The results as a page in Markdown."""
         left_out = [f"Different here: {self.reproduction.left_out}."] if self.reproduction.left_out else []
         return "\n".join(
             [
                 f"# {self.reproduction.question}",
                 "",
                 f"{self.reproduction.source}. Scale {self.scale}: {scale.words(self.images)}, on {machine}.",
-                "Each claim is tested on its own at 5 %, without a correction for their number.",
-                "Errors are those of the last epoch, without augmentation, as mean ± standard deviation over the seeds. A training",
-                "that diverged counts as a guess. The paper's numbers are of its own schedule and images.",
+                "Each claim is tested at the 5 % level, without a correction for the number of claims.",
+                "Errors are those of the last epoch, without augmentation, as mean ± standard deviation over the seeds. A diverged",
+                "training gets the error of guessing. The paper's errors are from its own schedule and images.",
                 *left_out,
                 "",
                 grid(self.table),
@@ -85,7 +85,7 @@ class Results:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation of shares, in percent."""
+    """Mean and standard deviation of errors (0 to 1), in percent."""
     if not values:
         return "-"
     mean = f"{100 * np.mean(values):.2f}"
@@ -96,11 +96,11 @@ def verdict_row(verdict: Verdict) -> dict[str, Any]:
     """A verdict as a row of a table."""
     points = "-" if verdict.points is None else f"{verdict.points:+.2f}"
     p = "-" if verdict.p is None else f"{verdict.p:.3f}"
-    return {"claim": verdict.claim, "verdict": verdict.verdict, "points": points, "p": p}
+    return {"claim": verdict.claim, "verdict": verdict.verdict, "contrast, points": points, "p": p}
 
 
 def grid(rows: Sequence[dict[str, Any]]) -> str:
-    """Rows that share their keys as a table in Markdown."""
+    """Rows with the same keys as a table in Markdown."""
     return markdown_table(rows[0], (map(written, row.values()) for row in rows))
 
 

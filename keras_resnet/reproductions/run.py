@@ -1,4 +1,4 @@
-"""Trains the networks of an experiment one after the other, and resumes where an interruption left it."""
+"""Trains the networks of an experiment one after the other, and resumes an interrupted experiment."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -78,7 +78,7 @@ def reproduce(
         tell: called with each line of progress.
 
     Returns: the `Results`. InputError for an unknown name or scale, if another process uses `out`, and if it has the results of
-    another experiment, recipe or image set, or files of somebody else under these names.
+    another experiment, recipe or image set, or other files of these names.
     """
     reproduction, size = find(name), look_up(scale, SCALES, "scale")
     out = Path(out or default_out(name, scale))
@@ -102,21 +102,21 @@ def reproduce(
 
 
 def default_out(name: str, scale: str) -> Path:
-    """The folder of an experiment if none is named."""
+    """The default folder of an experiment."""
     return Path("studies") / f"{name}-{scale}"
 
 
 def check_out(out: Path) -> None:
-    """InputError for a folder with files of somebody else that the results would replace. A killed study leaves its lock there."""
+    """InputError for a folder with other files that the results would replace. A killed experiment leaves its lock there."""
     if (out / TABLE).exists() or (out / STATE).exists():
         return
     for file in (out / TEXT, out / PAGE):
         if file.exists() or file.is_symlink():
-            raise InputError(f"{str(file)!r} is there already, and is of no study: give another folder")
+            raise InputError(f"{str(file)!r} exists and is not the result of an experiment: give another folder")
 
 
 def write(results: Results, out: Path, name: str, data: Dataset) -> None:
-    """Write the results so far. The table comes last: a study that is killed before that measures its last training again."""
+    """Write the results so far. The JSON comes last: if killed before, the experiment measures its last training again."""
     here = environment()
     replace_text(out / TEXT, results.markdown(name, SCALES[results.scale], here["processor"]))
     replace_text(out / PAGE, page(results, out / RUNS))
@@ -134,7 +134,7 @@ def rows_in(out: Path, name: str, scale: str, networks: dict[str, ResNetSpec]) -
     recipe = parse(as_json(asdict(SCALES[scale].recipe)))
     changed = [field for field, value in found.get("recipe", recipe).items() if recipe.get(field) != value]
     if changed:
-        raise InputError(f"{str(out)!r} has trainings of a recipe that differs in {', '.join(changed)}: give another folder")
+        raise InputError(f"{str(out)!r} has trainings with a recipe that differs in {', '.join(changed)}: give another folder")
     seeds = SCALES[scale].seeds
     return [row for row in found["rows"] if row["network"] in networks and row["seed"] in seeds]
 
@@ -146,7 +146,7 @@ def check_images(out: Path, data: Dataset) -> None:
 
 
 def time_left(rows: list[Row], wanted: list[tuple[str, int]], networks: dict[str, ResNetSpec]) -> str:
-    """What the trainings still take if they are as fast for a multiply-add as those before."""
+    """The time left, if the other trainings take as long per multiply-add as those before."""
     amounts = {name: cost_of(spec).multiply_adds for name, spec in networks.items()}
     timed = [row for row in rows if row.get("seconds")]
     if not timed:
@@ -158,7 +158,7 @@ def time_left(rows: list[Row], wanted: list[tuple[str, int]], networks: dict[str
 
 @contextmanager
 def without_advice() -> Iterator[None]:
-    """Keep back what a training advises its user to change: in an experiment it is as it should be."""
+    """Hide the warnings of a training about its settings: those of an experiment are intended."""
     log = logging.getLogger("keras_resnet")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -189,7 +189,7 @@ def trained(spec: ResNetSpec, recipe: Recipe, data: Dataset, folder: Path, seed:
 
 
 def training_error(run: Run, data: Dataset) -> float:
-    """Of the first training images as they are, by the statistics of the normalisation that a test uses."""
+    """The error (0 to 1) on the first training images without augmentation, with the moving statistics of normalisation."""
     first = data.splits["train"].part(np.arange(min(MEASURED_ON, len(data.splits["train"]))))
     model = load(run.path / "model.keras")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -1,4 +1,4 @@
-"""How large an experiment is: its images, the recipe, and the seeds."""
+"""The scales of an experiment: images, recipe and seeds."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from keras_resnet.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Scale:
-    """One of the sizes that every experiment has."""
+    """A scale at which every experiment can run."""
 
     duration: str
     source: str
@@ -20,18 +20,18 @@ class Scale:
     recipe: Recipe
     seeds: tuple[int, ...]
     image_size: int | None = None
-    """Height and width that images are resized to. None: their own."""
+    """Height and width in pixels to which images are resized. None: no resizing."""
     images: int | None = None
-    """That are trained on: the first ones. None: all."""
+    """Number of training images, the first ones. None: all."""
 
     def words(self, images: dict[str, int]) -> str:
-        """Images and recipe for a person, with how many images there are."""
+        """Images and recipe as text, with the numbers of images."""
         size = f" at {self.image_size}x{self.image_size}" if self.image_size else ""
         counts = "".join(f", {count:,} {split.replace('_', ' ')}" for split, count in images.items())
         return f"{self.source}{size}{counts}, {self.recipe.epochs} epochs of batches of {self.recipe.batch_size}"
 
     def load(self, data_dir: str | Path | None = None) -> Dataset:
-        """Its images."""
+        """Load the images. `data_dir` is where TensorFlow Datasets keeps its files."""
         data = load(self.source, data_dir=data_dir if self.source != "digits" else None, image_size=self.image_size)
         if self.images is None or self.images >= len(data.splits["train"]):
             return data
