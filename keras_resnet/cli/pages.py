@@ -29,7 +29,7 @@ def draw(
     """Draw a network: its stages with sizes and cost, and one unit enlarged. The drawing is SVG."""
     spec, title = described(subject)
     if out:
-        check_file("--out", out, DRAWING, "drawing of a network")
+        check_file("--out", out, DRAWING, "drawing of a network", ".svg")
         replace_text(out, drawing_of(spec, title=title))
     else:
         sys.stdout.write(drawing_of(spec, title=title))
@@ -63,7 +63,7 @@ def report(
     """
     runs = [Run.open(folder) for folder in folders]
     out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
-    check_file("--out", out, PAGE, "page about runs")
+    check_file("--out", out, PAGE, "page about runs", ".html")
     if len(runs) > 1:
         if data or data_dir:
             raise InputError("--data and --data-dir are for the page of one run: several are compared by what is in their folders")
