@@ -8,8 +8,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import BATCH_SIZE, Loss, accuracy, batches, cross_entropy, gradients_of, to_numpy
-from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure, integers, is_wide, name_places, shortened
+from keras_resnet.analysis.derivatives import (
+    BATCH_SIZE,
+    Loss,
+    accuracy,
+    batches,
+    class_labels,
+    cross_entropy,
+    gradients_of,
+    to_numpy,
+)
+from keras_resnet.analysis.figures import (
+    COLOURS,
+    MARKERS,
+    Figure,
+    add_legend,
+    as_written,
+    figure,
+    integers,
+    is_wide,
+    name_places,
+    short_numbers,
+    shortened,
+)
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.units import Chain, Unit
 from keras_resnet.errors import InputError, unknown
@@ -68,7 +89,9 @@ def swaps(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_s
     chain = Chain(model)
     pairs = [pair for pair in combinations(range(len(chain.units)), 2) if fit_each_other(*(chain.units[place] for place in pair))]
     if not pairs:
-        raise InputError(f"{model.name!r} has no two units that keep the shape of the same maps")
+        raise InputError(
+            f"no two units of {model.name!r} can be exchanged: each must keep the shape of its maps, and both the same one"
+        )
     sums, whole = dict.fromkeys(pairs, 0.0), 0.0
     with keras.StatelessScope():
         for batch, part in labelled(images, labels, batch_size):
@@ -117,9 +140,7 @@ def with_changes(
 
 def labelled(images: np.ndarray, labels: np.ndarray, batch_size: int) -> Iterable[tuple[Any, np.ndarray]]:
     """Batches of images and their labels. InputError if their numbers differ."""
-    labels = np.asarray(labels)
-    if len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels do not belong together")
+    labels = class_labels(images, labels)
     starts = range(0, len(images), batch_size)
     return zip(batches(images, batch_size), (labels[start : start + batch_size] for start in starts), strict=True)
 
@@ -180,13 +201,13 @@ def path_lengths(
         seed: of the paths.
 
     Returns: for each length, of deep networks for 40 of them, a row with the `length`; `norm`, the mean norm of the gradient of one
-    path; `paths`, the common logarithm of the number of such paths; and `share`, norm times number, divided by its sum over the
-    rows.
+    path; `log10_paths`, the common logarithm of the number of such paths; and `share`, norm times number, divided by its sum over
+    the rows.
 
     InputError for a plain network.
     """
     chain, loss = Chain(model), cross_entropy(model, loss)
-    count = len(chain.units)
+    labels, count = class_labels(images, labels), len(chain.units)
     if not chain.is_residual:
         raise InputError(f"{model.name!r} has no shortcuts: there is one path, through all units")
     generator = np.random.default_rng(seed)
@@ -198,8 +219,8 @@ def path_lengths(
             through = set(generator.permutation(count)[:length].tolist())
             [gradient] = gradients_of(lambda x, way=through: loss(labels, along(chain, x, way)), [np.asarray(images, "float32")])
             norms.append(float(np.linalg.norm(gradient)))
-        found.append({"length": length, "norm": float(np.mean(norms)), "paths": log_combinations(count, length)})
-    logarithms = np.array([math.log10(row["norm"]) + row["paths"] if row["norm"] else -math.inf for row in found])
+        found.append({"length": length, "norm": float(np.mean(norms)), "log10_paths": log_combinations(count, length)})
+    logarithms = np.array([math.log10(row["norm"]) + row["log10_paths"] if row["norm"] else -math.inf for row in found])
     shares = 10 ** (logarithms - logarithms.max()) if np.isfinite(logarithms.max()) else np.zeros(len(found))
     return [{**row, "share": float(share)} for row, share in zip(found, shares / max(shares.sum(), 1e-300), strict=True)]
 
@@ -239,9 +260,11 @@ def plot_lesions(profiles: Mapping[str, Rows]) -> Figure:
             whole = 100 * (known[0][1]["accuracy"] - known[0][1]["difference"])
             axes[0, 0].axhline(whole, color=colour, linestyle="--", linewidth=1, label=f"{shortened(name)}, whole: {whole:.1f} %")
     axes[0, 0].set(xlabel="unit that is dropped", ylabel="accuracy, %", ylim=(-3, 103))
+    if any(row["kept"] == "shortcut" for rows in profiles.values() for row in rows):
+        axes[0, 0].plot([], [], "o", markersize=4, color="grey", markerfacecolor="white", label="shortcut changes the map")
     name_places(axes[0, 0], [row["unit"] for row in max(profiles.values(), key=len)])
     axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+    as_written(axes[0, 0].legend(fontsize=8))
     return made
 
 
@@ -257,20 +280,21 @@ def plot_swaps(profiles: Mapping[str, Rows]) -> Figure:
     axes[0, 0].set(xlabel="units from one to the other", ylabel="accuracy, %", ylim=(-3, 103))
     axes[0, 0].xaxis.set_major_locator(integers())
     axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+    as_written(axes[0, 0].legend(fontsize=8))
     return made
 
 
 def plot_path_lengths(profiles: Mapping[str, Rows]) -> Figure:
     """Rows of `path_lengths`, of one network or several by name: paths of each length, gradient of one, share of the gradient."""
     made, axes = figure(1, 3, width=3.3)
-    panels = {"paths": "number of paths, log10", "norm": "gradient norm of one path", "share": "share of the gradient"}
+    panels = {"log10_paths": "number of paths, log10", "norm": "gradient norm of one path", "share": "share of the gradient"}
     for panel, (column, label) in zip(axes[0], panels.items(), strict=True):
         for number, (name, rows) in enumerate(profiles.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
             panel.plot([row["length"] for row in rows], [row[column] for row in rows], label=shortened(name), **style)
         panel.set(xlabel="length: units that are passed", ylabel=label)
         panel.xaxis.set_major_locator(integers())
+        short_numbers(panel)
         panel.grid(alpha=0.3)
     if is_wide([row["norm"] for rows in profiles.values() for row in rows]):
         axes[0, 1].set_yscale("log")

@@ -99,6 +99,16 @@ def cross_entropy(model: keras.Model, loss: Loss | None = None) -> Loss:
     return keras.losses.SparseCategoricalCrossentropy(from_logits=kind == "logits")
 
 
+def class_labels(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Labels (images,), or (images, 1) as `keras.datasets` has them, as (images,). InputError for one-hot and missing ones."""
+    found = np.asarray(labels)
+    if found.shape not in ((len(images),), (len(images), 1)):
+        raise InputError(
+            f"labels of {found.shape} and {len(images)} images do not belong together: expected one number for each image"
+        )
+    return found.reshape(-1)
+
+
 def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     """The share of images whose highest output (images, classes) is that of the label (images,)."""
     if outputs.ndim != 2 or len(outputs) != len(labels):

@@ -98,7 +98,8 @@ def response_values(network: Network) -> dict[str, int]:
 
 
 def plot_signals(profiles: Mapping[str, Rows]) -> Figure:
-    """Rows of `signals` over the units, of one network or several by name: two panels, squared means and variances."""
+    """Rows of `signals` over the units, of one network or several by name: three panels, squared means, variances, and variances
+    of the branches."""
     panels = {"squared_mean": "squared channel mean", "variance": "channel variance", "branch_variance": "variance of the branch"}
     return profile(profiles, panels, x="unit", log=True)
 
