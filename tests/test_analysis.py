@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -268,6 +268,27 @@ def test_gradients_of_a_network_of_mixed_precision():
     assert all(row["correlation"] for row in analysis.gradient_correlation(model, IMAGES))
 
 
+def test_labels_in_a_column_are_labels_and_others_are_refused(model):
+    column = LABELS[:, None]
+    assert analysis.lesions(model, IMAGES, column) == analysis.lesions(model, IMAGES, LABELS)
+    for labels in (LABELS[:3], np.eye(3)[LABELS]):
+        for function in (analysis.lesions, analysis.gradients, analysis.path_lengths, analysis.landscape):
+            with pytest.raises(InputError, match="and 12 images do not belong together"):
+                function(model, IMAGES, labels)
+        with pytest.raises(InputError, match="and 12 images do not belong together"):
+            analysis.GradientNorms(IMAGES, labels)
+
+
+def test_numbers_that_are_not_finite(model, monkeypatch):
+    rows = [{"x": x, "y": y, "loss": 1.0 + x * x if y else np.nan, "accuracy": 0.5} for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    assert analysis.plot_landscape({"a": rows}).axes
+    with pytest.raises(InputError, match="the loss is nowhere finite"):
+        analysis.plot_landscape({"a": [{**row, "loss": np.inf} for row in rows]})
+    monkeypatch.setattr("keras_resnet.analysis.projection.pooled_features", lambda model, images: np.full((12, 6), np.nan))
+    with pytest.raises(InputError, match="features that are not finite"):
+        analysis.embedding(model, IMAGES)
+
+
 def test_one_output_has_no_accuracy():
     model = users(end=lambda x: layers.Dense(1, activation="sigmoid")(x))
     with pytest.raises(InputError, match="one output for each image, not one for each class"):
@@ -349,6 +370,25 @@ def test_swaps(model, changed):
     np.testing.assert_allclose(analysis.with_changes(model, IMAGES, order=order), outputs, rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match="order has 3 names"):
         analysis.with_changes(model, IMAGES, order=order[:3])
+    with pytest.raises(InputError, match="no two units of 'one' can be exchanged"):
+        analysis.swaps(small(depths=(1, 1), name="one"), IMAGES, LABELS)
+
+
+def test_plots_of_long_names_odd_names_and_small_numbers(tmp_path):
+    rows = [{"unit": "of_a_unit_with_a_long_name", "accuracy": 0.5, "difference": -0.4, "kept": "shortcut"}]
+    made = analysis.plot_lesions({r"runs/$\frac$": rows})
+    made.savefig(tmp_path / "lesions.png")
+    [panel] = made.axes
+    assert panel.get_window_extent().height / made.dpi > 2  # inches that the names leave
+    assert "shortcut changes the map" in [text.get_text() for text in panel.get_legend().get_texts()]
+    paths = [{"length": number, "log10_paths": 0.0, "norm": 1e-5 * (number + 1), "share": 0.5} for number in range(2)]
+    made = analysis.plot_path_lengths({r"$\frac$": paths, "b": paths})
+    made.savefig(tmp_path / "paths.png")
+    assert {len(text.get_text()) for text in made.axes[1].get_yticklabels()} <= set(range(5))
+    made = analysis.plot_heatmaps(IMAGES[:3], IMAGES[:3, ..., 0], ["a class with a long name\n→ another long name"] * 3)
+    made.savefig(tmp_path / "heatmaps.png")
+    boxes = [panel.title.get_window_extent() for panel in made.axes[:3]]
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
 
 
 def test_the_gradients_of_all_paths_add_up(preactivated):
@@ -369,7 +409,7 @@ def test_the_gradients_of_all_paths_add_up(preactivated):
     assert [row["length"] for row in rows] == [0, 1, 2]
     np.testing.assert_allclose([rows[0]["norm"], rows[2]["norm"]], [norms[0][0], norms[2][0]], rtol=1e-4)
     assert min(norms[1]) - 1e-6 <= rows[1]["norm"] <= max(norms[1]) + 1e-6
-    assert 10 ** rows[1]["paths"] == pytest.approx(2)
+    assert 10 ** rows[1]["log10_paths"] == pytest.approx(2)
     weighed = np.array([rows[0]["norm"], 2 * rows[1]["norm"], rows[2]["norm"]])
     np.testing.assert_allclose([row["share"] for row in rows], weighed / weighed.sum(), rtol=1e-5)
 

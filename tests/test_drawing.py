@@ -142,8 +142,12 @@ def test_the_command(call, tmp_path):
         assert code == 0
         assert (tmp_path / "network.svg").read_text() == kr.draw(spec, title=subject.name)
     (tmp_path / "thesis").write_text("chapter 1")
+    (tmp_path / "thesis.svg").write_text("chapter 1")
+    code, _, error = call("draw", "resnet8", "--out", tmp_path / "network.png")
+    assert code == 2
+    assert "expected a file that ends with .svg" in error
     (tmp_path / "logo.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>')
-    for other in ("thesis", "logo.svg"):
+    for other in ("thesis.svg", "logo.svg"):
         code, _, error = call("draw", "resnet8", "--out", tmp_path / other)
         assert code == 2
         assert "is there already, and is no drawing of a network" in error

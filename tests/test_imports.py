@@ -21,6 +21,7 @@ FLOORS = (
         "hooks",
         "json_files",
         "lazy_tensorflow",
+        "plot_files",
         "outside",
         "startup",
         "svg",

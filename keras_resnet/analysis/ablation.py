@@ -8,8 +8,29 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import Loss, accuracy, batches, cross_entropy, gradients_of, labelled, to_numpy
-from keras_resnet.analysis.figures import COLOURS, MARKERS, Figure, add_legend, figure, integers, is_wide, name_places, shortened
+from keras_resnet.analysis.derivatives import (
+    Loss,
+    accuracy,
+    batches,
+    class_labels,
+    cross_entropy,
+    gradients_of,
+    labelled,
+    to_numpy,
+)
+from keras_resnet.analysis.figures import (
+    COLOURS,
+    MARKERS,
+    Figure,
+    add_legend,
+    as_written,
+    figure,
+    integers,
+    is_wide,
+    name_places,
+    short_numbers,
+    shortened,
+)
 from keras_resnet.analysis.rows import Rows
 from keras_resnet.analysis.units import Chain, Unit
 from keras_resnet.errors import InputError, unknown
@@ -69,7 +90,7 @@ def swaps(model: keras.Model, images: np.ndarray, labels: np.ndarray, *, batch_s
     pairs = [pair for pair in combinations(range(len(chain.units)), 2) if fit_each_other(*(chain.units[place] for place in pair))]
     if not pairs:
         raise InputError(
-            f"{model.name!r} has no two units that can be exchanged: each must keep the shape of the same feature maps"
+            f"no two units of {model.name!r} can be exchanged: each must keep the shape of its feature maps, and both the same one"
         )
     sums, whole = dict.fromkeys(pairs, 0.0), 0.0
     with keras.StatelessScope():
@@ -173,12 +194,12 @@ def path_lengths(
         seed: of the choice of paths.
 
     Returns: for each length (at most 40 of them) a row with the `length` in units; `norm`, the mean Euclidean norm of the gradient
-    of one path; `paths`, the common logarithm of the number of such paths; and `share`, norm times number, divided by its sum over
-    the rows.
+    of one path; `log10_paths`, the common logarithm of the number of such paths; and `share`, norm times number, divided by its sum
+    over the rows.
 
     InputError for a plain network, and for a model that is not a chain of units.
     """
-    chain, loss = Chain(model), cross_entropy(model, loss)
+    chain, labels, loss = Chain(model), class_labels(images, labels, loss), cross_entropy(model, loss)
     count = len(chain.units)
     if not chain.is_residual:
         raise InputError(f"{model.name!r} has no shortcuts: it has only one path, through all units")
@@ -193,8 +214,8 @@ def path_lengths(
                 lambda x, branches=branches: loss(labels, outputs_on_path(chain, x, branches)), [np.asarray(images, "float32")]
             )
             norms.append(float(np.linalg.norm(gradient)))
-        found.append({"length": length, "norm": float(np.mean(norms)), "paths": log_combinations(count, length)})
-    logarithms = np.array([math.log10(row["norm"]) + row["paths"] if row["norm"] else -math.inf for row in found])
+        found.append({"length": length, "norm": float(np.mean(norms)), "log10_paths": log_combinations(count, length)})
+    logarithms = np.array([math.log10(row["norm"]) + row["log10_paths"] if row["norm"] else -math.inf for row in found])
     shares = 10 ** (logarithms - logarithms.max()) if np.isfinite(logarithms.max()) else np.zeros(len(found))
     return [{**row, "share": float(share)} for row, share in zip(found, shares / max(shares.sum(), 1e-300), strict=True)]
 
@@ -239,9 +260,11 @@ def plot_lesions(profiles: Mapping[str, Rows]) -> Figure:
                 whole, color=colour, linestyle="--", linewidth=1, label=f"{shortened(name)}, all units: {whole:.1f} %"
             )
     axes[0, 0].set(xlabel="dropped unit", ylabel="accuracy, %", ylim=(-3, 103))
+    if any(row["kept"] == "shortcut" for rows in profiles.values() for row in rows):
+        axes[0, 0].plot([], [], "o", markersize=4, color="grey", markerfacecolor="white", label="shortcut changes the map")
     name_places(axes[0, 0], [row["unit"] for row in max(profiles.values(), key=len)])
     axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+    as_written(axes[0, 0].legend(fontsize=8))
     return made
 
 
@@ -257,20 +280,21 @@ def plot_swaps(profiles: Mapping[str, Rows]) -> Figure:
     axes[0, 0].set(xlabel="distance of the exchanged units, in units", ylabel="accuracy, %", ylim=(-3, 103))
     axes[0, 0].xaxis.set_major_locator(integers())
     axes[0, 0].grid(alpha=0.3)
-    axes[0, 0].legend(fontsize=8)
+    as_written(axes[0, 0].legend(fontsize=8))
     return made
 
 
 def plot_path_lengths(profiles: Mapping[str, Rows]) -> Figure:
     """Rows of `path_lengths`, of one network or several by name: number of paths, gradient of one path, share of the gradient."""
     made, axes = figure(1, 3, width=3.3)
-    panels = {"paths": "number of paths, log10", "norm": "gradient norm of one path", "share": "share of the gradient"}
+    panels = {"log10_paths": "number of paths, log10", "norm": "gradient norm of one path", "share": "share of the gradient"}
     for panel, (column, label) in zip(axes[0], panels.items(), strict=True):
         for number, (name, rows) in enumerate(profiles.items()):
             style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 3}
             panel.plot([row["length"] for row in rows], [row[column] for row in rows], label=shortened(name), **style)
         panel.set(xlabel="path length, in units", ylabel=label)
         panel.xaxis.set_major_locator(integers())
+        short_numbers(panel)
         panel.grid(alpha=0.3)
     if is_wide([row["norm"] for rows in profiles.values() for row in rows]):
         axes[0, 1].set_yscale("log")

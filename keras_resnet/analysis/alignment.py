@@ -89,10 +89,15 @@ def plot_similarity(found: Similarity, *, names: tuple[str, str] = ("layer", "la
     picture = axes[0, 0].imshow(
         found.values.T, origin="lower", cmap="magma", vmin=0, vmax=1, interpolation="nearest", aspect="auto"
     )
-    axes[0, 0].set(xlabel=names[0], ylabel=names[1])
+    axes[0, 0].set_xlabel(names[0], parse_math=False)
+    axes[0, 0].set_ylabel(names[1], parse_math=False)
     if max(len(found.first), len(found.second)) <= NAMED:
         small = 7 if len(found.first) <= 18 else 5
-        axes[0, 0].set_xticks(range(len(found.first)), [shortened(name) for name in found.first], rotation=90, fontsize=small)
-        axes[0, 0].set_yticks(range(len(found.second)), [shortened(name) for name in found.second], fontsize=small)
+        axes[0, 0].set_xticks(
+            range(len(found.first)), [shortened(name) for name in found.first], rotation=90, fontsize=small, parse_math=False
+        )
+        axes[0, 0].set_yticks(
+            range(len(found.second)), [shortened(name) for name in found.second], fontsize=small, parse_math=False
+        )
     made.colorbar(picture, ax=axes[0, 0], label="linear centred kernel alignment")
     return made

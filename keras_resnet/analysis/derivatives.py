@@ -90,12 +90,10 @@ def batches(images: np.ndarray, batch_size: int | None = None) -> Iterator[Any]:
 
 
 def labelled(images: np.ndarray, labels: np.ndarray, batch_size: int | None = None) -> Iterator[tuple[Any, np.ndarray]]:
-    """`batches` of images, each with its labels. InputError if there are not as many labels as images."""
-    if len(images) != len(labels):
-        raise InputError(f"{len(images)} images and {len(labels)} labels do not belong together")
-    start = 0
+    """`batches` of images, each with its `class_labels`."""
+    labels, start = class_labels(images, labels), 0
     for batch in batches(images, batch_size):
-        yield batch, np.asarray(labels[start : start + len(batch)])
+        yield batch, labels[start : start + len(batch)]
         start += len(batch)
 
 
@@ -110,6 +108,21 @@ def cross_entropy(model: keras.Model, loss: Loss | None = None) -> Loss:
     if not kind:
         raise InputError(f"the last layer of {model.name!r} does not show whether it gives logits or probabilities: give loss=")
     return keras.losses.SparseCategoricalCrossentropy(from_logits=kind == "logits")
+
+
+def class_labels(images: np.ndarray, labels: np.ndarray, loss: Loss | None = None) -> np.ndarray:
+    """Labels (images,), or (images, 1) as `keras.datasets` has them, as (images,); for a `loss` of one's own as they are.
+
+    InputError for one-hot and missing ones.
+    """
+    found = np.asarray(labels)
+    if loss is not None:
+        return found
+    if found.shape not in ((len(images),), (len(images), 1)):
+        raise InputError(
+            f"labels of {found.shape} and {len(images)} images do not belong together: expected one number for each image"
+        )
+    return found.reshape(-1)
 
 
 def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:

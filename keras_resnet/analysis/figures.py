@@ -13,13 +13,14 @@ Axes = Any  # matplotlib.axes.Axes
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Of Okabe and Ito, safe for the colour-blind (doi:10.1038/nmeth.1618)."""
 MARKERS = "os^Dv<>"
-WIDTH = 4.6  # inches of a panel
+WIDTH, HEIGHT = 4.6, 3.2  # inches of a panel
+CHARACTER = 0.06  # inches of a character of a name along an axis
 NAMED = 16  # ticks of an axis up to which each has its name
 WIDE = 20.0  # ratio of the largest to the smallest value above which an axis is logarithmic
 LONGEST = 28  # characters of a name in a plot
 
 
-def figure(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = 3.2) -> tuple[Figure, np.ndarray]:
+def figure(rows: int = 1, columns: int = 1, *, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, np.ndarray]:
     """A figure and its panels (rows, columns), each of `width` by `height` inches."""
     from matplotlib.figure import Figure as New
 
@@ -48,7 +49,14 @@ def lines(profiles: Mapping[str, Rows], *, x: str, y: str, labels: tuple[str, st
 def add_legend(made: Figure, axes: Axes, count: int) -> None:
     """A legend above the panels, if there are several networks."""
     if count > 1:
-        made.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=min(count, 4), fontsize=8, frameon=False)
+        handles, names = axes.get_legend_handles_labels()
+        as_written(made.legend(handles, names, loc="outside upper center", ncols=min(count, 4), fontsize=8, frameon=False))
+
+
+def as_written(legend: Any) -> None:
+    """Show the names of a legend as they are: a dollar sign in the name of a run begins no formula."""
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *, log: bool) -> None:
@@ -62,6 +70,8 @@ def draw(axes: Axes, profiles: Mapping[str, Rows], x: str, y: str, label: str, *
         axes.plot(places, values, marker=marker, markersize=3, linewidth=1.2, color=colour, label=shortened(name))
     if log and is_wide([row[y] for rows in profiles.values() for row in rows]):
         axes.set_yscale("log")
+    else:
+        short_numbers(axes)
     axes.set(xlabel=x, ylabel=label)
     axes.grid(alpha=0.3)
     name_places(axes, [str(row[x]) for row in longest])
@@ -78,8 +88,15 @@ def name_places(axes: Axes, names: Sequence[str]) -> None:
     axes.set_xlim(0.5, len(names) + 0.5)
     if len(names) <= NAMED:
         axes.set_xticks(range(1, len(names) + 1), [shortened(name) for name in names], rotation=90, fontsize=7, parse_math=False)
+        made = axes.get_figure()  # names are written upwards: without more height, long ones leave little to the panel
+        made.set_figheight(max(made.get_figheight(), HEIGHT + CHARACTER * max(len(shortened(name)) for name in names)))
     else:
         axes.xaxis.set_major_locator(integers())
+
+
+def short_numbers(axes: Axes) -> None:
+    """Powers of ten above a linear axis instead of many zeros."""
+    axes.ticklabel_format(axis="y", scilimits=(-3, 5))
 
 
 def integers() -> Any:
@@ -89,9 +106,9 @@ def integers() -> Any:
     return MaxNLocator(integer=True)
 
 
-def shortened(name: str) -> str:
+def shortened(name: str, longest: int = LONGEST) -> str:
     """A name for a plot, cut if it is long."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
 def picture(axes: Axes, pixels: np.ndarray, **settings: Any) -> None:

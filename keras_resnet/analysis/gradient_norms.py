@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_resnet.analysis.derivatives import Loss, cross_entropy, gradients_of, to_numpy, weight_gradients
+from keras_resnet.analysis.derivatives import Loss, class_labels, cross_entropy, gradients_of, to_numpy, weight_gradients
 from keras_resnet.analysis.figures import COLOURS, Figure, figure, lines, name_places, profile
 from keras_resnet.analysis.rows import Rows, as_csv
 from keras_resnet.analysis.steps import Segment
@@ -45,7 +45,7 @@ def gradients(
     probabilities.
     """
     chain = Chain(model)
-    return norms(chain, images, labels, training, cross_entropy(model, loss))
+    return norms(chain, images, class_labels(images, labels, loss), training, cross_entropy(model, loss))
 
 
 def norms(chain: Chain, images: np.ndarray, labels: np.ndarray, training: bool, loss: Loss) -> Rows:
@@ -120,7 +120,7 @@ class GradientNorms(keras.callbacks.Callback):
         super().__init__()
         if every < 1:
             raise InputError(f"every={every}: expected at least 1 epoch")
-        self.images, self.labels, self.every = images, labels, every
+        self.images, self.labels, self.every = images, class_labels(images, labels), every
         self.path = None if path is None else Path(path)
         self.rows: Rows = []
 

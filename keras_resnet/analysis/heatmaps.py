@@ -13,6 +13,7 @@ from keras_resnet.analysis.steps import Network, Segment, values_at
 from keras_resnet.errors import InputError
 
 SHOWN = 10  # images of a plot
+NARROW = 16  # characters of a line above an image
 
 
 def grad_cam(
@@ -203,7 +204,12 @@ def plot_heatmaps(images: np.ndarray, heat: np.ndarray, titles: Sequence[str] = 
             panel.set_axis_off()
         share = heat[number] / (np.abs(heat[number]).max() or 1)
         axes[1, number].imshow(colours.to_rgba(share, alpha=0.2 + 0.6 * np.abs(share)), interpolation="nearest")
-        axes[0, number].set_title(shortened(titles[number]) if number < len(titles) else "", fontsize=7, parse_math=False)
+        axes[0, number].set_title(title_of(titles[number]) if number < len(titles) else "", fontsize=7, parse_math=False)
     bar = made.colorbar(colours, ax=axes, shrink=0.8, pad=0.01, label="relative", ticks=[-1, 0, 1] if signed else [0, 1])
     bar.ax.tick_params(labelsize=7)
     return made
+
+
+def title_of(text: str) -> str:
+    """Each line of a title, as long as an image is wide."""
+    return "\n".join(shortened(line, NARROW) for line in text.split("\n"))

@@ -147,12 +147,15 @@ def contours(name: str, rows: Rows) -> Figure:
     made, axes = figure(width=4.8, height=4.0)
     xs, ys = (sorted({row[axis] for row in rows}) for axis in ("x", "y"))
     losses = np.maximum(np.array([row["loss"] for row in rows]).reshape(len(xs), len(ys)).T, 1e-6)
-    levels = np.geomspace(losses.min(), max(losses.max(), losses.min() * 1.01), 16)
+    known = losses[np.isfinite(losses)]
+    if not len(known):
+        raise InputError("the loss is nowhere finite: there is nothing to plot")
+    levels = np.geomspace(known.min(), max(known.max(), known.min() * 1.01), 16)
     filled = axes[0, 0].contourf(xs, ys, losses, levels=levels, norm=LogNorm(levels[0], levels[-1]), cmap="viridis")
     axes[0, 0].contour(xs, ys, losses, levels=levels, colors="white", linewidths=0.4)
     axes[0, 0].plot(0, 0, "+", color="white", markersize=9, markeredgewidth=2)
     axes[0, 0].set(xlabel="first random direction", ylabel="second random direction", aspect="equal")
     bar = made.colorbar(filled, ax=axes[0, 0], label="loss", ticks=levels[::3])
-    bar.ax.set_yticklabels([f"{level:.2g}" for level in levels[::3]])
+    bar.ax.set_yticklabels([f"{level:.3g}" for level in levels[::3]])
     bar.ax.minorticks_off()
     return made

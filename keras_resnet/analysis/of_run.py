@@ -21,6 +21,7 @@ from keras_resnet.errors import InputError, unknown
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.outside import printable
+from keras_resnet.plot_files import save_plot
 from keras_resnet.runs.run import Run, names_of
 
 
@@ -139,7 +140,7 @@ def save(result: Result, path: Path) -> None:
             ),
         )
     else:
-        result.plot().savefig(path)
+        save_plot(result.plot(), path)
 
 
 def default_split(data: Dataset, row: Analysis) -> str:
@@ -188,7 +189,7 @@ def heatmaps(row: Analysis, subjects: list[Subject]) -> Result:
         place = np.unravel_index(heat[number].argmax(), heat[number].shape)
         about = {"image": subject.name(number), "class": names[label], "predicted": names[answer]}
         rows.append({**about, "peak_row": int(place[0]), "peak_column": int(place[1]), "peak": float(heat[number].max())})
-    titles = [each["class"] if each["class"] == each["predicted"] else f"{each['class']}→{each['predicted']}" for each in rows]
+    titles = [each["class"] if each["class"] == each["predicted"] else f"{each['class']}\n→ {each['predicted']}" for each in rows]
     return Result(rows, lambda: public(row.plot)(subject.images, heat, titles))
 
 

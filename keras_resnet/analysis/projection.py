@@ -34,6 +34,8 @@ def embedding(model: keras.Model, images: np.ndarray, *, method: str = "pca", se
     points = pooled_features(model, images)
     if len(points) < 3:
         raise InputError(f"{len(points)} images: an embedding needs at least three")
+    if not np.isfinite(points).all():
+        raise InputError(f"{model.name!r} gives features that are not finite numbers: there is no embedding of them")
     if method == "pca":
         return principal_components(points)
     from sklearn.manifold import TSNE

@@ -83,8 +83,11 @@ def load_backend() -> None:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its messages would go to the stream that was silenced
 
 
-def check_file(option: str, path: Path, mark: str, what: str) -> None:
-    """InputError for a file that cannot be written, or that is there and has not `mark` near its beginning, as ours have."""
+def check_file(option: str, path: Path, mark: str, what: str, suffix: str = "") -> None:
+    """InputError for a file that cannot be written, that has another suffix, or that is there and has not `mark` near its
+    beginning, as ours have."""
+    if suffix and path.suffix.lower() != suffix:
+        raise InputError(f"{option} {str(path)!r}: expected a file that ends with {suffix}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise InputError(f"{option} {str(path)!r} cannot be written: name a file in an existing folder")
     is_own = False

@@ -29,7 +29,7 @@ def draw(
     """Draw a network as SVG: its stages with sizes and cost, and two units enlarged."""
     spec, title = described(subject)
     if out:
-        check_file("--out", out, DRAWING, "drawing of a network")
+        check_file("--out", out, DRAWING, "drawing of a network", ".svg")
         replace_text(out, drawing_of(spec, title=title))
     else:
         sys.stdout.write(drawing_of(spec, title=title))
@@ -64,7 +64,7 @@ def report(
     """
     runs = [Run.open(folder) for folder in folders]
     out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
-    check_file("--out", out, PAGE, "page about runs")
+    check_file("--out", out, PAGE, "page about runs", ".html")
     if len(runs) > 1:
         if data or data_dir:
             raise InputError(

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.confidence import interval
+from keras_resnet.plot_files import save_plot
 
 NUMBERED = 30  # classes up to which the picture of a matrix has names and numbers
 LONGEST = 24  # characters of a class name in it
@@ -98,7 +99,7 @@ def plot_confusion(counts: np.ndarray, class_names: Sequence[str], path: Path) -
     if classes > NUMBERED:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
-        figure.savefig(path, dpi=120)
+        save_plot(figure, path, dpi=120)
         return
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…" for name in class_names]
     axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 2 else 0, parse_math=False)
@@ -107,4 +108,4 @@ def plot_confusion(counts: np.ndarray, class_names: Sequence[str], path: Path) -
         if count:
             colour = "white" if shares[row, column] > 0.5 else "black"
             axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
-    figure.savefig(path, dpi=120)
+    save_plot(figure, path, dpi=120)
