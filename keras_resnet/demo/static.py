@@ -56,7 +56,8 @@ def static_page(run: Run, runtime: litert_js.LiteRtJs) -> str:
 def exported(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
     """What the page needs to know of each `.tflite` file of a folder of exports that LiteRT.js runs, the smallest first; and the
     other files, with the reason. InputError if it runs none, and for a damaged file."""
-    files, left_out = [], []
+    files: list[dict[str, Any]] = []
+    left_out: list[tuple[str, str]] = []
     for name, entry in sorted((entries(folder) or {}).items()):
         if not name.endswith(".tflite") or not verify(folder / name):
             continue
