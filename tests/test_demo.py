@@ -372,7 +372,7 @@ def image_files(digits):
     yield from (image_file((61, 40), "JPEG", turn=turn) for turn in range(1, 9))
     yield from (image_file((50, 80), "PNG", mode) for mode in ("L", "LA", "RGB", "RGBA"))
     yield from (image_file(size, "PNG") for size in ((1, 1), (700, 9), (7, 1200), (8, 20), (1500, 1100), (9, 3)))
-    yield from (image_file((40, 33), "JPEG", mode, quality=70) for mode in ("L", "CMYK"))
+    yield from (image_file((40, 33), "JPEG", mode, quality=70) for mode in ("L", "RGB"))
     yield from (image_file((40, 70), "WEBP", mode, lossless=True, exact=True) for mode in ("RGB", "RGBA"))
 
 
