@@ -1,12 +1,16 @@
 """`demo`: a page to try a network."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from keras_resnet.cli.options import RunFolder, app, load_backend
+from keras_resnet.errors import InputError
 from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run
+
+HOST, PORT = "127.0.0.1", 8500
 
 
 @app.command(epilog="Example: keras-resnet demo saved_models/digits-resnet8")
@@ -14,14 +18,28 @@ def demo(
     folder: RunFolder,
     host: Annotated[
         str, typer.Option(help="Address to listen on. 0.0.0.0 lets in other machines of the network, such as a phone.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8500,
+    ] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = PORT,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a page that needs no server into this new folder: a browser runs the .tflite files."
+        ),
+    ] = None,
+    litert_js: Annotated[Path, typer.Option(metavar="FOLDER", help="For --static: the npm package @litertjs/core.")] = Path(
+        "node_modules/@litertjs/core"
+    ),
 ) -> None:
     """Serve a page to try a network: top classes, Grad-CAM and feature maps by stage, also of the exported .tflite files.
 
-    Pictures are processed on this machine and not stored. Ctrl-C stops the server.
+    Pictures are processed on this machine and not stored. Ctrl-C stops the server. With --static nothing is served: the page is
+    one HTML file for any browser, such as that of a phone.
     """
     run = Run.open(folder)
+    if static:
+        if (host, port) != (HOST, PORT):
+            raise InputError("--static serves nothing: leave out --host and --port")
+        return write(run, static, litert_js)
     load_backend()
     from keras_resnet.demo import Answers, Server, page
 
@@ -32,3 +50,11 @@ def demo(
             server.serve_forever()
     finally:
         answers.close()
+
+
+def write(run: Run, out: Path, litert_js: Path) -> None:
+    """Write the page that needs no server."""
+    from keras_resnet.demo.static import write_static
+
+    page = write_static(run, out, litert_js)
+    print(f"page: {printable(page)}, {page.stat().st_size / 1e6:.1f} MB: copy it to the phone, or open it here in a browser")

@@ -82,10 +82,15 @@ class Answers:
 
 def page(run: Run) -> str:
     """The HTML of the page, whose script sends pictures to the server."""
+    return render("demo", scripts=[FOLDER / "demo.js", FOLDER / "server.js"], **heading(run))
+
+
+def heading(run: Run) -> dict[str, Any]:
+    """What a page says about the network of a run. InputError for one that takes no pictures."""
     spec = run.spec
+    spec.require_pictures()
     size = "x".join(map(str, spec.require_sizes("resizing an image")[:-1]))
-    title = f"Try {run.path.resolve().name}"
-    return render("demo", script=FOLDER / "demo.js", title=title, network=name_of(spec), classes=spec.classes, size=size)
+    return {"title": f"Try {run.path.resolve().name}", "network": name_of(spec), "classes": spec.classes, "size": size}
 
 
 def strongest(maps: np.ndarray) -> np.ndarray:

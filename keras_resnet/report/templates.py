@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ FOLDER = Path(__file__).parent / "templates"
 SCRIPT = FOLDER / "sort.js"
 
 
-def render(name: str, *, script: Path = SCRIPT, **content: Any) -> str:
-    """The page of a template with `content`. Browsers run only `script` in it, and load nothing else.
+def render(name: str, *, scripts: Sequence[Path] = (SCRIPT,), **content: Any) -> str:
+    """The page of a template with `content`. Browsers run only `scripts`, put together, and what the template itself allows. They
+    load nothing else.
 
     Text is escaped; SVG that our own functions made comes as `markupsafe.Markup`, see `drawn`.
     """
@@ -20,7 +22,7 @@ def render(name: str, *, script: Path = SCRIPT, **content: Any) -> str:
 
     how: dict[str, Any] = {"undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
     templates = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, **how)
-    program = script.read_text(encoding="utf-8")
+    program = "\n".join(script.read_text(encoding="utf-8") for script in scripts)
     templates.filters.update(cell=cell, percent=percent)
     templates.globals.update(script=drawn(program), script_digest=digest(program))
     return templates.get_template(f"{name}.html.jinja").render(**content)

@@ -1,5 +1,5 @@
 "use strict";
-const MOST_BYTES = 2 ** 25; // that the server takes
+// The page to try a network. `answerOf`, of another script, gives what it shows for a picture.
 let latest = 0; // of the pictures, the one whose answer is shown
 const byId = (id) => document.getElementById(id);
 const element = (name, text, properties = {}) => Object.assign(document.createElement(name), { textContent: text }, properties);
@@ -24,12 +24,6 @@ function picture({ name, picture }) {
   return figure;
 }
 
-async function answerOf(file) {
-  if (file.size > MOST_BYTES) return { error: `the picture has more than ${MOST_BYTES / 2 ** 20} MiB` };
-  const response = await fetch("/picture", { method: "POST", body: file }).catch(() => null);
-  return response ? response.json() : { error: "the server does not answer: is it still running?" };
-}
-
 async function ask(file) {
   const number = ++latest;
   byId("problem").textContent = "";
@@ -38,8 +32,9 @@ async function ask(file) {
   byId("answer").hidden = "error" in answer;
   if ("error" in answer) return void (byId("problem").textContent = answer.error);
   byId("image").src = answer.image;
-  byId("heat").src = answer.heat;
   byId("files").replaceChildren(...answer.files.flatMap(bars));
+  if (!("heat" in answer)) return; // no Keras network answers
+  byId("heat").src = answer.heat;
   byId("stages").replaceChildren(...answer.stages.map(picture));
 }
 
