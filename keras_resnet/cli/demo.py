@@ -10,16 +10,17 @@ from keras_resnet.errors import InputError
 from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run
 
-HOST, PORT = "127.0.0.1", 8500
-
 
 @app.command(epilog="Example: keras-resnet demo saved_models/digits-resnet8")
 def demo(
     folder: RunFolder,
     host: Annotated[
-        str, typer.Option(help="Address to listen on. 0.0.0.0 lets in other machines of the network, such as a phone.")
-    ] = HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = PORT,
+        str | None,
+        typer.Option(help="Address to listen on. 0.0.0.0 lets in other machines, such as a phone. [default: 127.0.0.1]"),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one. [default: 8500]")
+    ] = None,
     static: Annotated[
         Path | None,
         typer.Option(
@@ -36,8 +37,9 @@ def demo(
     one HTML file for any browser, such as that of a phone.
     """
     run = Run.open(folder)
+    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     if static:
-        if (host, port) != (HOST, PORT):
+        if given:
             raise InputError("--static serves nothing: leave out --host and --port")
         return write(run, static, litert_js)
     load_backend()
@@ -45,7 +47,7 @@ def demo(
 
     answers = Answers(run, sorted(run.export_path.glob("*.tflite")))
     try:
-        with Server(page(run), answers.for_picture, host, port) as server:
+        with Server(page(run), answers.for_picture, **given) as server:
             print(f"open {printable(server.url)} in a browser; Ctrl-C stops the server", flush=True)
             server.serve_forever()
     finally:
