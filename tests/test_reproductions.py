@@ -1,6 +1,7 @@
 """Experiments of papers: the tests of claims against scipy's, the networks, and how a study is resumed."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from keras_resnet.cli import app
 from keras_resnet.reproductions import REPRODUCTIONS, SCALES, Claim, reproduce
 from keras_resnet.reproductions import run as module
 from keras_resnet.reproductions.claims import called, decide, exceeds, falls, rises
+from keras_resnet.reproductions.results import Results
 
 DEPTHS = (20, 32, 44, 56)
 ERRORS = {"plain-56": [0.30, 0.34, 0.29], "residual-56": [0.21, 0.26, 0.22]}
@@ -179,3 +181,20 @@ def test_smallest_study(tmp_path):
     results = reproduce("stochastic-depth", out=tmp_path / "out")
     assert all(0 <= row["training_error"] < 0.6 and row["test_error"] < 0.6 for row in results.rows)
     assert kr.Run.open(tmp_path / "out" / "runs" / "stochastic-8-seed0").recipe.keep == "last"
+
+
+def test_the_documents_have_the_committed_results():
+    """Errors and verdicts of docs/experiments.md are those of benchmarks/degradation.json, by the recipe of the scale."""
+    root = Path(__file__).parents[1]
+    page, found = (root / "docs" / "experiments.md").read_text(), json.loads((root / "benchmarks" / "degradation.json").read_text())
+    text = Results(REPRODUCTIONS["degradation"], "small", found["rows"]).markdown("degradation", SCALES["small"], "a machine")
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    for name, _, seeds, training, test, *_ in [row for row in rows if row[0] in REPRODUCTIONS["degradation"].networks("small")]:
+        assert seeds == "2"
+        assert f"| {name} | {training} | {test} |" in page
+    for row in rows[-6:]:
+        assert f"| {' | '.join(row)} |" in page
+    assert (found["recipe"]["epochs"], found["rows"][0]["training_images"]) == (
+        SCALES["small"].recipe.epochs,
+        SCALES["small"].images,
+    )
