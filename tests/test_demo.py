@@ -208,7 +208,7 @@ def test_page_in_a_browser(small_run, tmp_path, width, scheme):
         browser.ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         shown = browser.run(SEND)
         assert "model.keras" in shown
-        assert "Grad-CAM of the best class" in shown
+        assert "Grad-CAM of the top class" in shown
         assert browser.run("document.documentElement.scrollWidth") <= width
         assert browser.run("document.querySelectorAll('#stages img')[0].naturalWidth") > 0
         assert browser.run("ask(new Blob(['text'])).then(() => document.getElementById('problem').textContent)").startswith(
