@@ -609,7 +609,7 @@ def test_wrong_commands_say_what_there_is(small_run, call, tmp_path):
         ((), "name an analysis: signals, responses, gradients"),
         (("gradcm",), "no analysis named 'gradcm'; did you mean 'gradcam'? (allowed: signals, "),
         (("lesions", "--out", tmp_path / "table.xls"), "expected a file that ends with .png, .svg, .pdf or .csv"),
-        (("lesions", "--out", tmp_path / "nowhere" / "a.csv"), "is not a folder"),
+        (("lesions", "--out", tmp_path / "nowhere" / "a.csv"), "there is no folder"),
         (("lesions", "--out", small_run.path / "history.csv"), "exists; choose another name"),
     ):
         code, _, err = call("analyze", small_run.path, *arguments)

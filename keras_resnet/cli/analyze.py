@@ -67,7 +67,9 @@ def check_files(files: list[Path], may_replace: bool, source: Any) -> None:
         if file.suffix.lower() not in (*PLOTS, ".csv"):
             raise InputError(f"--out {str(file)!r}: expected a file that ends with {', '.join(PLOTS)} or .csv")
         if not may_replace and not file.absolute().parent.is_dir():
-            raise InputError(f"--out {str(file)!r} cannot be written: {str(file.parent)!r} is not a folder")
+            parent = str(file.parent)
+            problem = f"{parent!r} is not a folder" if file.parent.exists() else f"there is no folder {parent!r}"
+            raise InputError(f"--out {str(file)!r} cannot be written: {problem}")
         if file.is_dir() or (file.exists() and not may_replace):
             raise InputError(f"--out {str(file)!r} exists; choose another name, or replace it with --overwrite")
         check_outside(file, source)
