@@ -1,7 +1,7 @@
 """`demo`: a page to try a network."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,7 +37,7 @@ def demo(
     one HTML file for any browser, such as that of a phone.
     """
     run = Run.open(folder)
-    given = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in {"host": host, "port": port}.items() if value is not None}
     if static:
         if given:
             raise InputError("--static serves nothing: leave out --host and --port")
