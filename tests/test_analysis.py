@@ -19,8 +19,8 @@ from keras import layers
 
 import keras_resnet as kr
 from keras_resnet import InputError, analysis
-from keras_resnet.analysis.ablation import outputs_on_path
 from keras_resnet.analysis.derivatives import batches, gradients_of
+from keras_resnet.analysis.gradient_paths import outputs_on_path
 from keras_resnet.analysis.of_run import FORMS
 from keras_resnet.analysis.propagation import moments
 from keras_resnet.analysis.steps import Network, values_at

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_resnet.analysis.ablation import lesions as lesions
-    from keras_resnet.analysis.ablation import path_lengths as path_lengths
     from keras_resnet.analysis.ablation import plot_lesions as plot_lesions
-    from keras_resnet.analysis.ablation import plot_path_lengths as plot_path_lengths
     from keras_resnet.analysis.ablation import plot_swaps as plot_swaps
     from keras_resnet.analysis.ablation import swaps as swaps
     from keras_resnet.analysis.ablation import with_changes as with_changes
@@ -25,6 +23,8 @@ if TYPE_CHECKING:
     from keras_resnet.analysis.gradient_norms import plot_gradient_correlation as plot_gradient_correlation
     from keras_resnet.analysis.gradient_norms import plot_gradient_norms as plot_gradient_norms
     from keras_resnet.analysis.gradient_norms import plot_gradients as plot_gradients
+    from keras_resnet.analysis.gradient_paths import path_lengths as path_lengths
+    from keras_resnet.analysis.gradient_paths import plot_path_lengths as plot_path_lengths
     from keras_resnet.analysis.heatmaps import grad_cam as grad_cam
     from keras_resnet.analysis.heatmaps import grad_cam_plus_plus as grad_cam_plus_plus
     from keras_resnet.analysis.heatmaps import occlusion as occlusion
@@ -57,7 +57,8 @@ _NAMES = {
     ),
     "heatmaps": ("grad_cam", "grad_cam_plus_plus", "occlusion", "plot_heatmaps"),
     "loss_slices": ("directions", "landscape", "plot_landscape"),
-    "ablation": ("lesions", "path_lengths", "plot_lesions", "plot_path_lengths", "plot_swaps", "swaps", "with_changes"),
+    "ablation": ("lesions", "plot_lesions", "plot_swaps", "swaps", "with_changes"),
+    "gradient_paths": ("path_lengths", "plot_path_lengths"),
     "of_run": ("Result", "analyze"),
     "propagation": ("plot_responses", "plot_signals", "responses", "signals"),
     "alignment": ("plot_similarity", "similarity"),

@@ -9,7 +9,7 @@ import numpy as np
 from keras_resnet.analysis.derivatives import applied, batches, to_numpy
 from keras_resnet.analysis.figures import Figure, lines, profile
 from keras_resnet.analysis.rows import Rows
-from keras_resnet.analysis.steps import Network
+from keras_resnet.analysis.steps import Network, values_at
 from keras_resnet.analysis.units import Chain
 from keras_resnet.errors import InputError
 from keras_resnet.networks.connections import CONVOLUTIONS, DEPTHWISE
@@ -72,14 +72,9 @@ def responses(model: keras.Model, images: np.ndarray) -> Rows:
         raise InputError(f"{model.name!r} has no convolution larger than 1x1")
 
     def sums(batch: Any) -> Any:
-        values, found = {network.start: batch}, {}
-        for step in network.steps:
-            step.run(values, False)
-            for name, value in ends.items():
-                if value == step.results[0]:
-                    x = to_numpy(values[value]).astype("float64")
-                    found[name] = x.size, x.sum(), np.square(x).sum()
-        return np.array([found[name] for name in ends])[None]
+        values = values_at(set(ends.values()), network.steps, {network.start: batch})
+        found = (to_numpy(values[value]).astype("float64") for value in ends.values())
+        return np.array([[x.size, x.sum(), np.square(x).sum()] for x in found])[None]
 
     counts, totals, squares = applied(sums, images).sum(0).T
     deviations = np.sqrt(np.maximum(squares / counts - (totals / counts) ** 2, 0))

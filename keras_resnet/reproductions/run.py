@@ -87,7 +87,8 @@ def reproduce(
     wanted = [(network, seed) for seed in size.seeds for network in networks]
     with occupied(out / STATE, "training"):
         rows = rows_in(out, name, scale, networks)
-        missing = [each for each in wanted if each not in {(row["network"], row["seed"]) for row in rows}]
+        done = {(row["network"], row["seed"]) for row in rows}
+        missing = [each for each in wanted if each not in done]
         if not missing:
             return Results(reproduction, scale, rows)
         data = size.load(data_dir)
