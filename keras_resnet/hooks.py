@@ -11,6 +11,7 @@ from typing import Any
 
 REPLACED = {
     "activation": "a layer applies its own `activation` to its outputs whenever it is called",
+    "compute_loss": "a model that trains asks its own `compute_loss(x=, y=, y_pred=, sample_weight=, training=)` for the loss",
     "call": "Keras looks `call` up in the layer or model whenever that is called, and does not save it",
     "convolution_op": "a convolution layer asks its own `convolution_op(inputs, kernel)` for its outputs",
     "_apply_weight_decay": "an optimizer decays by its own `_apply_weight_decay(variables)`, by its `weight_decay` at that time",
@@ -61,7 +62,12 @@ def replaced(substitutes: Mapping[Any, Any], name: str) -> Iterator[None]:
             if subject in before:
                 replace(subject, name, before[subject])
             else:
-                vars(subject).pop(name, None)
+                restore(subject, name)
+
+
+def restore(subject: Any, name: str) -> None:
+    """Undo `replace`: the attribute of the class is there again."""
+    vars(subject).pop(name, None)
 
 
 def forget_traces(model: Any) -> None:

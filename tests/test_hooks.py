@@ -51,6 +51,24 @@ def test_call(tmp_path):
     np.testing.assert_allclose(keras.models.load_model(tmp_path / "model.keras")(IMAGES), plain, err_msg=REPLACED["call"])
 
 
+def test_compute_loss():
+    """It is asked in training and in evaluation, and told which; afterwards the loss of the class is there again."""
+    model, asked = classifier(), []
+    plain = model.evaluate(IMAGES, LABELS, verbose=0)
+
+    def compute_loss(x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        asked.append((x.shape[0], y.shape[0], tuple(y_pred.shape[1:]), training))
+        return keras.ops.sum(y_pred) * 0 + 7.0
+
+    hooks.replace(model, "compute_loss", compute_loss)
+    hooks.forget_traces(model)
+    assert model.evaluate(IMAGES, LABELS, verbose=0) == model.train_on_batch(IMAGES, LABELS) == 7, REPLACED["compute_loss"]
+    assert {(4, 4, (2,), True), (4, 4, (2,), False)} == set(asked), REPLACED["compute_loss"]
+    hooks.restore(model, "compute_loss")
+    hooks.forget_traces(model)
+    assert model.evaluate(IMAGES, LABELS, verbose=0) == pytest.approx(plain, rel=1e-5)
+
+
 def test_activation():
     layer = keras.layers.Dense(2, activation="softmax")
     plain = layer(IMAGES)

@@ -148,16 +148,19 @@ def test_patience_is_as_long_after_an_interruption(tiny, few, tmp_path):
             20,
             marks=pytest.mark.slow,
         ),
+        pytest.param({"distill": "features", "mixup": 0.2, "ema": 0.9}, 20, marks=pytest.mark.slow),
     ],
-    ids=["batch_size", "ema", "float16"],
+    ids=["batch_size", "ema", "float16", "features"],
 )
 def test_goes_on_whatever_the_recipe(fields, step, tiny, few, tmp_path):
-    """And with every dropout."""
+    """And with every dropout, and a teacher."""
     recipe = dataclasses.replace(SHORT, epochs=2, **fields)
-    spec = dataclasses.replace(tiny, stochastic_depth=0.3, head_dropout=0.2)
-    whole = fit_with_copies(spec, recipe, few, tmp_path)
+    spec, settings = dataclasses.replace(tiny, stochastic_depth=0.3, head_dropout=0.2), dict(SETTINGS)
+    if recipe.loss == "softmax":
+        settings["teacher"] = kr.build(tiny, input_shape=(8, 8, 1))
+    whole = fit_with_copies(spec, recipe, few, tmp_path, **settings)
     end_before(step, whole, tmp_path / "other")
-    assert_same(kr.fit(spec, recipe, few, tmp_path / "other", resume=True, **SETTINGS), whole)
+    assert_same(kr.fit(spec, recipe, few, tmp_path / "other", resume=True, **settings), whole)
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tiny, few, undisturbed, tmp_path, caplog):
@@ -222,11 +225,19 @@ kr.fit(spec, recipe, data, sys.argv[2], **settings | {"resume": True, "checkpoin
 """
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(10, marks=pytest.mark.slow)])
-def test_killed_at_random_moments(times, tiny, few, undisturbed, tmp_path, forked):
-    """SIGKILL, checkpoints being written included. `benchmarks/kills.py` does it fifty times."""
-    splits = {name: (images.take(np.arange(len(images))), images.labels) for name, images in few.splits.items()}
-    (tmp_path / "training").write_bytes(pickle.dumps((tiny, SHORT, splits, list(few.class_names), SETTINGS)))
+@pytest.mark.parametrize(
+    ("times", "taught"), [(1, False), *(pytest.param(10, taught, marks=pytest.mark.slow) for taught in (False, True))]
+)
+def test_killed_at_random_moments(times, taught, tiny, few, undisturbed, tmp_path, forked, request):
+    """SIGKILL, checkpoints being written included, and without or with a teacher. `benchmarks/kills.py` does it fifty times."""
+    splits, settings = (
+        {name: (images.take(np.arange(len(images))), images.labels) for name, images in few.splits.items()},
+        dict(SETTINGS),
+    )
+    if taught:
+        settings["teacher"] = str(request.getfixturevalue("small_run").path)
+        undisturbed = kr.fit(tiny, SHORT, few, tmp_path / "undisturbed", **settings)
+    (tmp_path / "training").write_bytes(pickle.dumps((tiny, SHORT, splits, list(few.class_names), settings)))
     out, generator, kills = tmp_path / "run", random.Random(0), 0
     folder = checkpoint_files.folder_of(out)
 

@@ -26,6 +26,10 @@ INIT_HELP = (
     "Without --recipe, a run is trained by its own recipe, on its own images with a hundredth of the learning rate. Other weights "
     "get a recipe for fine-tuning."
 )
+TEACHER_HELP = (
+    "Learn from a trained network of the same classes, beside the labels: a run, a file or a name of weights. Several are "
+    "averaged. How: --set distill, temperature, label_weight, distill_weight. [default: none]"
+)
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=f"{SIZE_HELP} [default: {AS_THEY_ARE}]")]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
 AUTO_HELP = "or auto: the fastest as measured. [default: the recipe's]"
@@ -37,6 +41,7 @@ Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HEL
 def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
+    teacher: Annotated[list[Path] | None, typer.Option(metavar="RUN|FILE|NAME", help=TEACHER_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
     ] = False,
@@ -97,6 +102,7 @@ def train(
     fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
     fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
+    teachers = [FirstWeights.of(each) for each in teacher or ()]
     to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
     is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
@@ -146,6 +152,7 @@ def train(
     run = fit(
         *(spec, training_recipe, images, out),
         init=first,
+        teacher=teachers,
         seed=seed,
         strategy=devices,
         overwrite=overwrite,

@@ -8,22 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from keras_resnet.errors import InputError, shown
-from keras_resnet.fields import check_limits, coerce_all, documented
+from keras_resnet.errors import InputError
+from keras_resnet.fields import coerce_all, documented
 from keras_resnet.recipes.class_weights import as_setting, weights_of
+from keras_resnet.recipes.limits import check
 
 if TYPE_CHECKING:
     import keras
-
-AT_LEAST_1 = ("epochs", "batch_size", "accumulate", "repeats", "steps_per_execution")
-NOT_NEGATIVE = ("learning_rate", "weight_decay", "crop", "mixup", "cutmix", "magnitude", "randaugment_layers")
-BELOW_1 = ("momentum", "warmup", "label_smoothing", "ema")
-SHARES = ("warmup_start", "erase")
-MOST = {
-    **dict.fromkeys(("epochs", "batch_size", "accumulate", "steps_per_execution", "learning_rate_batch"), 10**6),
-    **dict.fromkeys(("repeats", "randaugment_layers"), 100),
-}
-ABOVE_0_OR_NONE = ("clip_norm", "resized_crop", "learning_rate_batch")
 
 
 @documented
@@ -78,6 +69,16 @@ class Recipe:
     of the class; or a dictionary of weights by name or number of the class, 1 for missing ones."""
     label_smoothing: float = 0.0
     """Share of the target that is spread evenly over all classes (arXiv:1512.00567)."""
+    distill: Literal["logits", "decoupled", "features"] = "logits"
+    """What a network learns from a teacher, where it has one (`fit(teacher=)`, `--teacher`): its class probabilities
+    (arXiv:1503.02531); the same with the target class apart from the others (arXiv:2203.08679); or where each stage has its largest
+    values (attention transfer, arXiv:1612.03928). Teacher and network see the same augmented images (arXiv:2106.05237)."""
+    temperature: float = 4.0
+    """Divides the logits of network and teacher before their probabilities are compared. "features" has none."""
+    label_weight: float | None = None
+    """Weight of the loss of the labels, where there is a teacher. None: 0.1 for "logits", else 1."""
+    distill_weight: float | None = None
+    """Weight of the loss of the teacher. None: 0.9 for "logits", else 1, as in their papers."""
     crop: int = 4
     """Shift each training image at random by up to this many pixels in each direction; 0 for none."""
     crop_edges: Literal["mirror", "zero"] = "mirror"
@@ -138,38 +139,7 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weight", as_setting(self.class_weight))
         coerce_all(self)
-        for names, legal, must in (
-            (AT_LEAST_1, lambda value: value >= 1, "be at least 1"),
-            (NOT_NEGATIVE, lambda value: value >= 0, "not be negative"),
-            (BELOW_1, lambda value: 0 <= value < 1, "be at least 0 and below 1"),
-            (SHARES, lambda value: 0 <= value <= 1, "be at least 0 and at most 1"),
-            (ABOVE_0_OR_NONE, lambda value: value is None or value > 0, "be above 0"),
-        ):
-            for name in names:
-                if not legal(getattr(self, name)):
-                    raise InputError(f"{name}={getattr(self, name)}: must {must}")
-        check_limits(self, {name: (0, most) for name, most in MOST.items()})
-        if self.resized_crop is not None and self.resized_crop > 1:
-            raise InputError(f"resized_crop={self.resized_crop}: must be at most 1")
-        if not 0 < self.layer_decay <= 1:
-            raise InputError(f"layer_decay={self.layer_decay}: must be above 0 and at most 1")
-        if self.magnitude > 10:
-            raise InputError(f"magnitude={self.magnitude}: must be at most 10")
-        rising = list(self.progressive) == sorted(set(self.progressive))
-        if self.progressive and not (rising and self.progressive[0] > 0 and self.progressive[-1] == 1):
-            raise InputError(f"progressive={shown(self.progressive)}: must be shares above 0 in rising order, the last of them 1")
-        if any(not 0 < share < 1 for share in self.milestones) or list(self.milestones) != sorted(set(self.milestones)):
-            raise InputError(f"milestones={shown(self.milestones)}: must be shares between 0 and 1 in rising order")
-        if self.schedule == "step" and self.milestones and self.milestones[0] <= self.warmup:
-            raise InputError(f"milestones={shown(self.milestones)} must come after warmup={self.warmup}")
-        if self.quantization_aware and (self.remat or self.precision != "float32"):
-            raise InputError(
-                f"quantization_aware=true needs precision='float32' and remat=false: received precision={self.precision!r}, "
-                f"remat={str(self.remat).lower()}"
-            )
-        if self.resized_crop and self.crop:
-            cuts = f"resized_crop={self.resized_crop} and crop={self.crop}"
-            raise InputError(f"{cuts} both crop the images: set one of them to none or 0")
+        check(self)
 
     @property
     def peak_learning_rate(self) -> float:
@@ -198,6 +168,15 @@ class Recipe:
         """Whether labels become shares of classes."""
         return bool(self.mixup or self.cutmix)
 
+    @property
+    def distill_weights(self) -> tuple[float, float]:
+        """Weights of the loss of the labels and of that of the teachers, where there are some."""
+        of_labels, of_teachers = (0.1, 0.9) if self.distill == "logits" else (1.0, 1.0)
+        return (
+            of_labels if self.label_weight is None else self.label_weight,
+            of_teachers if self.distill_weight is None else self.distill_weight,
+        )
+
     def fitting(self, examples: int) -> "Recipe":
         """The recipe for a set of `examples` training images: its batch is not larger."""
         return replace(self, batch_size=min(self.batch_size, examples))
@@ -214,6 +193,7 @@ class Recipe:
         from_logits: bool = True,
         class_weights: Sequence[float] | None = None,
         one_hot: bool | None = None,
+        teachers: Sequence["keras.Model"] = (),
     ) -> None:
         """Compile any Keras classifier for this recipe.
 
@@ -224,6 +204,8 @@ class Recipe:
             class_weights: what `recipe.class_weights` returns, if `class_weight` is not "none".
             one_hot: whether labels are (batch, classes), one-hot or shares of classes, and not integers (batch,). None:
                 `recipe.one_hot`, which such a recipe needs.
+            teachers: trained classifiers of the same classes and images, for `distill`; they put out logits or probabilities, and
+                are frozen here (`trainable = False`). The probabilities of several are averaged.
 
         The precision is that of the model, `jit="auto"` is Keras's choice, and
         augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has
@@ -236,6 +218,7 @@ class Recipe:
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
         from keras_resnet.networks.settings import fixed_settings
+        from keras_resnet.recipes.distillation import distill, forget_teachers
         from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
         from keras_resnet.recipes.optimizer import scale_by_depth
         from keras_resnet.recipes.quantization_aware import release, simulate_integers
@@ -252,8 +235,11 @@ class Recipe:
         if self.sync_norm:
             synchronize_normalization(model)
         release(model)
+        forget_teachers(model)
         fuse(model)
         with fixed_settings():
+            if teachers:
+                distill(model, teachers, self, from_logits=from_logits)
             if self.quantization_aware:
                 simulate_integers(model)
             model.compile(

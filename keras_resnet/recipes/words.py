@@ -3,6 +3,11 @@
 from keras_resnet.recipes.recipe import Recipe
 
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "lamb": "LAMB"}
+DISTILLED = {
+    "logits": "its class probabilities at temperature {:g}",
+    "decoupled": "its probabilities of the target class and, apart from that, of the others, at temperature {:g}",
+    "features": "where each stage has its largest values",
+}
 ENDINGS = {"cosine": "a cosine to zero", "linear": "a line to zero", "step": "a tenth at each milestone", "constant": "no change"}
 
 
@@ -36,6 +41,17 @@ def on_images(recipe: Recipe) -> list[str]:
         f"labels smoothed by {recipe.label_smoothing:g}": recipe.label_smoothing,
     }
     return [words for words, is_done in done.items() if is_done]
+
+
+def of_teachers(recipe: Recipe) -> str:
+    """What is learned from teachers, with the weights of both losses.
+
+    >>> of_teachers(Recipe())
+    'its class probabilities at temperature 4; its loss weighs 0.9, that of the labels 0.1'
+    """
+    of_labels, of_its = recipe.distill_weights
+    what = DISTILLED[recipe.distill].format(recipe.temperature)
+    return f"{what}; its loss weighs {of_its:g}, that of the labels {of_labels:g}"
 
 
 def on_training(recipe: Recipe) -> list[str]:

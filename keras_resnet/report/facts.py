@@ -68,6 +68,8 @@ def command(run: Run) -> str | None:
         words += ["--set", f"{name}={text(value)}"]
     if run.metrics.get("init"):
         words += ["--init", run.metrics["init_name"]]
+    for teacher in run.metrics.get("teachers", []):
+        words += ["--teacher", teacher["name"]]
     if run.data.get("image_size"):
         size = run.data["image_size"]
         words += ["--image-size", str(max(size) if isinstance(size, list) else size)]
@@ -90,6 +92,8 @@ def summary(run: Run) -> dict[str, str]:
         found["Epochs"] = ", ".join(filter(None, [f"{metrics['epochs']:,}", kept]))
     if metrics.get("init"):
         found["Initial weights"] = f"{metrics.get('init_name', 'a file')}, SHA-256 {metrics['init']}"
+    if teachers := metrics.get("teachers"):
+        found["Teacher" + "s" * (len(teachers) > 1)] = "; ".join(f"{one['name']}, SHA-256 {one['digest']}" for one in teachers)
     if metrics.get("train_seconds"):
         found["Time"] = f"{duration(metrics['train_seconds'])}, {metrics['images_per_second'] or 0:,.0f} images per second"
     if "seed" in metrics:

@@ -68,6 +68,7 @@ class Metrics(TypedDict, total=False):
     seed: int
     init: str | None
     init_name: str
+    teachers: list[dict[str, str]]
     epochs: int
     kept_epoch: int
     linear_probe: dict[str, Any]

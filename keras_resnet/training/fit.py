@@ -45,6 +45,7 @@ from keras_resnet.training.precision import settle
 from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
 from keras_resnet.training.session import Training, example, prepare
+from keras_resnet.training.teachers import AnyTeacher, teachers_of
 from keras_resnet.training.trainable import checked_seed, suited
 
 LOG = logging.getLogger("keras_resnet")
@@ -59,6 +60,7 @@ def fit(
     out: str | Path,
     *,
     init: str | Path | Run | FirstWeights | None = None,
+    teacher: AnyTeacher | Sequence[AnyTeacher] | None = None,
     seed: int = 0,
     strategy: str | Distribution = "auto",
     overwrite: bool = False,
@@ -81,12 +83,14 @@ def fit(
         init: what the training starts from: a run or its folder, a file of weights or the name of one (see `weights.read`), such as
             "tiny-imagenet" for the network that comes with this package; None for random weights. Every layer must have the same
             shape there; only the classifier may differ, for other classes. A chosen recipe is then one of fine-tuning.
+        teacher: a trained network to learn from, as the recipe's `distill` says: a run or its folder, a file of weights or the name
+            of one, or any Keras classifier of the same classes, which is frozen. A list of several: they are averaged.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.
         overwrite: replace the run at `out` once this one is complete, and discard its interrupted training.
-        resume: continue an interrupted training of the same network, recipe, seed and images; start it if there is none, and return
-            the run at once if it is complete. The final weights are those of a training without interruption.
+        resume: continue an interrupted training of the same network, recipe, teachers, seed and images; start it if there is none,
+            and return the run at once if it is complete. The final weights are those of a training without interruption.
         checkpoint_every: steps between checkpoints, which are written beside `out`; there is one after every epoch too. None: as
             often as 5 % of the time allows; on several machines every 1000 steps.
         patience: epochs without a better validation accuracy after which the training ends, including those before an interruption;
@@ -103,6 +107,7 @@ def fit(
     seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
     first = None if init is None else FirstWeights.of(init, spec)
+    teachers = teachers_of(teacher)
     picked = None
     if spec is None and first is None:
         data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
@@ -110,7 +115,9 @@ def fit(
     data = load(data, **arguments_for(first.spec, data) if first else {})
     spec, recipe, data = suited(spec, recipe, data, devices, first)
     check_outside(out, data.origin["source"])
-    plan = plan_of(spec, recipe, data, seed, first)
+    for each in teachers:
+        each.check(data, recipe)
+    plan = plan_of(spec, recipe, data, seed, first, teachers)
     if resume and is_run(Path(out)):
         return finished(Run.open(out), plan, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
@@ -125,11 +132,11 @@ def fit(
             if picked and verbose:
                 print("\n".join(picked.lines(data, recipe)), flush=True)
             done = (checkpoint.step if checkpoint else 0) if resume else None
-            announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose))
+            announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose), teachers=teachers)
         with graphs_as_written(), errors_in_a_line():
             recipe = settle(spec, recipe, devices)
-            training = prepare(spec, recipe, data, seed, devices, first)
-            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, first), checkpoint_every)
+            training = prepare(spec, recipe, data, seed, devices, first, teachers)
+            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, first, teachers), checkpoint_every)
             stopping = [Patience(training.weights, patience)] if patience else []
             try:
                 with saver:
@@ -220,7 +227,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     write_json(folder / "metrics.json", {**found, **write_sample(training.data, folder), **remarks})
     write_json(folder / "environment.json", training.environment)
     write_history(weights.history, folder / "history.csv")
-    one_loss = training.recipe.is_cross_entropy
+    one_loss = training.recipe.is_cross_entropy and not training.teachers
     plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=one_loss)
 
 
@@ -258,6 +265,7 @@ def metrics(training: Training) -> dict[str, Any]:
         "seed": training.seed,
         **origin(training.init),
         **({"init_name": training.init.name} if training.init else {}),
+        **({"teachers": [{"name": each.name, "digest": each.digest} for each in training.teachers]} if training.teachers else {}),
         "epochs": len(training.weights.history),
         "kept_epoch": training.kept_epoch,
         **({"linear_probe": {"strength": probe.strength, "validation": probe.validation}} if (probe := training.probe) else {}),

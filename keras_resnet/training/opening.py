@@ -10,24 +10,35 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
 from keras_resnet.recipes.automatic import FEWEST_STEPS
 from keras_resnet.recipes.recipe import Recipe
-from keras_resnet.recipes.words import in_words
+from keras_resnet.recipes.words import in_words, of_teachers
+from keras_resnet.training.teachers import Teachers
 
 LOG = logging.getLogger("keras_resnet")
 MOST_CLASSES = 12  # that are named with their images in the first lines
 UNITS = {1: "values", 2: "pixels", 3: "voxels"}  # by rank
 
 
-def announce(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None, *, begins_at_random: bool, shows: bool) -> None:
+def announce(
+    spec: ResNetSpec,
+    recipe: Recipe,
+    data: Dataset,
+    done: int | None,
+    *,
+    begins_at_random: bool,
+    shows: bool,
+    teachers: Teachers = (),
+) -> None:
     """Print the first lines, if it `shows` anything, and warn of too few steps for a network that begins with random weights."""
     if shows:
-        print("\n".join(first_lines(spec, recipe, data, done)), flush=True)
+        print("\n".join(first_lines(spec, recipe, data, done, teachers)), flush=True)
     problem = few_steps(recipe, data.steps_per_epoch(recipe.batch_size))
     if problem and begins_at_random:
         LOG.warning(problem)
 
 
-def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None = None) -> list[str]:
-    """Images, network, recipe and steps, a line each. `done` steps were trained before; None if the training is not resumed."""
+def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None = None, teachers: Teachers = ()) -> list[str]:
+    """Images, network, recipe, teachers and steps, a line each. `done` steps were trained before; None if the training is not
+    resumed."""
     each = data.steps_per_epoch(recipe.batch_size)
     steps = recipe.epochs * each
     cost = cost_of(spec)
@@ -37,6 +48,8 @@ def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | Non
         *left_out(data),
         f"network: {name_of(spec)}, {cost.trainable:,} parameters, {cost.multiply_adds:,} multiply-adds an image",
         f"recipe: {in_words(recipe)}",
+        *(f"teacher: {teacher.in_words(spec)}" for teacher in teachers),
+        *([f"learns from it: {of_teachers(recipe)}"] if teachers else []),
         f"steps: {steps:,}, {each:,} in each epoch",
     ]
     if done is None:

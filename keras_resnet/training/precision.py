@@ -1,7 +1,7 @@
 """The model that is trained, and the short measurement that chooses its precision and whether XLA compiles it."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import median
 from typing import Any
@@ -27,12 +27,18 @@ SECONDS = 0.5  # that each of them should take
 TOO_SLOW = 5  # times the speed of another choice, behind which one is given up after two steps
 
 
-def training_model(spec: ResNetSpec, recipe: Recipe, steps_per_epoch: int, class_weights: list[float] | None = None) -> keras.Model:
+def training_model(
+    spec: ResNetSpec,
+    recipe: Recipe,
+    steps_per_epoch: int,
+    class_weights: list[float] | None = None,
+    teachers: Sequence[keras.Model] = (),
+) -> keras.Model:
     """The network of `spec`, compiled to be trained by `recipe`: the plain one in its weights, in another precision perhaps."""
     if recipe.progressive:
         spec = replace(spec, input_shape=(*(None for _ in spec.input_shape[:-1]), spec.input_shape[-1]))
     model = build(spec, remat=recipe.remat, dtype=POLICIES[recipe.precision])
-    recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits, class_weights=class_weights)
+    recipe.compile(model, steps_per_epoch, from_logits=spec.gives_logits, class_weights=class_weights, teachers=teachers)
     return model
 
 

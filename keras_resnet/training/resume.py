@@ -16,24 +16,37 @@ from keras_resnet.runs.run import Run
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.first_weights import FirstWeights, origin
+from keras_resnet.training.teachers import Teachers
 
+NO_TEACHERS: dict[str, Any] = {"teachers": []}
 KINDS = {"network": ResNetSpec, "recipe": Recipe}  # parts of an identity that are dataclasses
 
 
-def plan_of(spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: FirstWeights | None) -> dict[str, Any]:
+def plan_of(
+    spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, init: FirstWeights | None, teachers: Teachers = ()
+) -> dict[str, Any]:
     """The identity of the training that `fit` was called for."""
     counts = {split: len(examples) for split, examples in data.splits.items()}
-    return identity(spec, recipe, seed, origin(init), {**data.origin, "digest": data.digest, **counts})
+    images, taught_by = {**data.origin, "digest": data.digest, **counts}, [teacher.digest for teacher in teachers]
+    return identity(spec, recipe, seed, origin(init), images, taught_by)
 
 
-def identity(spec: ResNetSpec, recipe: Recipe, seed: int, first_weights: dict[str, Any], images: dict[str, Any]) -> dict[str, Any]:
-    """What must be equal for a training to go on, as JSON gives it back."""
+def identity(
+    spec: ResNetSpec,
+    recipe: Recipe,
+    seed: int,
+    first_weights: dict[str, Any],
+    images: dict[str, Any],
+    teachers: list[str],
+) -> dict[str, Any]:
+    """What must be equal for a training to go on, as JSON gives it back. `teachers` are digests."""
     parts = {
         "network": asdict(spec),
         "recipe": asdict(recipe),
         "seed": {"seed": seed},
         "first weights": first_weights,
         "images": images,
+        "teachers": {"teachers": teachers},
     }
     return json.loads(json.dumps(parts))
 
@@ -41,7 +54,8 @@ def identity(spec: ResNetSpec, recipe: Recipe, seed: int, first_weights: dict[st
 def check_finished(run: Run, plan: dict[str, Any]) -> None:
     """InputError if `run` came out of another training than the planned one."""
     first_weights, images = {"init": run.metrics.get("init")}, {**run.data, **run.metrics["images"]}
-    trained = identity(run.spec, run.recipe, run.metrics["seed"], first_weights, images)
+    teachers = [teacher["digest"] for teacher in run.metrics.get("teachers", [])]
+    trained = identity(run.spec, run.recipe, run.metrics["seed"], first_weights, images, teachers)
     check_same(trained, plan, f"the run at {str(run.path)!r}")
 
 
@@ -73,7 +87,7 @@ def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None
     compared.
     """
     for part, values in plan.items():
-        old = completed(trained[part], KINDS[part]) if part in KINDS else trained[part]
+        old = completed(trained[part], KINDS[part]) if part in KINDS else trained.get(part, NO_TEACHERS)
         for name in [name for name in values if name in old]:
             before, now = old[name], values[name]
             if before != now and name == "digest":
@@ -81,5 +95,10 @@ def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None
                     f"{what} used other images: the same number, but other labels, pixels or files; use the original "
                     "images, or start again with overwrite=True (--overwrite)"
                 )
+            if before != now and name == "teachers":
+                teachers = {0: "no teacher", 1: "one teacher"}
+                had, has = (teachers.get(len(each), f"{len(each)} teachers") for each in (before, now))
+                other = "another teacher, or other weights of it" if had == has else f"{had}, not {has}"
+                raise InputError(f"{what} had {other}; it can only be resumed unchanged")
             if before != now and now != "auto":
                 raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only be resumed unchanged")

@@ -21,6 +21,7 @@ from keras_resnet.training.first_weights import FirstWeights, take_weights
 from keras_resnet.training.linear_probe import LinearProbe
 from keras_resnet.training.precision import training_model
 from keras_resnet.training.recall import Recall
+from keras_resnet.training.teachers import Teachers
 
 LOG = logging.getLogger("keras_resnet")
 
@@ -41,6 +42,7 @@ class Training:
     weights: BestAndLast
     throughput: Throughput
     probe: LinearProbe | None = None
+    teachers: Teachers = ()
 
     @property
     def keep(self) -> str:
@@ -75,13 +77,21 @@ class Training:
 
 
 def prepare(
-    spec: ResNetSpec, recipe: Recipe, data: Dataset, seed: int, devices: Distribution, init: FirstWeights | None = None
+    spec: ResNetSpec,
+    recipe: Recipe,
+    data: Dataset,
+    seed: int,
+    devices: Distribution,
+    init: FirstWeights | None = None,
+    teachers: Teachers = (),
 ) -> Training:
     """Everything that a training needs, before its first step."""
-    keras.utils.set_random_seed(seed)
     class_weights = recipe.class_weights(data.splits["train"].labels, data.class_names)
     with devices.scope():
-        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size), class_weights)
+        taught_by = [teacher.model(data, recipe) for teacher in teachers]
+    keras.utils.set_random_seed(seed)  # the weights of the network do not depend on its teachers
+    with devices.scope():
+        model = training_model(spec, recipe, data.steps_per_epoch(recipe.batch_size), class_weights, taught_by)
         head = take_weights(model, init, list(data.class_names)) if init else ""
     if init and head and not recipe.linear_probe:
         LOG.warning(f"the classes differ from those of {init.name!r}: the classifier {head!r} starts from random weights")
@@ -99,7 +109,7 @@ def prepare(
         with devices.scope():
             model.set_weights(probe.weights)
     callbacks = BestAndLast(model, plain, data, devices), Throughput(recipe.batch_size)
-    return Training(spec, recipe, data, seed, init, devices, environment(), model, *callbacks, probe)
+    return Training(spec, recipe, data, seed, init, devices, environment(), model, *callbacks, probe, teachers)
 
 
 def example(data: Dataset, recipe: Recipe, replicas: int) -> tuple[np.ndarray, np.ndarray]:
