@@ -51,7 +51,15 @@ LIGHT = {  # no more than Python when they are loaded: `list` and `show` need th
         for name in ("blocks", "choice", "conflicts", "cost", "drawing", "fusion", "graph", "match", "resnet", "spec")
     ),
     *("networks.unit_drawing", "networks.variants", "networks.words"),
-    *("recipes", "recipes.automatic", "recipes.class_weights", "recipes.named", "recipes.recipe", "recipes.words"),
+    *(
+        "recipes",
+        "recipes.automatic",
+        "recipes.class_weights",
+        "recipes.limits",
+        "recipes.named",
+        "recipes.recipe",
+        "recipes.words",
+    ),
     *("runs", "runs.run"),
     *("weights", "weights.download", "weights.hub", "weights.names"),
     *("analysis", "analysis.table", "analysis.rows"),

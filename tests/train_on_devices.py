@@ -47,11 +47,14 @@ spec = dataclasses.replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_w
 changes = {"learning_rate_batch": None, "warmup": 0, "sync_norm": True, "ema": 0.5, "weight_decay": 0.02, "layer_decay": 0.5}
 recipe = dataclasses.replace(kr.RECIPES["digits"], epochs=2, batch_size=8, **changes)
 recipe = dataclasses.replace(recipe, **settings.get("recipe", {}))
-keras.utils.set_random_seed(5)
-teacher = kr.build(spec, input_shape=(8, 8, 1))
 data = kr.data.from_arrays(splits, class_names=list(digits.class_names))
 for strategy in settings.get("strategies", ["auto"]):
     devices, watch = choose(strategy), Losses()
+    keras.utils.set_random_seed(5)
+    teacher = kr.build(spec, input_shape=(8, 8, 1))
+    if settings.get("teacher") == "file":
+        teacher.save(os.path.join(out, "teacher.keras"))
+        teacher = os.path.join(out, "teacher.keras")
     fields = {"strategy": devices, "seed": 4, "callbacks": [watch], "verbose": 0, "teacher": teacher, **settings.get("fit", {})}
     run = kr.fit(spec, recipe, data, os.path.join(out, strategy), **fields)
     last = keras.saving.load_model(run.model_path).get_weights()
