@@ -5,7 +5,7 @@
 
 photos: 100 photographs of each class of CIFAR-10 (JPEG copy), 32x32, others for each seed. The teacher is what `train --data` makes
 of them: the pretrained network of the package, fine-tuned. It is tested on 2,000 of CIFAR-10's test photographs.
-cifar10: all training images of CIFAR-10 (JPEG copy), recipe cifar-30. The teacher is `--teacher-network`, trained by that command too.
+cifar10: all training images of CIFAR-10 (JPEG copy), recipe cifar-30. The teacher is `--teacher-network`, by that command too.
 It is tested on all 10,000 test images.
 
 The student starts from random weights. Complete runs are not trained again, so the command can be stopped and repeated, and seeds

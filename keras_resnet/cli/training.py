@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet import recipes
+from keras_resnet.cli.budget import train_within
 from keras_resnet.cli.options import AS_THEY_ARE, COUNT, IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
@@ -26,9 +27,14 @@ INIT_HELP = (
     "Without --recipe, a run is trained by its own recipe, on its own images with a hundredth of the learning rate. Other weights "
     "get a recipe for fine-tuning."
 )
+BUDGET_HELP = (
+    "Choose network, teacher and recipe for a budget: bytes of the int8 file, multiply-adds of an image, or milliseconds of the "
+    "int8 file on this machine."
+)
 TEACHER_HELP = (
     "Learn from a trained network of the same classes, beside the labels: a run, a file or a name of weights. Several are "
-    "averaged. How: --set distill, temperature, label_weight, distill_weight. [default: none]"
+    "averaged. How: --set distill, temperature, label_weight, distill_weight. [default: none; with --budget a larger network, "
+    "which is trained first, unless this is none]"
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=f"{SIZE_HELP} [default: {AS_THEY_ARE}]")]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -41,6 +47,7 @@ Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HEL
 def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
+    budget: Annotated[str | None, typer.Option(metavar="100kB|5M|2ms", help=BUDGET_HELP)] = None,
     teacher: Annotated[list[Path] | None, typer.Option(metavar="RUN|FILE|NAME", help=TEACHER_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
@@ -93,14 +100,29 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a network on images and leave a run folder."""
+    fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
+    fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
+    if budget is not None:
+        unfit = {"NETWORK": network, "--init": init, "--recipe": recipe, "--quantization-aware": quantization_aware}
+        unfit |= {"--tensorboard": tensorboard, "--wandb": wandb, "--mlflow": mlflow}
+        if given := [name for name, value in unfit.items() if value]:
+            raise InputError(f"--budget cannot be combined with {' and '.join(given)}")
+        source: dict[str, Any] = {"data": data or "digits", "data_dir": data_dir, "image_size": image_size}
+        settings = {
+            "seed": seed,
+            "overwrite": overwrite,
+            "resume": resume,
+            "checkpoint_every": checkpoint_every,
+            "patience": patience,
+        }
+        train_within(budget, source, out, teacher, set_, fields, strategy, settings, export=export, as_json=as_json)
+        return
     first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
     if data is None and first and not start:
         raise InputError(f"--init {init} has no images of its own: give some with --data")
     if data is None and not first:
         data = "digits"
-    fields: dict[str, Any] = {"precision": precision, "jit": jit, "epochs": epochs, "batch_size": batch_size}
-    fields |= {"class_weight": class_weight, "quantization_aware": quantization_aware or None}
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
     teachers = [FirstWeights.of(each) for each in teacher or ()]
     to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()

@@ -1,18 +1,34 @@
 """Limits on the cost of a network, checked before anything is built."""
 
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, shown
 from keras_resnet.fields import documented
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
 
 LATENCY = "latency"
+UNITS: dict[str, tuple[str, float]] = {
+    "B": ("tflite_int8", 1),
+    "kB": ("tflite_int8", 1e3),
+    "MB": ("tflite_int8", 1e6),
+    "KiB": ("tflite_int8", 2**10),
+    "MiB": ("tflite_int8", 2**20),
+    "k": ("multiply_adds", 1e3),
+    "M": ("multiply_adds", 1e6),
+    "G": ("multiply_adds", 1e9),
+    "us": ("latency", 1e-3),
+    "ms": ("latency", 1),
+    "s": ("latency", 1e3),
+}
+FORMS = "bytes of the int8 file (100kB, 0.5MB), multiply-adds of an image (5M, 800k) or milliseconds (2ms)"
 DRAWS = 2_000  # refused in a row, after which nothing fits a budget
 COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "inference_memory", "training_memory")
 
@@ -57,6 +73,18 @@ class Budget:
             return f"{amount:,}" if isinstance(amount, int) else f"{amount:,.6g}"
 
         return ", ".join(f"{name} {text(cost)} above {text(limits[name])}" for name, cost in amounts.items() if cost > limits[name])
+
+
+def budget_of(text: str) -> Budget:
+    """The budget that a text such as "100kB", "5M" or "2ms" spells. InputError for any other."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ]+)\s*", str(text))
+    unit = found[2].replace("µ", "u") if found else ""
+    if not found or unit not in UNITS or not float(found[1]):
+        raise InputError(f"budget {shown(text)}: expected {FORMS}")
+    name, factor = UNITS[unit]
+    amount = float(found[1]) * factor
+    limit: dict[str, Any] = {name: amount if name == LATENCY else round(amount)}
+    return Budget(**limit)
 
 
 def costs(spec: ResNetSpec) -> dict[str, int]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -100,7 +100,7 @@ class Teacher:
 
 
 Teachers = Sequence[Teacher]
-AnyTeacher = str | Path | Run | FirstWeights | keras.Model | Teacher
+AnyTeacher: TypeAlias = str | Path | Run | FirstWeights | keras.Model | Teacher
 """What a teacher may be given as."""
 
 

@@ -1,0 +1,139 @@
+"""`train --budget`: the network, the teacher and the recipe that are chosen for a budget."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnet as kr
+from keras_resnet.errors import InputError
+from keras_resnet.search import Budget, dial
+from keras_resnet.search.budget import budget_of, costs
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("100kB", Budget(tflite_int8=100_000)),
+        ("0.5 MB", Budget(tflite_int8=500_000)),
+        ("96KiB", Budget(tflite_int8=98_304)),
+        ("98496B", Budget(tflite_int8=98_496)),
+        ("12.5M", Budget(multiply_adds=12_500_000)),
+        ("800k", Budget(multiply_adds=800_000)),
+        ("2ms", Budget(latency=2.0)),
+        (".5 ms", Budget(latency=0.5)),
+        ("250µs", Budget(latency=0.25)),
+    ],
+)
+def test_budget_of(text, budget):
+    assert budget_of(text) == budget
+
+
+@pytest.mark.parametrize("text", ["", "5", "M", "-5M", "0kB", "5 furlongs", "5kb", "1e3k", "5M 3kB"])
+def test_other_texts_are_no_budget(text):
+    with pytest.raises(InputError, match=r"expected bytes of the int8 file \(100kB, 0\.5MB\), multiply-adds"):
+        budget_of(text)
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """No operation is measured: a millisecond for 10 million multiply-adds."""
+    monkeypatch.setattr(dial.LatencyTable, "predict", lambda self, spec: costs(spec)["multiply_adds"] / 1e7)
+    return tmp_path / "latency.json"
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (64, 64, 3), (96, 96, 3)], ids=str)
+@pytest.mark.parametrize("text", ["30kB", "150kB", "1MB", "1M", "4M", "60M", "1ms"])
+def test_the_widest_network_within_the_budget(text, shape, table):
+    chosen = dial.network_within(text, shape, 10, table).network
+    limit = budget_of(text)
+    width = chosen.widths[0]
+    wider = dial.WIDTHS[dial.WIDTHS.index(width) + 1]
+    above = dial.family(shape, 10, chosen.depths[0])(wider)
+    for network, is_within in ((chosen, True), (above, False)):
+        amounts = {**costs(network), "latency": costs(network)["multiply_adds"] / 1e7}
+        amounts["tflite_int8"] = round(1.03 * amounts["tflite_int8"]) + 5_000
+        assert (not limit.excess(amounts)) == is_within
+    assert chosen.depths[0] == 1 or width >= dial.WIDE
+    assert chosen.input_shape == shape
+
+
+def test_more_budget_is_never_a_smaller_network(table):
+    networks = [dial.network_within(f"{size}kB", (32, 32, 3), 10, table).network for size in range(30, 600, 30)]
+    parameters = [costs(network)["parameters"] for network in networks]
+    assert parameters == sorted(parameters)
+    assert {network.depths[0] for network in networks} == {1, 2, 3}
+
+
+def test_what_is_said(table):
+    found = dial.network_within("100kB", (32, 32, 3), 10, table)
+    assert found.network.widths == (16, 32, 64)
+    assert found.lines == [
+        "network: 8 layers, widths 16, 32, 64",
+        "depth: one unit a stage: with two, the first stage would have fewer than 16 channels, and width is worth more there",
+        "width: 16, the largest within the budget",
+        "budget 100kB: an int8 file of at most 98,380 bytes, 12,239,488 multiply-adds an image",
+    ]
+    with pytest.raises(InputError, match=r"budget '9kB': no network is within it; the smallest needs about 16,\d+ bytes and"):
+        dial.network_within("9kB", (32, 32, 3), 10, table)
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Nothing is trained; what would be is noted."""
+    calls = []
+
+    def fit(spec, recipe, data, out, **options):
+        calls.append(SimpleNamespace(spec=spec, recipe=recipe, data=data, out=out, **options))
+        return out
+
+    monkeypatch.setattr(dial, "fit", fit)
+    return calls
+
+
+def photographs(folder, side):
+    generator = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(20):
+            Image.fromarray(generator.integers(0, 256, (side, side, 3), "uint8")).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_photographs_have_the_pretrained_network_as_teacher(tmp_path, table, fitted):
+    """It sees them in its own size, also where the network has smaller ones."""
+    lines = []
+    dial.train("2M", photographs(tmp_path / "photos", 64), tmp_path / "run", changes={}, tell=lines.append, seed=3)
+    teacher, student = fitted
+    assert (teacher.init.name, teacher.out, teacher.seed) == ("tiny-imagenet", tmp_path / "run-teacher", 3)
+    assert (student.teacher, student.out, student.seed) == (tmp_path / "run-teacher", tmp_path / "run", 3)
+    assert teacher.data.image_shape == (64, 64, 3)
+    assert student.data.image_shape == student.spec.input_shape == (32, 32, 3)
+    assert "images: 32 pixels a side, since at 64 fewer than 8 channels would fit" in lines
+    assert any(line.startswith("teacher: tiny-imagenet, trained first, since") for line in lines)
+    assert f"epochs: {student.recipe.epochs}, 2 times the usual number, since there is a teacher" in lines
+
+
+def test_what_is_given_is_not_chosen(tmp_path, table, fitted, few):
+    lines = []
+    dial.train("25kB", few, tmp_path / "a", changes={"epochs": 3}, teacher="mine", tell=lines.append)
+    dial.train("25kB", few, tmp_path / "b", changes={}, without_teacher=True, tell=lines.append)
+    dial.train("2MB", few, tmp_path / "c", changes={}, tell=lines.append)
+    mine, none, large = fitted
+    assert (mine.teacher, mine.recipe.epochs) == ("mine", 3)
+    assert none.teacher is large.teacher is None
+    assert mine.spec == none.spec
+    assert "teacher: none" in lines
+    assert "teacher: none, since resnet8, the usual choice for these images, is hardly larger" in lines
+    assert replace(none.recipe, epochs=3) == mine.recipe
+
+
+@pytest.mark.slow
+def test_the_exported_file_is_within_the_budget(digits, tmp_path):
+    run = dial.train("30kB", digits, tmp_path / "run", changes={"epochs": 8}, tell=print, seed=0, verbose=0)
+    [check] = kr.export.export(run, "tflite", "int8", data=digits)
+    assert check.bytes <= 30_000
+    assert run.metrics["teachers"][0]["name"] == str(tmp_path / "run-teacher")
+    assert run.metrics["test"]["accuracy"] > 0.8
