@@ -5,8 +5,8 @@
 The trials are those of `keras-resnet search` with the engine "random": one to four units in each of three stages, widths and their
 growth, basic and bottleneck blocks, shortcut, activation order, squeeze, learning rate and decay. Each is trained by the automatic
 recipe of the images. The one with the best validation accuracy is trained again with other seeds. The dial trains a teacher and the
-network with each seed. Accuracies are of the test images, which neither has seen. The JSON has the multiply-adds of all trainings of
-either, so that what they cost can be compared. Complete runs are not trained again.
+network with each seed. Accuracies are of the test images, which neither has seen. The JSON has the multiply-adds of all trainings
+of either, so that what they cost can be compared. Complete runs are not trained again.
 """
 
 import argparse
