@@ -4,7 +4,7 @@
     python benchmarks/zero_cost.py DATA_DIR [OUT.json]
 
 The scores are those of arXiv:2101.08134 and the Zen-score of arXiv:2102.01063, the means of two initialisations with a batch of
-32 images each. Multiply-adds and parameters are scores that need no network at all. Higher is better in all of them.
+32 images each. Multiply-adds, parameters and layers are scores that need no network at all. Higher is better in all of them.
 
 - Rank correlations with the accuracy after training, over networks, with percentile intervals of a bootstrap over networks. `given`
   is the partial rank correlation given the multiply-adds, and `band` the correlation among networks with at least 70 % of the
@@ -35,23 +35,26 @@ startup.prepare()
 import keras
 import numpy as np
 import tensorflow as tf
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import rankdata
 
 import keras_resnet as kr
 from keras_resnet.runs.environment import environment
 
 ROOT = Path(__file__).parents[1]
 CIFAR10, DIGITS = {"input_shape": (32, 32, 3), "classes": 10}, {"input_shape": (8, 8, 1), "classes": 10}
+DRAWN = ROOT / "benchmarks" / "zero_cost_trials.csv"
+BAND = 0.7  # of the most multiply-adds
 TABLES = {
-    "cifar10_mlperf_tiny": (ROOT / "tuning" / "cifar10_mlperf_tiny.csv", "", CIFAR10, 12_501_632),
-    "cifar10_depth_width": (ROOT / "tuning" / "cifar10_depth_width.csv", "", CIFAR10, 11_200_000),
-    "digits_depth_width": (ROOT / "tuning" / "digits_depth_width.csv", "", DIGITS, None),
-    "digits_random": (ROOT / "benchmarks" / "zero_cost_trials.csv", "random", DIGITS, 2_000_000),
-    "digits_band": (ROOT / "benchmarks" / "zero_cost_trials.csv", "band", DIGITS, 2_000_000),
-}  # file, how the names of its trials begin, fields of its networks, the most multiply-adds
+    "cifar10_mlperf_tiny": (ROOT / "tuning" / "cifar10_mlperf_tiny.csv", "", CIFAR10, 12_501_632, 0),
+    "cifar10_depth_width": (ROOT / "tuning" / "cifar10_depth_width.csv", "", CIFAR10, 11_200_000, 0),
+    "digits_depth_width": (ROOT / "tuning" / "digits_depth_width.csv", "", DIGITS, None, 0),
+    "digits_random": (DRAWN, "random", DIGITS, 2_000_000, 0),
+    "digits_band": (DRAWN, "", DIGITS, 2_000_000, BAND),  # these are random networks too, of those within the band
+}  # file, how the names of its trials begin, fields of its networks, the most multiply-adds, and the least as a share of that
 BASELINES = ("multiply_adds", "parameters")
-SCORES = ("zen", "synflow", "grad_norm", "snip", "jacob_cov", *BASELINES)
-BATCH, SEEDS, RESAMPLES, DRAWS, BAND = 32, (0, 1), 2_000, (2, 4, 8), 0.7
+SCORES = ("zen", "synflow", "grad_norm", "snip", "jacob_cov", *BASELINES, "layers")
+BATCH, SEEDS, RESAMPLES, DRAWS = 32, (0, 1), 2_000, (2, 4, 8)
+CONVOLUTIONS = {"basic": 2, "bottleneck": 3}  # in a branch
 SMALLEST = 8  # number of networks that a correlation is given an interval for
 
 
@@ -138,26 +141,29 @@ def value_of(text: str) -> Any:
 def trials_of(table: str) -> list[dict[str, Any]]:
     """Networks of a table with their accuracy in percent: on validation images, and in the table of this folder the mean over
     validation and test images and seeds."""
-    path, prefix, shape, _ = TABLES[table]
+    path, prefix, shape, most, share = TABLES[table]
     found: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in csv.DictReader(path.read_text().splitlines()):
-        if row["trial"].startswith(prefix):
+        if row["trial"].startswith(prefix) and int(row["multiply_adds"]) >= share * (most or 0):
             found[row["trial"]].append(row)
     trials = []
     for name, rows in found.items():
         fields = {key.removeprefix("spec."): value_of(text) for key, text in rows[0].items() if key.startswith("spec.")}
         seeds = [100 * mean(float(row[key]) for key in ("val_accuracy", "test_accuracy") if key in row) for row in rows]
-        costs = {cost: int(rows[0][cost]) for cost in BASELINES}
-        trials.append({"trial": name, "spec": kr.ResNetSpec(**fields, **shape), "accuracies": seeds, **costs})
+        spec, costs = kr.ResNetSpec(**fields, **shape), {cost: int(rows[0][cost]) for cost in BASELINES}
+        layers = 2 + sum(spec.depths) * CONVOLUTIONS[spec.block]
+        trials.append({"trial": name, "spec": spec, "accuracies": seeds, **costs, "layers": layers})
     return trials
 
 
-def scored(table: str, splits: dict[str, Any], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The trials of a table with their scores; those that are known already are taken over."""
-    old, rows = {row["trial"]: row for row in known}, []
+def scored(table: str, splits: dict[str, Any], known: dict[tuple[Path, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trials of a table with their scores. Those of `known`, by file and name, are taken over, and new ones are added to it."""
+    rows = []
     for trial in trials_of(table):
-        spec, name = trial.pop("spec"), trial["trial"]
-        rows.append({**(old.get(name) or score(spec, splits[table.partition("_")[0]])), **trial})
+        spec, key = trial.pop("spec"), (TABLES[table][0], trial["trial"])
+        if key not in known:
+            known[key] = score(spec, splits[table.partition("_")[0]])
+        rows.append({**known[key], **trial})
         print(table, rows[-1], file=sys.stderr, flush=True)
     return rows
 
@@ -167,7 +173,9 @@ def spearman(left: np.ndarray, right: np.ndarray) -> float:
 
 
 def kendall(left: np.ndarray, right: np.ndarray) -> float:
-    return float(kendalltau(left, right).statistic)
+    """Tau-b. That of SciPy gives the same, but takes too long for a bootstrap."""
+    first, second = (np.sign(column[:, None] - column) for column in (left, right))
+    return float(np.sum(first * second) / np.sqrt(np.sum(first**2) * np.sum(second**2)))
 
 
 def given(scores: np.ndarray, accuracies: np.ndarray, costs: np.ndarray) -> float:
@@ -240,7 +248,7 @@ def columns_of(rows: list[dict[str, Any]], *names: str) -> list[np.ndarray]:
 
 def summary(table: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Everything about the trials of a table."""
-    [accuracies], budget = columns_of(rows, "accuracy"), TABLES[table][-1]
+    [accuracies], budget = columns_of(rows, "accuracy"), TABLES[table][3]
     result = {"networks": len(rows), "accuracy": {"mean": mean(accuracies), "standard_deviation": stdev(accuracies)}}
     result["correlations"] = correlations(rows, budget)
     if len(rows) > max(DRAWS):
@@ -252,9 +260,10 @@ def main(data_dir: str, out: str | None = None) -> None:
     """Score, then compare."""
     place = Path(out) if out else Path(__file__).with_suffix(".json")
     old = json.loads(place.read_text())["tables"] if place.exists() else {}
+    known = {(TABLES[table][0], row["trial"]): row for table, found in old.items() for row in found["trials"]}
     sets = {"digits": kr.data.load("digits"), "cifar10": kr.data.load("cifar10", data_dir=data_dir)}
     splits = {name: data.splits["train"] for name, data in sets.items()}
-    trials = {table: scored(table, splits, old.get(table, {}).get("trials", [])) for table in TABLES}
+    trials = {table: scored(table, splits, known) for table in TABLES}
     each = [row["seconds"] for rows in trials.values() for row in rows]
     content = {
         "batch": BATCH,
