@@ -78,7 +78,7 @@ def test_a_network_learns_what_its_teacher_knows(kind, small_run, digits, tmp_pa
     run = fit(small_run.spec, recipe, scrambled(digits), tmp_path / "run", teacher=small_run, verbose=0)
     assert accuracy(run.load(), digits.splits["test"]) > 0.6
     assert run.metrics["test"]["accuracy"] < 0.25  # of the wrong labels
-    assert run.metrics["teachers"] == [{"name": str(small_run.path), "digest": Teacher.of(small_run).digest}]
+    assert run.metrics["teachers"] == [{"name": str(small_run.path), "kind": "weights", "digest": Teacher.of(small_run).digest}]
 
 
 def test_maps_come_nearer_to_those_of_the_teacher(small_run, tiny, few):

@@ -272,6 +272,13 @@ def test_the_command_of_a_run(pretended_run):
     assert "'<script>alert(1)</script>/photos'" in words  # a shell takes it as one word
     assert "--init '<script>alert(1)</script>'" in words
     metrics = json.loads((run.path / "metrics.json").read_text())
+    teachers = [{"name": name, "kind": "weights", "digest": "0"} for name in ("runs/large", "runs/other")]
+    (run.path / "metrics.json").write_text(json.dumps(metrics | {"teachers": teachers}))
+    assert "--teacher runs/large --teacher runs/other" in facts.command(Run.open(run.path))
+    assert facts.summary(Run.open(run.path))["Teachers"] == "runs/large, SHA-256 0; runs/other, SHA-256 0"
+    teachers[0]["kind"] = "model"
+    (run.path / "metrics.json").write_text(json.dumps(metrics | {"teachers": teachers}))
+    assert facts.command(Run.open(run.path)) is None  # an object of a script
     (run.path / "metrics.json").write_text(json.dumps({key: metrics[key] for key in metrics if key != "init_name"}))
     assert facts.command(Run.open(run.path)) is None  # nothing says what to name
 

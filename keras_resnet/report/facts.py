@@ -57,9 +57,11 @@ def source_of(run: Run) -> str | None:
 
 
 def command(run: Run) -> str | None:
-    """A command that repeats the training; None if its images were arrays of a script, or if the source of its initial weights
-    is unknown."""
+    """A command that repeats the training; None if its images or a teacher were objects of a script, or if the source of its
+    initial weights is unknown."""
     source = source_of(run)
+    if any(teacher["kind"] == "model" for teacher in run.metrics.get("teachers", [])):
+        return None
     if source is None or not run.was_trained or (run.metrics.get("init") and not run.metrics.get("init_name")):
         return None
     network, recipe = network_of(run), recipe_of(run)

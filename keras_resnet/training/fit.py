@@ -265,7 +265,7 @@ def metrics(training: Training) -> dict[str, Any]:
         "seed": training.seed,
         **origin(training.init),
         **({"init_name": training.init.name} if training.init else {}),
-        **({"teachers": [{"name": each.name, "digest": each.digest} for each in training.teachers]} if training.teachers else {}),
+        **({"teachers": [each.facts for each in training.teachers]} if training.teachers else {}),
         "epochs": len(training.weights.history),
         "kept_epoch": training.kept_epoch,
         **({"linear_probe": {"strength": probe.strength, "validation": probe.validation}} if (probe := training.probe) else {}),

@@ -81,6 +81,11 @@ class Teacher:
             return self.source.digest
         return sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in self.source.get_weights())).hexdigest()
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the metrics of a run say of it."""
+        return {"name": self.name, "kind": "weights" if isinstance(self.source, FirstWeights) else "model", "digest": self.digest}
+
     def in_words(self, student: ResNetSpec) -> str:
         """What it is, and what it adds to a training step of the network that learns from it."""
         if isinstance(self.source, keras.Model):
