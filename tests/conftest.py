@@ -359,7 +359,7 @@ def pretended(monkeypatch):
     def at(function, x0, **options):
         return SimpleNamespace(fun=function(x0), x=x0)
 
-    monkeypatch.setattr("keras_resnet.search.runner.train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.trials.train_in_process", pretend)
     # The Bayesian engine takes the best of 50 random points, without a descent from each, which takes a second.
     monkeypatch.setattr("keras_tuner.src.tuners.bayesian.scipy", SimpleNamespace(optimize=SimpleNamespace(minimize=at)))
     return wrong, trained

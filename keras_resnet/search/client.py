@@ -102,6 +102,8 @@ class Connection:
 class RemoteOracle:
     """The oracle of a chief. Of a trial it takes name and values, if they are of the space here; all else is not read."""
 
+    prunes = False
+
     def __init__(self, ask: Connection, space: HyperParameters, most_epochs: int) -> None:
         self.ask, self.space, self.most_epochs = ask, space, most_epochs
 

@@ -23,6 +23,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
+from keras_resnet.search.engine import PRUNED
 from keras_resnet.search.study import SCORE, Study
 
 STATE, TRIALS = "state", "trials"  # folders of a search
@@ -91,6 +92,7 @@ class Results:
             "budget": dataclasses.asdict(self.study.budget),
             "engine": self.study.engine,
             "patience": self.study.patience,
+            "pruner": self.study.pruner,
             "seed": self.study.seed,
         }
         plan = json.loads(json.dumps(fields))
@@ -137,7 +139,7 @@ class Results:
                     SCORE: None if trial.score is None else float(trial.score),
                     **values,
                     **(costs(spec) if spec else dict.fromkeys(COSTS)),
-                    "epochs": metrics.get("epochs"),
+                    "epochs": trial.best_step if trial.status == PRUNED else metrics.get("epochs"),
                     "seconds": metrics.get("train_seconds"),
                     "seed": self.study.seed,
                     "reason": " ".join((trial.message or "").split()),

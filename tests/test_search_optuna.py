@@ -1,0 +1,258 @@
+"""Optuna as the engine of a search: what it draws and learns, and that processes lose nothing and count nothing twice."""
+
+import dataclasses
+import sqlite3
+
+import optuna
+import pytest
+import sqlalchemy
+from keras_tuner import HyperParameters
+
+import keras_resnet as kr
+from keras_resnet import InputError, search
+from keras_resnet.search import Budget, Study
+from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
+from keras_resnet.search.worker import TrialFailed
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_flush():
+    """SQLite waits for the disk at every write, which takes most of the time of these tests."""
+
+    def set_up(connection, _):
+        connection.execute("PRAGMA synchronous=OFF") if isinstance(connection, sqlite3.Connection) else None
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", set_up)
+    yield
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", set_up)
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
+    width = hp.Choice("width", [4, 8, 16, 32])
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
+
+
+def eight(hp):
+    """A space of so many networks."""
+    return dataclasses.replace(kr.SPECS["resnet8"], depths=tuple(hp.Int(f"depth{stage}", 1, 2) for stage in (1, 2, 3)))
+
+
+def study_of(trials=3, space=space, **fields):
+    return Study(space=space, trials=trials, engine="optuna", **fields)
+
+
+def trained(pretended):
+    """The names of the trials that were trained, without final trainings."""
+    return [name for name, *_ in pretended[1] if "seed" not in name]
+
+
+def names(found):
+    return [row["trial"] for row in found.rows]
+
+
+def test_goes_on_where_it_was(pretended, tmp_path):
+    first = search.run(study_of(3), tmp_path / "out")
+    assert names(first) == ["0000", "0001", "0002"]
+    told = []
+    again = search.run(study_of(7), tmp_path / "out", tell=told.append)
+    assert again.rows[:3] == first.rows
+    assert names(again) == trained(pretended)
+    assert len(again.rows) == 7
+    assert "resuming: 3 of 7 trials are done" in told
+    assert len({tuple(row[name] for name in again.hyperparameters) for row in again.rows}) == 7
+    search.run(study_of(7), tmp_path / "out")
+    assert len(trained(pretended)) == 7
+    for change in ({"engine": "random"}, {"budget": Budget(parameters=1)}, {"pruner": "median"}, {"seed": 1}):
+        with pytest.raises(InputError, match=f"has the results of a study with another {next(iter(change))}"):
+            search.run(dataclasses.replace(study_of(7), **change), tmp_path / "out")
+    with pytest.raises(InputError, match="has the results of a study with other objectives"):
+        search.run(study_of(7, objectives=("val_accuracy", "parameters")), tmp_path / "out")
+
+
+def test_an_interrupted_trial_is_resumed_under_its_name(pretended, tmp_path):
+    pretended[0]["0001"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study_of(3), tmp_path / "out")
+    pretended[0].clear()
+    found = search.run(study_of(3), tmp_path / "out")
+    assert trained(pretended) == ["0000", "0001", "0001", "0002"]
+    assert [row["status"] for row in found.rows] == ["completed"] * 3
+
+
+def test_the_seed_decides_what_is_drawn(pretended, tmp_path):
+    def values(seed, folder):
+        found = search.run(study_of(4, seed=seed), tmp_path / folder)
+        return [[row[name] for name in found.hyperparameters] for row in found.rows]
+
+    assert values(0, "first") == values(0, "second")
+    assert values(0, "first") != values(1, "third")
+
+
+def test_refused_draws_are_constraints_that_are_learnt_from(pretended, tmp_path):
+    """They cost no training, and do not count among the trials."""
+    found = search.run(study_of(20, budget=Budget(parameters=20_000)), tmp_path / "out")
+    assert len(found.rows) == 20
+    assert all(row["parameters"] <= 20_000 for row in found.rows)
+    (stored,) = stored_in(tmp_path / "out")
+    refused = [trial for trial in stored.trials if trial.constraints.get("parameters", 0) > 0]
+    assert len(refused) == found.refused["parameters"] > 0
+    assert {trial.state.name for trial in refused} == {"PRUNED"}
+    cost = {frozen.number: frozen.constraints["parameters"] for frozen in stored.trials if frozen.constraints}
+    for row in found.rows:
+        assert cost[int(row["trial"])] == pytest.approx(row["parameters"] / 20_000 - 1)
+    half = len(stored.trials) // 2
+    shares = [sum(trial in refused for trial in part) for part in (stored.trials[:half], stored.trials[half:])]
+    assert shares[1] < shares[0]
+
+
+def stored_in(out):
+    """The studies in the storage of a search, without those of final trainings."""
+    url = f"sqlite:///{out / 'state' / 'optuna.sqlite3'}"
+    found = [name for name in optuna.get_all_study_names(url) if "finals" not in name]
+    return [optuna.load_study(study_name=name, storage=url) for name in found]
+
+
+def test_every_network_of_a_small_space_is_found_once(pretended, tmp_path):
+    told = []
+    found = search.run(study_of(12, eight), tmp_path / "out", tell=told.append)
+    assert len({row["spec.depths"] for row in found.rows}) == len(found.rows) == 8
+    assert "no more than 8 trials: the engine finds no other network" in told
+
+
+def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
+    monkeypatch.setattr("keras_resnet.search.optuna_engine.PATIENCE", 20)
+    with pytest.raises(InputError, match=r"within the budget; draws refused: 20 \(20 parameters\).*; the last: par"):
+        search.run(study_of(3, budget=Budget(parameters=100)), tmp_path / "out")
+    assert not pretended[1]
+    found = search.run(study_of(3), tmp_path / "out")  # nothing was begun, so the budget may change
+    assert len(found.rows) == 3
+    assert not found.refused
+
+
+def test_illegal_networks_and_wrong_spaces(pretended, tmp_path):
+    """The first are refused, the second are failed trials."""
+
+    def wrong(hp):
+        depth = hp.Int("depth", -2, 3)
+        if depth == 3:
+            raise ValueError("unlucky")
+        return dataclasses.replace(kr.SPECS["resnet8"], depths=(depth, 1, 1))
+
+    found = search.run(study_of(6, wrong), tmp_path / "out")
+    assert sorted((row["depth"], row["status"]) for row in found.rows) == [(1, "completed"), (2, "completed"), (3, "failed")]
+    assert found.refused["illegal"] >= 1
+
+
+def test_three_failures_in_a_row_end_it(pretended, tmp_path):
+    pretended[0].update({"0001": TrialFailed("no memory"), **{f"{n:04}": TrialFailed(f"reason {n}") for n in range(3, 6)}})
+    with pytest.raises(InputError, match="three trials in a row failed, the last with: reason 5"):
+        search.run(study_of(9), tmp_path / "out")
+    pretended[0].clear()
+    found = search.run(study_of(9), tmp_path / "out")  # what was wrong is mended
+    assert [row["status"] for row in found.rows] == ["completed", "failed", "completed", *["failed"] * 3, *["completed"] * 3]
+    assert found.rows[1]["reason"] == "no memory"
+
+
+def test_finals_that_failed_are_tried_again(pretended, tmp_path):
+    study = study_of(3, finalists=2, seeds=2)
+    best, second = (row["trial"] for row in search.run(study, tmp_path / "known").best[:2])
+    pretended[0][f"{best}-seed1"] = TrialFailed("no memory")
+    pretended[1].clear()
+    found = search.run(study, tmp_path / "out")
+    assert [(row["trial"], row["reason"]) for row in found.final_rows if row["reason"]] == [(best, "no memory")]
+    assert found.winner() == second
+    pretended[0].clear()
+    found = search.run(study, tmp_path / "out")
+    assert [row["reason"] for row in found.final_rows] == [""] * 4
+    finals = [name for name, *_ in pretended[1] if "seed" in name]
+    assert sorted(finals) == sorted([f"{best}-seed1", f"{best}-seed1", f"{second}-seed1"])
+
+
+def test_several_objectives_are_optunas(pretended, tmp_path):
+    told = []
+    study = study_of(6, objectives=("val_accuracy", "parameters"), pruner="median")
+    found = search.run(study, tmp_path / "out", tell=told.append)
+    (stored,) = stored_in(tmp_path / "out")
+    assert [direction.name for direction in stored.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert [trial.values for trial in stored.trials] == [[row["val_accuracy"], row["parameters"]] for row in found.rows]
+    assert {trial.number for trial in stored.best_trials} == {int(row["trial"]) for row in found.front}
+    assert "trials are not pruned: Optuna prunes by one objective only" in told
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"name": "x", "min_value": 2, "max_value": 9},
+        {"name": "x", "min_value": 2, "max_value": 9, "step": 3},
+        {"name": "x", "min_value": 1, "max_value": 100, "sampling": "log"},
+        {"name": "x", "min_value": 2, "max_value": 32, "step": 2, "sampling": "log"},
+        {"name": "x", "min_value": 1, "max_value": 100, "sampling": "reverse_log"},
+        {"name": "x", "min_value": 0.1, "max_value": 0.9},
+        {"name": "x", "min_value": 0.0, "max_value": 0.2, "step": 0.1},
+        {"name": "x", "min_value": 1e-3, "max_value": 1e-1, "sampling": "log"},
+        {"name": "x", "min_value": 1e-3, "max_value": 10.0, "step": 10, "sampling": "log"},
+        {"name": "x", "min_value": 1e-3, "max_value": 1e-1, "sampling": "reverse_log"},
+    ],
+    ids=lambda entry: "-".join(map(str, entry.values())),
+)
+def test_ranges_are_those_of_keras_tuner(entry):
+    """Both ends are drawn, and nothing beyond them or between steps."""
+    hp = HyperParameters()
+    (hp.Int if isinstance(entry["min_value"], int) else hp.Float)(**entry)
+    (range_,) = hp.space
+    low, high, step = entry["min_value"], entry["max_value"], entry.get("step")
+    distribution = distribution_of(range_)
+    found = [drawn(hp, lambda name, _, end=end: end)["x"] for end in (distribution.low, distribution.high)]
+    listed = list(range_.values)
+    if step:
+        assert sorted(found) == pytest.approx([min(listed), max(listed)])
+        assert count_values(range_) == len(listed)
+        return
+    assert min(found) == pytest.approx(low)
+    assert max(found) == pytest.approx(high)
+    assert type(found[0]) is type(low)
+
+
+def test_a_range_is_sampled_as_it_says():
+    """Half of a logarithmic one lies below its geometric mean, and half of a reversed one above that from its other end."""
+    hp = HyperParameters()
+    hp.Float("log", 1e-4, 1.0, sampling="log")
+    hp.Float("reverse", 1e-4, 1.0, sampling="reverse_log")
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    rows = [drawn(hp, search.optuna_space.suggest.__get__(study.ask())) for _ in range(200)]
+    assert 70 < sum(row["log"] < 1e-2 for row in rows) < 130
+    assert 70 < sum(row["reverse"] > 0.99 for row in rows) < 130
+
+
+def test_only_active_values_are_drawn(pretended, tmp_path):
+    def conditional(hp):
+        block = hp.Choice("block", ["basic", "bottleneck"])
+        with hp.conditional_scope("block", ["basic"]):
+            if block == "basic":
+                hp.Int("depth", 1, 2)
+        with hp.conditional_scope("block", ["bottleneck"]):
+            if block == "bottleneck":
+                hp.Int("depth", 3, 4)
+        hp.Fixed("only", 7)
+        with hp.name_scope("more"):
+            hp.Boolean("attention")
+        return dataclasses.replace(kr.SPECS["resnet8"], block=block)
+
+    found = search.run(study_of(8, conditional), tmp_path / "out")
+    assert len(found.rows) == 8
+    for row in found.rows:
+        assert row["depth"] in ((1, 2) if row["block"] == "basic" else (3, 4))
+        assert row["only"] == 7
+        assert isinstance(row["more/attention"], bool)
+
+
+def test_the_storage_of_another_folder_is_refused(pretended, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'all.sqlite3'}"
+    search.run(study_of(2), tmp_path / "one", storage=storage)
+    search.run(study_of(2), tmp_path / "two", storage=storage)  # two studies in one database do not mix
+    assert {"one", "two"} == set(optuna.get_all_study_names(storage))
+    with pytest.raises(InputError, match=r"has a study 'one' of another folder; call the folder \(--out\) otherwise"):
+        search.run(study_of(2), tmp_path / "elsewhere" / "one", storage=storage)
+    with pytest.raises(InputError, match=r"has no trials of '.*one', which has some: give the storage of before"):
+        search.run(study_of(2), tmp_path / "one", storage=f"sqlite:///{tmp_path / 'other.sqlite3'}")
