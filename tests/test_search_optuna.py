@@ -1,7 +1,12 @@
 """Optuna as the engine of a search: what it draws and learns, and that processes lose nothing and count nothing twice."""
 
+import csv
 import dataclasses
+import os
 import sqlite3
+import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import optuna
 import pytest
@@ -10,9 +15,15 @@ from keras_tuner import HyperParameters
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
-from keras_resnet.search import Budget, Study
+from keras_resnet.runs.run import Run
+from keras_resnet.search import Budget, Study, optuna_engine
+from keras_resnet.search.engine import Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
+from keras_resnet.search.optuna_studies import OptunaStudies
+from keras_resnet.search.oracle import space_of
 from keras_resnet.search.worker import TrialFailed
+
+PROCESS = Path(__file__).with_name("search_process.py")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -256,3 +267,167 @@ def test_the_storage_of_another_folder_is_refused(pretended, tmp_path):
         search.run(study_of(2), tmp_path / "elsewhere" / "one", storage=storage)
     with pytest.raises(InputError, match=r"has no trials of '.*one', which has some: give the storage of before"):
         search.run(study_of(2), tmp_path / "one", storage=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+
+
+STUDY = '''"""How deep?"""
+from dataclasses import replace
+import keras_resnet as kr
+
+
+def space(hp):
+    depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
+    return replace(kr.SPECS["resnet8"], depths=depths, widths=(4, 4, 4), stem_width=4)
+
+
+study = kr.search.Study(
+    space=space, engine="optuna", trials=TRIALS, recipe=replace(kr.RECIPES["digits"], epochs=1),
+    finalists=2, seeds=2, final={"epochs": 2},
+)
+'''
+
+
+def share(forked, tmp_path, storage, processes, trials):
+    """Let so many processes share the trials of a search, the first of which is killed in one and started again, and check that
+    nothing is lost, and nothing there twice."""
+    path, out = tmp_path / "study.py", tmp_path / "out"
+    path.write_text(STUDY.replace("TRIALS", str(trials)))
+    with ExitStack() as stack:
+
+        def begin(name):
+            said = stack.enter_context((tmp_path / f"{name}.log").open("ab"))
+            command = ["-c", PROCESS.read_text(), path, out, "storage", storage, name, 0.3]
+            return stack.enter_context(forked(list(map(str, command)), stdout=said, stderr=said))
+
+        running = {name: begin(name) for name in map("worker{}".format, range(processes))}
+        until(lambda: "worker0" in lines_of(out, "trials"))
+        running["worker0"].kill()
+        running["worker0"].wait()
+        running["worker0"] = begin("worker0")
+        for name, process in running.items():
+            assert process.wait(timeout=240) == 0, (tmp_path / f"{name}.log").read_text()
+    rows, finals = table_in(out / "results.csv"), table_in(out / "finals.csv")
+    assert len(rows) == len({row["trial"] for row in rows}) == trials
+    assert {row["status"] for row in rows} == {"completed"}
+    assert len({tuple(row[f"depth{stage}"] for stage in (1, 2, 3)) for row in rows}) == trials
+    assert {path.name for path in (out / "trials").iterdir()} == {row["trial"] for row in rows}
+    assert trials <= len(lines_of(out, "trials")) <= trials + 1  # that of the killed one may have been trained, and not entered
+    best = sorted(rows, key=lambda row: (-float(row["val_accuracy"]), int(row["multiply_adds"])))[:2]
+    assert [(row["trial"], row["seed"], row["reason"]) for row in finals] == [(b["trial"], s, "") for b in best for s in "01"]
+    assert len(lines_of(out, "finals")) == 4
+    assert Run.open(out / "winner").recipe.epochs == 2
+
+
+def lines_of(out, kind):
+    """The names of the processes that trained something, once for each time."""
+    return [line for file in out.glob(f"{kind}/*/trained") for line in file.read_text().split()]
+
+
+def table_in(file):
+    with file.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def until(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "processes"), [("sqlite:///", 2), ("journal:", 4)])
+def test_processes_lose_nothing(kind, processes, forked, tmp_path):
+    share(forked, tmp_path, f"{kind}{tmp_path / 'trials'}", processes, trials=20)
+
+
+@pytest.fixture(params=["sqlite:///", "journal:"])
+def engine_at(request, tmp_path):
+    """Opens the engine of a study as another process would."""
+    with ExitStack() as stack:
+
+        def opened(study, lease=60.0, judge=lambda values: Verdict(), tell=lambda line: None):
+            studies = OptunaStudies(f"{request.param}{tmp_path / 'trials'}", tmp_path / "state", lease, tell)
+            stack.callback(studies.close)
+            return studies.trials(study, space_of(study), "plan", judge)
+
+        yield opened
+
+
+def end(engine, trial, score=0.5):
+    engine.update_trial(trial.trial_id, {"val_accuracy": score}, 1)
+    trial.status = "COMPLETED"
+    engine.end_trial(trial)
+
+
+def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
+    told = []
+    first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
+    monkeypatch.setattr(optuna_engine, "HOST", "first")
+    lost = first.create_trial("one")
+    monkeypatch.setattr(optuna_engine, "HOST", "second")
+    end(second, second.create_trial("two"), 0.25)
+    for _ in range(4):
+        assert second.create_trial("two").status == "IDLE"
+        time.sleep(0.2)
+        first.get_trial(lost.trial_id)  # heard of, at most four times within a lease
+    first.renewed[lost.trial_id] = time.monotonic() + 99  # and then no more
+    assert second.create_trial("two").status == "IDLE"
+    time.sleep(0.6)
+    second.lock_of("0000").rmdir()  # another machine does not see the lock of this one
+    again = second.create_trial("two")
+    assert (again.trial_id, again.hyperparameters.values) == (lost.trial_id, lost.hyperparameters.values)
+    assert told == ["trial 0000: one is gone or was silent for 0.5 seconds; the trial is resumed"]
+    end(first, lost, 0.75)  # it was only late
+    end(second, again, 0.125)
+    for engine in (first, second):
+        assert engine.create_trial("any").status == "STOPPED"
+        assert {name: trial.score for name, trial in engine.trials.items()} == {"0000": 0.75, "0001": 0.25}
+
+
+def test_a_draw_that_a_kill_left_takes_no_place(engine_at):
+    first, second = (engine_at(study_of(1), lease=0.3) for _ in range(2))
+    first.study.ask()  # and killed
+    assert second.create_trial("two").status == "IDLE"
+    time.sleep(0.4)
+    trial = second.create_trial("two")
+    assert trial.trial_id == "0001"
+    end(second, trial)
+    assert second.create_trial("two").status == "STOPPED"
+    assert list(second.trials) == ["0001"]
+
+
+def test_the_limit_holds_over_processes(engine_at, monkeypatch):
+    """Both saw room for one more."""
+    first, second = (engine_at(study_of(1)) for _ in range(2))
+    monkeypatch.setattr(second, "has_room", iter([True, False]).__next__)
+    trial = first.create_trial("one")
+    assert second.create_trial("two").status == "IDLE"
+    end(first, trial)
+    second.look()
+    assert list(second.trials) == ["0000"]
+
+
+def test_processes_do_not_train_the_same_values(engine_at):
+    """Which they draw at the same time."""
+    only = study_of(2, lambda hp: hp.Fixed("one", 1) and kr.SPECS["resnet8"])
+    second, given = engine_at(only), []
+
+    def meanwhile(values):
+        if not given:
+            given.append(second.create_trial("two"))
+        return Verdict()
+
+    first = engine_at(only, judge=meanwhile)
+    assert first.create_trial("one").status == "IDLE"
+    end(second, given[0])
+    assert first.create_trial("one").status == "STOPPED"
+    assert list(first.trials) == [given[0].trial_id]
+
+
+def test_a_killed_process_is_known_by_its_lock(engine_at):
+    """Nobody waits for the lease of a process of this machine."""
+    first, second = (engine_at(study_of(1)) for _ in range(2))
+    lost = first.create_trial("one")
+    assert second.create_trial("two").status == "IDLE"
+    os.close(first.held.pop(lost.trial_id)[1])
+    assert second.create_trial("two").trial_id == lost.trial_id

@@ -64,6 +64,7 @@ class OptunaEngine:
     `tell` with a line of news.
     """
 
+    kind = "trial"
     goals: tuple[str, ...] = (SCORE,)
     """The objectives by name, the accuracy first."""
     seed = 0
@@ -127,7 +128,8 @@ class OptunaEngine:
         self.misses = 0
         while True:
             self.look()
-            self.take_back_lapsed()
+            if self.take_back_lapsed():
+                self.look()
             is_waiting = any(frozen.state == TrialState.WAITING for frozen in self.unfinished)
             if self.given_up or not (is_waiting or self.has_room()):
                 break
@@ -154,8 +156,11 @@ class OptunaEngine:
         if VALUES not in trial.user_attrs:
             # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
             is_allowed = sum(number < trial.number for number in self.taken()) < self.limit
-            values = self.propose(trial) if is_allowed else None
-            if values is None or not self.accept(trial, values):
+            is_accepted = False
+            with suppress(UpdateFinishedTrialError):  # it took longer than a lease
+                values = self.propose(trial) if is_allowed else None
+                is_accepted = values is not None and self.accept(trial, values)
+            if not is_accepted:
                 self.drop(name)
                 return None
         return self.trials[name]
@@ -243,9 +248,12 @@ class OptunaEngine:
         if time.monotonic() - self.renewed[trial_id] > self.lease / BEATS:
             self.renew(trial_id)
 
-    def take_back_lapsed(self) -> None:
-        """Put the trials of silent workers back into the queue. Silence is measured by the clock of this machine alone."""
-        now = time.monotonic()
+    def take_back_lapsed(self) -> bool:
+        """Put the trials of silent workers back into the queue, if there are any.
+
+        Silence is measured here, and the clocks of two machines are not compared.
+        """
+        now, has_lapsed = time.monotonic(), False
         for frozen in self.unfinished:
             if frozen.state != TrialState.RUNNING or name_of(frozen.number) in self.held:
                 continue
@@ -254,7 +262,8 @@ class OptunaEngine:
                 self.heard[frozen.number] = (sign, now)
             if now - self.heard[frozen.number][1] > self.lease or self.is_dead(frozen):
                 self.take_back(frozen)
-        self.look()
+                has_lapsed = True
+        return has_lapsed
 
     def is_dead(self, frozen: FrozenTrial) -> bool:
         """Whether the process of a trial was one of this machine, and is gone: the system has taken its lock."""
@@ -271,7 +280,7 @@ class OptunaEngine:
         self.finish(name, TrialState.WAITING if has_begun else TrialState.FAIL)
         if has_begun:
             worker = frozen.user_attrs.get(HELD, {}).get("worker", "its worker")
-            self.tell(f"trial {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
+            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
 
     def finish(self, name: str, state: TrialState, values: list[float] | None = None) -> None:
         """Set the state of a trial, unless another process has ended it."""
@@ -285,10 +294,12 @@ class OptunaEngine:
             frozen = next(frozen for frozen in self.unfinished if name_of(frozen.number) == trial_id)
             self.reported[trial_id] = frozen.last_step or 0
         new = range(self.reported[trial_id] + 1, len(curve) + 1)
-        for epoch in new:
-            trial.report(curve[epoch - 1], epoch)
-        self.reported[trial_id] = max(self.reported[trial_id], len(curve))
-        return bool(new) and trial.should_prune()
+        with suppress(UpdateFinishedTrialError):  # another process took it over, and was faster
+            for epoch in new:
+                trial.report(curve[epoch - 1], epoch)
+            self.reported[trial_id] = max(self.reported[trial_id], len(curve))
+            return bool(new) and trial.should_prune()
+        return False
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> None:
         self.scores[trial_id] = (metrics[SCORE], step)
@@ -319,6 +330,7 @@ class OptunaEngine:
 class OptunaList(OptunaEngine):
     """The values of a list, each once; trials that fail do not end the search."""
 
+    kind = "final training"
     given_up = ""  # type: ignore[assignment]
     rows: list[dict[str, Any]]
 
