@@ -85,7 +85,7 @@ def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr("keras_resnet.search.leases.DRAWS", 200)
     with pytest.raises(
         InputError,
-        match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\); the last: par",
+        match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\), 100 % of all draws; the last: par",
     ):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]

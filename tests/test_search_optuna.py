@@ -3,10 +3,16 @@
 import csv
 import dataclasses
 import os
+import re
+import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import optuna
 import pytest
@@ -15,13 +21,16 @@ from keras_tuner import HyperParameters
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, Study, optuna_engine
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
 from keras_resnet.search.optuna_studies import OptunaStudies
 from keras_resnet.search.oracle import space_of
+from keras_resnet.search.trials import Trials
 from keras_resnet.search.worker import TrialFailed
+from keras_resnet.training import checkpoint_files
 
 PROCESS = Path(__file__).with_name("search_process.py")
 
@@ -431,3 +440,157 @@ def test_a_killed_process_is_known_by_its_lock(engine_at):
     assert second.create_trial("two").status == "IDLE"
     os.close(first.held.pop(lost.trial_id)[1])
     assert second.create_trial("two").trial_id == lost.trial_id
+
+
+@pytest.mark.parametrize(
+    ("storage", "message"),
+    [
+        ("postgres://me:secret@host/trials", "no kind of storage named 'postgres'; did you mean 'postgresql'"),
+        (
+            "postgresql://me:secret@127.0.0.1:1/a?password=secret",
+            r"the storage postgresql://me@127\.0\.0\.1:1/a cannot be opened: ",
+        ),
+        ("sqlite:////nowhere/trials.sqlite3", "the storage sqlite:////nowhere/trials.sqlite3 cannot be opened: unable to open"),
+        ("journal:/nowhere/trials", "no folder at '/nowhere' for the journal of the search"),
+        ("sqlite:///FILE", "the storage sqlite:///.*damaged cannot be opened: file is not a database"),
+        ("journal:FILE", "the storage journal:.*damaged cannot be opened: "),
+    ],
+)
+def test_a_storage_that_is_none_is_refused_in_a_line(storage, message, tmp_path, call):
+    if "postgresql" in storage:
+        pytest.importorskip("psycopg")
+    (tmp_path / "damaged").write_text("not a database\n" * 9)
+    (tmp_path / "study.py").write_text(STUDY.replace("TRIALS", "2"))
+    storage = storage.replace("FILE", str(tmp_path / "damaged"))
+    code, output, errors = call("search", tmp_path / "study.py", "--storage", storage)
+    assert code == 2
+    assert re.search(message, errors)
+    assert "secret" not in output + errors
+    assert len(errors.splitlines()) == 1
+    assert not list(tmp_path.glob("study/trials"))
+
+
+def test_a_driver_that_is_not_installed_is_named(tmp_path, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    (tmp_path / "study.py").write_text(STUDY.replace("TRIALS", "2"))
+    code, _, errors = call("search", tmp_path / "study.py", "--storage", "mysql://me:secret@host/trials")
+    assert code == 1
+    assert errors == "keras-resnet: this needs pymysql, which is not installed: pip install 'keras-residual[mysql]'\n"
+
+
+@pytest.fixture
+def postgresql():
+    """The URL of a database server of its own. It does not run as root."""
+    pytest.importorskip("psycopg")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or list(map(Path, filter(None, [shutil.which("initdb")])))
+    if not programs:
+        pytest.skip("PostgreSQL is not installed: no initdb in /usr/lib/postgresql/*/bin, nor in PATH")
+    with TemporaryDirectory() as folder:
+        options = {"user": "nobody", "cwd": folder} if os.geteuid() == 0 else {"cwd": folder}
+        if "user" in options:
+            shutil.chown(folder, "nobody")
+        data = Path(folder, "data")
+        initdb = [programs[-1], "-D", data, "-U", "me", "--auth=trust", "--no-sync", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, capture_output=True, **options)
+        command = [programs[-1].with_name("postgres"), "-D", data, "-k", folder, "-h", "", "-F"]
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+        try:
+            until(lambda: (data / "postmaster.pid").exists() and "ready" in (data / "postmaster.pid").read_text())
+            yield f"postgresql://me@/postgres?host={folder}"
+        finally:
+            server.send_signal(signal.SIGINT)  # it does not wait until clients close their connections
+            server.wait(timeout=60)
+
+
+def test_a_database_of_postgresql(postgresql, pretended, tmp_path):
+    study = study_of(6, objectives=("val_accuracy", "parameters"))
+    pretended[0]["0001"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        search.run(study, tmp_path / "out", storage=postgresql)
+    pretended[0].clear()
+    found = search.run(study, tmp_path / "out", storage=postgresql)
+    assert [row["status"] for row in found.rows] == ["completed"] * 6
+    assert sorted(trained(pretended)) == sorted([*names(found), "0001"])
+
+
+@pytest.mark.slow
+def test_processes_on_postgresql(postgresql, forked, tmp_path):
+    share(forked, tmp_path, postgresql, processes=4, trials=20)
+
+
+def test_a_database_that_breaks_is_told_in_a_line(postgresql, pretended, tmp_path, call, monkeypatch):
+    """And the same command goes on."""
+    engine = sqlalchemy.create_engine(postgresql.replace("postgresql", "postgresql+psycopg"))
+
+    def rename(before, after):
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"ALTER TABLE {before} RENAME TO {after}"))
+            connection.commit()
+
+    (tmp_path / "study.py").write_text(STUDY.replace("TRIALS", "2"))
+    with monkeypatch.context() as patch:
+        title = Trials.title
+        patch.setattr(Trials, "title", lambda self, trial: rename("trials", "elsewhere") or title(self, trial))
+        code, _, errors = call("search", tmp_path / "study.py", "--storage", postgresql)
+    assert code == 1
+    assert "the storage postgresql://me@/postgres failed: " in errors.splitlines()[-1]
+    assert errors.splitlines()[-1].endswith("; the same command resumes the search")
+    rename("elsewhere", "trials")
+    assert call("search", tmp_path / "study.py", "--storage", postgresql)[0] == 0
+
+
+def test_what_optuna_has_and_others_have_not(tmp_path):
+    other = Study(space=space)
+    for options, message in (
+        ({"study": other, "storage": "sqlite:///x"}, "a storage is for engine='optuna'; the study has 'random'"),
+        ({"study": study_of(), "chief": "127.0.0.1:1"}, "engine='optuna' has no chief: run the same command on each machine"),
+        ({"study": study_of(), "worker": "127.0.0.1:1"}, "engine='optuna' has no chief"),
+    ):
+        with pytest.raises(InputError, match=message):
+            search.run(**options, out=tmp_path / "out")
+    with pytest.raises(InputError, match="pruner='median' is for engine='optuna', not for 'random'"):
+        dataclasses.replace(other, pruner="median")
+    with pytest.raises(InputError, match="no pruner named 'hyperbnd'; did you mean 'hyperband'"):
+        study_of(pruner="hyperbnd")
+
+
+@pytest.fixture
+def learning(monkeypatch, pretended_run):
+    """Trainings of nine epochs without training: the accuracy rises with each, to a height that follows from the network."""
+    epochs = []
+
+    def pretend(study, spec, recipe, out, seed, alive):
+        folder = checkpoint_files.folder_of(out)
+        folder.mkdir(parents=True)
+        height = sum(spec.depths) / 12
+        for epoch in range(1, 10):
+            rows = [{"epoch": number, "val_accuracy": height * number / 9} for number in range(1, epoch + 1)]
+            write_history(rows, folder / checkpoint_files.HISTORY)
+            epochs.append((out.name, epoch))
+            alive()
+        return pretended_run(out, spec, recipe, seed, height)
+
+    monkeypatch.setattr("keras_resnet.search.trials.train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.trials.WAIT", -1.0)
+    return epochs
+
+
+@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+def test_a_pruned_trial_ends_and_the_others_go_on(pruner, learning, tmp_path):
+    recipe = kr.recipes.resolve("digits", epochs=9)
+    found = search.run(study_of(12, pruner=pruner, recipe=recipe, finalists=1), tmp_path / "out")
+    pruned = {row["trial"]: row for row in found.rows if row["status"] == "pruned"}
+    assert 0 < len(pruned) < 12
+    assert len(learning) == len(set(learning))  # no epoch was trained twice
+    for row in found.rows:
+        ran = [epoch for name, epoch in learning if name == row["trial"]]
+        assert ran == list(range(1, len(ran) + 1))
+        assert (len(ran) < 9) == (row["trial"] in pruned)
+        if row["trial"] in pruned:
+            assert row["epochs"] == len(ran)
+            assert row["val_accuracy"] == pytest.approx(sum(row[f"depth{stage}"] for stage in (1, 2, 3)) / 12 * len(ran) / 9)
+            assert not (tmp_path / "out" / "trials" / f".{row['trial']}.training").exists()
+    assert not set(pruned) & {row["trial"] for row in found.best}
+    assert found.best[0]["trial"] == found.winner()
+    text = (tmp_path / "out" / "results.html").read_text()
+    assert f"{12 - len(pruned)} of 12 trials have a score; {len(pruned)} were pruned, and show that of their last epoch" in text

@@ -323,8 +323,10 @@ class OptunaEngine:
     def close(self) -> None:
         """Give the trials that were not ended back, for another process to resume at once."""
         for name, (trial, *_) in list(self.held.items()):
-            self.finish(name, TrialState.WAITING if VALUES in trial.user_attrs else TrialState.FAIL)
-            self.release(name)
+            try:
+                self.finish(name, TrialState.WAITING if VALUES in trial.user_attrs else TrialState.FAIL)
+            finally:
+                self.release(name)
 
 
 class OptunaList(OptunaEngine):

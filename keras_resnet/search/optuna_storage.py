@@ -52,7 +52,10 @@ class Storage:
         """For messages: no password, which may also be among the options of a URL."""
         if self.url is None:
             return f"{JOURNAL}:{self.path}"
-        return self.url.set(drivername=self.url.get_backend_name(), password=None, query={}).render_as_string()
+        url = self.url
+        return URL.create(
+            url.get_backend_name(), url.username, host=url.host, port=url.port, database=url.database
+        ).render_as_string()
 
     def open(self) -> BaseStorage:
         """InputError if it cannot be opened; ModuleNotFoundError names a driver that is not installed."""

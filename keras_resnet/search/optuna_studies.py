@@ -11,6 +11,7 @@ import optuna
 from keras_tuner import HyperParameters
 from keras_tuner.engine.trial import TrialStatus
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.storages import RDBStorage
 
 from keras_resnet.atomic import as_json, replace_text
 from keras_resnet.errors import InputError
@@ -90,8 +91,12 @@ class OptunaStudies:
         return study
 
     def close(self) -> None:
-        for engine in self.engines:
-            engine.close()
+        try:
+            for engine in self.engines:
+                engine.close()
+        finally:
+            if isinstance(self.opened, RDBStorage):
+                self.opened.engine.dispose()
 
 
 def digest_of(text: str) -> str:

@@ -186,6 +186,11 @@ class Results:
         return [row for row in self.rows if row[SCORE] is not None and row["status"] == "completed"]
 
     @property
+    def pruned(self) -> list[Row]:
+        """The trials that the engine stopped."""
+        return [row for row in self.rows if row["status"] == PRUNED.lower()]
+
+    @property
     def best(self) -> list[Row]:
         """The trials with a score, the best first; of two equal ones, that of fewer multiply-adds."""
         return sorted(self.scored, key=lambda row: (-row[SCORE], row["multiply_adds"]))
@@ -206,10 +211,13 @@ class Results:
 
     @property
     def refusals(self) -> str:
-        """How many draws were refused, and why."""
+        """How many draws were refused, which share that is, and why."""
+        if not self.refused:
+            return "none"
+        number = sum(self.refused.values())
         counts = ", ".join(f"{count:,} {name}" for name, count in self.refused.items())
         last = f"; the last: {self.last_refusal}" if self.last_refusal else ""
-        return f"{sum(self.refused.values()):,} ({counts}){last}" if self.refused else "none"
+        return f"{number:,} ({counts}), {100 * number / (number + len(self.rows)):.0f} % of all draws{last}"
 
     @property
     def chosen(self) -> Row:
