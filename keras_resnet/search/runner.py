@@ -1,5 +1,6 @@
 """Runs a study: draws and trains the trials, then trains the finalists in full, and writes the results."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from keras_resnet.search.study import Study
 from keras_resnet.search.trials import FINALS, Trials, own
 from keras_resnet.search.wire import FINAL_OF, FINAL_SEED
 
+FRESH = 10.0  # seconds
 WINNER = "winner"  # folder of a search, beside STATE, TRIALS and FINALS
 OVER = "over"  # file in STATE: the chief is done, and a worker that comes late may go
 
@@ -76,11 +78,17 @@ class Search(Trials):
         if self.optuna:
             plan = (self.out / PLAN).read_text(encoding="utf-8")
             engine: Engine = self.optuna.trials(self.study, self.space, plan, self.judge)
-            engine.on_end = self.write_results
+            engine.on_end = self.write_stale_results
             return engine
         oracle = oracle_of(self.study, self.space, self.out / STATE, lambda values: self.judge(values).reason, self.lease)
         oracle.on_end, oracle.reason_of, oracle.score_of = self.write_results, self.reason_of, self.score_of
         return oracle
+
+    def write_stale_results(self) -> None:
+        """Write the results, unless another process has just done so. Each of many would read all runs after every trial."""
+        table = self.out / TABLE
+        if not table.exists() or time.time() - table.stat().st_mtime > FRESH:
+            self.write_results()
 
     def write_results(self) -> None:
         def spec_of(values: dict[str, Any]) -> ResNetSpec | None:
