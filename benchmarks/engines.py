@@ -39,6 +39,7 @@ from keras_resnet.search.oracle import space_of
 
 LEASE = 10.0
 FORK = multiprocessing.get_context("fork")
+BEGIN, READY = FORK.Event(), FORK.Semaphore(0)  # every machine opens its storage first, which takes a second of a core
 DONE, BEGUN = "trained", "begun"  # files of a trial with a line for each training
 
 
@@ -83,6 +84,15 @@ def work(out: Path, name: str, options: argparse.Namespace, engine: str, **place
     """One process of the search."""
     trials.train_in_process = pretend(options.seconds)
     optuna_engine.HOST = name
+    plain = trials.Trials.work
+
+    def work_together(self: Any, oracle: Any, name: str) -> None:
+        if not BEGIN.is_set():
+            READY.release()
+            BEGIN.wait()
+        plain(self, oracle, name)
+
+    trials.Trials.work = work_together  # type: ignore[method-assign]
     page.importance = page.parallel = page.front = page.curves = lambda results, folder: None  # pictures are no engine's work
     sys.stdout = sys.stderr = (out.parent / f"{name}.log").open("a", buffering=1)
     study = search.Study(space=space, engine=engine, trials=options.trials, recipe="digits", finalists=1)
@@ -90,12 +100,17 @@ def work(out: Path, name: str, options: argparse.Namespace, engine: str, **place
 
 
 def measure(folder: Path, options: argparse.Namespace, engine: str, chief: str | None = None, storage: str | None = None) -> dict:
-    """One search: what became of its trials, and the seconds until every process had ended."""
+    """One search: what became of its trials, and the seconds from when all workers were ready until every process had ended."""
     out, generator = folder / "out", random.Random(0)
     place = {"worker": chief} if chief else {"storage": str(storage)}
-    start = time.monotonic()
+    BEGIN.clear()
     processes = {"chief": begin(out, "chief", options, engine, chief=chief)} if chief else {}
     workers = {name: begin(out, name, options, engine, **place) for name in (f"worker{n:03}" for n in range(options.workers))}
+    for _ in workers:
+        if not READY.acquire(timeout=options.limit):
+            raise SystemExit(f"not all workers began: {dead(workers)}")
+    BEGIN.set()
+    start = time.monotonic()
     victims = generator.sample(sorted(workers), round(options.killed * options.workers))
     for name in victims:  # each in a trial
         while workers[name].is_alive() and not is_training(out, workers[name].pid):
@@ -109,6 +124,10 @@ def measure(folder: Path, options: argparse.Namespace, engine: str, chief: str |
     seconds = time.monotonic() - start
     failed = [name for name, process in {**processes, **workers}.items() if name not in victims and process.exitcode]
     return {**counted(out, options.trials), "killed": len(victims), "workers_failed": len(failed), "seconds": round(seconds, 1)}
+
+
+def dead(workers: dict[str, Any]) -> list[str]:
+    return [name for name, process in workers.items() if not process.is_alive()]
 
 
 def begin(out: Path, name: str, options: argparse.Namespace, engine: str, **place: str) -> Any:

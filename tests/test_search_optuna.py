@@ -336,11 +336,36 @@ def table_in(file):
         return list(csv.DictReader(stream))
 
 
-def until(condition, seconds=120):
+def until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_search_that_is_killed_in_a_training_goes_on(forked, tmp_path):
+    """By the command, on digits that are really trained, with SQLite in the folder of the search."""
+    path, out = tmp_path / "study.py", tmp_path / "study"
+    path.write_text(STUDY.replace("TRIALS", "8").replace("epochs=1", "epochs=4"))
+    command = ["-c", "import sys; from keras_resnet.__main__ import main; sys.exit(main())", "search", str(path)]
+
+    def begin(stream):
+        return forked(command, stdout=stream, stderr=stream)
+
+    with (tmp_path / "log").open("ab") as stream:
+        with begin(stream) as first:
+            until(lambda: (out / "trials" / ".0002.training" / "history.csv").exists())
+            first.kill()
+        with begin(stream) as second:
+            assert second.wait(timeout=900) == 0, (tmp_path / "log").read_text()
+    rows = table_in(out / "results.csv")
+    assert [row["status"] for row in rows] == ["completed"] * 8
+    assert {path.name for path in (out / "trials").iterdir() if not path.name.startswith(".")} == {row["trial"] for row in rows}
+    begun = [
+        line.split(":")[0] for line in (tmp_path / "log").read_text().splitlines() if ": depth1=" in line and "final" not in line
+    ]
+    assert begun == ["trial 0000", "trial 0001", "trial 0002", *(f"trial {number:04}" for number in range(2, 8))]
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def run(
             connect.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
         name: of this worker; None for a new one. A worker that is restarted with the same name gets its trial back.
-        lease: seconds of silence after which a worker counts as lost, and another one retries its trial.
+        lease: seconds of silence after which a worker counts as lost, and another one resumes its trial.
         storage: where engine="optuna" stores its study: "sqlite:///FILE", "postgresql://...", "mysql://..." or "journal:FILE".
             None for a SQLite file in `out`. Processes with the same study, storage and `out` share the trials, on any machines.
         tensorboard: write `tensorboard/` too, for its HParams.
@@ -112,14 +112,15 @@ def check_engine(study: Study, storage: str | None, address: str | None) -> None
 
 def serve(search: Search, address: str) -> None:
     """Carry out a search as the chief, and leave a mark in the end that workers may go."""
-    search.oracle.has_successor = True
+    oracle: Any = search.oracle
+    oracle.has_successor = True
     pem, over = (search.out / STATE / name for name in (certificate.FILE, OVER))
 
     def end() -> None:
         replace_text(over, "")
         pem.unlink(missing_ok=True)
 
-    with Chief(search.oracle, address, pem, lambda trial, news: search.tell(f"{search.title(trial)}: {news}")) as chief:
+    with Chief(oracle, address, pem, lambda trial, news: search.tell(f"{search.title(trial)}: {news}")) as chief:
         everywhere = ", on every network of this machine" if address.rpartition(":")[0] in ANYWHERE else ""
         search.tell(f"waiting for workers at {address}{everywhere}; those that can read {str(pem)!r} can connect")
         try:

@@ -123,6 +123,9 @@ class RemoteOracle:
             ) from None
         return Trial(hyperparameters, trial_id=answer.trial_id, status=status)
 
+    def should_prune(self, trial_id: str, curve: list[float]) -> bool:
+        return False
+
     def get_trial(self, trial_id: str) -> None:
         """Renew the lease of a trial."""
         self.ask("GetTrial", messages().GetTrialRequest(trial_id=trial_id))

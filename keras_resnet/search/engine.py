@@ -1,5 +1,6 @@
 """What a search asks of an engine, whichever library draws the values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,18 +20,9 @@ class Verdict:
     costs: dict[str, float] = field(default_factory=dict)
 
 
-class Engine(Protocol):
-    """Draws the values of trials, and has their scores. A trial is a `keras_tuner` one; its name is that of its folder."""
+class TrialSource(Protocol):
+    """What a worker needs of an engine, here or on another machine. A trial is KerasTuner's; its name is that of its folder."""
 
-    trials: dict[str, Trial]
-    start_order: list[str]
-    """Names of trials in the order in which they began."""
-    end_order: list[str]
-    refused: dict[str, int]
-    """How many draws were refused, by the reason's first word."""
-    last_refusal: str
-    given_up: str
-    """The reason of the last of too many failures in a row, or nothing."""
     prunes: bool
 
     def create_trial(self, tuner_id: str) -> Trial:
@@ -51,4 +43,23 @@ class Engine(Protocol):
 
     def end_trial(self, trial: Trial) -> None:
         """Enter how a trial ended."""
+        ...
+
+
+class Engine(TrialSource, Protocol):
+    """Draws the values of trials, and has their scores."""
+
+    trials: dict[str, Trial]
+    start_order: list[str]
+    """Names of trials in the order in which they began."""
+    end_order: list[str]
+    refused: dict[str, int]
+    """How many draws were refused, by the reason's first word."""
+    last_refusal: str
+    on_end: Callable[[], None]
+    """Is called after each trial that ends."""
+
+    @property
+    def given_up(self) -> str:
+        """The reason of the last of too many failures in a row, or nothing."""
         ...

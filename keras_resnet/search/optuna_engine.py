@@ -333,7 +333,7 @@ class OptunaList(OptunaEngine):
     """The values of a list, each once; trials that fail do not end the search."""
 
     kind = "final training"
-    given_up = ""  # type: ignore[assignment]
+    given_up = ""
     rows: list[dict[str, Any]]
 
     def propose(self, trial: optuna.Trial) -> dict[str, Any] | None:

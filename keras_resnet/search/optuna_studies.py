@@ -12,8 +12,9 @@ from keras_tuner import HyperParameters
 from keras_tuner.engine.trial import TrialStatus
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 
-from keras_resnet.atomic import as_json, replace_text
+from keras_resnet.atomic import as_json, replace_text, waiting_for
 from keras_resnet.errors import InputError
 from keras_resnet.json_files import read_json
 from keras_resnet.search.engine import Verdict
@@ -33,13 +34,14 @@ class OptunaStudies:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.lease, self.tell = folder.absolute(), lease, tell
         self.storage = Storage(text or f"sqlite:///{self.folder / FILE}")
-        self.opened = self.storage.open()
+        with waiting_for(self.folder):  # or two processes would make the same tables
+            self.opened = self.storage.open()
         self.engines: list[OptunaEngine] = []
 
     def trials(self, study: Study, space: HyperParameters, plan: str, judge: Callable[[dict[str, Any]], Verdict]) -> OptunaEngine:
         """The engine of a study. `plan` is what must not change."""
         goals = (SCORE, *(name for name in study.objectives if name != SCORE))
-        directions = ["maximize", *["minimize"] * (len(goals) - 1)]
+        directions = [StudyDirection.MAXIMIZE, *[StudyDirection.MINIMIZE] * (len(goals) - 1)]
         records = self.join(json.dumps([plan, goals]), directions)
         records.pruner = pruner_of(study)
         engine = OptunaEngine(records, self.opened, space, self.folder, self.lease)
@@ -66,7 +68,7 @@ class OptunaStudies:
         self.engines.append(engine)
         return engine
 
-    def join(self, plan: str, directions: list[str]) -> optuna.Study:
+    def join(self, plan: str, directions: list[StudyDirection]) -> optuna.Study:
         """The study of the trials, made if there is none. A file in the folder says which one it is.
 
         InputError for the study of another folder, or with another plan, that has trials.

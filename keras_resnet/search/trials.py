@@ -19,7 +19,7 @@ from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.history import accuracies_in
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.budget import LATENCY, costs
-from keras_resnet.search.engine import PRUNED, Engine, Verdict
+from keras_resnet.search.engine import PRUNED, TrialSource, Verdict
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import space_of
 from keras_resnet.search.results import TRIALS
@@ -87,7 +87,7 @@ class Trials:
             return Verdict(f"illegal: {error}", {"legal": 1.0})
         return Verdict(self.study.budget.excess(amounts), self.study.budget.shares(amounts), amounts)
 
-    def work(self, oracle: Engine, name: str) -> None:
+    def work(self, oracle: TrialSource, name: str) -> None:
         """Train trials of an oracle as the worker of that name, until there are no more."""
         while True:
             trial = oracle.create_trial(name)
@@ -101,7 +101,7 @@ class Trials:
             if trial.status == PRUNED:
                 checkpoint_files.forget(checkpoint_files.folder_of(self.folder(trial)))
 
-    def train(self, trial: Trial, oracle: Engine) -> None:
+    def train(self, trial: Trial, oracle: TrialSource) -> None:
         """Train a trial, and enter its score or why it failed."""
         title = self.title(trial)
         values = {name: value for name, value in trial.hyperparameters.values.items() if not name.startswith(FINAL)}
@@ -126,7 +126,7 @@ class Trials:
             replace_text(log, f"{log.read_text() if log.exists() else ''}\n{error}\n")
             self.tell(f"{title} failed: {error}")
 
-    def sign_of_life(self, trial: Trial, oracle: Engine) -> Callable[[], None]:
+    def sign_of_life(self, trial: Trial, oracle: TrialSource) -> Callable[[], None]:
         """What is called all the time while a trial trains. It raises where the engine wants the trial to end."""
         last_call = time.monotonic()
 
