@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 # TensorFlow below 2.20 does not go with the protobuf that TensorFlow Datasets wants; Keras below 3.15.1 lacks security fixes
 # for loading files; ai-edge-litert below 2.1 does not import beside TensorFlow; tf2onnx below 1.17 does not know Keras 3;
 # TensorFlow Datasets needs importlib_resources to prepare a set and does not say so; typer below 0.28 has other exceptions.
+# Optuna below 5 takes constraints otherwise.
 # Keras and KerasTuner have an upper bound for what hooks.py replaces and reads in them: raise it when tests/test_hooks.py passes.
 EXTRAS = {
     "tensorflow": ["tensorflow>=2.20,<2.22"],
@@ -14,13 +15,14 @@ EXTRAS = {
     "hub": ["huggingface_hub>=1.0"],
     "watch": ["tensorboard>=2.20"],
     "search": [
-        *("cryptography>=42", "grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5"),
-        *("scikit-learn>=1.4", "scipy>=1.11", "tensorboard>=2.20"),
+        *("cryptography>=42", "grpcio>=1.60", "jinja2>=3.1", "keras-tuner>=1.4.7,<1.5", "optuna>=5.0"),
+        *("scikit-learn>=1.4", "scipy>=1.11", "sqlalchemy>=2.0", "tensorboard>=2.20"),
     ],
     "report": ["jinja2>=3.1"],
     "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
+EXTRAS |= {"postgresql": ["psycopg[binary]>=3.2"], "mysql": ["pymysql>=1.1"]}  # databases for a search on many machines
 EXTRAS |= {"jax": ["jax>=0.7"], "torch": ["torch>=2.7"]}  # other backends of Keras
 EXTRAS["test"] = ["mypy>=1.15", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6"]
 # The whole folder is a run, with its curves; the package has what its weights are used by.

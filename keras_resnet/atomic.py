@@ -133,6 +133,18 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def waiting_for(folder: Path) -> Iterator[None]:
+    """Wait until no other process has `folder`, and keep it from them. It stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all, in place of the one that is there."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -336,16 +336,10 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how, or get another
-    score."""
-    wrong, trained = {}, []
+def pretended_run():
+    """Writes a run that nobody trained."""
 
-    def pretend(study, spec, recipe, out, seed, alive=lambda: None):
-        trained.append((out.name, spec, recipe, seed, study.patience))
-        score = wrong.get(out.name, sum(spec.depths) / 12)
-        if isinstance(score, BaseException):
-            raise score
+    def write(out, spec, recipe, seed, score):
         metrics = {"validation": {"accuracy": score}, "kept_epoch": 1, "epochs": 1, "train_seconds": 1.0, "seed": seed}
         metrics["images"] = {"validation": 287}
         out.mkdir(parents=True, exist_ok=True)
@@ -356,10 +350,26 @@ def pretended(monkeypatch):
         write_json(out / "metrics.json", metrics)
         return Run.open(out)
 
+    return write
+
+
+@pytest.fixture
+def pretended(monkeypatch, pretended_run):
+    """Trials without training, whose score is the share of the depth; `wrong` says which of them fail, and how, or get another
+    score."""
+    wrong, trained = {}, []
+
+    def pretend(study, spec, recipe, out, seed, alive=lambda: None):
+        trained.append((out.name, spec, recipe, seed, study.patience))
+        score = wrong.get(out.name, sum(spec.depths) / 12)
+        if isinstance(score, BaseException):
+            raise score
+        return pretended_run(out, spec, recipe, seed, score)
+
     def at(function, x0, **options):
         return SimpleNamespace(fun=function(x0), x=x0)
 
-    monkeypatch.setattr("keras_resnet.search.runner.train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.trials.train_in_process", pretend)
     # The Bayesian engine takes the best of 50 random points, without a descent from each, which takes a second.
     monkeypatch.setattr("keras_tuner.src.tuners.bayesian.scipy", SimpleNamespace(optimize=SimpleNamespace(minimize=at)))
     return wrong, trained

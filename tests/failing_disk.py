@@ -32,7 +32,7 @@ from keras_resnet.export import WRITERS, check
 from keras_resnet.fields import to_json
 from keras_resnet.files.manifest import entries, verify
 from keras_resnet.runs.run import CONTENTS, Run
-from keras_resnet.search import Study, runner
+from keras_resnet.search import Study, trials
 
 OFF, COUNT, FULL, ONCE, COPY = range(5)  # as in failing_disk.c
 DISK = ctypes.CDLL(None)
@@ -117,7 +117,7 @@ def space(hp: object) -> kr.ResNetSpec:
 
 
 def search(root: Path) -> None:
-    runner.train_in_process = pretend
+    trials.train_in_process = pretend
     study = Study(space=space, trials=3, engine="random", finalists=1, seeds=2)
     assert len(kr.search.run(study, root / "study").rows) == 3
 

@@ -1,4 +1,4 @@
-"""A chief or a worker whose trials take no training: `python search_process.py STUDY OUT chief|worker HOST:PORT NAME SECONDS`.
+"""A process of a search whose trials take no training: `search_process.py STUDY OUT chief|worker|storage PLACE NAME SECONDS`.
 
 A trial waits for so many seconds, and its score follows from its values.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from keras_resnet import search
 from keras_resnet.fields import to_json
 from keras_resnet.runs.run import Run
-from keras_resnet.search import runner
+from keras_resnet.search import trials
 
 study, out, role, address, name, seconds = sys.argv[1:]
 
@@ -34,7 +34,7 @@ def pretend(study, spec, recipe, place, seed, alive=lambda: None):
     return Run.open(place)
 
 
-runner.train_in_process = pretend
-runner.WAIT = 0.1
+trials.train_in_process = pretend
+trials.WAIT = 0.1
 lines = search.run(study, out, **{role: address}, name=name, lease=5, tell=lambda line: print(line, flush=True))
 print("done", Path(out))

@@ -78,7 +78,7 @@ OUTSIDE = {  # what else a wing may import when it is loaded
     "analysis": {"keras", "numpy"},
     "report": {"numpy"},
     "demo": {"numpy"},
-    "search": {"grpc", "keras", "keras_tuner", "numpy"},
+    "search": {"grpc", "keras", "keras_tuner", "numpy", "optuna", "sqlalchemy"},
     "reproductions": {"keras", "numpy"},
     "cli": {"typer"},
     "__main__": {"typer"},

@@ -19,7 +19,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.errors import WorkerLost
 from keras_resnet.hooks import chief_stub, messages
-from keras_resnet.search import Study, certificate, client, runner, server
+from keras_resnet.search import Study, certificate, client, runner, server, trials
 from keras_resnet.search.client import Connection, RemoteOracle
 from keras_resnet.search.oracle import oracle_of, space_of
 from keras_resnet.search.server import Chief
@@ -40,7 +40,7 @@ STUDY = Study(space=space, trials=3, finalists=1)
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    for module, name in ((runner, "WAIT"), (server, "POLL"), (client, "POLL")):
+    for module, name in ((trials, "WAIT"), (server, "POLL"), (client, "POLL")):
         monkeypatch.setattr(module, name, 0.05)
 
 
@@ -203,7 +203,7 @@ def test_a_score_is_that_of_the_run(address, out, pretended):
         _, spec, recipe, seed = runner.Search(STUDY, out, 5.0, print).plan(given)
         place, score = out / "trials" / given.trial_id, sum(spec.depths) / 12
         request = {"trial_id": given.trial_id, "metrics": {"val_accuracy": score}}
-        train = functools.partial(runner.train_in_process, STUDY)
+        train = functools.partial(trials.train_in_process, STUDY)
         assert "has no run in the folder of the chief" in mine("UpdateTrial", request)[1]
         late = threading.Timer(0.2, train, (spec, recipe, place, seed))  # folders of a network are slow
         late.start()

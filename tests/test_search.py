@@ -21,7 +21,7 @@ import tensorflow as tf
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, runner
+from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, trials
 from keras_resnet.search.budget import costs
 from keras_resnet.search.hypermodel import are_one_hot, count_steps
 from keras_resnet.search.oracle import space_of
@@ -85,7 +85,7 @@ def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr("keras_resnet.search.leases.DRAWS", 200)
     with pytest.raises(
         InputError,
-        match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\); the last: par",
+        match=r"is legal and within the budget; draws refused: 20\d \(20\d parameters\), 100 % of all draws; the last: par",
     ):
         search.run(Study(space=space, trials=3, budget=Budget(parameters=100)), tmp_path / "out")
     assert not pretended[1]
@@ -472,8 +472,8 @@ def test_a_damaged_state_is_told_in_a_line(content, pretended, tmp_path):
 
 def test_arrays_of_a_study_are_saved_for_its_trials(few, pretended, monkeypatch, tmp_path):
     """What can be loaded by its name is not saved; a stream cannot be."""
-    asked, pretend = [], runner.train_in_process
-    monkeypatch.setattr(runner, "train_in_process", lambda study, *rest: asked.append(study.data) or pretend(study, *rest))
+    asked, pretend = [], trials.train_in_process
+    monkeypatch.setattr(trials, "train_in_process", lambda study, *rest: asked.append(study.data) or pretend(study, *rest))
     images, labels = few.splits["train"].take(np.arange(96)), few.splits["train"].labels
     pairs = tf.data.Dataset.from_tensor_slices((images, labels))
     for name, source in {"set": few, "arrays": (images, labels), "source": pairs}.items():

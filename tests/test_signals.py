@@ -11,7 +11,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy
-from keras_resnet.search import HyperResNet, Study, runner
+from keras_resnet.search import HyperResNet, Study, trials
 from keras_resnet.training.opening import images_of
 
 RECIPE = dataclasses.replace(kr.RECIPES["cifar-30"], epochs=1, batch_size=8, learning_rate=0.02, mixup=0.2)
@@ -92,7 +92,7 @@ def test_a_study_searches_signals(tiny, tmp_path, caplog, eagerly, monkeypatch):
     def train_here(study, spec, recipe, out, seed, alive):
         return kr.fit(spec, recipe, study.data, out, seed=seed, verbose=0)
 
-    monkeypatch.setattr(runner, "train_in_process", train_here)
+    monkeypatch.setattr(trials, "train_in_process", train_here)
     found = search.run(study_of(1, tiny), tmp_path / "out")
     assert caplog.text.count("the recipe's crop=4, flip=True is ignored") == 1
     check_winner(kr.Run.open(found.out / "winner"), 1)

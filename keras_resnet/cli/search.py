@@ -26,7 +26,14 @@ def search(
     ] = None,
     worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Be a worker of the chief at this address.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of this worker. [default: host name and process id]")] = None,
-    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which another worker retries a trial.")] = 60,
+    lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which another worker resumes a trial.")] = 60,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of engine optuna: sqlite:///FILE, postgresql://..., mysql://... or journal:FILE. [default: a SQLite file in OUT]",
+        ),
+    ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for the HParams page.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -46,6 +53,7 @@ def search(
         worker=worker,
         name=name,
         lease=lease,
+        storage=storage,
         tensorboard=tensorboard,
         tell=lambda line: print(printable(line), file=sys.stderr, flush=True),
     )

@@ -27,6 +27,14 @@ def history_in(file: Path) -> np.ndarray | None:
     return table if table is not None and "val_accuracy" in (table.dtype.names or ()) else None
 
 
+def accuracies_in(file: Path) -> list[float]:
+    """The validation accuracy of each epoch so far, from the table of a training that goes on; none while it is being written."""
+    if not file.is_file() or not file.read_bytes().endswith(b"\n"):
+        return []
+    table = history_in(file)
+    return [] if table is None else [float(value) for value in table["val_accuracy"]]
+
+
 def plot_history(history: list[dict[str, float]], path: str | Path, *, kept_epoch: int, one_loss: bool = True) -> None:
     """Curves of loss and accuracy over the epochs, the epoch that is kept marked, as a PNG at `path`.
 

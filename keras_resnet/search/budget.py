@@ -74,6 +74,11 @@ class Budget:
 
         return ", ".join(f"{name} {text(cost)} above {text(limits[name])}" for name, cost in amounts.items() if cost > limits[name])
 
+    def shares(self, amounts: Mapping[str, float]) -> dict[str, float]:
+        """By what share each of those costs is above its limit; below it, a share below 0."""
+        limits = {name: getattr(self, name) for name in amounts}
+        return {name: cost / limits[name] - 1 for name, cost in amounts.items() if limits[name]}
+
 
 def budget_of(text: str) -> Budget:
     """The budget that a text such as "100kB", "5M" or "2ms" spells. InputError for any other."""

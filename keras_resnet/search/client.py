@@ -102,6 +102,8 @@ class Connection:
 class RemoteOracle:
     """The oracle of a chief. Of a trial it takes name and values, if they are of the space here; all else is not read."""
 
+    prunes = False
+
     def __init__(self, ask: Connection, space: HyperParameters, most_epochs: int) -> None:
         self.ask, self.space, self.most_epochs = ask, space, most_epochs
 
@@ -120,6 +122,9 @@ class RemoteOracle:
                 f"the chief sent a trial that does not belong to this study: {error}; give both the same study"
             ) from None
         return Trial(hyperparameters, trial_id=answer.trial_id, status=status)
+
+    def should_prune(self, trial_id: str, curve: list[float]) -> bool:
+        return False
 
     def get_trial(self, trial_id: str) -> None:
         """Renew the lease of a trial."""

@@ -63,6 +63,7 @@ class LeasedOracle(Oracle):
     lease: float
     limit: int | None
     trials: dict[str, Trial]
+    prunes = False
 
     def begin(self, folder: Path, refuse: Callable[[dict[str, Any]], str], lease: float) -> None:
         """Save the state in `folder`, and go on from the one that is there, with the leases in it."""
@@ -208,6 +209,9 @@ class LeasedOracle(Oracle):
         score = self.trials[trial.trial_id].score
         self.news.append((trial, f"failed: {reason or 'no reason is known'}" if score is None else f"{SCORE} {score:.4f}"))
         self.on_end()
+
+    def should_prune(self, trial_id: str, curve: list[float]) -> bool:
+        return False
 
     def _check_consecutive_failures(self) -> None:
         last = [self.trials[trial_id] for trial_id in self.end_order[self.ended_at_start :][-FAILURES:]]

@@ -181,27 +181,37 @@ def name_ends(axis: Any, results: Results, goals: list[str], first: int) -> None
 
 
 def importance(results: Results, trials: Path) -> tuple[str, str, str] | None:
-    """How much the score suffers where the values of one hyperparameter are shuffled, as a random forest sees it."""
+    """The share of the variance of the accuracy that each hyperparameter causes, by fANOVA (Hutter et al., ICML 2014)."""
     names = varied(results)
-    if len(results.scored) < FEWEST or not names:
+    scores = [100 * row[SCORE] for row in results.scored]
+    if len(scores) < FEWEST or not names or len(set(scores)) == 1:
         return None
-    from sklearn.ensemble import RandomForestRegressor
-    from sklearn.inspection import permutation_importance
-
-    values = np.stack([ranks([row.get(name) for row in results.scored]) for name in names], axis=1)
-    scores = np.array([100 * row[SCORE] for row in results.scored])
-    forest = RandomForestRegressor(100, random_state=0).fit(values, scores)
-    loss = permutation_importance(forest, values, scores, scoring="neg_root_mean_squared_error", n_repeats=10, random_state=0)
-    order = np.argsort(loss.importances_mean)
+    shares = shares_of_variance([{name: row.get(name) for name in names} for row in results.scored], scores)
+    order = sorted(names, key=shares.__getitem__)
     figure, axis = drawn(1)
-    axis.barh(range(len(names)), loss.importances_mean[order], xerr=loss.importances_std[order], color="#27a")
-    axis.set_yticks(range(len(names)), [names[number] for number in order], parse_math=False)
-    axis.set(xlabel="added error, points of accuracy")
+    axis.barh(range(len(names)), [100 * shares[name] for name in order], color="#27a")
+    axis.set_yticks(range(len(names)), order, parse_math=False)
+    axis.set(xlabel="share of the variance of the accuracy, %")
     explanation = (
-        "A random forest predicts the accuracy from the hyperparameters. Each bar is the error that is added when the values of "
-        f"one hyperparameter are shuffled. It is estimated from {len(scores)} trials: a hint, not a proof."
+        "Each bar is the share of the variance of the accuracy that one hyperparameter causes, alone and together with others, by "
+        f"fANOVA. It is estimated from {len(scores)} trials: a hint, not a proof."
     )
     return "Importance", explanation, encoded(figure)
+
+
+def shares_of_variance(rows: list[dict[str, Any]], scores: list[float]) -> dict[str, float]:
+    """The share of the variance of the scores by the name of each value; together they are 1."""
+    import optuna
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    places = {name: ranks([row[name] for row in rows]).tolist() for name in rows[0]}
+    distributions: Any = dict.fromkeys(places, optuna.distributions.FloatDistribution(0.0, 1.0))
+    study = optuna.create_study(direction="maximize")
+    for number, score in enumerate(scores):
+        values = {name: place[number] for name, place in places.items()}
+        study.add_trial(optuna.create_trial(params=values, distributions=distributions, value=score))
+    return {name: float(share) for name, share in get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0)).items()}
 
 
 def curves(results: Results, trials: Path) -> tuple[str, str, str] | None:

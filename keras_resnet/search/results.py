@@ -23,6 +23,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
+from keras_resnet.search.engine import PRUNED
 from keras_resnet.search.study import SCORE, Study
 
 STATE, TRIALS = "state", "trials"  # folders of a search
@@ -91,6 +92,7 @@ class Results:
             "budget": dataclasses.asdict(self.study.budget),
             "engine": self.study.engine,
             "patience": self.study.patience,
+            "pruner": self.study.pruner,
             "seed": self.study.seed,
         }
         plan = json.loads(json.dumps(fields))
@@ -137,7 +139,7 @@ class Results:
                     SCORE: None if trial.score is None else float(trial.score),
                     **values,
                     **(costs(spec) if spec else dict.fromkeys(COSTS)),
-                    "epochs": metrics.get("epochs"),
+                    "epochs": trial.best_step if trial.status == PRUNED else metrics.get("epochs"),
                     "seconds": metrics.get("train_seconds"),
                     "seed": self.study.seed,
                     "reason": " ".join((trial.message or "").split()),
@@ -184,6 +186,11 @@ class Results:
         return [row for row in self.rows if row[SCORE] is not None and row["status"] == "completed"]
 
     @property
+    def pruned(self) -> list[Row]:
+        """The trials that the engine stopped."""
+        return [row for row in self.rows if row["status"] == PRUNED.lower()]
+
+    @property
     def best(self) -> list[Row]:
         """The trials with a score, the best first; of two equal ones, that of fewer multiply-adds."""
         return sorted(self.scored, key=lambda row: (-row[SCORE], row["multiply_adds"]))
@@ -204,10 +211,13 @@ class Results:
 
     @property
     def refusals(self) -> str:
-        """How many draws were refused, and why."""
+        """How many draws were refused, which share that is, and why."""
+        if not self.refused:
+            return "none"
+        number = sum(self.refused.values())
         counts = ", ".join(f"{count:,} {name}" for name, count in self.refused.items())
         last = f"; the last: {self.last_refusal}" if self.last_refusal else ""
-        return f"{sum(self.refused.values()):,} ({counts}){last}" if self.refused else "none"
+        return f"{number:,} ({counts}), {100 * number / (number + len(self.rows)):.0f} % of all draws{last}"
 
     @property
     def chosen(self) -> Row:

@@ -21,6 +21,13 @@ ENGINES = {
     "bayesian": "the values that a Gaussian process of the scores so far rates highest",
     "hyperband": "many short trainings, of which the best third is trained three times as long, and so on (arXiv:1603.06560)",
     "grid": "every combination in turn",
+    "optuna": "values that Optuna's tree-structured Parzen estimator rates highest, which learns from refused draws too "
+    "(arXiv:2304.11127); any number of processes on one storage",
+}
+OPTUNA = "optuna"
+PRUNERS = {
+    "hyperband": "trials that are not in the best third after some epochs, after three times as many, and so on (arXiv:1603.06560)",
+    "median": "trials that are worse than the median of those before them at the same epoch",
 }
 SCORE = "val_accuracy"
 TRIALS = 20  # where a study does not say
@@ -55,7 +62,10 @@ class Study:
     measure_latency: bool = False
     """Measure the latency of whole networks before they are trained, instead of adding up that of operations."""
     engine: str = "random"
-    """"random", "bayesian", "hyperband" or "grid", see `ENGINES`."""
+    """"random", "bayesian", "hyperband" or "grid" of KerasTuner, or "optuna", see `ENGINES`."""
+    pruner: str | None = None
+    """Which trials of "optuna" are stopped: None for none, "hyperband" or "median", see `PRUNERS`. The others go on: nothing is
+    trained anew. With several objectives none is stopped."""
     trials: int | None = None
     """The largest number of trials. None: 20, or all of a grid and of Hyperband."""
     patience: int | None = None
@@ -76,6 +86,10 @@ class Study:
             raise InputError(f"space={self.space!r}: expected a function of hyperparameters that returns a ResNetSpec")
         if self.engine not in ENGINES:
             raise unknown("engine", self.engine, ENGINES)
+        if self.pruner is not None and self.pruner not in PRUNERS:
+            raise unknown("pruner", self.pruner, PRUNERS)
+        if self.pruner and self.engine != OPTUNA:
+            raise InputError(f"pruner={self.pruner!r} is for engine='optuna', not for {self.engine!r}")
         for name, minimum in (("trials", 1), ("finalists", 1), ("seeds", 1), ("patience", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is None and name in ("trials", "patience"):

@@ -1,0 +1,91 @@
+"""Where Optuna stores a study: a SQLite file, a PostgreSQL or MySQL database, or a journal in a shared folder.
+
+`--storage` comes in here. A password in it is in no message.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from keras_resnet.errors import InputError, WorkerLost, unknown
+
+JOURNAL = "journal"
+DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}  # that the extras install
+WAIT = 60  # seconds for a SQLite file that another process writes
+OFTEN = 1800  # seconds after which a connection is made anew: servers and firewalls close idle ones
+BROKEN = (
+    OptunaError,
+    SQLAlchemyError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+)  # of a damaged one
+
+
+class Storage:
+    """A storage as `--storage` says: "sqlite:///FILE", "postgresql://...", "mysql://...", "journal:FILE", or a journal's path."""
+
+    def __init__(self, text: str) -> None:
+        self.url: URL | None = None
+        self.path = Path(text.removeprefix(f"{JOURNAL}:")).absolute()  # the lock of a journal needs it so
+        if "://" in text:
+            try:
+                url = make_url(text)
+            except ArgumentError:
+                raise InputError("the storage is no URL: expected such as postgresql://user@host/database") from None
+            kind = url.get_backend_name()
+            if kind not in DRIVERS:
+                raise unknown("kind of storage", kind, (*DRIVERS, JOURNAL))
+            self.url = url.set(drivername=DRIVERS[kind])
+
+    def __str__(self) -> str:
+        """For messages: no password, which may also be among the options of a URL."""
+        if self.url is None:
+            return f"{JOURNAL}:{self.path}"
+        url = self.url
+        return URL.create(
+            url.get_backend_name(), url.username, host=url.host, port=url.port, database=url.database
+        ).render_as_string()
+
+    def open(self) -> BaseStorage:
+        """InputError if it cannot be opened; ModuleNotFoundError names a driver that is not installed."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            if self.url is None:
+                if not self.path.parent.is_dir():
+                    raise InputError(f"no folder at {str(self.path.parent)!r} for the journal of the search")
+                return JournalStorage(JournalFileBackend(str(self.path)))
+            is_file = self.url.get_backend_name() == "sqlite"
+            options = {"connect_args": {"timeout": WAIT}} if is_file else {"pool_pre_ping": True, "pool_recycle": OFTEN}
+            self.url.get_dialect().import_dbapi()
+            return RDBStorage(self.url.render_as_string(hide_password=False), engine_kwargs=options)
+        except (InputError, ModuleNotFoundError):
+            raise
+        except BROKEN as error:
+            raise InputError(f"the storage {self} cannot be opened: {reason_of(error)}") from None
+
+    @contextmanager
+    def failures_in_a_line(self) -> Iterator[None]:
+        """WorkerLost for what goes wrong with it later: the same command goes on."""
+        try:
+            yield
+        except (OptunaError, SQLAlchemyError) as error:
+            raise WorkerLost(f"the storage {self} failed: {reason_of(error)}; the same command resumes the search") from None
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of the innermost error, without the statement of SQL."""
+    while cause := getattr(error, "orig", None) or error.__cause__:
+        error = cause
+    lines = str(error).splitlines()
+    return " ".join((lines[0] if lines else type(error).__name__).split())
