@@ -21,7 +21,7 @@ import tensorflow as tf
 import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, trials
+from keras_resnet.search import Budget, HyperResNet, Study, page, residual_space, trials, worker
 from keras_resnet.search.budget import costs
 from keras_resnet.search.hypermodel import are_one_hot, count_steps
 from keras_resnet.search.oracle import space_of
@@ -49,6 +49,24 @@ def space(hp):
     depths = tuple(hp.Int(f"depth{stage}", 1, 4) for stage in (1, 2, 3))
     width = hp.Choice("width", [4, 8, 16, 32])
     return dataclasses.replace(kr.SPECS["resnet8"], depths=depths, widths=(width, width, width), stem_width=width)
+
+
+def test_trials_learn_from_a_teacher(small_run, photos, tmp_path, monkeypatch, pretended):
+    """It is checked before the first trial, each process is told of it, and a search goes on with the same one only."""
+    study, orders = Study(space=space, trials=2, teacher=small_run.path), []
+    search.run(study, tmp_path / "out")
+    with pytest.raises(InputError, match="has the results of a study with another teacher"):
+        search.run(replace(study, teacher=()), tmp_path / "out")
+    with pytest.raises(
+        InputError, match=r"has the classes 0, 1, 2, 3, \.\.\. \(10\), and the images have bright_above, dark_above"
+    ):
+        search.run(replace(study, data=str(photos)), tmp_path / "other")
+    with pytest.raises(InputError, match=r"teacher=5: expected the path or name of weights"):
+        Study(space=space, teacher=5)
+    monkeypatch.setattr(worker, "run_process", lambda order, alive: orders.append(json.loads(order)) or (1, "enough"))
+    with pytest.raises(TrialFailed, match="enough"):
+        worker.train_in_process(study, kr.SPECS["resnet8"], kr.RECIPES["digits"], tmp_path / "run", 0)
+    assert orders[0]["teacher"] == [str(small_run.path)]
 
 
 def test_a_study_without_a_recipe_takes_that_of_its_images(photos, tmp_path, pretended):

@@ -42,6 +42,7 @@ class Plan(TypedDict, total=False):
 
     recipe: dict[str, Any]
     budget: dict[str, Any]
+    teacher: list[str]
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,8 @@ class Final:
 class Results:
     """The results of a study in the folder `out`; `rows` has one for each trial, in the order in which they began."""
 
-    def __init__(self, study: Study, out: Path, digest: str = "") -> None:
-        self.study, self.out, self.digest = study, out, digest
+    def __init__(self, study: Study, out: Path, digest: str = "", teachers: Sequence[str] = ()) -> None:
+        self.study, self.out, self.digest, self.teachers = study, out, digest, list(teachers)
         self.rows: list[Row] = []
         self.refused: dict[str, int] = {}  # draws beyond each limit of the budget, or illegal
         self.last_refusal = ""
@@ -91,6 +92,7 @@ class Results:
             "recipe": json.loads(to_json(self.study.trained_by({}))),
             "budget": dataclasses.asdict(self.study.budget),
             "engine": self.study.engine,
+            "teacher": self.teachers,
             "patience": self.study.patience,
             "pruner": self.study.pruner,
             "seed": self.study.seed,
@@ -109,6 +111,7 @@ class Results:
             raise InputError(f"{str(self.out / PLAN)!r} is missing") from None
         for part, kind in (("recipe", Recipe), ("budget", Budget)):  # an earlier version may have written it
             old_plan[part] = completed(old_plan.get(part, {}), kind)
+        old_plan.setdefault("teacher", [])
         if names := [name for name in plan if name in old_plan and plan[name] != old_plan[name]]:
             raise InputError(f"{str(self.out)!r} has the results of a study with another {names[0]}; choose another folder")
 

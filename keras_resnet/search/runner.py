@@ -38,7 +38,7 @@ class Search(Trials):
     def __init__(self, study: Study, out: Path, lease: float, tell: Callable[[str], None]) -> None:
         super().__init__(study, out, tell)
         self.lease = lease
-        self.results = Results(self.study, out, self.data.digest)
+        self.results = Results(self.study, out, self.data.digest, [teacher.digest for teacher in self.teachers])
 
     @contextmanager
     def with_optuna(self, storage: str | None) -> Iterator[None]:

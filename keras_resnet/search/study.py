@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_resnet import recipes
 from keras_resnet.data import Dataset
-from keras_resnet.errors import InputError, SpaceError, unknown
+from keras_resnet.errors import InputError, SpaceError, shown, unknown
 from keras_resnet.fields import change, documented
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
@@ -53,6 +53,8 @@ class Study:
     """Of the images of a folder, in pixels."""
     recipe: str | Recipe | None = None
     """Of every trial. None: the one that follows from number, size and kind of the images, see `recipes.for_images`."""
+    teacher: str | Path | tuple[str | Path, ...] = ()
+    """What every trial learns from, see `fit`: a run folder, a file of weights or the name of one, or several."""
     budget: Budget = field(default_factory=Budget)
     """What a network may cost. One beyond it is never built."""
     objectives: tuple[str, ...] = (SCORE,)
@@ -102,10 +104,17 @@ class Study:
         for objective in self.objectives:
             if objective not in (SCORE, *COSTS, LATENCY):
                 raise unknown("objective", objective, (SCORE, *COSTS, LATENCY))
+        if any(not isinstance(teacher, str | Path) for teacher in self.teachers):
+            raise InputError(f"teacher={shown(self.teacher)}: expected the path or name of weights, or a tuple of them")
         if self.quantize not in (None, "int8"):
             raise InputError(f"quantize={self.quantize!r}: expected None or 'int8'")
         self.trained_by({})
         self.trained_by(self.final)
+
+    @property
+    def teachers(self) -> tuple[str | Path, ...]:
+        """One or several, or none."""
+        return self.teacher if isinstance(self.teacher, tuple) else (self.teacher,)
 
     @property
     def most_trials(self) -> int | None:

@@ -28,6 +28,7 @@ from keras_resnet.search.study import SCORE, Study
 from keras_resnet.search.wire import EPOCHS, FINAL, FINAL_OF, FINAL_SEED, HYPERBAND, one_line
 from keras_resnet.search.worker import TrialFailed, train_in_process
 from keras_resnet.training import checkpoint_files
+from keras_resnet.training.teachers import Teacher
 from keras_resnet.training.trainable import recipe_for
 
 WAIT = 1.0  # seconds until a worker asks again for a trial, and between two signs of life
@@ -49,6 +50,9 @@ class Trials:
         if len(self.data.image_shape) != 3:
             recipe = self.data.check(recipe)  # says once what is left out for signals and volumes
         self.study = replace(study, recipe=recipe)
+        self.teachers = [Teacher.of(teacher) for teacher in study.teachers]
+        for teacher in self.teachers:
+            teacher.check(self.data, recipe)
         self.images = {"input_shape": self.data.image_shape, "classes": len(self.data.class_names)}
         self.latencies = LatencyTable(out / "latency.json", study.quantize)
         self.measure = self.latencies.measure if study.measure_latency else self.latencies.predict

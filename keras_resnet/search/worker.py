@@ -49,6 +49,7 @@ def train_in_process(
         "out": str(out.absolute()),
         "seed": seed,
         "patience": study.patience,
+        "teacher": [str(teacher) for teacher in study.teachers],
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     while (result := run_process(json.dumps(order), renew_lease))[0] == BUSY:
@@ -100,7 +101,8 @@ def main() -> None:
     try:
         data = load(images.pop("source"), **images)
         out, spec, recipe = Path(order["out"]), ResNetSpec(**order["spec"]), Recipe(**order["recipe"])
-        fit(spec, recipe, data, out, seed=order["seed"], resume=True, patience=order["patience"], verbose=2)
+        options = {name: order[name] for name in ("seed", "patience", "teacher")}
+        fit(spec, recipe, data, out, resume=True, verbose=2, **options)
     except Occupied:
         sys.exit(BUSY)
     except Exception as error:  # the last line is the reason of a failed trial
