@@ -79,7 +79,7 @@ def test_what_is_said(table):
         "width: 16, the largest within the budget",
         "budget 100kB: an int8 file of at most 98,380 bytes, 12,239,488 multiply-adds an image",
     ]
-    least = r"the smallest needs an int8 file of at most 16,\d+ bytes, [\d,]+ multiply-adds an image"
+    least = r"the smallest has an int8 file of at most 16,\d+ bytes, [\d,]+ multiply-adds an image"
     with pytest.raises(InputError, match=rf"budget '9kB': no network is within it; {least}$"):
         dial.network_within("9kB", (32, 32, 3), 10, table)
     with pytest.raises(InputError, match=rf"{least}, 0\.0\d+ ms$"):
@@ -163,6 +163,13 @@ def test_mistakes_are_told_before_a_teacher_is_trained(tmp_path, table, fitted):
     (tmp_path / "taken" / "file").touch()
     refused("exists; choose another folder", {}, out=tmp_path / "taken")
     refused("measured on one machine", {}, limit="2ms", strategy=distribute.Distribution("several", workers=2))
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((64, 64, 3), (32, 32, 3)), ((64, 96, 3), (64, 96, 3)), ((96, 96), (96, 96))])
+def test_only_square_pictures_are_made_smaller(shape, expected, table):
+    splits = {name: (np.zeros((4, *shape), "uint8"), np.arange(4) % 2) for name in ("train", "validation", "test")}
+    found = dial.chosen_for("700k", kr.data.from_arrays(splits), table, may_shrink=True)
+    assert found.network.input_shape == expected
 
 
 def test_names_of_classes_count(tmp_path, table, fitted, few):

@@ -273,6 +273,18 @@ def plain_classifier(classes, channels=1, activation=None):
     return keras.Model(image, keras.layers.Dense(classes, activation)(pooled), name="plain")
 
 
+def test_a_network_of_probabilities_learns_as_that_of_logits(tiny):
+    image = keras.Input((8, 8, 1))
+    inner = build(replace(tiny, input_shape=(8, 8, 1), classes=10))
+    student = keras.Model(image, keras.layers.Softmax()(inner(image)))
+    images, losses = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32"), []
+    teacher = plain_classifier(10)
+    for model, from_logits in ((inner, True), (student, False)):
+        SHORT.compile(model, 1, teachers=[teacher], from_logits=from_logits)
+        losses.append(float(model.compute_loss(images, np.arange(8), model(images), training=True)))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
 def test_models_that_cannot_be_taught(tiny):
     class Subclass(keras.Model):
         def __init__(self):

@@ -106,7 +106,7 @@ OF_PLANS = [
     ("train resnet1202 --data photos --image-size 8192 --out new", "of memory, and this machine has"),
     ("train resnet8 --data-dir photos", "is for the names of TensorFlow Datasets"),
     ("train --budget 5", "budget '5': expected bytes of the int8 file (100kB, 0.5MB), multiply-adds"),
-    ("train --budget 1B", "no network is within it; the smallest needs an int8 file of at most 16,"),
+    ("train --budget 1B", "no network is within it; the smallest has an int8 file of at most 16,"),
     ("train --budget 5M --set epochs=0", "epochs=0: must be at least 1"),
     ("train --budget 5M --teacher none --set distill=features", "distill can only be set with a teacher"),
     (f"train --budget {DIGITS}M", "expected bytes of the int8 file"),

@@ -60,8 +60,11 @@ def train_within(
     devices = distribute.choose(settings["strategy"])
     targets = select(export) if export and devices.chief else []
     run = dial.train(
-        *(budget, source["data"], out),
-        **{name: value for name, value in source.items() if name != "data"},
+        budget,
+        source["data"],
+        out,
+        data_dir=source["data_dir"],
+        image_size=source["image_size"],
         **settings | {"strategy": devices},
         teacher=teachers,
         without_teacher=teacher == NONE,

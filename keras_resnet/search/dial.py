@@ -127,7 +127,7 @@ def shape_within(limit: Limit, image_shape: tuple[int, ...], classes: int, *, ma
             break
     if not width:
         least = limit.words(family(shape, classes, 1)(WIDTHS[0]))
-        raise InputError(f"budget {shown(limit.text)}: no network is within it; the smallest needs {least}")
+        raise InputError(f"budget {shown(limit.text)}: no network is within it; the smallest has {least}")
     return shape, width
 
 

@@ -126,7 +126,7 @@ def check_recipe(recipe: Recipe) -> None:
         raise InputError("distill='features' compares maps of one size: it needs images of one size, without progressive resizing")
 
 
-def at_size_of(image_shape: tuple[int, ...], spec: ResNetSpec) -> ResNetSpec:
+def at_size_of(image_shape: tuple[int | None, ...], spec: ResNetSpec) -> ResNetSpec:
     """A teacher for images of a shape: signals and volumes are not resized, so it takes those as they are."""
     return spec if len(image_shape) == PICTURE else replace(spec, input_shape=image_shape)
 
