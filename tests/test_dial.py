@@ -165,11 +165,21 @@ def test_mistakes_are_told_before_a_teacher_is_trained(tmp_path, table, fitted):
     refused("measured on one machine", {}, limit="2ms", strategy=distribute.Distribution("several", workers=2))
 
 
-@pytest.mark.parametrize(("shape", "expected"), [((64, 64, 3), (32, 32, 3)), ((64, 96, 3), (64, 96, 3)), ((96, 96), (96, 96))])
-def test_only_square_pictures_are_made_smaller(shape, expected, table):
-    splits = {name: (np.zeros((4, *shape), "uint8"), np.arange(4) % 2) for name in ("train", "validation", "test")}
-    found = dial.chosen_for("700k", kr.data.from_arrays(splits), table, may_shrink=True)
+@pytest.mark.parametrize(
+    ("text", "shape", "expected"),
+    [
+        ("700k", (64, 64, 3), (32, 32, 3)),
+        ("4M", (128, 128, 3), (64, 64, 3)),
+        ("700k", (64, 96, 3), (64, 96, 3)),
+        ("700k", (96, 96), (96, 96)),
+        ("30kB", (64, 64, 3), (64, 64, 3)),  # a file of smaller images is not smaller
+    ],
+)
+def test_square_pictures_are_made_smaller_where_it_helps(text, shape, expected, table):
+    found = dial.chosen_for(text, SimpleNamespace(image_shape=shape, class_names=["cat", "dog"]), table, may_shrink=True)
     assert found.network.input_shape == expected
+    if text == "30kB":
+        assert found.network.widths[0] < dial.NARROWEST
 
 
 def test_names_of_classes_count(tmp_path, table, fitted, few):

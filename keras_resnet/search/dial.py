@@ -31,7 +31,7 @@ MOST_UNITS = 3  # in a stage
 WIDTHS = (*range(2, 16), *range(16, 32, 2), *range(32, 516, 4))
 NARROWEST = 8  # channels of the first stage, below which images are made smaller
 HALVED = 64  # pixels along the shorter side, from which the stem halves them
-SIZES = (64, 48, 32)  # pixels that photographs may be made smaller to
+SIZES = (64, 32)  # pixels that photographs may be made smaller to; 48, which the stem does not halve, costs more than 64
 LARGER = 2  # times the multiply-adds of a network, that its teacher has at least
 PATIENT = 2  # times the usual epochs, with a teacher: patience is what a network that learns from one needs (arXiv:2106.05237)
 
@@ -119,16 +119,19 @@ def network_within(
 
 
 def shape_within(limit: Limit, image_shape: tuple[int, ...], classes: int, *, may_shrink: bool) -> tuple[tuple[int, ...], int]:
-    """The largest shape of the images whose network of one unit a stage is not too narrow, or the smallest; and the width of that
-    network. InputError if none is within the budget."""
+    """The largest shape of the images whose network of one unit a stage is not too narrow, or that of the widest network; and the
+    width of that network. InputError if none is within the budget."""
     shapes = [image_shape, *((size, size, image_shape[-1]) for size in SIZES if may_shrink and size < min(image_shape[:2]))]
+    widths: dict[tuple[int, ...], int] = {}
     for shape in shapes:
-        if (width := widest(limit.fits, family(shape, classes, 1))) >= NARROWEST:
+        widths[shape] = widest(limit.fits, family(shape, classes, 1))
+        if widths[shape] >= NARROWEST:
             break
-    if not width:
+    shape = max(widths, key=widths.__getitem__)
+    if not widths[shape]:
         least = limit.words(family(shape, classes, 1)(WIDTHS[0]))
         raise InputError(f"budget {shown(limit.text)}: no network is within it; the smallest has {least}")
-    return shape, width
+    return shape, widths[shape]
 
 
 def family(shape: tuple[int, ...], classes: int, units: int) -> Callable[[int], ResNetSpec]:
