@@ -12,7 +12,14 @@ from scipy.special import log_softmax, softmax
 import keras_resnet as kr
 from keras_resnet.errors import InputError
 from keras_resnet.networks.layers import build
-from keras_resnet.recipes.distillation import AttentionDistance, DecoupledDivergence, Divergence, mean_of, softened
+from keras_resnet.recipes.distillation import (
+    AttentionDistance,
+    DecoupledDivergence,
+    Divergence,
+    ends_of_stages,
+    mean_of,
+    softened,
+)
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.training.fit import fit
 from keras_resnet.training.resume import check_same
@@ -93,6 +100,19 @@ def test_maps_come_nearer_to_those_of_the_teacher(small_run, tiny, few):
     images, labels = few.splits["train"].take(np.arange(32)), few.splits["train"].labels[:32]
     losses = [model.train_on_batch(images, labels)[0] for _ in range(40)]
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_stages_are_paired_from_the_last_one(tiny):
+    images, labels = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32"), np.arange(8)
+    student, deep = (
+        build(replace(tiny, input_shape=(8, 8, 1), depths=depths, widths=(6, 8)[-len(depths) :])) for depths in ((1,), (1, 1))
+    )
+    replace(SHORT, distill="features", label_weight=0.0).compile(student, 1, teachers=[deep])
+    found = float(student.compute_loss(images, labels, student(images, training=True), training=True))
+    of_teacher, own = (
+        keras.Model(model.inputs, ends_of_stages(model)[-1])(images, training=model is student) for model in (deep, student)
+    )
+    assert found == pytest.approx(float(AttentionDistance()(of_teacher, own)), rel=1e-3)
 
 
 def test_a_network_that_has_learned_is_plain_again(small_run, few):
