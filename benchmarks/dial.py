@@ -5,8 +5,8 @@
 The trials are those of `keras-resnet search` with the engine "random": one to four units in each of three stages, widths and their
 growth, basic and bottleneck blocks, shortcut, activation order, squeeze, learning rate and decay. Each is trained by the automatic
 recipe of the images. The one with the best validation accuracy is trained again with other seeds. The dial trains a teacher and the
-network with each seed. Accuracies are of the test images, which neither has seen. The JSON has the multiply-adds of all trainings
-of either, so that what they cost can be compared. Complete runs are not trained again.
+network with each seed. Accuracies are of the test images, which neither choice has used. The JSON has the multiply-adds of all
+trials, and of the dial's first network and teacher, so that their cost can be compared. Complete runs are not trained again.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from keras_resnet.confidence import are_told_apart, interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.environment import environment
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Study, dial
+from keras_resnet.search import Budget, Study, dial
 from keras_resnet.search.budget import budget_of
 
 BUDGETS = {
@@ -36,7 +36,7 @@ PATH = Path(__file__).with_suffix(".json")
 
 
 def effort(runs: list[Run]) -> int:
-    """Multiply-adds of the training steps of all runs, three passes each; of teachers one pass."""
+    """Multiply-adds of the training steps of all runs: three passes through each network, and one through its teachers."""
     total = 0
     for run in runs:
         passes = run.metrics["images"]["train"] * run.metrics["epochs"]
@@ -81,10 +81,16 @@ def space(hp: Any) -> tuple[kr.ResNetSpec, dict[str, Any]]:
     return spec, rates | {"weight_decay": hp.Float("weight_decay", 5e-5, 2e-3, sampling="log")}
 
 
+def of_trials(budget: str) -> Budget:
+    """The same budget for the trials. Their bytes are without metadata and rounding, and those of the dial are with them."""
+    limit, (share, more) = budget_of(budget), dial.OF_A_FILE
+    return limit if limit.tflite_int8 is None else Budget(tflite_int8=int((limit.tflite_int8 - more) / share))
+
+
 def compared(data: Any, source: str, data_dir: str | None, budget: str, seeds: int, work: Path) -> dict[str, Any]:
     """Both, for one budget."""
     kind = {"engine": "random", "trials": TRIALS, "finalists": 1, "seeds": seeds}
-    study = Study(space=space, budget=budget_of(budget), data=source, data_dir=data_dir, **kind)
+    study = Study(space=space, budget=of_trials(budget), data=source, data_dir=data_dir, **kind)
     out = work / f"search-{budget}"
     kr.search.run(study, out, tell=lambda line: print(line, flush=True))
     trials = [Run.open(path) for path in sorted((out / "trials").iterdir()) if path.is_dir()]

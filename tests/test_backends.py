@@ -1,4 +1,4 @@
-"""One `.keras` file on every backend that is installed: the same logits, and training with and without recomputation."""
+"""One `.keras` file on every backend that is installed: the same logits, training with and without recomputation, and a teacher."""
 
 import os
 import subprocess
@@ -42,6 +42,12 @@ for remat in (False, True):
     losses.append([float(model.train_on_batch(images, np.arange(len(images)))) for _ in range(3)])
 np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 assert losses[0][2] != losses[0][0]
+teacher, student = kr.load(f"built-{BACKEND}.keras"), kr.build("resnet20", **SMALL)
+for weight in student.trainable_weights:
+    weight.assign(weight - 9.0 * weight.path.endswith("beta"))  # all maps are zero behind their ReLU
+kr.Recipe(epochs=1, distill="features").compile(student, 1, teachers=[teacher])
+assert np.isfinite(student.train_on_batch(images, np.arange(5))[0])
+assert all(np.isfinite(weights).all() for weights in student.get_weights())
 """
 
 

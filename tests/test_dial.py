@@ -11,6 +11,7 @@ import keras_resnet as kr
 from keras_resnet.errors import InputError
 from keras_resnet.search import Budget, dial
 from keras_resnet.search.budget import budget_of, costs
+from keras_resnet.training import distribute
 
 
 @pytest.mark.parametrize(
@@ -25,13 +26,15 @@ from keras_resnet.search.budget import budget_of, costs
         ("2ms", Budget(latency=2.0)),
         (".5 ms", Budget(latency=0.5)),
         ("250µs", Budget(latency=0.25)),
+        ("250μs", Budget(latency=0.25)),  # the Greek letter
+        ("1.1M", Budget(multiply_adds=1_100_000)),
     ],
 )
 def test_budget_of(text, budget):
     assert budget_of(text) == budget
 
 
-@pytest.mark.parametrize("text", ["", "5", "M", "-5M", "0kB", "5 furlongs", "5kb", "1e3k", "5M 3kB"])
+@pytest.mark.parametrize("text", ["", "5", "M", "-5M", "0kB", "5 furlongs", "5kb", "1e3k", "5M 3kB", "9" * 400 + "G", "0ms"])
 def test_other_texts_are_no_budget(text):
     with pytest.raises(InputError, match=r"expected bytes of the int8 file \(100kB, 0\.5MB\), multiply-adds"):
         budget_of(text)
@@ -76,8 +79,22 @@ def test_what_is_said(table):
         "width: 16, the largest within the budget",
         "budget 100kB: an int8 file of at most 98,380 bytes, 12,239,488 multiply-adds an image",
     ]
-    with pytest.raises(InputError, match=r"budget '9kB': no network is within it; the smallest needs about 16,\d+ bytes and"):
+    least = r"the smallest has an int8 file of at most 16,\d+ bytes, [\d,]+ multiply-adds an image"
+    with pytest.raises(InputError, match=rf"budget '9kB': no network is within it; {least}$"):
         dial.network_within("9kB", (32, 32, 3), 10, table)
+    with pytest.raises(InputError, match=rf"{least}, 0\.0\d+ ms$"):
+        dial.network_within("1us", (32, 32, 3), 10, table)
+    assert dial.network_within("1ms", (32, 32, 3), 10, table).lines[-1].endswith(" multiply-adds an image, 0.942 ms")
+    assert "width: 512, the largest that is tried" in dial.network_within("1000MB", (8, 8, 1), 10, table).lines
+
+
+def test_the_names_of_many_classes_are_in_the_file(tmp_path, table):
+    limit = dial.Limit("100kB", table)
+    named = dial.Limit("100kB", table, labels=20_000)
+    spec = dial.network_within("100kB", (32, 32, 3), 10, table).network
+    assert named.amounts(spec)["tflite_int8"] == limit.amounts(spec)["tflite_int8"] + 20_000
+    assert limit.fits(spec)
+    assert not named.fits(spec)
 
 
 @pytest.fixture
@@ -126,8 +143,58 @@ def test_what_is_given_is_not_chosen(tmp_path, table, fitted, few):
     assert none.teacher is large.teacher is None
     assert mine.spec == none.spec
     assert "teacher: none" in lines
-    assert "teacher: none, since resnet8, the usual choice for these images, is hardly larger" in lines
+    assert "teacher: none, since resnet8, the usual choice for these images, has less than 2 times the multiply-adds" in lines
     assert replace(none.recipe, epochs=3) == mine.recipe
+
+
+def test_mistakes_are_told_before_a_teacher_is_trained(tmp_path, table, fitted):
+    photos, tell = photographs(tmp_path / "photos", 64), lambda line: None
+
+    def refused(match, changes, limit="2M", out=tmp_path / "run", **options):
+        with pytest.raises(InputError, match=match):
+            dial.train(limit, photos, out, changes=changes, tell=tell, **options)
+        assert not fitted
+
+    refused("loss='binary' decides each class by itself", {"loss": "binary"})
+    refused("distill='features' needs remat=false", {"distill": "features", "remat": True})
+    refused("linear_probe=true needs a trained network", {"linear_probe": True})
+    refused("must be at least 1", {"epochs": 0})
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").touch()
+    refused("exists; choose another folder", {}, out=tmp_path / "taken")
+    refused("measured on one machine", {}, limit="2ms", strategy=distribute.Distribution("several", workers=2))
+
+
+@pytest.mark.parametrize(
+    ("text", "shape", "expected"),
+    [
+        ("700k", (64, 64, 3), (32, 32, 3)),
+        ("4M", (128, 128, 3), (64, 64, 3)),
+        ("700k", (64, 96, 3), (64, 96, 3)),
+        ("700k", (96, 96), (96, 96)),
+        ("30kB", (64, 64, 3), (64, 64, 3)),  # a file of smaller images is not smaller
+    ],
+)
+def test_square_pictures_are_made_smaller_where_it_helps(text, shape, expected, table):
+    found = dial.chosen_for(text, SimpleNamespace(image_shape=shape, class_names=["cat", "dog"]), table, may_shrink=True)
+    assert found.network.input_shape == expected
+    if text == "30kB":
+        assert found.network.widths[0] < dial.NARROWEST
+
+
+def test_names_of_classes_count(tmp_path, table, fitted, few):
+    splits = {name: (split.take(np.arange(len(split))), split.labels) for name, split in few.splits.items()}
+    long = kr.data.from_arrays(splits, class_names=[f"{'x' * 600}{number}" for number in range(10)])
+    for data in (few, long):
+        dial.train("25kB", data, tmp_path / "run", changes={}, without_teacher=True, tell=lambda line: None)
+    short, named = fitted
+    assert named.spec.widths < short.spec.widths
+
+
+def test_epochs_that_are_given_are_not_told_otherwise(tmp_path, table, fitted, few):
+    lines = []
+    dial.train("25kB", few, tmp_path / "a", changes={"epochs": 3}, teacher="mine", tell=lines.append)
+    assert not any(line.startswith("epochs:") for line in lines)
 
 
 @pytest.mark.slow

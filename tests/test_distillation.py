@@ -1,5 +1,7 @@
 """Distillation: its losses against NumPy and Keras's own, and trainings with a teacher."""
 
+import re
+import shutil
 from dataclasses import replace
 
 import keras
@@ -10,10 +12,18 @@ from scipy.special import log_softmax, softmax
 import keras_resnet as kr
 from keras_resnet.errors import InputError
 from keras_resnet.networks.layers import build
-from keras_resnet.recipes.distillation import AttentionDistance, DecoupledDivergence, Divergence, mean_of, softened
+from keras_resnet.recipes.distillation import (
+    AttentionDistance,
+    DecoupledDivergence,
+    Divergence,
+    ends_of_stages,
+    mean_of,
+    softened,
+)
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.training.fit import fit
-from keras_resnet.training.teachers import Teacher
+from keras_resnet.training.resume import check_same
+from keras_resnet.training.teachers import Teacher, at_size_of
 
 SHORT = replace(kr.RECIPES["digits"], epochs=1)
 RANDOM = np.random.default_rng(0)
@@ -92,6 +102,19 @@ def test_maps_come_nearer_to_those_of_the_teacher(small_run, tiny, few):
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_stages_are_paired_from_the_last_one(tiny):
+    images, labels = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32"), np.arange(8)
+    student, deep = (
+        build(replace(tiny, input_shape=(8, 8, 1), depths=depths, widths=(6, 8)[-len(depths) :])) for depths in ((1,), (1, 1))
+    )
+    replace(SHORT, distill="features", label_weight=0.0).compile(student, 1, teachers=[deep])
+    found = float(student.compute_loss(images, labels, student(images, training=True), training=True))
+    of_teacher, own = (
+        keras.Model(model.inputs, ends_of_stages(model)[-1])(images, training=model is student) for model in (deep, student)
+    )
+    assert found == pytest.approx(float(AttentionDistance()(of_teacher, own)), rel=1e-3)
+
+
 def test_a_network_that_has_learned_is_plain_again(small_run, few):
     """Validation is without teachers, compiling again forgets them, and the weights of the teacher stay."""
     teacher, model = small_run.load(), build(small_run.spec)
@@ -126,10 +149,17 @@ def test_classes_in_another_order(small_run, few):
     np.testing.assert_allclose(permuted, answers[:, ::-1], rtol=1e-4, atol=1e-4)
 
 
+def decided(model):
+    """With larger logits: those of a new network are so small that its loss says nothing."""
+    head = model.get_layer("logits")
+    head.set_weights([20 * weight for weight in head.get_weights()])
+    return model
+
+
 def test_a_teacher_sees_images_in_its_own_size(tiny):
     """Here of 16 pixels, and of probabilities in place of logits."""
     student = build(replace(tiny, input_shape=(8, 8, 1), classes=4))
-    inner = build(replace(tiny, input_shape=(16, 16, 1), classes=4))
+    inner = decided(build(replace(tiny, input_shape=(16, 16, 1), classes=4)))
     image = keras.Input((16, 16, 1))
     teacher = keras.Model(image, keras.layers.Softmax()(inner(image)))
     images = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32")
@@ -142,6 +172,36 @@ def test_a_teacher_sees_images_in_its_own_size(tiny):
     divergence = 16 * np.mean(np.sum(soft * (np.log(soft) - log_softmax(s / 4, -1)), -1))
     crossed = -np.mean(log_softmax(s, -1)[np.arange(8), labels])
     assert found == pytest.approx(0.1 * crossed + 0.9 * divergence, rel=1e-3)
+    column = float(student.compute_loss(images, labels[:, None], outputs, training=True))
+    assert column == pytest.approx(found, rel=1e-5)
+    without = float(student.compute_loss(images, labels, outputs, sample_weight=np.zeros(8, "float32"), training=True))
+    assert without == 0  # images that count nothing are not learned from either
+
+
+def test_a_teacher_of_signals_has_their_length(tiny):
+    """Signals are not resized for it."""
+    spec = replace(tiny, input_shape=(64, 1), classes=4)
+    assert at_size_of((32, 1), spec).input_shape == (32, 1)
+    assert at_size_of((8, 8, 1), replace(spec, input_shape=(16, 16, 1))).input_shape == (16, 16, 1)
+
+
+def test_a_file_that_does_not_name_its_classes(small_run, few, tmp_path):
+    """Its classifier is taken too, and its outputs are in the order of the images' classes."""
+    for name in ("spec.json", "last.weights.h5"):
+        shutil.copy(small_run.path / name, tmp_path)
+    expected = build(small_run.spec)
+    expected.load_weights(tmp_path / "last.weights.h5")
+    images = few.splits["test"].take(np.arange(4))
+    found = Teacher.of(tmp_path / "last.weights.h5").model(few, SHORT).predict(images, verbose=0)
+    np.testing.assert_allclose(found, expected.predict(images, verbose=0), rtol=1e-4, atol=1e-4)
+
+
+def test_names_of_other_alphabets(small_run, few, tmp_path):
+    """TensorFlow has only ASCII in the names of a graph."""
+    folder = tmp_path / "Lehrerin é 大"
+    shutil.copytree(small_run.path, folder)
+    name = Teacher.of(folder).model(few, SHORT).name
+    assert re.fullmatch("teacher_[A-Za-z0-9_]+", name)
 
 
 @pytest.mark.parametrize(
@@ -180,12 +240,23 @@ def test_what_it_costs_is_told_and_another_teacher_does_not_go_on(small_run, few
     [told] = [line for line in lines if line.startswith("teacher: ")]
     assert told.startswith(f"teacher: {small_run.path}, ")
     assert told.endswith(f"multiply-adds an image, which adds about 33 % to a step; its validation accuracy was {accuracy:.4f}")
-    assert "learns from it: its class probabilities at temperature 4; its loss weighs 0.9, that of the labels 0.1" in lines
+    assert "distillation: class probabilities at temperature 4 with weight 0.9, labels with weight 0.1" in lines
     assert fit(*arguments, teacher=small_run, resume=True, verbose=0) == run
-    with pytest.raises(InputError, match=r"had one teacher, not no teacher; it can only be resumed unchanged"):
+    with pytest.raises(InputError, match=r"had one teacher, and none is given now; it can only be resumed unchanged"):
         fit(*arguments, resume=True, verbose=0)
     with pytest.raises(InputError, match=r"had another teacher, or other weights of it; it can"):
         fit(*arguments, teacher=build(small_run.spec), resume=True, verbose=0)
+    with pytest.raises(InputError, match=r"had one teacher, and 2 teachers are given now"):
+        fit(*arguments, teacher=[small_run, small_run], resume=True, verbose=0)
+
+
+def test_trainings_of_earlier_versions_had_no_teacher():
+    plan = {"teachers": {"teachers": []}}
+    check_same({}, plan, "the run")
+    with pytest.raises(InputError, match="the run had no teacher, and one teacher is given now"):
+        check_same({}, {"teachers": {"teachers": ["5b81"]}}, "the run")
+    with pytest.raises(KeyError):
+        check_same({}, plan | {"seed": {"seed": 0}}, "a damaged one")
 
 
 def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
@@ -205,12 +276,16 @@ def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
         r"takes images of \(8, 8, 1\), and these are of \(8, 8, 3\)",
         data=kr.data.from_arrays(coloured, class_names=list(few.class_names)),
     )
-    refused("loss='binary' takes each class by itself", loss="binary")
+    refused("loss='binary' decides each class by itself", loss="binary")
     refused("distill='features' needs remat=false", distill="features", remat=True)
     refused("needs images of one size, without progressive resizing", distill="features", progressive=(0.5, 1.0))
     refused("no residual units are found", teacher=plain_classifier(10), distill="features")
     refused(r"puts out \(3,\), and not \(10,\)", teacher=plain_classifier(3))
-    refused("takes images of 3 channels, and the network of 1", teacher=plain_classifier(10, channels=3))
+    refused(r"takes images of \(None, None, 3\), and the network of \(8, 8, 1\)", teacher=plain_classifier(10, channels=3))
+    refused("takes images of", teacher=build(replace(tiny, input_shape=(8, 8, 3), classes=10)), distill="features")
+    refused(r"takes images of \(64, 1\), and the network", teacher=build(replace(tiny, input_shape=(64, 1), classes=10)))
+    refused("do not add up to 1: it needs a softmax", teacher=plain_classifier(10, activation="sigmoid"))
+    refused("has no weights yet", teacher=keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]))
     refused("teacher=5: expected a run", teacher=5)
     refused("no run folder|no file of weights|nothing at", teacher=tmp_path / "absent")
     with pytest.raises(InputError, match="leave nothing to learn"):
@@ -219,6 +294,35 @@ def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
         Recipe(temperature=0)
 
 
-def plain_classifier(classes, channels=1):
+def plain_classifier(classes, channels=1, activation=None):
     image = keras.Input((None, None, channels))
-    return keras.Model(image, keras.layers.Dense(classes)(keras.layers.GlobalAveragePooling2D()(image)), name="plain")
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    return keras.Model(image, keras.layers.Dense(classes, activation)(pooled), name="plain")
+
+
+def test_a_network_of_probabilities_learns_as_that_of_logits(tiny):
+    image = keras.Input((8, 8, 1))
+    inner = decided(build(replace(tiny, input_shape=(8, 8, 1), classes=10)))
+    student = keras.Model(image, keras.layers.Softmax()(inner(image)))
+    images, losses = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32"), []
+    teacher = plain_classifier(10)
+    for model, from_logits in ((inner, True), (student, False)):
+        SHORT.compile(model, 1, teachers=[teacher], from_logits=from_logits)
+        losses.append(float(model.compute_loss(images, np.arange(8), model(images), training=True)))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_models_that_cannot_be_taught(tiny):
+    class Subclass(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.inner = plain_classifier(10)
+
+        def call(self, images):
+            return self.inner(images)
+
+    with pytest.raises(InputError, match="does not say which images it takes: a teacher needs a functional or Sequential model"):
+        SHORT.compile(Subclass(), 1, teachers=[plain_classifier(10)])
+    signals = build(replace(tiny, input_shape=(32, 1), classes=10))
+    with pytest.raises(InputError, match=r"takes images of \(64, 1\), and the network of \(32, 1\): only pictures are resized"):
+        SHORT.compile(signals, 1, teachers=[build(replace(tiny, input_shape=(64, 1), classes=10))])

@@ -271,11 +271,13 @@ def test_the_command_of_a_run(pretended_run):
     assert "--set epochs=2" in words
     assert "'<script>alert(1)</script>/photos'" in words  # a shell takes it as one word
     assert "--init '<script>alert(1)</script>'" in words
+    assert comparison.training(Run.open(run.path))["teachers"] is None
     metrics = json.loads((run.path / "metrics.json").read_text())
     teachers = [{"name": name, "kind": "weights", "digest": "0"} for name in ("runs/large", "runs/other")]
     (run.path / "metrics.json").write_text(json.dumps(metrics | {"teachers": teachers}))
     assert "--teacher runs/large --teacher runs/other" in facts.command(Run.open(run.path))
     assert facts.summary(Run.open(run.path))["Teachers"] == "runs/large, SHA-256 0; runs/other, SHA-256 0"
+    assert comparison.training(Run.open(run.path))["teachers"] == "0, 0"
     teachers[0]["kind"] = "model"
     (run.path / "metrics.json").write_text(json.dumps(metrics | {"teachers": teachers}))
     assert facts.command(Run.open(run.path)) is None  # an object of a script

@@ -1,18 +1,29 @@
-"""`train --budget`: the network that suits a budget, its teacher and its recipe are chosen."""
+"""`train --budget`: the network within a budget, its teacher and its recipe are chosen."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.cli.options import changes, load_backend
+from keras_resnet import recipes
+from keras_resnet.cli.options import changes, check_taught, load_backend
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
-from keras_resnet.runs.run import check_free, check_outside, is_run
+from keras_resnet.runs.run import check_outside
 from keras_resnet.training.first_weights import FirstWeights
 
 NONE = [Path("none")]
+
+
+def recipe_within(set_: list[str] | None, fields: dict[str, Any]) -> dict[str, Any]:
+    """What --set and the options, None where not given, change in the recipe. InputError for what cannot be set."""
+    changed = changes(set_, ResNetSpec, Recipe)
+    if changed[ResNetSpec]:
+        raise InputError(f"--budget chooses the network: {' and '.join(changed[ResNetSpec])} cannot be set")
+    found = changed[Recipe] | {name: value for name, value in fields.items() if value is not None}
+    recipes.resolve(Recipe(), **found)  # mistakes are told now
+    return found
 
 
 def train_within(
@@ -20,9 +31,7 @@ def train_within(
     source: dict[str, Any],
     out: Path | None,
     teacher: list[Path] | None,
-    set_: list[str] | None,
-    fields: dict[str, Any],
-    strategy: str,
+    recipe_changes: dict[str, Any],
     settings: dict[str, Any],
     *,
     export: str | None,
@@ -32,17 +41,13 @@ def train_within(
 
     Args:
         source: `data`, `data_dir` and `image_size` of `data.load`.
-        set_: of the command line.
-        fields: of the recipe, None where not given.
+        recipe_changes: see `recipe_within`.
         settings: of `fit`.
     """
     from keras_resnet.search.budget import budget_of
 
     budget_of(budget)  # mistakes are told now
-    changed = changes(set_, ResNetSpec, Recipe)
-    if changed[ResNetSpec]:
-        raise InputError(f"--budget chooses the network: {' and '.join(changed[ResNetSpec])} cannot be set")
-    changed[Recipe] |= {name: value for name, value in fields.items() if value is not None}
+    check_taught(recipe_changes, has_teacher=teacher != NONE)
     teachers = None if teacher in (None, NONE) else [FirstWeights.of(each) for each in teacher or ()]
     out = out or Path("saved_models") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
@@ -52,9 +57,7 @@ def train_within(
     from keras_resnet.search import dial
     from keras_resnet.training import distribute
 
-    devices = distribute.choose(strategy)
-    if devices.chief and not (settings["resume"] and is_run(out)):
-        out = check_free(out, settings["overwrite"])
+    devices = distribute.choose(settings["strategy"])
     targets = select(export) if export and devices.chief else []
     run = dial.train(
         budget,
@@ -62,13 +65,12 @@ def train_within(
         out,
         data_dir=source["data_dir"],
         image_size=source["image_size"],
+        **settings | {"strategy": devices},
         teacher=teachers,
         without_teacher=teacher == NONE,
-        changes=changed[Recipe],
+        changes=recipe_changes,
         tell=(lambda line: None) if as_json or not devices.chief else lambda line: print(line, flush=True),
-        strategy=devices,
         verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
-        **settings,
     )
     if not devices.chief:
         return

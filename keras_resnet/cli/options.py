@@ -23,6 +23,7 @@ SIZE_HELP = "Height and width to resize images to."
 AS_THEY_ARE = "no change, if all have the same size of at most 256; else 224"
 IMAGES_HELP = "Images: digits, a folder, or a TensorFlow Datasets name."
 BEGINNING = 1000  # characters of a file that show whose it is
+OF_TEACHERS = ("distill", "temperature", "label_weight", "distill_weight")  # fields of a recipe
 COUNT: dict[str, Any] = {"min": 1, "max": 10**6}  # of an option that counts
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Set = Annotated[
@@ -71,6 +72,12 @@ def changes(settings: list[str] | None, *kinds: type) -> dict[type, dict[str, An
             raise fields.unknown_field(name, *kinds)
         changes_of[kind][name] = value
     return changes_of
+
+
+def check_taught(changed: dict[str, Any], *, has_teacher: bool) -> None:
+    """InputError for fields of the recipe that mean nothing without a teacher."""
+    if not has_teacher and (given := [name for name in OF_TEACHERS if name in changed]):
+        raise InputError(f"{' and '.join(given)} can only be set with a teacher: name one with --teacher")
 
 
 def load_backend() -> None:

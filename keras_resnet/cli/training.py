@@ -8,8 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet import recipes
-from keras_resnet.cli.budget import train_within
-from keras_resnet.cli.options import AS_THEY_ARE, COUNT, IMAGES_HELP, SIZE_HELP, DataDir, Json, Set, app, changes, load_backend
+from keras_resnet.cli.budget import recipe_within, train_within
+from keras_resnet.cli.options import (
+    AS_THEY_ARE,
+    COUNT,
+    IMAGES_HELP,
+    SIZE_HELP,
+    DataDir,
+    Json,
+    Set,
+    app,
+    changes,
+    check_taught,
+    load_backend,
+)
 from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
 from keras_resnet.errors import InputError
 from keras_resnet.networks import choice
@@ -28,13 +40,13 @@ INIT_HELP = (
     "get a recipe for fine-tuning."
 )
 BUDGET_HELP = (
-    "Choose network, teacher and recipe for a budget: bytes of the int8 file, multiply-adds of an image, or milliseconds of the "
-    "int8 file on this machine."
+    "Choose network, teacher and recipe for a budget: bytes of the int8 file (100kB), multiply-adds of an image (5M), or "
+    "milliseconds of the int8 file on this machine (2ms)."
 )
 TEACHER_HELP = (
-    "Learn from a trained network of the same classes, beside the labels: a run, a file or a name of weights. Several are "
-    "averaged. How: --set distill, temperature, label_weight, distill_weight. [default: none; with --budget a larger network, "
-    "which is trained first, unless this is none]"
+    "Learn from a trained network of the same classes too (distillation): a run, a file or a name of weights. May be repeated: "
+    "the probabilities of several are averaged. --set distill, temperature, label_weight and distill_weight change how. "
+    "[default: no teacher. With --budget, a larger network is trained first if that is worth it; --teacher none prevents it]"
 )
 ImageSize = Annotated[int | None, typer.Option(min=1, max=8192, help=f"{SIZE_HELP} [default: {AS_THEY_ARE}]")]
 Named = Annotated[str | None, typer.Option("--recipe", help=RECIPE_HELP)]
@@ -108,14 +120,10 @@ def train(
         if given := [name for name, value in unfit.items() if value]:
             raise InputError(f"--budget cannot be combined with {' and '.join(given)}")
         source: dict[str, Any] = {"data": data or "digits", "data_dir": data_dir, "image_size": image_size}
-        settings = {
-            "seed": seed,
-            "overwrite": overwrite,
-            "resume": resume,
-            "checkpoint_every": checkpoint_every,
-            "patience": patience,
-        }
-        train_within(budget, source, out, teacher, set_, fields, strategy, settings, export=export, as_json=as_json)
+        settings = {"strategy": strategy, "seed": seed, "overwrite": overwrite, "resume": resume}
+        settings |= {"checkpoint_every": checkpoint_every, "patience": patience}
+        recipe_changes = recipe_within(set_, fields)
+        train_within(budget, source, out, teacher, recipe_changes, settings, export=export, as_json=as_json)
         return
     first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
@@ -127,6 +135,7 @@ def train(
     teachers = [FirstWeights.of(each) for each in teacher or ()]
     to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
+    check_taught(changes(set_, ResNetSpec, Recipe)[Recipe], has_teacher=bool(teachers))
     is_open = not network and not first and not changes(set_, ResNetSpec, Recipe)[ResNetSpec]
     if planned[1].quantization_aware and not first:
         raise InputError("quantization_aware=true needs a trained network: start from a run, file or name with init (--init)")

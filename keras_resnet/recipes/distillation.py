@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_resnet.errors import InputError
 from keras_resnet.hooks import replace, restore
-from keras_resnet.networks.connections import is_functional
+from keras_resnet.networks.connections import gives_probabilities, is_functional
 from keras_resnet.networks.stages import Stages
 
 TARGET, OTHERS = 1.0, 8.0
@@ -21,24 +21,26 @@ TARGET, OTHERS = 1.0, 8.0
 ATTENTION = 1000.0
 """Weight of attention transfer, that of CIFAR in arXiv:1612.03928."""
 SIDE = 32  # of the images that a teacher is tried on, where the network takes any size
+PICTURE = 3  # axes of an image that can be resized: height, width, channels
 SURE = 1e4  # subtracted from the logit of a class to leave it out
 
-Teaching = Callable[[Any, Any, Any], Any]
-"""Images, labels and outputs of a batch to the loss of the teachers, a scalar."""
+Teaching = Callable[[Any, Any, Any, Any], Any]
+"""Images, labels, outputs and weights of the images of a batch, or None, to the loss of the teachers, a scalar."""
 
 
 def distill(model: keras.Model, teachers: Sequence[keras.Model], recipe: Any, *, from_logits: bool = True) -> None:
-    """Let the loss with which `model` trains be that of the labels and that of `teachers`, as fields of the recipe weigh them.
+    """Let `model` train with the weighted sum of two losses: that of the labels, and that of `teachers`. Compile it afterwards.
 
     Args:
-        model: a classifier, puts out (batch, classes); it is compiled afterwards.
-        teachers: classifiers of the same classes. They are frozen. Images of another size than theirs are resized for them.
-        recipe: a `Recipe`, whose `distill`, `temperature` and weights count.
+        model: a functional or Sequential classifier, puts out (batch, classes).
+        teachers: classifiers of the same classes. They are frozen. Pictures are resized for a teacher of another size.
+        recipe: a `Recipe`, of which `distill`, `temperature`, `label_weight` and `distill_weight` count.
         from_logits: whether `model` puts out logits, or probabilities.
 
-    InputError where the outputs of a teacher have another shape, and for "features" where stages cannot be told.
+    InputError where a teacher takes other images or puts out another shape, and for "features" where a model has no stages.
     """
     for teacher in teachers:
+        check_images(teacher, model)
         teacher.trainable = False
     of_labels, of_teachers = recipe.distill_weights
     if recipe.distill == "features":
@@ -49,7 +51,7 @@ def distill(model: keras.Model, teachers: Sequence[keras.Model], recipe: Any, *,
 
     def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True) -> Any:
         loss = plain(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
-        return of_labels * loss + of_teachers * taught(x, y, y_pred) if training else loss
+        return of_labels * loss + of_teachers * taught(x, y, y_pred, sample_weight) if training else loss
 
     replace(model, "compute_loss", compute_loss)
 
@@ -68,23 +70,36 @@ def by_outputs(
     asked = [answering(teacher, model) for teacher in teachers]
     loss = {"logits": Divergence, "decoupled": DecoupledDivergence}[kind](temperature)
 
-    def taught(images: Any, labels: Any, outputs: Any) -> Any:
+    def taught(images: Any, labels: Any, outputs: Any, weights: Any) -> Any:
         answers = mean_of([softened(ask(images), temperature, gives_logits) for ask, gives_logits in asked])
         target = labels if len(labels.shape) == len(outputs.shape) and labels.shape[-1] != 1 else None
         classes = ops.reshape(labels, (-1,)) if target is None else ops.argmax(target, axis=-1)
-        return loss(
-            (ops.stop_gradient(answers), ops.one_hot(classes, outputs.shape[-1])), softened(outputs, temperature, from_logits)
-        )
+        asked_for = ops.stop_gradient(answers), ops.one_hot(classes, outputs.shape[-1])
+        return loss(asked_for, softened(outputs, temperature, from_logits), sample_weight=weights)
 
     return taught
 
 
+def check_images(teacher: keras.Model, student: keras.Model) -> None:
+    """InputError where a teacher cannot take the images of a network. A model that does not say its shape is not checked."""
+    given, taken = shape_of(student), shape_of(teacher)
+    if not given:
+        raise InputError(f"{student.name!r} does not say which images it takes: a teacher needs a functional or Sequential model")
+    if not taken:
+        return
+    if len(taken) != len(given) or taken[-1] not in (given[-1], None):
+        raise InputError(f"the teacher {teacher.name!r} takes images of {taken}, and the network of {given}")
+    if len(taken) != PICTURE and any(size not in (None, own) for size, own in zip(taken, given, strict=True)):
+        raise InputError(
+            f"the teacher {teacher.name!r} takes images of {taken}, and the network of {given}: only pictures are resized"
+        )
+
+
 def answering(teacher: keras.Model, student: keras.Model) -> tuple[Callable[[Any], Any], bool]:
     """What gives a teacher's outputs (batch, classes) for images, and whether they are logits. InputError where they do not fit."""
-    *sides, channels = student.input_shape[1:]
-    if (taken := shape_of(teacher)) and taken[-1] not in (channels, None):
-        raise InputError(f"the teacher {teacher.name!r} takes images of {taken[-1]} channels, and the network of {channels}")
-    noise = np.random.default_rng(0).integers(0, 256, (2, *(side or SIDE for side in sides), channels)).astype("float32")
+    *sides, channels = shape_of(student)
+    shape = [2, *(side or SIDE for side in sides), channels or 1]
+    noise = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
 
     def ask(images: Any) -> Any:
         return keras.tree.flatten(teacher(at_size_of(teacher, images), training=False))[0]
@@ -95,6 +110,8 @@ def answering(teacher: keras.Model, student: keras.Model) -> tuple[Callable[[Any
             f"the teacher {teacher.name!r} puts out {tried.shape[1:]}, and not {student.output_shape[1:]} as the network"
         )
     sums_to_1 = np.allclose(tried.sum(axis=-1), 1, atol=0.01) and tried.min() >= 0
+    if gives_probabilities(teacher) and not sums_to_1:
+        raise InputError(f"the probabilities of the teacher {teacher.name!r} do not add up to 1: it needs a softmax, or logits")
     return ask, not sums_to_1
 
 
@@ -107,7 +124,7 @@ def at_size_of(teacher: keras.Model, images: Any) -> Any:
 
 
 def shape_of(model: keras.Model) -> tuple[int | None, ...]:
-    """Of the images that a model takes, None where it takes any; () where it does not say."""
+    """Of the images that a model takes, None where it takes any size; () where it does not say."""
     shape = getattr(model, "input_shape", None) if getattr(model, "inputs", None) else None
     return tuple(shape[1:]) if isinstance(shape, tuple) else ()
 
@@ -169,11 +186,12 @@ def by_attention(model: keras.Model, teachers: Sequence[keras.Model]) -> Teachin
     mine, loss = capture(model, ends_of_stages(model)), AttentionDistance()
     theirs = [keras.Model(teacher.inputs, ends_of_stages(teacher)) for teacher in teachers]
 
-    def taught(images: Any, labels: Any, outputs: Any) -> Any:
+    def taught(images: Any, labels: Any, outputs: Any, weights: Any) -> Any:
         student, losses = mine(), []
         for teacher in theirs:
             maps = keras.tree.flatten(teacher(at_size_of(teacher, images), training=False))
-            losses += [loss(ops.stop_gradient(map_), own) for map_, own in zip(reversed(maps), reversed(student), strict=False)]
+            pairs = zip(reversed(maps), reversed(student), strict=False)
+            losses += [loss(ops.stop_gradient(map_), own, sample_weight=weights) for map_, own in pairs]
         return sum(losses[1:], losses[0]) / len(teachers)
 
     return taught
@@ -196,7 +214,8 @@ def attention(maps: Any) -> Any:
     """The mean square of all channels of maps (batch, ..., channels), of length 1: (batch, positions)."""
     squares = ops.mean(ops.square(ops.cast(maps, "float32")), axis=-1)
     flat = ops.reshape(squares, (ops.shape(squares)[0], -1))
-    return flat / ops.maximum(ops.norm(flat, axis=-1, keepdims=True), keras.config.epsilon())
+    # Not `ops.norm`, which has no gradient where all values are zero.
+    return flat * ops.rsqrt(ops.maximum(ops.sum(ops.square(flat), axis=-1, keepdims=True), keras.config.epsilon() ** 2))
 
 
 def ends_of_stages(model: keras.Model) -> list[Any]:

@@ -70,15 +70,16 @@ class Recipe:
     label_smoothing: float = 0.0
     """Share of the target that is spread evenly over all classes (arXiv:1512.00567)."""
     distill: Literal["logits", "decoupled", "features"] = "logits"
-    """What a network learns from a teacher, where it has one (`fit(teacher=)`, `--teacher`): its class probabilities
-    (arXiv:1503.02531); the same with the target class apart from the others (arXiv:2203.08679); or where each stage has its largest
-    values (attention transfer, arXiv:1612.03928). Teacher and network see the same augmented images (arXiv:2106.05237)."""
+    """What is learned from a teacher, if there is one (`fit(teacher=)`, `--teacher`). "logits": its class probabilities
+    (arXiv:1503.02531). "decoupled": the same, the target class apart from the others (arXiv:2203.08679). "features": where each
+    stage has its largest values (attention transfer, arXiv:1612.03928). Teacher and network see the same augmented images
+    (arXiv:2106.05237)."""
     temperature: float = 4.0
-    """Divides the logits of network and teacher before their probabilities are compared. "features" has none."""
+    """Divides the logits of network and teacher before their probabilities are compared. Not used by "features"."""
     label_weight: float | None = None
-    """Weight of the loss of the labels, where there is a teacher. None: 0.1 for "logits", else 1."""
+    """Weight of the loss of the labels, if there is a teacher. None: 0.1 for "logits", else 1."""
     distill_weight: float | None = None
-    """Weight of the loss of the teacher. None: 0.9 for "logits", else 1, as in their papers."""
+    """Weight of the loss of the teacher. None: 0.9 for "logits", else 1."""
     crop: int = 4
     """Shift each training image at random by up to this many pixels in each direction; 0 for none."""
     crop_edges: Literal["mirror", "zero"] = "mirror"
@@ -170,7 +171,7 @@ class Recipe:
 
     @property
     def distill_weights(self) -> tuple[float, float]:
-        """Weights of the loss of the labels and of that of the teachers, where there are some."""
+        """Weights of the loss of the labels and of that of the teachers."""
         of_labels, of_teachers = (0.1, 0.9) if self.distill == "logits" else (1.0, 1.0)
         return (
             of_labels if self.label_weight is None else self.label_weight,
@@ -204,8 +205,9 @@ class Recipe:
             class_weights: what `recipe.class_weights` returns, if `class_weight` is not "none".
             one_hot: whether labels are (batch, classes), one-hot or shares of classes, and not integers (batch,). None:
                 `recipe.one_hot`, which such a recipe needs.
-            teachers: trained classifiers of the same classes and images, for `distill`; they put out logits or probabilities, and
-                are frozen here (`trainable = False`). The probabilities of several are averaged.
+            teachers: trained classifiers of the same classes to learn from, see `distill`. They put out logits or probabilities,
+                and are frozen here (`trainable = False`). The probabilities of several are averaged. `model` must then be
+                functional or Sequential.
 
         The precision is that of the model, `jit="auto"` is Keras's choice, and
         augmentation is left to the caller. To load a saved model, import this package first or use `compile=False`, unless it has

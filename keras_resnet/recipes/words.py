@@ -4,9 +4,9 @@ from keras_resnet.recipes.recipe import Recipe
 
 OPTIMIZERS = {"sgd": "SGD", "adamw": "AdamW", "lamb": "LAMB"}
 DISTILLED = {
-    "logits": "its class probabilities at temperature {:g}",
-    "decoupled": "its probabilities of the target class and, apart from that, of the others, at temperature {:g}",
-    "features": "where each stage has its largest values",
+    "logits": "class probabilities at temperature {:g}",
+    "decoupled": "the probability of the target class, and apart from it those of the others, at temperature {:g}",
+    "features": "attention maps of the stages",
 }
 ENDINGS = {"cosine": "a cosine to zero", "linear": "a line to zero", "step": "a tenth at each milestone", "constant": "no change"}
 
@@ -47,11 +47,11 @@ def of_teachers(recipe: Recipe) -> str:
     """What is learned from teachers, with the weights of both losses.
 
     >>> of_teachers(Recipe())
-    'its class probabilities at temperature 4; its loss weighs 0.9, that of the labels 0.1'
+    'class probabilities at temperature 4 with weight 0.9, labels with weight 0.1'
     """
     of_labels, of_its = recipe.distill_weights
     what = DISTILLED[recipe.distill].format(recipe.temperature)
-    return f"{what}; its loss weighs {of_its:g}, that of the labels {of_labels:g}"
+    return f"{what} with weight {of_its:g}, labels with weight {of_labels:g}"
 
 
 def on_training(recipe: Recipe) -> list[str]:

@@ -133,5 +133,7 @@ def recipe(run: Run) -> Content:
 
 
 def training(run: Run) -> Content:
-    """Images, seed and initial weights of a run."""
-    return {"images": facts.source_of(run), "seed": run.metrics.get("seed"), "initial weights": run.metrics.get("init")}
+    """Images, seed, initial weights and teachers of a run."""
+    teachers = [teacher["digest"] for teacher in run.metrics.get("teachers", [])]
+    known = {"images": facts.source_of(run), "seed": run.metrics.get("seed"), "initial weights": run.metrics.get("init")}
+    return {**known, "teachers": ", ".join(teachers) or None}

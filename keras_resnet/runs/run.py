@@ -25,7 +25,7 @@ CONTENTS = {
     "recipe.json": "how it was trained (Recipe)",
     "data.json": "what it was trained on, as arguments of keras_resnet.data.load, and a digest of it",
     "metrics.json": "accuracy, loss, cost and seed",
-    "history.csv": "one row an epoch; loss is that of the recipe, val_loss plain cross-entropy",
+    "history.csv": "one row an epoch; loss is what was minimised, the teacher's included; val_loss is plain cross-entropy",
     "history.png": "loss and accuracy curves",
     "environment.json": "versions and hardware",
     "labels.txt": "class names, one a line, in the order of the outputs",

@@ -28,6 +28,8 @@ UNITS: dict[str, tuple[str, float]] = {
     "ms": ("latency", 1),
     "s": ("latency", 1e3),
 }
+MICRO = str.maketrans("µμ", "uu")  # the sign and the Greek letter
+SMALLEST = 1e-6  # amount that is more than nothing
 FORMS = "bytes of the int8 file (100kB, 0.5MB), multiply-adds of an image (5M, 800k) or milliseconds (2ms)"
 DRAWS = 2_000  # refused in a row, after which nothing fits a budget
 COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "inference_memory", "training_memory")
@@ -82,13 +84,13 @@ class Budget:
 
 def budget_of(text: str) -> Budget:
     """The budget that a text such as "100kB", "5M" or "2ms" spells. InputError for any other."""
-    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµ]+)\s*", str(text))
-    unit = found[2].replace("µ", "u") if found else ""
-    if not found or unit not in UNITS or not float(found[1]):
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-zµμ]+)\s*", str(text))
+    unit = found[2].translate(MICRO) if found else ""
+    name, factor = UNITS.get(unit, ("", 0.0))
+    amount = float(found[1]) * factor if found else 0.0
+    if not SMALLEST <= amount < math.inf:
         raise InputError(f"budget {shown(text)}: expected {FORMS}")
-    name, factor = UNITS[unit]
-    amount = float(found[1]) * factor
-    limit: dict[str, Any] = {name: amount if name == LATENCY else round(amount)}
+    limit: dict[str, Any] = {name: amount if name == LATENCY else max(1, round(amount))}
     return Budget(**limit)
 
 

@@ -1,8 +1,9 @@
-"""One dial: network, teacher and recipe that suit a budget of bytes, multiply-adds or milliseconds, each with its reason."""
+"""One dial: network, teacher and recipe for a budget of bytes, multiply-adds or milliseconds, each with its reason."""
 
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +13,31 @@ from keras_resnet.errors import InputError, shown
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS, resolve
-from keras_resnet.runs.run import Run
-from keras_resnet.search.budget import Budget, budget_of, costs
+from keras_resnet.recipes.distillation import PICTURE
+from keras_resnet.recipes.recipe import Recipe
+from keras_resnet.runs.run import Run, check_free, is_run
+from keras_resnet.search.budget import LATENCY, Budget, budget_of
 from keras_resnet.search.latency import LatencyTable
+from keras_resnet.training import distribute
 from keras_resnet.training.choosing import Choice, choose
+from keras_resnet.training.distribute import Distribution
 from keras_resnet.training.fit import fit
-from keras_resnet.training.trainable import recipe_for
+from keras_resnet.training.teachers import check_recipe
+from keras_resnet.training.trainable import recipe_for, suited
 
-OF_A_FILE = 1.03, 5_000  # what an exported file has beyond its estimate: rounding, labels and metadata
+OF_A_FILE = 1.03, 5_000  # what an exported file has beyond its estimate: a share for rounding, and bytes of metadata
 WIDE = 16  # channels of the first stage, from which more units are worth more than more channels
 MOST_UNITS = 3  # in a stage
 WIDTHS = (*range(2, 16), *range(16, 32, 2), *range(32, 516, 4))
 NARROWEST = 8  # channels of the first stage, below which images are made smaller
 HALVED = 64  # pixels along the shorter side, from which the stem halves them
-SIZES = (64, 48, 32)  # pixels that photographs may be made smaller to
-
-
+SIZES = (64, 32)  # pixels that photographs may be made smaller to; 48, which the stem does not halve, costs more than 64
 LARGER = 2  # times the multiply-adds of a network, that its teacher has at least
 PATIENT = 2  # times the usual epochs, with a teacher: patience is what a network that learns from one needs (arXiv:2106.05237)
 
 
 @dataclass(frozen=True)
-class Fit:
+class Chosen:
     """The network that was chosen."""
 
     network: ResNetSpec
@@ -41,8 +45,54 @@ class Fit:
     """What was chosen and why, a line each."""
 
 
-def network_within(text: str, image_shape: tuple[int, ...], classes: int, table: Path, *, may_shrink: bool = False) -> Fit:
-    """The network for images of a shape and so many classes that suits a budget.
+@dataclass(frozen=True)
+class Limit:
+    """A budget, and what it is compared with.
+
+    Args:
+        text: see `budget_of`.
+        table: a JSON file for latencies of operations; only a budget of time measures any.
+        labels: bytes of the names of all classes, which are in an exported file.
+    """
+
+    text: str
+    table: Path
+    labels: int = 0
+
+    @cached_property
+    def budget(self) -> Budget:
+        """The amount."""
+        return budget_of(self.text)
+
+    @cached_property
+    def latencies(self) -> LatencyTable:
+        """Of the operations of int8 files."""
+        return LatencyTable(self.table, "int8")
+
+    def amounts(self, spec: ResNetSpec) -> dict[str, float]:
+        """What a network costs: bytes of its exported int8 file, at most, multiply-adds, and for a budget of time milliseconds."""
+        cost, (share, more) = cost_of(spec), OF_A_FILE
+        found: dict[str, float] = {"tflite_int8": round(cost.tflite_int8 * share) + more + self.labels}
+        found["multiply_adds"] = cost.multiply_adds
+        return found if self.budget.latency is None else {**found, LATENCY: self.latencies.predict(spec)}
+
+    def fits(self, spec: ResNetSpec) -> bool:
+        """Whether a network is within the budget."""
+        return not self.budget.excess(self.amounts(spec))
+
+    def words(self, spec: ResNetSpec) -> str:
+        """What a network costs."""
+        amounts = self.amounts(spec)
+        time = f", {amounts[LATENCY]:.3g} ms" if LATENCY in amounts else ""
+        return (
+            f"an int8 file of at most {amounts['tflite_int8']:,} bytes, {amounts['multiply_adds']:,} multiply-adds an image{time}"
+        )
+
+
+def network_within(
+    text: str, image_shape: tuple[int, ...], classes: int, table: Path, *, may_shrink: bool = False, labels: int = 0
+) -> Chosen:
+    """The network within a budget, for images of a shape and so many classes.
 
     It is of the family of arXiv:1512.03385 section 4.2: three stages, each with twice the channels of the one before. With more
     budget it gets wider up to 16 channels in its first stage, then deeper up to three units a stage, then wider again. That is what
@@ -50,27 +100,38 @@ def network_within(text: str, image_shape: tuple[int, ...], classes: int, table:
 
     Args:
         text: see `budget_of`.
-        image_shape: (height, width, channels).
+        image_shape: of the images, channels last.
         table: a JSON file for latencies of operations; only a budget of time measures any.
         may_shrink: whether the images may be made smaller, where the budget is too small for their size.
+        labels: bytes of the names of all classes, which are in an exported file.
 
     InputError if not even the smallest network of the family is within the budget.
     """
-    budget = budget_of(text)
-    fits = fitting(budget, LatencyTable(table, "int8"))
-    shapes = [image_shape, *((size, size, image_shape[-1]) for size in SIZES if may_shrink and size < min(image_shape[:2]))]
-    found = [(shape, widest(fits, family(shape, classes, 1))) for shape in shapes]
-    shape, width = next((pair for pair in found if pair[1] >= NARROWEST), found[-1])
-    if not width:
-        least = costs(family(shape, classes, 1)(WIDTHS[0]))
-        amounts = f"about {least['tflite_int8'] + OF_A_FILE[1]:,} bytes and {least['multiply_adds']:,} multiply-adds"
-        raise InputError(f"budget {shown(text)}: no network is within it; the smallest needs {amounts}")
+    limit = Limit(text, table, labels)
+    shape, width = shape_within(limit, image_shape, classes, may_shrink=may_shrink)
     units = 1
     for more in range(2, MOST_UNITS + 1):
-        if (deeper := widest(fits, family(shape, classes, more))) >= WIDE:
+        if (deeper := widest(limit.fits, family(shape, classes, more))) >= WIDE:
             units, width = more, deeper
     network = family(shape, classes, units)(width)
-    return Fit(network, [*why(network, units), costs_of(network, budget, text), *size_of(network, image_shape)])
+    costs = f"budget {text.strip()}: {limit.words(network)}"
+    return Chosen(network, [*why(network, units), costs, *size_of(network, image_shape)])
+
+
+def shape_within(limit: Limit, image_shape: tuple[int, ...], classes: int, *, may_shrink: bool) -> tuple[tuple[int, ...], int]:
+    """The largest shape of the images whose network of one unit a stage is not too narrow, or that of the widest network; and the
+    width of that network. InputError if none is within the budget."""
+    shapes = [image_shape, *((size, size, image_shape[-1]) for size in SIZES if may_shrink and size < min(image_shape[:2]))]
+    widths: dict[tuple[int, ...], int] = {}
+    for shape in shapes:
+        widths[shape] = widest(limit.fits, family(shape, classes, 1))
+        if widths[shape] >= NARROWEST:
+            break
+    shape = max(widths, key=widths.__getitem__)
+    if not widths[shape]:
+        least = limit.words(family(shape, classes, 1)(WIDTHS[0]))
+        raise InputError(f"budget {shown(limit.text)}: no network is within it; the smallest has {least}")
+    return shape, widths[shape]
 
 
 def family(shape: tuple[int, ...], classes: int, units: int) -> Callable[[int], ResNetSpec]:
@@ -81,19 +142,6 @@ def family(shape: tuple[int, ...], classes: int, units: int) -> Callable[[int], 
     return lambda width: replace(basis, widths=(width, 2 * width, 4 * width), stem_width=width)
 
 
-def fitting(budget: Budget, table: LatencyTable) -> Callable[[ResNetSpec], bool]:
-    """Whether a network is within a budget, its exported file too."""
-
-    def fits(spec: ResNetSpec) -> bool:
-        if budget.latency is not None:
-            return table.predict(spec) <= budget.latency  # type: ignore[operator]
-        amounts = costs(spec)
-        share, more = OF_A_FILE
-        return not budget.excess({**amounts, "tflite_int8": round(amounts["tflite_int8"] * share) + more})
-
-    return fits
-
-
 def widest(fits: Callable[[ResNetSpec], bool], networks: Callable[[int], ResNetSpec]) -> int:
     """The largest width whose network fits; 0 if none does."""
     place = bisect_right(WIDTHS, False, key=lambda width: not fits(networks(width)))
@@ -101,7 +149,7 @@ def widest(fits: Callable[[ResNetSpec], bool], networks: Callable[[int], ResNetS
 
 
 def why(network: ResNetSpec, units: int) -> list[str]:
-    """Depth and width, with the reason for the depth."""
+    """Depth and width, with the reason for each."""
     width = network.widths[0]
     if units == 1:
         deep = f"one unit a stage: with two, the first stage would have fewer than {WIDE} channels, and width is worth more there"
@@ -112,16 +160,8 @@ def why(network: ResNetSpec, units: int) -> list[str]:
     return [
         f"network: {network.layers} layers, widths {', '.join(map(str, network.widths))}",
         f"depth: {deep}",
-        f"width: {width}, the largest within the budget",
+        f"width: {width}, the largest {'that is tried' if width == WIDTHS[-1] else 'within the budget'}",
     ]
-
-
-def costs_of(network: ResNetSpec, budget: Budget, text: str) -> str:
-    """What it costs."""
-    cost = cost_of(network)
-    share, more = OF_A_FILE
-    size = round(cost.tflite_int8 * share) + more
-    return f"budget {text.strip()}: an int8 file of at most {size:,} bytes, {cost.multiply_adds:,} multiply-adds an image"
 
 
 def size_of(network: ResNetSpec, image_shape: tuple[int, ...]) -> list[str]:
@@ -143,41 +183,77 @@ def train(
     without_teacher: bool = False,
     changes: dict[str, Any],
     tell: Callable[[str], None],
+    strategy: str | Distribution = "auto",
     **options: Any,
 ) -> Run:
-    """Train the network that suits a budget, and first, unless one is given, its teacher, whose run is `out`-teacher.
+    """Train the network within a budget. A larger network is trained first, as its teacher, and its run is `out`-teacher.
 
     Args:
         limit: see `budget_of`.
         source, data_dir, image_size: as of `data.load`.
         out: the run folder to write.
-        teacher: as of `fit`; None for the network that would be chosen for these images without a budget, where it is larger.
-        without_teacher: have none.
+        teacher: as of `fit`; None for the network that is chosen for these images without a budget, if it has at least twice the
+            multiply-adds.
+        without_teacher: train without a teacher.
         changes: fields of the recipe, in place of those that are chosen.
         tell: called with each line about what was chosen.
-        options: of `fit`.
+        strategy, options: of `fit`.
+
+    InputError for what cannot be trained, before a teacher is trained.
     """
+    devices = strategy if isinstance(strategy, Distribution) else distribute.choose(strategy)
+    options |= {"strategy": devices}
+    check_place(out, devices, **options)
+    if budget_of(limit).latency is not None and devices.workers > 1:
+        raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
     images, picked = choose(source, data_dir=data_dir, image_size=image_size)
-    may_shrink = can_resize(source) and image_size is None and images.image_shape[0] == images.image_shape[1]
-    table = out.with_name(f"{out.name}-latency.json")
-    found = network_within(limit, images.image_shape, len(images.class_names), table, may_shrink=may_shrink)
-    small = at_size_of(found.network, images, source, data_dir)
+    found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None)
     for line in found.lines:
         tell(line)
-    is_worth = is_larger(picked, found.network, images)
-    if teacher is None and not without_teacher and is_worth:
-        tell(f"teacher: {picked.name}, trained first, since it has at least {LARGER} times the multiply-adds; {picked.why}")
-        teacher = fit(picked.network, None, images, out.with_name(f"{out.name}-teacher"), init=picked.init, **options)
-    elif teacher is None:
-        tell(
-            "teacher: none"
-            + ("" if without_teacher else f", since {picked.name}, the usual choice for these images, is hardly larger")
-        )
-    recipe = recipe_for(None, small)
-    if teacher is not None:
-        recipe = replace(recipe, epochs=PATIENT * recipe.epochs)
+    small = at_size_of(found.network, images, source, data_dir)
+    first = teacher is None and not without_teacher and is_larger(picked, found.network, images)
+    is_taught = first or teacher is not None
+    spec, recipe, small = suited(found.network, recipe_of(small, changes, is_taught=is_taught), small, devices, None)
+    if is_taught:
+        check_recipe(recipe)
+    if teacher is None:
+        tell(about_teacher(picked, first=first, without=without_teacher))
+    if first:
+        place = out.with_name(f"{out.name}-teacher")
+        teacher = fit(picked.network, None, images, place, init=picked.init, **options)
+    if is_taught and "epochs" not in changes:
         tell(f"epochs: {recipe.epochs}, {PATIENT} times the usual number, since there is a teacher")
-    return fit(found.network, recipes.resolve(recipe, **changes), small, out, teacher=teacher, **options)
+    return fit(spec, recipe, small, out, teacher=teacher, **options)
+
+
+def check_place(out: Path, devices: Distribution, *, resume: bool = False, overwrite: bool = False, **_: Any) -> None:
+    """InputError where no run can be written."""
+    if devices.chief and not (resume and is_run(out)):
+        check_free(out, overwrite)
+
+
+def chosen_for(limit: str, images: Dataset, out: Path, *, may_shrink: bool) -> Chosen:
+    """The network within a budget for a set of images; latencies are kept beside `out`."""
+    shape, names = images.image_shape, images.class_names
+    table, labels = out.with_name(f"{out.name}-latency.json"), sum(len(f"{name}\n".encode()) for name in names)
+    may_shrink = may_shrink and len(shape) == PICTURE and shape[0] == shape[1]
+    return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels)
+
+
+def recipe_of(images: Dataset, changes: dict[str, Any], *, is_taught: bool) -> Recipe:
+    """The automatic recipe of the images with these changes. With a teacher it has more epochs."""
+    recipe = recipe_for(None, images)
+    if is_taught:
+        recipe = replace(recipe, epochs=PATIENT * recipe.epochs)
+    return recipes.resolve(recipe, **changes)
+
+
+def about_teacher(picked: Choice, *, first: bool, without: bool) -> str:
+    """Whether a teacher is trained first, and why."""
+    if first:
+        return f"teacher: {picked.name}, trained first, since it has at least {LARGER} times the multiply-adds; {picked.why}"
+    usual = f"{picked.name}, the usual choice for these images, has less than {LARGER} times the multiply-adds"
+    return "teacher: none" if without else f"teacher: none, since {usual}"
 
 
 def at_size_of(network: ResNetSpec, images: Dataset, source: Any, data_dir: str | Path | None) -> Dataset:

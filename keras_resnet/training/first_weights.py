@@ -107,7 +107,7 @@ class FirstWeights:
         return spec if self.run else replace(spec, **{name: getattr(self.spec, name) for name in OF_THE_LIBRARY})
 
 
-def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[str]) -> str:
+def take_weights(model: "keras.Model", first: FirstWeights, class_names: list[str] | None) -> str:
     """Give every layer of `model` the weights that the layer of its name has there.
 
     The classifier keeps its own where the classes are others. InputError for any other layer that is missing here or there, or has

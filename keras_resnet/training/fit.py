@@ -83,8 +83,8 @@ def fit(
         init: what the training starts from: a run or its folder, a file of weights or the name of one (see `weights.read`), such as
             "tiny-imagenet" for the network that comes with this package; None for random weights. Every layer must have the same
             shape there; only the classifier may differ, for other classes. A chosen recipe is then one of fine-tuning.
-        teacher: a trained network to learn from, as the recipe's `distill` says: a run or its folder, a file of weights or the name
-            of one, or any Keras classifier of the same classes, which is frozen. A list of several: they are averaged.
+        teacher: a trained network to learn from, see `Recipe.distill`: a run or its folder, a file of weights or the name of one,
+            or any Keras classifier of the same classes, which is frozen. A list for several: their probabilities are averaged.
         seed: of weights, order and augmentation. The same seed gives the same weights bit for bit on one CPU device; with
             TensorFlow on several cores, where TF_NUM_INTEROP_THREADS=1 is set before it starts (the command line sets it).
         strategy: the devices to train on, a name in `distribute.STRATEGIES` or what `distribute.choose` gave.

@@ -49,7 +49,7 @@ def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | Non
         f"network: {name_of(spec)}, {cost.trainable:,} parameters, {cost.multiply_adds:,} multiply-adds an image",
         f"recipe: {in_words(recipe)}",
         *(f"teacher: {teacher.in_words(spec)}" for teacher in teachers),
-        *([f"learns from it: {of_teachers(recipe)}"] if teachers else []),
+        *([f"distillation: {of_teachers(recipe)}"] if teachers else []),
         f"steps: {steps:,}, {each:,} in each epoch",
     ]
     if done is None:

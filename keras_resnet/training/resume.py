@@ -18,7 +18,7 @@ from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.first_weights import FirstWeights, origin
 from keras_resnet.training.teachers import Teachers
 
-NO_TEACHERS: dict[str, Any] = {"teachers": []}
+ADDED: dict[str, Any] = {"teachers": {"teachers": []}}  # parts that trainings of earlier versions do not have
 KINDS = {"network": ResNetSpec, "recipe": Recipe}  # parts of an identity that are dataclasses
 
 
@@ -87,7 +87,8 @@ def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None
     compared.
     """
     for part, values in plan.items():
-        old = completed(trained[part], KINDS[part]) if part in KINDS else trained.get(part, NO_TEACHERS)
+        there = ADDED if part in ADDED and part not in trained else trained
+        old = completed(there[part], KINDS[part]) if part in KINDS else there[part]
         for name in [name for name in values if name in old]:
             before, now = old[name], values[name]
             if before != now and name == "digest":
@@ -96,9 +97,14 @@ def check_same(trained: dict[str, Any], plan: dict[str, Any], what: str) -> None
                     "images, or start again with overwrite=True (--overwrite)"
                 )
             if before != now and name == "teachers":
-                teachers = {0: "no teacher", 1: "one teacher"}
-                had, has = (teachers.get(len(each), f"{len(each)} teachers") for each in (before, now))
-                other = "another teacher, or other weights of it" if had == has else f"{had}, not {has}"
-                raise InputError(f"{what} had {other}; it can only be resumed unchanged")
+                raise InputError(f"{what} {other_teachers(before, now)}; it can only be resumed unchanged")
             if before != now and now != "auto":
                 raise InputError(f"{what} has another {part}: {name}={before!r}, not {now!r}; it can only be resumed unchanged")
+
+
+def other_teachers(before: list[str], now: list[str]) -> str:
+    """How the teachers of a training differ from those that are given now, each by its digest."""
+    had, has = ({0: "no teacher", 1: "one teacher"}.get(len(each), f"{len(each)} teachers") for each in (before, now))
+    if had == has:
+        return "had another teacher, or other weights of it"
+    return f"had {had}, and {'none is' if not now else f'{has} are' if len(now) > 1 else f'{has} is'} given now"
