@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,7 @@ from keras_resnet import search
 from keras_resnet.atomic import write_json
 from keras_resnet.fields import to_json
 from keras_resnet.runs.run import Run
-from keras_resnet.search import optuna_engine, optuna_studies, page, trials  # noqa: F401  (before the processes are forked)
+from keras_resnet.search import optuna_leases, optuna_storage, optuna_studies, page, trials  # noqa: F401  (before the processes are forked)
 from keras_resnet.search.oracle import space_of
 
 LEASE = 10.0
@@ -83,7 +84,7 @@ def note(file: Path) -> None:
 def work(out: Path, name: str, options: argparse.Namespace, engine: str, **place: str) -> None:
     """One process of the search."""
     trials.train_in_process = pretend(options.seconds)
-    optuna_engine.HOST = name
+    optuna_leases.HOST = name
     plain = trials.Trials.work
 
     def work_together(self: Any, oracle: Any, name: str) -> None:
@@ -198,6 +199,7 @@ def main() -> None:
     options = parser.parse_args()
     rows: dict[str, dict] = {}
     data, known = kr.data.load("digits"), space_of(search.Study(space=space))
+    optuna_storage.RDBStorage = partial(optuna_storage.RDBStorage, skip_compatibility_check=True)  # type: ignore[misc]
     trials.load, trials.space_of = lambda *_, **__: data, lambda study: known  # once, and not in each process
     for name in ("KerasTuner, chief", "Optuna, SQLite", "Optuna, journal", "Optuna, PostgreSQL"):
         if options.only not in name:

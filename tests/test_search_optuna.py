@@ -23,7 +23,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, Study, optuna_engine
+from keras_resnet.search import Budget, Study, optuna_leases
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
 from keras_resnet.search.optuna_studies import OptunaStudies
@@ -395,9 +395,9 @@ def end(engine, trial, score=0.5):
 def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
     told = []
     first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
-    monkeypatch.setattr(optuna_engine, "HOST", "first")
+    monkeypatch.setattr(optuna_leases, "HOST", "first")
     lost = first.create_trial("one")
-    monkeypatch.setattr(optuna_engine, "HOST", "second")
+    monkeypatch.setattr(optuna_leases, "HOST", "second")
     end(second, second.create_trial("two"), 0.25)
     for _ in range(4):
         assert second.create_trial("two").status == "IDLE"
@@ -455,6 +455,14 @@ def test_processes_do_not_train_the_same_values(engine_at):
     end(second, given[0])
     assert first.create_trial("one").status == "STOPPED"
     assert list(first.trials) == [given[0].trial_id]
+
+
+@pytest.mark.parametrize("values", [{"depth1": "../x"}, {"depth1": 99}, {"evil": 1}, ["depth1"], 3])
+def test_values_that_somebody_wrote_into_the_storage_are_refused(values, engine_at):
+    engine = engine_at(study_of(2))
+    engine.study.ask().set_user_attr("values", values)
+    with pytest.raises(InputError, match="the storage has a trial that does not belong to this study: "):
+        engine.create_trial("one")
 
 
 def test_a_killed_process_is_known_by_its_lock(engine_at):

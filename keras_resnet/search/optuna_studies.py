@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from keras_resnet.search.optuna_storage import Storage
 from keras_resnet.search.study import SCORE, Study
 
 FILE, MARK = "optuna.sqlite3", "optuna.json"  # in the folder of the state: the storage by default, and what ties it to the search
+TABLES = "optuna.tables"  # a file there: some process has opened the storage
 FINALS = "finals"
 FACTOR = 3  # of Hyperband, as in KerasTuner
 
@@ -34,8 +36,10 @@ class OptunaStudies:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.lease, self.tell = folder.absolute(), lease, tell
         self.storage = Storage(text or f"sqlite:///{self.folder / FILE}")
-        with waiting_for(self.folder):  # or two processes would make the same tables
+        tables = self.folder / TABLES
+        with waiting_for(self.folder) if not tables.exists() else nullcontext():  # or two processes would make the same tables
             self.opened = self.storage.open()
+            tables.touch()
         self.engines: list[OptunaEngine] = []
 
     def trials(self, study: Study, space: HyperParameters, plan: str, judge: Callable[[dict[str, Any]], Verdict]) -> OptunaEngine:
