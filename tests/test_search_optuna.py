@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -222,7 +223,9 @@ def test_ranges_are_those_of_keras_tuner(entry):
     (hp.Int if isinstance(entry["min_value"], int) else hp.Float)(**entry)
     (range_,) = hp.space
     low, high, step = entry["min_value"], entry["max_value"], entry.get("step")
-    distribution = distribution_of(range_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distribution = distribution_of(range_)
     found = [drawn(hp, lambda name, _, end=end: end)["x"] for end in (distribution.low, distribution.high)]
     listed = list(range_.values)
     if step:
@@ -253,7 +256,7 @@ def test_only_active_values_are_drawn(pretended, tmp_path):
                 hp.Int("depth", 1, 2)
         with hp.conditional_scope("block", ["bottleneck"]):
             if block == "bottleneck":
-                hp.Int("depth", 3, 4)
+                hp.Choice("depth", [3, 4])
         hp.Fixed("only", 7)
         with hp.name_scope("more"):
             hp.Boolean("attention")

@@ -139,7 +139,8 @@ class LeasedStudy:
             sign = frozen.user_attrs.get(HELD)
             if frozen.number not in self.heard or self.heard[frozen.number][0] != sign:
                 self.heard[frozen.number] = (sign, now)
-            if now - self.heard[frozen.number][1] > self.lease or self.is_dead(frozen):
+            is_lost = now - self.heard[frozen.number][1] > self.lease or self.is_dead(frozen)
+            if is_lost and self.is_unchanged(frozen):
                 self.take_back(frozen)
                 has_lapsed = True
         return has_lapsed
@@ -153,6 +154,11 @@ class LeasedStudy:
             os.close(descriptor)
         return descriptor is not None
 
+    def is_unchanged(self, frozen: FrozenTrial) -> bool:
+        """Whether no other process has taken a trial back meanwhile: of a hundred that wait, all see it lapse at once."""
+        now = self.storage.get_trial(self.id_of(name_of(frozen.number)))
+        return now.state == frozen.state and now.user_attrs.get(HELD) == frozen.user_attrs.get(HELD)
+
     def take_back(self, frozen: FrozenTrial) -> None:
         name = name_of(frozen.number)
         has_begun = VALUES in frozen.user_attrs
@@ -163,9 +169,12 @@ class LeasedStudy:
 
     def finish(self, name: str, state: TrialState, values: list[float] | None = None) -> None:
         """Set the state of a trial, unless another process has ended it."""
-        number = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, int(name))
         with suppress(UpdateFinishedTrialError):
-            self.storage.set_trial_state_values(number, state, values)
+            self.storage.set_trial_state_values(self.id_of(name), state, values)
+
+    def id_of(self, name: str) -> int:
+        """The number of a trial among all that are in the storage."""
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, int(name))
 
     def close(self) -> None:
         """Give the trials that were not ended back, for another process to resume at once."""

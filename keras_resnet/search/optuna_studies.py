@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,11 @@ class OptunaStudies:
         self.folder, self.lease, self.tell = folder.absolute(), lease, tell
         self.storage = Storage(text or f"sqlite:///{self.folder / FILE}")
         tables = self.folder / TABLES
-        with waiting_for(self.folder) if not tables.exists() else nullcontext():  # or two processes would make the same tables
-            self.opened = self.storage.open()
-            tables.touch()
+        with waiting_for(self.folder):
+            if not tables.exists():  # or two processes would make the same ones
+                self.storage.open()
+                tables.touch()
+        self.opened = self.storage.open()
         self.engines: list[OptunaEngine] = []
 
     def trials(self, study: Study, space: HyperParameters, plan: str, judge: Callable[[dict[str, Any]], Verdict]) -> OptunaEngine:

@@ -17,7 +17,7 @@ from keras_resnet.networks.variants import resolve
 from keras_resnet.search.engine import Engine
 from keras_resnet.search.oracle import oracle_of, oracle_of_list
 from keras_resnet.search.page import page
-from keras_resnet.search.results import PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results, copy_run
+from keras_resnet.search.results import FINALS_TABLE, PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.sources import saved_in
 from keras_resnet.search.study import Study
 from keras_resnet.search.trials import FINALS, Trials, own
@@ -119,6 +119,11 @@ class Search(Trials):
             copy_run(next(final.run for final in finals if final.run and final.trial == winner), self.out / WINNER)
 
     def write_page(self) -> None:
+        """The page, unless another process has written it since the tables changed: its pictures take seconds."""
+        files = [self.out / name for name in (PAGE, TABLE, FINALS_TABLE)]
+        times = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+        if self.optuna and times[0] > max(times[1:]):
+            return
         replace_text(self.out / PAGE, page(self.results, self.out / TRIALS))
 
     def problem(self) -> str:
