@@ -84,19 +84,25 @@ class Search(Trials):
         oracle.on_end, oracle.reason_of, oracle.score_of = self.write_results, self.reason_of, self.score_of
         return oracle
 
+    def is_fresh(self) -> bool:
+        """Whether the results were written a moment ago."""
+        table = self.out / TABLE
+        return table.exists() and time.time() - table.stat().st_mtime < FRESH
+
     def write_stale_results(self) -> None:
         """Write the results, unless another process has just done so. Each of many would read all runs after every trial."""
-        table = self.out / TABLE
-        if not table.exists() or time.time() - table.stat().st_mtime > FRESH:
-            self.write_results()
+        if not self.is_fresh():
+            self.write_results(only_stale=True)
 
-    def write_results(self) -> None:
+    def write_results(self, *, only_stale: bool = False) -> None:
         def spec_of(values: dict[str, Any]) -> ResNetSpec | None:
             with suppress(SpaceError):
                 return self.draw(values)[0]
             return None
 
         with self.writing():
+            if only_stale and self.is_fresh():  # after the wait for other processes
+                return
             self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
             self.results.write()
 
