@@ -26,6 +26,7 @@ FILE, MARK = "optuna.sqlite3", "optuna.json"  # in the folder of the state: the 
 TABLES = "optuna.tables"  # a file there: some process has opened the storage
 FINALS = "finals"
 FACTOR = 3  # of Hyperband, as in KerasTuner
+UNDECIDED = 4  # the part of the epochs, a fourth, in which no trial is worse than the median: learning rates warm up
 
 
 class OptunaStudies:
@@ -112,6 +113,7 @@ def digest_of(text: str) -> str:
 
 def pruner_of(study: Study) -> BasePruner:
     """What decides which trials of a study are stopped."""
+    epochs = study.trained_by({}).epochs
     if study.pruner == "hyperband":
-        return HyperbandPruner(1, max(1, study.trained_by({}).epochs), FACTOR)
-    return MedianPruner() if study.pruner == "median" else NopPruner()
+        return HyperbandPruner(1, epochs, FACTOR)
+    return MedianPruner(n_warmup_steps=epochs // UNDECIDED) if study.pruner == "median" else NopPruner()
