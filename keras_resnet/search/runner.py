@@ -1,5 +1,6 @@
 """Runs a study: draws and trains the trials, then trains the finalists in full, and writes the results."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -9,7 +10,7 @@ from typing import Any
 
 from keras_tuner.engine.trial import Trial
 
-from keras_resnet.atomic import replace_text, sweep, waiting_for
+from keras_resnet.atomic import lock, replace_text, sweep, waiting_for
 from keras_resnet.data.npz import write_npz
 from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.networks.spec import ResNetSpec
@@ -84,27 +85,32 @@ class Search(Trials):
         oracle.on_end, oracle.reason_of, oracle.score_of = self.write_results, self.reason_of, self.score_of
         return oracle
 
-    def is_fresh(self) -> bool:
-        """Whether the results were written a moment ago."""
-        table = self.out / TABLE
-        return table.exists() and time.time() - table.stat().st_mtime < FRESH
-
     def write_stale_results(self) -> None:
-        """Write the results, unless another process has just done so. Each of many would read all runs after every trial."""
-        if not self.is_fresh():
-            self.write_results(only_stale=True)
+        """Write the results, unless another process does so, or has just done so: each would read all runs after every trial."""
+        table = self.out / TABLE
+        is_fresh = table.exists() and time.time() - table.stat().st_mtime < FRESH
+        if is_fresh or (descriptor := lock(self.out / STATE)) is None:
+            return
+        try:
+            self.gather()
+            self.results.write()
+        finally:
+            os.close(descriptor)
 
-    def write_results(self, *, only_stale: bool = False) -> None:
+    def write_results(self) -> None:
+        self.gather()
+        with self.writing():
+            self.results.write()
+
+    def gather(self) -> None:
+        """Make the rows of the results anew."""
+
         def spec_of(values: dict[str, Any]) -> ResNetSpec | None:
             with suppress(SpaceError):
                 return self.draw(values)[0]
             return None
 
-        with self.writing():
-            if only_stale and self.is_fresh():  # after the wait for other processes
-                return
-            self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
-            self.results.write()
+        self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
 
     def carry_out(self, train: Callable[[Any], None]) -> None:
         """Train the trials and then the finalists in full, and copy the winner's run. `train` trains all trials of an oracle."""
