@@ -6,6 +6,7 @@ trial and then adds a copy, which a kill between the two loses, and its heartbea
 """
 
 import os
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ from keras_resnet.search.wire import check_values
 
 VALUES, REFUSED, HELD, DROPPED, REASON, EPOCH = "values", "refused", "held", "dropped", "reason", "epoch"  # attributes of trials
 BEATS = 4  # signs of life within a lease
+SPREAD = 4  # a fourth of a lease, over which processes take a trial back
 HOST = os.uname().nodename
 STATUS = {
     TrialState.COMPLETE: TrialStatus.COMPLETED,
@@ -52,7 +54,7 @@ class LeasedStudy:
         self.tell: Callable[[str], None] = lambda line: None
         self.held: dict[str, tuple[optuna.Trial, int, str]] = {}  # trials of this process, with their locks and its name
         self.renewed: dict[str, float] = {}  # when it last said that it lives
-        self.heard: dict[int, tuple[Any, float]] = {}  # signs of life of other trials, and when each was first seen here
+        self.heard: dict[int, tuple[Any, float]] = {}  # signs of life of other trials, and until when each counts
         self.checked: set[int] = set()  # trials whose values are of the space
         self.ended_at_start: set[str] = set()  # trials whose failures do not count any more
         self.look()
@@ -138,8 +140,9 @@ class LeasedStudy:
                 continue
             sign = frozen.user_attrs.get(HELD)
             if frozen.number not in self.heard or self.heard[frozen.number][0] != sign:
-                self.heard[frozen.number] = (sign, now)
-            is_lost = now - self.heard[frozen.number][1] > self.lease or self.is_dead(frozen)
+                # Of a hundred processes that wait, one is to be the first.
+                self.heard[frozen.number] = (sign, now + self.lease * (1 + random.random() / SPREAD))
+            is_lost = now > self.heard[frozen.number][1] or self.is_dead(frozen)
             if is_lost and self.is_unchanged(frozen):
                 self.take_back(frozen)
                 has_lapsed = True
@@ -155,7 +158,7 @@ class LeasedStudy:
         return descriptor is not None
 
     def is_unchanged(self, frozen: FrozenTrial) -> bool:
-        """Whether no other process has taken a trial back meanwhile: of a hundred that wait, all see it lapse at once."""
+        """Whether no other process has taken a trial back meanwhile."""
         now = self.storage.get_trial(self.id_of(name_of(frozen.number)))
         return now.state == frozen.state and now.user_attrs.get(HELD) == frozen.user_attrs.get(HELD)
 
