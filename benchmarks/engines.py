@@ -1,10 +1,10 @@
 """The engines of a search with many workers, some of which are killed: what is lost or there twice, and how long does it take?
 
-    python benchmarks/engines.py [--workers 100] [--trials 200] [--killed 0.3] [--seconds 10] [--out benchmarks/engines.json]
+    python benchmarks/engines.py [--workers 100] [--trials 150] [--killed 0.3] [--seconds 10] [--out benchmarks/engines.json]
 
 Each worker is a process that runs the search of this package and sleeps in place of a training; the score follows from the
 values. That share of the workers is killed (SIGKILL), one after the other, each in a trial, and not started again. The lease is
-ten seconds. Each worker counts as a machine of its own, so that Optuna's cannot see by a lock that another one is gone. KerasTuner
+30 seconds. Each worker counts as a machine of its own, so that Optuna's cannot see by a lock that another one is gone. KerasTuner
 (random) has its chief in one process more. Optuna's sampler is TPE, on a SQLite file, on a journal and, if it is installed, on a
 PostgreSQL server.
 """
@@ -22,8 +22,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,10 +35,13 @@ from keras_resnet import search
 from keras_resnet.atomic import write_json
 from keras_resnet.fields import to_json
 from keras_resnet.runs.run import Run
-from keras_resnet.search import optuna_engine, optuna_studies, page, trials  # noqa: F401  (before the processes are forked)
+
+with suppress(ImportError):
+    import psycopg  # noqa: F401
+from keras_resnet.search import optuna_leases, optuna_storage, optuna_studies, page, trials  # noqa: F401  (before the processes are forked)
 from keras_resnet.search.oracle import space_of
 
-LEASE = 10.0
+LEASE = 30.0
 FORK = multiprocessing.get_context("fork")
 BEGIN, READY = FORK.Event(), FORK.Semaphore(0)  # every machine opens its storage first, which takes a second of a core
 DONE, BEGUN = "trained", "begun"  # files of a trial with a line for each training
@@ -83,7 +87,7 @@ def note(file: Path) -> None:
 def work(out: Path, name: str, options: argparse.Namespace, engine: str, **place: str) -> None:
     """One process of the search."""
     trials.train_in_process = pretend(options.seconds)
-    optuna_engine.HOST = name
+    optuna_leases.HOST = name
     plain = trials.Trials.work
 
     def work_together(self: Any, oracle: Any, name: str) -> None:
@@ -190,7 +194,7 @@ def free_port() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    for name, kind, default in (("workers", int, 100), ("trials", int, 200), ("killed", float, 0.3), ("seconds", float, 10.0)):
+    for name, kind, default in (("workers", int, 100), ("trials", int, 150), ("killed", float, 0.3), ("seconds", float, 10.0)):
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--limit", type=float, default=900.0, help="seconds until a process that has not ended is killed")
     parser.add_argument("--only", default="", help="a part of the name of what is measured")
@@ -198,6 +202,11 @@ def main() -> None:
     options = parser.parse_args()
     rows: dict[str, dict] = {}
     data, known = kr.data.load("digits"), space_of(search.Study(space=space))
+    optuna_storage.RDBStorage = partial(optuna_storage.RDBStorage, skip_compatibility_check=True)  # type: ignore[misc]
+    with TemporaryDirectory() as folder:  # imports what each process needs
+        trials.train_in_process = pretend(0.0)
+        study = search.Study(space=space, engine="optuna", trials=2, recipe="digits", finalists=1)
+        search.run(study, Path(folder, "out"))
     trials.load, trials.space_of = lambda *_, **__: data, lambda study: known  # once, and not in each process
     for name in ("KerasTuner, chief", "Optuna, SQLite", "Optuna, journal", "Optuna, PostgreSQL"):
         if options.only not in name:

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, Study, optuna_engine
+from keras_resnet.search import Budget, Study, optuna_leases
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
 from keras_resnet.search.optuna_studies import OptunaStudies
@@ -222,7 +223,9 @@ def test_ranges_are_those_of_keras_tuner(entry):
     (hp.Int if isinstance(entry["min_value"], int) else hp.Float)(**entry)
     (range_,) = hp.space
     low, high, step = entry["min_value"], entry["max_value"], entry.get("step")
-    distribution = distribution_of(range_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distribution = distribution_of(range_)
     found = [drawn(hp, lambda name, _, end=end: end)["x"] for end in (distribution.low, distribution.high)]
     listed = list(range_.values)
     if step:
@@ -253,7 +256,7 @@ def test_only_active_values_are_drawn(pretended, tmp_path):
                 hp.Int("depth", 1, 2)
         with hp.conditional_scope("block", ["bottleneck"]):
             if block == "bottleneck":
-                hp.Int("depth", 3, 4)
+                hp.Choice("depth", [3, 4])
         hp.Fixed("only", 7)
         with hp.name_scope("more"):
             hp.Boolean("attention")
@@ -395,9 +398,9 @@ def end(engine, trial, score=0.5):
 def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
     told = []
     first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
-    monkeypatch.setattr(optuna_engine, "HOST", "first")
+    monkeypatch.setattr(optuna_leases, "HOST", "first")
     lost = first.create_trial("one")
-    monkeypatch.setattr(optuna_engine, "HOST", "second")
+    monkeypatch.setattr(optuna_leases, "HOST", "second")
     end(second, second.create_trial("two"), 0.25)
     for _ in range(4):
         assert second.create_trial("two").status == "IDLE"
@@ -405,7 +408,7 @@ def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monk
         first.get_trial(lost.trial_id)  # heard of, at most four times within a lease
     first.renewed[lost.trial_id] = time.monotonic() + 99  # and then no more
     assert second.create_trial("two").status == "IDLE"
-    time.sleep(0.6)
+    time.sleep(0.7)
     second.lock_of("0000").rmdir()  # another machine does not see the lock of this one
     again = second.create_trial("two")
     assert (again.trial_id, again.hyperparameters.values) == (lost.trial_id, lost.hyperparameters.values)
@@ -455,6 +458,14 @@ def test_processes_do_not_train_the_same_values(engine_at):
     end(second, given[0])
     assert first.create_trial("one").status == "STOPPED"
     assert list(first.trials) == [given[0].trial_id]
+
+
+@pytest.mark.parametrize("values", [{"depth1": "../x"}, {"depth1": 99}, {"evil": 1}, ["depth1"], 3])
+def test_values_that_somebody_wrote_into_the_storage_are_refused(values, engine_at):
+    engine = engine_at(study_of(2))
+    engine.study.ask().set_user_attr("values", values)
+    with pytest.raises(InputError, match="the storage has a trial that does not belong to this study: "):
+        engine.create_trial("one")
 
 
 def test_a_killed_process_is_known_by_its_lock(engine_at):

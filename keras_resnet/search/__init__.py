@@ -1,8 +1,8 @@
 """A search over specs: KerasTuner's engines or Optuna, budgets that are checked before anything is built, trials in own processes.
 
 `study` says what is searched, `budget` sets limits, `latency` predicts the time of a file. `engine` says what an engine does:
-`oracle` draws the values of trials by KerasTuner, and `leases` gives them to workers; `optuna_engine` does both by Optuna,
-`optuna_studies` opens it in an `optuna_storage`, and `optuna_space` translates the space. `trials` trains trials, each by a
+`oracle` draws the values of trials by KerasTuner, and `leases` gives them to workers; `optuna_engine` and `optuna_leases` do so by
+Optuna, `optuna_studies` opens it in an `optuna_storage`, and `optuna_space` translates the space. `trials` trains trials, each by a
 `worker` from the images in `sources`; `runner` runs the study, and `results` and `page` write the results. With KerasTuner on many
 machines `server` is the chief and `client` a worker, `certificate` lets only them connect, and `wire` says what they may send.
 `hypermodel` is for scripts that use KerasTuner themselves.
@@ -86,16 +86,17 @@ def run(
     changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
     search = Search(replace(question, **changes), folder, lease, tell)
     check_outside(folder, search.data.origin["source"])
-    worker_name = check_worker_name(name or f"{os.uname().nodename}-{os.getpid()}")
+    is_one_of_many = worker or question.engine == OPTUNA
+    name = check_worker_name(name or f"{os.uname().nodename}-{os.getpid()}") if is_one_of_many else HERE
     if worker:
-        work_for(worker, search, worker_name)
+        work_for(worker, search, name)
         return search.results
     with search.with_optuna(storage) if question.engine == OPTUNA else occupied(folder / STATE, "searching"):
         search.begin()
         if chief:
             serve(search, chief)
         else:
-            search.carry_out(lambda oracle: search.work(oracle, worker_name if search.optuna else HERE))
+            search.carry_out(lambda oracle: search.work(oracle, name))
         if tensorboard:
             with search.writing():
                 search.results.write_tensorboard(folder / "tensorboard")

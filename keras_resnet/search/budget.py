@@ -5,6 +5,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -96,8 +97,13 @@ def budget_of(text: str) -> Budget:
 
 def costs(spec: ResNetSpec) -> dict[str, int]:
     """Everything that a network costs, by the names of `COSTS`."""
+    return dict(zip(COSTS, known_costs(spec), strict=True))
+
+
+@lru_cache(4096)  # of a long search: its results are made anew after every trial
+def known_costs(spec: ResNetSpec) -> list[int]:
     cost = cost_of(spec)
-    return {name: getattr(cost, "trainable" if name == "parameters" else name) for name in COSTS}
+    return [getattr(cost, "trainable" if name == "parameters" else name) for name in COSTS]
 
 
 def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence[int] = range(1, 513)) -> ResNetSpec:

@@ -1,19 +1,13 @@
 """Optuna as the engine of a search: any number of processes on one storage, none of them a chief.
 
 A draw is a trial of Optuna's. It becomes one of the search once its values are within the budget and new: it then has the
-attribute `values`. A refused one costs no training; its constraints tell the sampler by how much. The attribute `held` says who
-trains a trial. Where that is not renewed for as long as a lease, the trial goes back into Optuna's queue, in one step, and keeps
-its number and its folder: a kill at any moment loses nothing. Optuna's own retry fails a trial and then adds a copy, which a kill
-between the two loses, and its heartbeats need a database.
+attribute `values`. A refused one costs no training; its constraints tell the sampler by how much.
 """
 
 import json
-import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,28 +16,17 @@ from keras_tuner import HyperParameters
 from keras_tuner.engine.trial import Trial, TrialStatus
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import RandomSampler, TPESampler
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from keras_resnet.atomic import lock
 from keras_resnet.search.budget import DRAWS
-from keras_resnet.search.engine import PRUNED, Verdict
-from keras_resnet.search.leases import FAILURES, MESSAGE
+from keras_resnet.search.engine import Verdict
+from keras_resnet.search.leases import MESSAGE
+from keras_resnet.search.optuna_leases import DROPPED, EPOCH, REASON, REFUSED, STATUS, VALUES, LeasedStudy, name_of
 from keras_resnet.search.optuna_space import drawn, size_of, suggest
 from keras_resnet.search.study import SCORE
 
-VALUES, REFUSED, HELD, DROPPED, REASON, EPOCH = "values", "refused", "held", "dropped", "reason", "epoch"  # attributes of trials
 PATIENCE = 50  # refused draws in a row, or a single known one, after which values are random ones that are known to fit
 STARTUP = 10  # draws before the sampler learns from them, or a third of a smaller study
-BEATS = 4  # signs of life within a lease
-HOST = os.uname().nodename
-STATUS = {
-    TrialState.COMPLETE: TrialStatus.COMPLETED,
-    TrialState.FAIL: TrialStatus.FAILED,
-    TrialState.PRUNED: PRUNED,
-    TrialState.RUNNING: TrialStatus.RUNNING,
-    TrialState.WAITING: TrialStatus.RUNNING,
-}
 
 
 class GivenSampler(RandomSampler):
@@ -57,72 +40,21 @@ class GivenSampler(RandomSampler):
         return self.parameters[param_name]
 
 
-class OptunaEngine:
-    """The trials of an Optuna study, with a lock for each in `folder`, which all processes see.
+class OptunaEngine(LeasedStudy):
+    """Draws the values of at most `limit` trials. `judge` says what the network of some values costs, and why it is refused."""
 
-    `judge` says what the network of some values costs, and why it is refused; `on_end` is called after each trial that ends here;
-    `tell` with a line of news.
-    """
-
-    kind = "trial"
     goals: tuple[str, ...] = (SCORE,)
     """The objectives by name, the accuracy first."""
-    seed = 0
+    seed = limit = 0
     prunes = False
 
-    def __init__(self, study: optuna.Study, storage: BaseStorage, space: HyperParameters, folder: Path, lease: float) -> None:
-        self.study, self.storage, self.space, self.folder, self.lease = study, storage, space, folder, lease
-        self.study_id = storage.get_study_id_from_name(study.study_name)
-        self.limit = 0
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.judge: Callable[[dict[str, Any]], Verdict] = lambda values: Verdict()
-        self.on_end: Callable[[], None] = lambda: None
-        self.tell: Callable[[str], None] = lambda line: None
-        self.held: dict[str, tuple[optuna.Trial, int, str]] = {}  # trials of this process, with their locks and its name
-        self.renewed: dict[str, float] = {}  # when it last said that it lives
-        self.heard: dict[int, tuple[Any, float]] = {}  # signs of life of other trials, and when each was first seen here
         self.scores: dict[str, tuple[float, int]] = {}
         self.reported: dict[str, int] = {}  # epochs
         self.misses = 0  # refused draws in a row
         self.is_exhausted = False  # there seem to be no other values
-        self.ended_at_start: set[str] = set()  # trials whose failures do not count any more
-        self.look()
-        self.ended_at_start = set(self.end_order)
-
-    def look(self) -> None:
-        """Read the storage."""
-        self.trials: dict[str, Trial] = {}
-        self.refused: dict[str, int] = {}
-        self.last_refusal = ""
-        self.unfinished: list[FrozenTrial] = []
-        ended = []
-        for frozen in self.study.get_trials(deepcopy=False):
-            if not frozen.state.is_finished():
-                self.unfinished.append(frozen)
-            if reason := frozen.user_attrs.get(REFUSED):
-                kind = reason.split()[0].rstrip(":")
-                self.refused[kind], self.last_refusal = self.refused.get(kind, 0) + 1, reason
-            elif VALUES in frozen.user_attrs and DROPPED not in frozen.user_attrs:
-                self.trials[name_of(frozen.number)] = self.record(frozen)
-                if frozen.datetime_complete:
-                    ended.append((frozen.datetime_complete, name_of(frozen.number)))
-        self.start_order = list(self.trials)
-        self.end_order = [name for _, name in sorted(ended)]
-
-    def record(self, frozen: FrozenTrial) -> Trial:
-        """A trial as the rest of a search knows it."""
-        hyperparameters = HyperParameters()
-        hyperparameters.values = dict(frozen.user_attrs[VALUES])
-        trial = Trial(hyperparameters, name_of(frozen.number), STATUS[frozen.state], frozen.user_attrs.get(REASON))
-        trial.score, trial.best_step = (frozen.values or [None])[0], frozen.user_attrs.get(EPOCH, 0)
-        return trial
-
-    @property
-    def given_up(self) -> str:
-        """The reason of the last of too many failures in a row since this process began, or nothing."""
-        last = [self.trials[name] for name in self.end_order if name not in self.ended_at_start][-FAILURES:]
-        if len(last) < FAILURES or any(trial.status != TrialStatus.FAILED for trial in last):
-            return ""
-        return last[-1].message or "its trials failed"
 
     def create_trial(self, tuner_id: str) -> Trial:
         self.misses = 0
@@ -222,72 +154,6 @@ class OptunaEngine:
         with suppress(OSError):
             self.lock_of(name).rmdir()
 
-    def hold(self, trial: optuna.Trial, worker: str) -> bool:
-        """Lock a trial, and say who has it. False if a process on this machine has it."""
-        name = name_of(trial.number)
-        self.lock_of(name).mkdir(parents=True, exist_ok=True)
-        if (descriptor := lock(self.lock_of(name))) is None:
-            return False
-        self.held[name] = (trial, descriptor, worker)
-        self.renew(name)
-        return True
-
-    def release(self, name: str) -> None:
-        os.close(self.held.pop(name)[1])
-
-    def lock_of(self, name: str) -> Path:
-        return self.folder / f"trial_{name}"
-
-    def renew(self, name: str) -> None:
-        trial, _, worker = self.held[name]
-        with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(HELD, {"worker": worker, "host": HOST, "alive": time.time()})
-        self.renewed[name] = time.monotonic()
-
-    def get_trial(self, trial_id: str) -> None:
-        if time.monotonic() - self.renewed[trial_id] > self.lease / BEATS:
-            self.renew(trial_id)
-
-    def take_back_lapsed(self) -> bool:
-        """Put the trials of silent workers back into the queue, if there are any.
-
-        Silence is measured here, and the clocks of two machines are not compared.
-        """
-        now, has_lapsed = time.monotonic(), False
-        for frozen in self.unfinished:
-            if frozen.state != TrialState.RUNNING or name_of(frozen.number) in self.held:
-                continue
-            sign = frozen.user_attrs.get(HELD)
-            if frozen.number not in self.heard or self.heard[frozen.number][0] != sign:
-                self.heard[frozen.number] = (sign, now)
-            if now - self.heard[frozen.number][1] > self.lease or self.is_dead(frozen):
-                self.take_back(frozen)
-                has_lapsed = True
-        return has_lapsed
-
-    def is_dead(self, frozen: FrozenTrial) -> bool:
-        """Whether the process of a trial was one of this machine, and is gone: the system has taken its lock."""
-        if frozen.user_attrs.get(HELD, {}).get("host") != HOST:
-            return False
-        descriptor = lock(self.lock_of(name_of(frozen.number)))
-        if descriptor is not None:
-            os.close(descriptor)
-        return descriptor is not None
-
-    def take_back(self, frozen: FrozenTrial) -> None:
-        name = name_of(frozen.number)
-        has_begun = VALUES in frozen.user_attrs
-        self.finish(name, TrialState.WAITING if has_begun else TrialState.FAIL)
-        if has_begun:
-            worker = frozen.user_attrs.get(HELD, {}).get("worker", "its worker")
-            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
-
-    def finish(self, name: str, state: TrialState, values: list[float] | None = None) -> None:
-        """Set the state of a trial, unless another process has ended it."""
-        number = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, int(name))
-        with suppress(UpdateFinishedTrialError):
-            self.storage.set_trial_state_values(number, state, values)
-
     def should_prune(self, trial_id: str, curve: list[float]) -> bool:
         trial = self.held[trial_id][0]
         if trial_id not in self.reported:  # another process may have begun it
@@ -320,14 +186,6 @@ class OptunaEngine:
         self.look()
         self.on_end()
 
-    def close(self) -> None:
-        """Give the trials that were not ended back, for another process to resume at once."""
-        for name, (trial, *_) in list(self.held.items()):
-            try:
-                self.finish(name, TrialState.WAITING if VALUES in trial.user_attrs else TrialState.FAIL)
-            finally:
-                self.release(name)
-
 
 class OptunaList(OptunaEngine):
     """The values of a list, each once; trials that fail do not end the search."""
@@ -341,8 +199,3 @@ class OptunaList(OptunaEngine):
         missing = [row for row in self.rows if not self.is_known(row)]
         place = sum(VALUES not in frozen.user_attrs and frozen.number < trial.number for frozen in self.unfinished)
         return missing[place] if place < len(missing) else None
-
-
-def name_of(number: int) -> str:
-    """The name of a trial by its number in the storage."""
-    return f"{number:04}"

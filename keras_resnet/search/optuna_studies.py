@@ -23,8 +23,10 @@ from keras_resnet.search.optuna_storage import Storage
 from keras_resnet.search.study import SCORE, Study
 
 FILE, MARK = "optuna.sqlite3", "optuna.json"  # in the folder of the state: the storage by default, and what ties it to the search
+TABLES = "optuna.tables"  # a file there: some process has opened the storage
 FINALS = "finals"
 FACTOR = 3  # of Hyperband, as in KerasTuner
+UNDECIDED = 4  # the part of the epochs, a fourth, in which no trial is worse than the median: learning rates warm up
 
 
 class OptunaStudies:
@@ -34,8 +36,12 @@ class OptunaStudies:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.lease, self.tell = folder.absolute(), lease, tell
         self.storage = Storage(text or f"sqlite:///{self.folder / FILE}")
-        with waiting_for(self.folder):  # or two processes would make the same tables
-            self.opened = self.storage.open()
+        tables = self.folder / TABLES
+        with waiting_for(self.folder):
+            if not tables.exists():  # or two processes would make the same ones
+                self.storage.open()
+                tables.touch()
+        self.opened = self.storage.open()
         self.engines: list[OptunaEngine] = []
 
     def trials(self, study: Study, space: HyperParameters, plan: str, judge: Callable[[dict[str, Any]], Verdict]) -> OptunaEngine:
@@ -107,6 +113,7 @@ def digest_of(text: str) -> str:
 
 def pruner_of(study: Study) -> BasePruner:
     """What decides which trials of a study are stopped."""
+    epochs = study.trained_by({}).epochs
     if study.pruner == "hyperband":
-        return HyperbandPruner(1, max(1, study.trained_by({}).epochs), FACTOR)
-    return MedianPruner() if study.pruner == "median" else NopPruner()
+        return HyperbandPruner(1, epochs, FACTOR)
+    return MedianPruner(n_warmup_steps=epochs // UNDECIDED) if study.pruner == "median" else NopPruner()

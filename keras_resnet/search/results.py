@@ -153,14 +153,14 @@ class Results:
     def write(self) -> None:
         """`results.csv`; none while there is no trial."""
         if self.rows:
-            replace_text(self.out / TABLE, as_csv(self.rows))
+            write_new(self.out / TABLE, as_csv(self.rows))
         else:
             (self.out / TABLE).unlink(missing_ok=True)
 
     def write_finals(self, finals: list[Final]) -> None:
         """`finals.csv`."""
         self.finals = finals
-        replace_text(self.out / FINALS_TABLE, as_csv(self.final_rows))
+        write_new(self.out / FINALS_TABLE, as_csv(self.final_rows))
 
     def write_tensorboard(self, folder: Path) -> None:
         """The trials for TensorBoard's HParams, in place of what is in `folder`."""
@@ -261,6 +261,12 @@ class Results:
         if not rivals:
             return verdict
         return f"{verdict}; not significantly better than trial{'s' * (len(rivals) > 1)} {', '.join(rivals)}"
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file, unless it has that text: its time says when something changed."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        replace_text(path, text)
 
 
 def as_csv(rows: Sequence[Row]) -> str:

@@ -1,5 +1,6 @@
 """Runs a study: draws and trains the trials, then trains the finalists in full, and writes the results."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -9,7 +10,7 @@ from typing import Any
 
 from keras_tuner.engine.trial import Trial
 
-from keras_resnet.atomic import replace_text, sweep, waiting_for
+from keras_resnet.atomic import lock, replace_text, sweep, waiting_for
 from keras_resnet.data.npz import write_npz
 from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.networks.spec import ResNetSpec
@@ -17,7 +18,7 @@ from keras_resnet.networks.variants import resolve
 from keras_resnet.search.engine import Engine
 from keras_resnet.search.oracle import oracle_of, oracle_of_list
 from keras_resnet.search.page import page
-from keras_resnet.search.results import PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results, copy_run
+from keras_resnet.search.results import FINALS_TABLE, PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results, copy_run
 from keras_resnet.search.sources import saved_in
 from keras_resnet.search.study import Study
 from keras_resnet.search.trials import FINALS, Trials, own
@@ -85,20 +86,31 @@ class Search(Trials):
         return oracle
 
     def write_stale_results(self) -> None:
-        """Write the results, unless another process has just done so. Each of many would read all runs after every trial."""
+        """Write the results, unless another process does so, or has just done so: each would read all runs after every trial."""
         table = self.out / TABLE
-        if not table.exists() or time.time() - table.stat().st_mtime > FRESH:
-            self.write_results()
+        is_fresh = table.exists() and time.time() - table.stat().st_mtime < FRESH
+        if is_fresh or (descriptor := lock(self.out / STATE)) is None:
+            return
+        try:
+            self.gather()
+            self.results.write()
+        finally:
+            os.close(descriptor)
 
     def write_results(self) -> None:
+        self.gather()
+        with self.writing():
+            self.results.write()
+
+    def gather(self) -> None:
+        """Make the rows of the results anew."""
+
         def spec_of(values: dict[str, Any]) -> ResNetSpec | None:
             with suppress(SpaceError):
                 return self.draw(values)[0]
             return None
 
-        with self.writing():
-            self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
-            self.results.write()
+        self.results.gather(self.oracle, spec_of, self.costs, self.out / TRIALS)
 
     def carry_out(self, train: Callable[[Any], None]) -> None:
         """Train the trials and then the finalists in full, and copy the winner's run. `train` trains all trials of an oracle."""
@@ -119,6 +131,11 @@ class Search(Trials):
             copy_run(next(final.run for final in finals if final.run and final.trial == winner), self.out / WINNER)
 
     def write_page(self) -> None:
+        """The page, unless another process has written it since the tables changed: its pictures take seconds."""
+        files = [self.out / name for name in (PAGE, TABLE, FINALS_TABLE)]
+        times = [file.stat().st_mtime_ns if file.exists() else 0 for file in files]
+        if self.optuna and times[0] > max(times[1:]):
+            return
         replace_text(self.out / PAGE, page(self.results, self.out / TRIALS))
 
     def problem(self) -> str:

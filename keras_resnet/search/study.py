@@ -27,7 +27,7 @@ ENGINES = {
 OPTUNA = "optuna"
 PRUNERS = {
     "hyperband": "trials that are not in the best third after some epochs, after three times as many, and so on (arXiv:1603.06560)",
-    "median": "trials that are worse than the median of those before them at the same epoch",
+    "median": "trials that are worse than the median of those before them at the same epoch, after a fourth of the epochs",
 }
 SCORE = "val_accuracy"
 TRIALS = 20  # where a study does not say
