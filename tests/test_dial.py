@@ -75,7 +75,7 @@ def test_what_is_said(table):
     assert found.network.widths == (16, 32, 64)
     assert found.lines == [
         "network: 8 layers, widths 16, 32, 64",
-        "depth: one unit a stage: with two, the first stage would have fewer than 16 channels, and width is worth more there",
+        "depth: one unit a stage: with two, the first stage would have fewer than 16 channels",
         "width: 16, the largest within the budget",
         "budget 100kB: an int8 file of at most 98,380 bytes, 12,239,488 multiply-adds an image",
     ]

@@ -26,7 +26,7 @@ from keras_resnet.training.teachers import check_recipe
 from keras_resnet.training.trainable import recipe_for, suited
 
 OF_A_FILE = 1.03, 5_000  # what an exported file has beyond its estimate: a share for rounding, and bytes of metadata
-WIDE = 16  # channels of the first stage, from which more units are worth more than more channels
+WIDE = 16  # channels of the first stage, that more units must leave
 MOST_UNITS = 3  # in a stage
 WIDTHS = (*range(2, 16), *range(16, 32, 2), *range(32, 516, 4))
 NARROWEST = 8  # channels of the first stage, below which images are made smaller
@@ -95,8 +95,8 @@ def network_within(
     """The network within a budget, for images of a shape and so many classes.
 
     It is of the family of arXiv:1512.03385 section 4.2: three stages, each with twice the channels of the one before. With more
-    budget it gets wider up to 16 channels in its first stage, then deeper up to three units a stage, then wider again. That is what
-    the searches in `tuning/` found: below 16 channels width is worth more than depth, and beyond a little depth is best.
+    budget it gets wider up to 16 channels in its first stage, then deeper up to three units a stage, then wider again. Of the
+    searches in `tuning/`, that on the digits found width worth more than depth; on CIFAR-10 little depended on it.
 
     Args:
         text: see `budget_of`.
@@ -152,7 +152,7 @@ def why(network: ResNetSpec, units: int) -> list[str]:
     """Depth and width, with the reason for each."""
     width = network.widths[0]
     if units == 1:
-        deep = f"one unit a stage: with two, the first stage would have fewer than {WIDE} channels, and width is worth more there"
+        deep = f"one unit a stage: with two, the first stage would have fewer than {WIDE} channels"
     elif units < MOST_UNITS:
         deep = f"{units} units a stage, the most that leave the first stage {WIDE} channels or more"
     else:
