@@ -115,11 +115,13 @@ def measure(folder: Path, options: argparse.Namespace, engine: str, chief: str |
             raise SystemExit(f"not all workers began: {dead(workers)}")
     BEGIN.set()
     start = time.monotonic()
-    victims = generator.sample(sorted(workers), round(options.killed * options.workers))
-    for name in victims:  # each in a trial
-        while workers[name].is_alive() and not is_training(out, workers[name].pid):
-            time.sleep(0.1)
-        workers[name].kill()
+    victims: list[str] = []
+    while len(victims) < round(options.killed * options.workers) and any(worker.is_alive() for worker in workers.values()):
+        name = generator.choice([name for name in workers if name not in victims])
+        if workers[name].is_alive() and is_training(out, workers[name].pid):
+            workers[name].kill()
+            victims.append(name)
+        time.sleep(0.1)
     for name, process in {**processes, **workers}.items():
         process.join(options.limit)
         if process.is_alive():
@@ -225,12 +227,13 @@ def main() -> None:
                     continue
                 rows[name] = measure(folder, options, **places[name])  # type: ignore[arg-type]
                 print(name, rows[name], flush=True)
+                report(options, rows)
+
+
+def report(options: argparse.Namespace, rows: dict[str, dict]) -> None:
+    """Write what was measured so far."""
     packages = {package: version(package) for package in ("keras-tuner", "optuna", "sqlalchemy")}
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
+    machine = {"processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
     settings = {"workers": options.workers, "trials": options.trials, "killed": options.killed, "seconds": options.seconds}
     result = {"machine": {**machine, **packages}, "settings": {**settings, "lease": LEASE}, "engines": rows}
     if options.out:
