@@ -115,7 +115,8 @@ def test_stages_are_paired_from_the_last_one(tiny):
     assert found == pytest.approx(float(AttentionDistance()(of_teacher, own)), rel=1e-3)
 
 
-def test_a_network_that_has_learned_is_plain_again(small_run, few):
+@pytest.mark.parametrize("kind", ["logits", pytest.param("features", marks=pytest.mark.slow)])
+def test_a_network_that_has_learned_is_plain_again(kind, small_run, few):
     """Validation is without teachers, compiling again forgets them, and the weights of the teacher stay."""
     teacher, model = small_run.load(), build(small_run.spec)
     before, images, labels = teacher.get_weights(), few.splits["train"].take(np.arange(32)), few.splits["train"].labels[:32]
@@ -127,12 +128,11 @@ def test_a_network_that_has_learned_is_plain_again(small_run, few):
         return [model.evaluate(images, labels, verbose=0)[0], *(model.train_on_batch(images, labels)[0] for _ in range(3))]
 
     plain = losses()
-    for kind in ("logits", "features"):
-        model.set_weights(start)
-        replace(SHORT, distill=kind).compile(model, 3, teachers=[teacher])
-        assert model.evaluate(images, labels, verbose=0)[0] == pytest.approx(plain[0], rel=1e-5)
-        assert model.train_on_batch(images, labels)[0] != pytest.approx(plain[1], rel=1e-3)
-        assert losses() == plain
+    model.set_weights(start)
+    replace(SHORT, distill=kind).compile(model, 3, teachers=[teacher])
+    assert model.evaluate(images, labels, verbose=0)[0] == pytest.approx(plain[0], rel=1e-5)
+    assert model.train_on_batch(images, labels)[0] != pytest.approx(plain[1], rel=1e-3)
+    assert losses() == plain
     assert "compute_loss" not in vars(model)
     for mine, was in zip(teacher.get_weights(), before, strict=True):
         np.testing.assert_array_equal(mine, was)
@@ -207,7 +207,7 @@ def test_names_of_other_alphabets(small_run, few, tmp_path):
 @pytest.mark.parametrize(
     "fields",
     [
-        {"precision": "bfloat16", "mixup": 0.2},
+        pytest.param({"precision": "bfloat16", "mixup": 0.2}, marks=pytest.mark.slow),
         pytest.param({"distill": "features", "precision": "float16", "optimizer": "lamb"}, marks=pytest.mark.slow),
         pytest.param(
             {"distill": "decoupled", "label_smoothing": 0.1, "cutmix": 1.0, "accumulate": 2, "ema": 0.9}, marks=pytest.mark.slow
@@ -224,7 +224,8 @@ def test_whatever_the_recipe(fields, small_run, few, tmp_path):
     assert np.isfinite(run.metrics["test"]["loss"])
 
 
-@pytest.mark.parametrize("kind", ["logits", pytest.param("features", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["logits", "features"])
 def test_quantisation_aware(kind, small_run, few, tmp_path):
     """A network that has its own float network as teacher stays as accurate, though the labels are wrong."""
     recipe = replace(kr.recipes.fine_tuning(small_run.recipe, quantization_aware=True), epochs=1, distill=kind, label_weight=0.0)

@@ -65,8 +65,8 @@ def test_trials_learn_from_a_teacher(small_run, photos, tmp_path, monkeypatch, p
         Study(space=space, teacher=5)
     monkeypatch.setattr(worker, "run_process", lambda order, alive: orders.append(json.loads(order)) or (1, "enough"))
     with pytest.raises(TrialFailed, match="enough"):
-        worker.train_in_process(study, kr.SPECS["resnet8"], kr.RECIPES["digits"], tmp_path / "run", 0)
-    assert orders[0]["teacher"] == [str(small_run.path)]
+        worker.train_in_process(replace(study, patience=3), kr.SPECS["resnet8"], kr.RECIPES["digits"], tmp_path / "run", 0)
+    assert (orders[0]["teacher"], orders[0]["patience"]) == ([str(small_run.path)], 3)
 
 
 def test_a_study_without_a_recipe_takes_that_of_its_images(photos, tmp_path, pretended):
@@ -465,6 +465,7 @@ def test_a_trial_in_its_own_process(monkeypatch, tmp_path):
     assert {path.suffix for path in tmp_path.iterdir()} == {"", ".py"}  # no log
 
 
+@pytest.mark.slow
 def test_a_trial_that_learns_nothing_ends_early(tmp_path):
     still = {"epochs": 9, "learning_rate": 1e-9, "warmup": 0.0, "schedule": "constant"}
     study = Study(space=space, recipe=kr.recipes.resolve("digits", **still), patience=1)

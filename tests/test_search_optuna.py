@@ -141,6 +141,7 @@ def test_every_network_of_a_small_space_is_found_once(pretended, tmp_path):
     assert "no more than 8 trials: the engine finds no other network" in told
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_fits(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr("keras_resnet.search.optuna_engine.PATIENCE", 20)
     with pytest.raises(InputError, match=r"within the budget; draws refused: 20 \(20 parameters\).*; the last: par"):
@@ -175,6 +176,7 @@ def test_three_failures_in_a_row_end_it(pretended, tmp_path):
     assert found.rows[1]["reason"] == "no memory"
 
 
+@pytest.mark.slow
 def test_finals_that_failed_are_tried_again(pretended, tmp_path):
     study = study_of(3, finalists=2, seeds=2)
     best, second = (row["trial"] for row in search.run(study, tmp_path / "known").best[:2])
@@ -610,7 +612,7 @@ def learning(monkeypatch, pretended_run):
     return epochs
 
 
-@pytest.mark.parametrize("pruner", ["median", "hyperband"])
+@pytest.mark.parametrize("pruner", ["median", pytest.param("hyperband", marks=pytest.mark.slow)])
 def test_a_pruned_trial_ends_and_the_others_go_on(pruner, learning, tmp_path):
     recipe = kr.recipes.resolve("digits", epochs=9)
     found = search.run(study_of(12, pruner=pruner, recipe=recipe, finalists=1), tmp_path / "out")
