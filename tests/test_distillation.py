@@ -1,8 +1,10 @@
 """Distillation: its losses against NumPy and Keras's own, and trainings with a teacher."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -327,3 +329,20 @@ def test_models_that_cannot_be_taught(tiny):
     signals = build(replace(tiny, input_shape=(32, 1), classes=10))
     with pytest.raises(InputError, match=r"takes images of \(64, 1\), and the network of \(32, 1\): only pictures are resized"):
         SHORT.compile(signals, 1, teachers=[build(replace(tiny, input_shape=(64, 1), classes=10))])
+
+
+def test_the_page_has_the_measured_numbers():
+    folder = Path(__file__).parents[1]
+    [found] = [
+        row
+        for name, row in json.loads((folder / "benchmarks" / "distillation.json").read_text()).items()
+        if name.startswith("photos")
+    ]
+    page = (folder / "docs" / "distillation.md").read_text()
+    for kind in ("teacher", "alone", "logits", "decoupled"):
+        cells = []
+        for file in ("float32", "int8"):
+            row = found["summary"][f"{kind} {file}"]
+            low, high = (100 * bound for bound in row["interval"])
+            cells.append(f"{100 * row['mean']:.1f} % ({low:.1f} to {high:.1f})")
+        assert f"| {' | '.join(cells)} |" in page, kind

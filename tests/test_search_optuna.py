@@ -489,6 +489,7 @@ def test_a_killed_process_is_known_by_its_lock(engine_at):
         ),
         ("sqlite:////nowhere/trials.sqlite3", "the storage sqlite:////nowhere/trials.sqlite3 cannot be opened: unable to open"),
         ("journal:/nowhere/trials", "no folder at '/nowhere' for the journal of the search"),
+        ("jornal:x", "storage 'jornal:x': expected journal:FILE, sqlite:///FILE"),
         ("sqlite:///FILE", "the storage sqlite:///.*damaged cannot be opened: file is not a database"),
         ("journal:FILE", "the storage journal:.*damaged cannot be opened: "),
     ],

@@ -13,7 +13,7 @@ from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import check_outside
 from keras_resnet.training.first_weights import FirstWeights
 
-NONE = [Path("none")]
+NO_TEACHER = [Path("none")]
 
 
 def recipe_within(set_: list[str] | None, fields: dict[str, Any]) -> dict[str, Any]:
@@ -47,8 +47,8 @@ def train_within(
     from keras_resnet.search.budget import budget_of
 
     budget_of(budget)  # mistakes are told now
-    check_taught(recipe_changes, has_teacher=teacher != NONE)
-    teachers = None if teacher in (None, NONE) else [FirstWeights.of(each) for each in teacher or ()]
+    check_taught(recipe_changes, has_teacher=teacher != NO_TEACHER)
+    teachers = None if teacher in (None, NO_TEACHER) else [FirstWeights.of(each) for each in teacher or ()]
     out = out or Path("saved_models") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
     load_backend()
@@ -67,7 +67,7 @@ def train_within(
         image_size=source["image_size"],
         **settings | {"strategy": devices},
         teacher=teachers,
-        without_teacher=teacher == NONE,
+        without_teacher=teacher == NO_TEACHER,
         changes=recipe_changes,
         tell=(lambda line: None) if as_json or not devices.chief else lambda line: print(line, flush=True),
         verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,

@@ -221,7 +221,8 @@ def attention(maps: Any) -> Any:
 def ends_of_stages(model: keras.Model) -> list[Any]:
     """The output of the last layer of each stage. InputError for a model whose stages cannot be told."""
     stages = Stages(model)
-    stages.depths()  # InputError where there are none
+    if not stages.units:
+        raise InputError(f"distill='features' compares stages, and no residual units are found in {model.name!r}: use 'logits'")
     if not is_functional(model) or not set(stages.layers) <= {*model.layers, model}:
         raise InputError(f"distill='features' takes models whose layers are a graph, and {model.name!r} is not one: use 'logits'")
     last = {unit[0]: layers[-1] for unit, layers in stages.units.items()}

@@ -31,7 +31,7 @@ UNITS: dict[str, tuple[str, float]] = {
 }
 MICRO = str.maketrans("µμ", "uu")  # the sign and the Greek letter
 SMALLEST = 1e-6  # amount that is more than nothing
-FORMS = "bytes of the int8 file (100kB, 0.5MB), multiply-adds of an image (5M, 800k) or milliseconds (2ms)"
+FORMS = "bytes of the int8 file (100kB, 0.5MB), multiply-adds of an image (5M, 800k) or milliseconds (2ms), spelt as here"
 DRAWS = 2_000  # refused in a row, after which nothing fits a budget
 COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "inference_memory", "training_memory")
 

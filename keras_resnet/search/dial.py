@@ -206,6 +206,8 @@ def train(
     check_place(out, devices, **options)
     if budget_of(limit).latency is not None and devices.workers > 1:
         raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
+    if budget_of(limit).latency is not None:
+        tell("measuring the time of operations on this machine, which takes minutes the first time")
     images, picked = choose(source, data_dir=data_dir, image_size=image_size)
     found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None)
     for line in found.lines:

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from keras_resnet.errors import InputError, WorkerLost, unknown
+from keras_resnet.errors import InputError, WorkerLost, shown, unknown
 
 JOURNAL = "journal"
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}  # that the extras install
@@ -33,7 +33,7 @@ BROKEN = (
 
 
 class Storage:
-    """A storage as `--storage` says: "sqlite:///FILE", "postgresql://...", "mysql://...", "journal:FILE", or a journal's path."""
+    """A storage as `--storage` says: "sqlite:///FILE", "postgresql://...", "mysql://..." or "journal:FILE"."""
 
     def __init__(self, text: str) -> None:
         self.url: URL | None = None
@@ -47,6 +47,8 @@ class Storage:
             if kind not in DRIVERS:
                 raise unknown("kind of storage", kind, (*DRIVERS, JOURNAL))
             self.url = url.set(drivername=DRIVERS[kind])
+        elif not text.startswith(f"{JOURNAL}:"):
+            raise InputError(f"storage {shown(text)}: expected journal:FILE, sqlite:///FILE, postgresql://... or mysql://...")
 
     def __str__(self) -> str:
         """For messages: no password, which may also be among the options of a URL."""
