@@ -16,6 +16,11 @@ from keras_resnet.training.first_weights import FirstWeights
 NO_TEACHER = [Path("none")]
 
 
+def named_teachers(given: list[Path] | None) -> list[FirstWeights]:
+    """What --teacher names: nothing where it is not given, or "none"."""
+    return [] if given is None or given == NO_TEACHER else [FirstWeights.of(each) for each in given]
+
+
 def recipe_within(set_: list[str] | None, fields: dict[str, Any]) -> dict[str, Any]:
     """What --set and the options, None where not given, change in the recipe. InputError for what cannot be set."""
     changed = changes(set_, ResNetSpec, Recipe)
@@ -48,7 +53,7 @@ def train_within(
 
     budget_of(budget)  # mistakes are told now
     check_taught(recipe_changes, has_teacher=teacher != NO_TEACHER)
-    teachers = None if teacher in (None, NO_TEACHER) else [FirstWeights.of(each) for each in teacher or ()]
+    teachers = named_teachers(teacher) or None
     out = out or Path("saved_models") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
     load_backend()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet import recipes
-from keras_resnet.cli.budget import NO_TEACHER, recipe_within, train_within
+from keras_resnet.cli.budget import named_teachers, recipe_within, train_within
 from keras_resnet.cli.options import (
     AS_THEY_ARE,
     COUNT,
@@ -132,7 +132,7 @@ def train(
     if data is None and not first:
         data = "digits"
     basis = basis_of(recipe, start, is_on_own_images=data is None, quantization_aware=quantization_aware)
-    teachers = [] if teacher in (None, NO_TEACHER) else [FirstWeights.of(each) for each in teacher or ()]
+    teachers = named_teachers(teacher)
     to_train: str | ResNetSpec = first.to_train(network) if first else network or ResNetSpec()
     planned = plan(to_train, basis or Recipe(), set_, **fields)  # mistakes are told now
     check_taught(changes(set_, ResNetSpec, Recipe)[Recipe], has_teacher=bool(teachers))

@@ -106,6 +106,11 @@ def known_costs(spec: ResNetSpec) -> list[int]:
     return [getattr(cost, "trainable" if name == "parameters" else name) for name in COSTS]
 
 
+def count_fitting(widths: Sequence[int], is_beyond: Callable[[int], bool]) -> int:
+    """How many of ascending widths are within a budget, of networks that cost more the wider they are."""
+    return bisect_left(widths, True, key=is_beyond)
+
+
 def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence[int] = range(1, 513)) -> ResNetSpec:
     """The network of the largest of ascending `widths` that is within a budget; latencies do not count.
 
@@ -114,7 +119,7 @@ def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence
     >>> widest(lambda width: replace(SPECS["resnet20"], widths=(width, 2 * width, 4 * width)), Budget(parameters=100_000)).widths
     (9, 18, 36)
     """
-    fitting = bisect_left(widths, True, key=lambda width: bool(budget.excess(costs(family(width)))))
+    fitting = count_fitting(widths, lambda width: bool(budget.excess(costs(family(width)))))
     if not fitting:
         raise InputError(f"width {widths[0]} is beyond the budget: {budget.excess(costs(family(widths[0])))}")
     return family(widths[fitting - 1])

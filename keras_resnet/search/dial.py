@@ -1,6 +1,5 @@
 """One dial: network, teacher and recipe for a budget of bytes, multiply-adds or milliseconds, each with its reason."""
 
-from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from keras_resnet.networks.variants import SPECS, resolve
 from keras_resnet.recipes.distillation import PICTURE
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
-from keras_resnet.search.budget import LATENCY, Budget, budget_of
+from keras_resnet.search.budget import LATENCY, Budget, budget_of, count_fitting
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.training import distribute
 from keras_resnet.training.choosing import Choice, choose
@@ -144,8 +143,8 @@ def family(shape: tuple[int, ...], classes: int, units: int) -> Callable[[int], 
 
 def widest(fits: Callable[[ResNetSpec], bool], networks: Callable[[int], ResNetSpec]) -> int:
     """The largest width whose network fits; 0 if none does."""
-    place = bisect_right(WIDTHS, False, key=lambda width: not fits(networks(width)))
-    return WIDTHS[place - 1] if place else 0
+    fitting = count_fitting(WIDTHS, lambda width: not fits(networks(width)))
+    return WIDTHS[fitting - 1] if fitting else 0
 
 
 def why(network: ResNetSpec, units: int) -> list[str]:
@@ -204,9 +203,9 @@ def train(
     devices = strategy if isinstance(strategy, Distribution) else distribute.choose(strategy)
     options |= {"strategy": devices}
     check_place(out, devices, **options)
-    if budget_of(limit).latency is not None and devices.workers > 1:
-        raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
     if budget_of(limit).latency is not None:
+        if devices.workers > 1:
+            raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
         tell("measuring the time of operations on this machine, which takes minutes the first time")
     images, picked = choose(source, data_dir=data_dir, image_size=image_size)
     found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None)
