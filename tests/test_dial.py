@@ -1,5 +1,6 @@
 """`train --budget`: the network, the teacher and the recipe that are chosen for a budget."""
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,8 +9,9 @@ import pytest
 from PIL import Image
 
 import keras_resnet as kr
+from keras_resnet.cli.budget import train_within
 from keras_resnet.errors import InputError
-from keras_resnet.search import Budget, dial
+from keras_resnet.search import Budget, dial, latency
 from keras_resnet.search.budget import budget_of, costs
 from keras_resnet.training import distribute
 
@@ -130,7 +132,32 @@ def test_photographs_have_the_pretrained_network_as_teacher(tmp_path, table, fit
     assert student.data.image_shape == student.spec.input_shape == (32, 32, 3)
     assert "images: 32 pixels a side, since at 64 fewer than 8 channels would fit" in lines
     assert any(line.startswith("teacher: tiny-imagenet, trained first, since") for line in lines)
-    assert f"epochs: {student.recipe.epochs}, 2 times the usual number, since there is a teacher" in lines
+    assert lines[-3:] == [
+        f"epochs: {student.recipe.epochs}, 2 times the usual number, since there is a teacher",
+        f"training the teacher, {str(teacher.out)!r}",
+        f"training the network, {str(student.out)!r}",
+    ]
+
+
+def test_a_budget_of_time_tells_how_far_it_is(tmp_path, monkeypatch, few):
+    monkeypatch.setattr(latency, "measure_model", lambda model, quantize, inputs: 0.01)
+    monkeypatch.setattr(dial, "OPERATIONS", 4)
+    lines = []
+    dial.chosen_for("1ms", few, tmp_path / "run", may_shrink=False, tell=lines.append)
+    assert lines[:2] == ["4 operations measured", "8 operations measured"]
+
+
+def test_the_choices_are_in_the_json(small_run, tmp_path, monkeypatch, capsys):
+    def train(*arguments, tell, **options):
+        tell("network: 8 layers")
+        return small_run
+
+    monkeypatch.setattr(dial, "train", train)
+    settings = {"strategy": "auto", "seed": 0}
+    where = {"data": "digits", "data_dir": None, "image_size": None}
+    train_within("25kB", where, tmp_path / "run", None, {}, settings, export=None, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["budget"], found["choices"], found["run"]) == ("25kB", ["network: 8 layers"], str(small_run.path))
 
 
 def test_what_is_given_is_not_chosen(tmp_path, table, fitted, few):

@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 
 import keras_resnet as kr
 from keras_resnet.errors import InputError
+from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
 from keras_resnet.recipes.distillation import (
     AttentionDistance,
@@ -280,6 +281,9 @@ def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
         data=kr.data.from_arrays(coloured, class_names=list(few.class_names)),
     )
     refused("loss='binary' decides each class by itself", loss="binary")
+    binary = shutil.copytree(small_run.path, tmp_path / "binary")
+    (binary / "recipe.json").write_text(to_json(replace(small_run.recipe, loss="binary")))
+    refused("was trained with loss='binary', which decides each class by itself", teacher=binary)
     refused("distill='features' needs remat=false", distill="features", remat=True)
     refused("needs images of one size, without progressive resizing", distill="features", progressive=(0.5, 1.0))
     refused("no residual units are found", teacher=plain_classifier(10), distill="features")

@@ -63,6 +63,13 @@ def train_within(
     from keras_resnet.training import distribute
 
     devices = distribute.choose(settings["strategy"])
+    choices: list[str] = []
+
+    def tell(line: str) -> None:
+        choices.append(line)
+        if devices.chief and not as_json:
+            print(line, flush=True)
+
     targets = select(export) if export and devices.chief else []
     run = dial.train(
         budget,
@@ -74,11 +81,11 @@ def train_within(
         teacher=teachers,
         without_teacher=teacher == NO_TEACHER,
         changes=recipe_changes,
-        tell=(lambda line: None) if as_json or not devices.chief else lambda line: print(line, flush=True),
+        tell=tell,
         verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
     )
     if not devices.chief:
         return
     checks = export_run(run, targets=targets, on_check=progress) if targets else []
-    show_run(run, checks, as_json)
+    show_run(run, checks, as_json, budget=budget, choices=choices)
     fail_unless_accepted(checks)

@@ -17,10 +17,10 @@ SHOWN = 20  # classes in a table
 MISTAKES = 5  # in a table
 
 
-def show_run(run: Run, checks: list[Any], as_json: bool) -> None:
-    """What a training reached, and its exports."""
+def show_run(run: Run, checks: list[Any], as_json: bool, **more: Any) -> None:
+    """What a training reached, and its exports; as JSON with `more` beside it."""
     if as_json:
-        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks]})
+        show_json({"run": str(run.path), **run.metrics, "exports": [asdict(check) for check in checks], **more})
         return
     print()
     show_table([{"split": split, **accuracy_row(**run.metrics[split])} for split in ("validation", "test")])

@@ -32,7 +32,14 @@ NARROWEST = 8  # channels of the first stage, below which images are made smalle
 HALVED = 64  # pixels along the shorter side, from which the stem halves them
 SIZES = (64, 32)  # pixels that photographs may be made smaller to; 48, which the stem does not halve, costs more than 64
 LARGER = 2  # times the multiply-adds of a network, that its teacher has at least
+OPERATIONS = 20  # that are measured between two lines
 PATIENT = 2  # times the usual epochs, with a teacher: patience is what a network that learns from one needs (arXiv:2106.05237)
+
+Tell = Callable[[str], None]
+
+
+def silent(line: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +59,13 @@ class Limit:
         text: see `budget_of`.
         table: a JSON file for latencies of operations; only a budget of time measures any.
         labels: bytes of the names of all classes, which are in an exported file.
+        tell: called with a line now and then, while operations are measured.
     """
 
     text: str
     table: Path
     labels: int = 0
+    tell: Tell = silent
 
     @cached_property
     def budget(self) -> Budget:
@@ -66,7 +75,12 @@ class Limit:
     @cached_property
     def latencies(self) -> LatencyTable:
         """Of the operations of int8 files."""
-        return LatencyTable(self.table, "int8")
+        return LatencyTable(self.table, "int8", self.on_measured)
+
+    def on_measured(self, count: int) -> None:
+        """Tell how many operations are measured, after every few."""
+        if count % OPERATIONS == 0:
+            self.tell(f"{count} operations measured")
 
     def amounts(self, spec: ResNetSpec) -> dict[str, float]:
         """What a network costs: bytes of its exported int8 file, at most, multiply-adds, and for a budget of time milliseconds."""
@@ -89,7 +103,14 @@ class Limit:
 
 
 def network_within(
-    text: str, image_shape: tuple[int, ...], classes: int, table: Path, *, may_shrink: bool = False, labels: int = 0
+    text: str,
+    image_shape: tuple[int, ...],
+    classes: int,
+    table: Path,
+    *,
+    may_shrink: bool = False,
+    labels: int = 0,
+    tell: Tell = silent,
 ) -> Chosen:
     """The network within a budget, for images of a shape and so many classes.
 
@@ -103,10 +124,11 @@ def network_within(
         table: a JSON file for latencies of operations; only a budget of time measures any.
         may_shrink: whether the images may be made smaller, where the budget is too small for their size.
         labels: bytes of the names of all classes, which are in an exported file.
+        tell: called with a line now and then, while operations are measured.
 
     InputError if not even the smallest network of the family is within the budget.
     """
-    limit = Limit(text, table, labels)
+    limit = Limit(text, table, labels, tell)
     shape, width = shape_within(limit, image_shape, classes, may_shrink=may_shrink)
     units = 1
     for more in range(2, MOST_UNITS + 1):
@@ -181,7 +203,7 @@ def train(
     teacher: Any = None,
     without_teacher: bool = False,
     changes: dict[str, Any],
-    tell: Callable[[str], None],
+    tell: Tell,
     strategy: str | Distribution = "auto",
     **options: Any,
 ) -> Run:
@@ -208,7 +230,7 @@ def train(
             raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
         tell("measuring the time of operations on this machine, which takes minutes the first time")
     images, picked = choose(source, data_dir=data_dir, image_size=image_size)
-    found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None)
+    found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None, tell=tell)
     for line in found.lines:
         tell(line)
     small = at_size_of(found.network, images, source, data_dir)
@@ -219,11 +241,13 @@ def train(
         check_recipe(recipe)
     if teacher is None:
         tell(about_teacher(picked, first=first, without=without_teacher))
-    if first:
-        place = out.with_name(f"{out.name}-teacher")
-        teacher = fit(picked.network, None, images, place, init=picked.init, **options)
     if is_taught and "epochs" not in changes:
         tell(f"epochs: {recipe.epochs}, {PATIENT} times the usual number, since there is a teacher")
+    if first:
+        place = out.with_name(f"{out.name}-teacher")
+        tell(f"training the teacher, {str(place)!r}")
+        teacher = fit(picked.network, None, images, place, init=picked.init, **options)
+    tell(f"training the network, {str(out)!r}")
     return fit(spec, recipe, small, out, teacher=teacher, **options)
 
 
@@ -233,12 +257,12 @@ def check_place(out: Path, devices: Distribution, *, resume: bool = False, overw
         check_free(out, overwrite)
 
 
-def chosen_for(limit: str, images: Dataset, out: Path, *, may_shrink: bool) -> Chosen:
+def chosen_for(limit: str, images: Dataset, out: Path, *, may_shrink: bool, tell: Tell = silent) -> Chosen:
     """The network within a budget for a set of images; latencies are kept beside `out`."""
     shape, names = images.image_shape, images.class_names
     table, labels = out.with_name(f"{out.name}-latency.json"), sum(len(f"{name}\n".encode()) for name in names)
     may_shrink = may_shrink and len(shape) == PICTURE and shape[0] == shape[1]
-    return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels)
+    return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels, tell=tell)
 
 
 def recipe_of(images: Dataset, changes: dict[str, Any], *, is_taught: bool) -> Recipe:

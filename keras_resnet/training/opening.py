@@ -15,6 +15,7 @@ from keras_resnet.training.teachers import Teachers
 
 LOG = logging.getLogger("keras_resnet")
 MOST_CLASSES = 12  # that are named with their images in the first lines
+LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 UNITS = {1: "values", 2: "pixels", 3: "voxels"}  # by rank
 
 
@@ -28,12 +29,17 @@ def announce(
     shows: bool,
     teachers: Teachers = (),
 ) -> None:
-    """Print the first lines, if it `shows` anything, and warn of too few steps for a network that begins with random weights."""
+    """Print the first lines, if it `shows` anything. Warn of too few steps for a network that begins with random weights, or for a
+    moving average of the weights."""
     if shows:
         print("\n".join(first_lines(spec, recipe, data, done, teachers)), flush=True)
-    problem = few_steps(recipe, data.steps_per_epoch(recipe.batch_size))
+    each = data.steps_per_epoch(recipe.batch_size)
+    problem = few_steps(recipe, each)
     if problem and begins_at_random:
         LOG.warning(problem)
+    steps = recipe.epochs * each
+    if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
+        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: the initial weights dominate")
 
 
 def first_lines(spec: ResNetSpec, recipe: Recipe, data: Dataset, done: int | None = None, teachers: Teachers = ()) -> list[str]:

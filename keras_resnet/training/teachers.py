@@ -51,6 +51,11 @@ class Teacher:
         check_recipe(recipe)
         if isinstance(self.source, keras.Model):
             return  # `distill` tries it
+        if (run := self.source.run) and run.was_trained and run.recipe.loss == "binary":
+            raise InputError(
+                f"the teacher {self.name!r} was trained with loss='binary', which decides each class by itself, and a teacher "
+                "compares all classes: take one that was trained with loss='softmax'"
+            )
         names, theirs, taken = list(data.class_names), self.class_names(data), self.source.spec.input_shape
         if sorted(theirs) != sorted(names):
             raise InputError(f"the teacher {self.name!r} has the classes {listed(theirs)}, and the images have {listed(names)}")

@@ -27,7 +27,6 @@ ONE_DEVICE_ONLY = {  # what Keras on TensorFlow does on one device only
     "steps_per_execution": "it cannot take several steps at a time there",
 }
 NEED_TRAINED = ("quantization_aware", "linear_probe")  # fields of a recipe
-LARGEST_SHARE = 0.5  # share of the first weights in a moving average above which there is a warning
 
 
 def checked_seed(seed: int) -> int:
@@ -112,5 +111,3 @@ def check_trainable(spec: ResNetSpec, recipe: Recipe, devices: Distribution, ste
         raise InputError(f"accumulate={recipe.accumulate}: the weights would never change in the {steps} steps of this training")
     if recipe.sync_norm and spec.norm != "batch":
         raise InputError(f"sync_norm=true is for batch normalisation, and this network has norm={spec.norm!r}")
-    if recipe.ema and recipe.ema**steps > LARGEST_SHARE:
-        LOG.warning(f"ema={recipe.ema} averages over more than the {steps} steps of this training: the initial weights dominate")
