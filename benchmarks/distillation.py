@@ -22,9 +22,10 @@ import numpy as np
 from own_photos import write
 
 import keras_resnet as kr
+from keras_resnet.atomic import write_whole
 from keras_resnet.confidence import interval
 from keras_resnet.runs.environment import environment
-from keras_resnet.runs.run import Run, is_run
+from keras_resnet.runs.run import Run
 
 KINDS: dict[str, tuple[str, ...]] = {
     "alone": (),
@@ -37,9 +38,8 @@ PATH = Path(__file__).with_suffix(".json")
 
 
 def train(out: Path, *arguments: object) -> Run:
-    """A run by the command line; the one that is there, if it is complete."""
-    if not is_run(out):
-        subprocess.run(["keras-resnet", "train", *map(str, arguments), "--out", out, "--resume"], check=True)
+    """A run by the command line; the one that is there, if it is complete and of the same training."""
+    subprocess.run(["keras-resnet", "train", *map(str, arguments), "--out", out, "--resume"], check=True)
     return Run.open(out)
 
 
@@ -62,12 +62,16 @@ def images_of(name: str, data_dir: str, work: Path, seed: int) -> tuple[tuple[ob
     if name == "cifar10":
         return ("--data", "cifar10", "--data-dir", data_dir), ()
     photos, others = work / f"photos{seed}", work / "others"
+    data = kr.data.load("cifar10", data_dir=data_dir)
+
+    def write_photos(folder: Path) -> None:
+        write(folder / "train", data, "train", tuple(data.class_names), OF_A_CLASS, seed)
+        write(folder / "test", data, "validation", tuple(data.class_names), OF_A_CLASS // 5, seed)
+
     if not photos.exists():
-        data = kr.data.load("cifar10", data_dir=data_dir)
-        write(photos / "train", data, "train", tuple(data.class_names), OF_A_CLASS, seed)
-        write(photos / "test", data, "validation", tuple(data.class_names), OF_A_CLASS // 5, seed)
-        if not others.exists():
-            write(others, data, "test", tuple(data.class_names), OTHERS, 0)
+        write_whole(photos, write_photos)
+    if not others.exists():
+        write_whole(others, lambda folder: write(folder, data, "test", tuple(data.class_names), OTHERS, 0))
     return ("--data", photos), ("--data", others)
 
 
@@ -80,14 +84,24 @@ def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
             teacher = train(options.work / f"teacher{seed}", *images, "--seed", seed)
             recipe: tuple[object, ...] = ("--image-size", 32)
         else:
-            teacher = train(options.work / "teacher", options.teacher_network, *images, "--recipe", "cifar-30")
+            place = options.work / f"cifar10-{options.teacher_network}"
+            teacher = train(place, options.teacher_network, *images, "--recipe", "cifar-30")
             recipe = ("--recipe", "cifar-30")
         recipe += ("--epochs", options.epochs) if options.epochs else ()
         rows.append({"seed": seed, "kind": "teacher", **facts(teacher, test)})
-        for kind in options.kinds:
+        for kind in ("alone", *options.kinds):
             taught = ("--teacher", teacher.path) if kind != "alone" else ()
             name = f"{options.student}-{kind}-{options.epochs or 'usual'}-seed{seed}"
-            run = train(options.work / name, options.student, *images, *recipe, *taught, *KINDS[kind], "--seed", seed)
+            run = train(
+                teacher.path.with_name(f"{teacher.path.name}-{name}"),
+                options.student,
+                *images,
+                *recipe,
+                *taught,
+                *KINDS[kind],
+                "--seed",
+                seed,
+            )
             rows.append({"seed": seed, "kind": kind, **facts(run, test)})
             print(json.dumps(rows[-1]), flush=True)
     return rows
@@ -121,12 +135,13 @@ def main() -> None:
     parser.add_argument("--teacher-network", default="resnet20")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS)[1:], default=list(KINDS)[1:])
     options = parser.parse_args()
     rows = rows_of(options)
     images = 10_000 if options.set == "cifar10" else 10 * OTHERS
     found = json.loads(PATH.read_text()) if PATH.exists() else {}
-    name = " ".join(filter(None, [options.set, options.student, f"{options.epochs} epochs" if options.epochs else ""]))
+    teacher = options.teacher_network if options.set == "cifar10" else ""
+    name = " ".join(filter(None, [options.set, options.student, f"{options.epochs} epochs" if options.epochs else "", teacher]))
     found[name] = {"test_images": images, "summary": summary(rows, images), "rows": rows, "machine": environment()}
     PATH.write_text(json.dumps(found, indent=1) + "\n")
 

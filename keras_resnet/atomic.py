@@ -146,16 +146,10 @@ def waiting_for(folder: Path) -> Iterator[None]:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a text file, whole or not at all, in place of the one that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        flush(partial)
-        os.replace(partial, path)
-    except OSError:  # a full disk
-        partial.unlink(missing_ok=True)
-        raise
+    """Write a text file, whole or not at all, in place of the one that is there. Several processes may do so at once."""
+    with scratch(path) as folder:
+        (folder / "new").write_text(text, encoding="utf-8")
+        put_in_place(folder / "new", path)
 
 
 def write_json(path: Path, content: Any) -> None:

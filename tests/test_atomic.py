@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 
+from keras_resnet import atomic
 from keras_resnet.atomic import as_json, lock, occupied, put_in_place, replace_text, scratch, sweep, write_whole
 
 
@@ -140,6 +141,25 @@ write_whole(Path({str(tmp_path / "run")!r}), fill)
     assert leftover.name.startswith(".run.partial-")
     write_whole(tmp_path / "run", lambda folder: (folder / "whole").touch())
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_file_that_several_write_at_once(tmp_path, monkeypatch):
+    """The other one comes between writing and renaming."""
+    path, writing = tmp_path / "page.html", []
+
+    def flush_late(source, *, inside=True):
+        if not writing:
+            writing.append("second")
+            replace_text(path, "second")
+            writing.append("done")
+        flush(source, inside=inside)
+
+    flush = atomic.flush
+    monkeypatch.setattr(atomic, "flush", flush_late)
+    replace_text(path, "first")
+    assert writing == ["second", "done"]
+    assert path.read_text() == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
 
 
 def test_json_has_no_numbers_that_are_none():

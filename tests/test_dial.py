@@ -11,6 +11,7 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet.cli.budget import train_within
 from keras_resnet.errors import InputError
+from keras_resnet.runs.run import ESSENTIAL
 from keras_resnet.search import Budget, dial, latency
 from keras_resnet.search.budget import budget_of, costs
 from keras_resnet.training import distribute
@@ -189,6 +190,12 @@ def test_mistakes_are_told_before_a_teacher_is_trained(tmp_path, table, fitted):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").touch()
     refused("exists; choose another folder", {}, out=tmp_path / "taken")
+    refused("only one of the two is possible", {}, teacher="mine", without_teacher=True)
+    teacher = tmp_path / "run-teacher"
+    teacher.mkdir()
+    for name in ESSENTIAL:
+        (teacher / name).touch()
+    refused(r"the run of a teacher is at '.+run-teacher': use it with --resume, or train another with --overwrite", {})
     refused("measured on one machine", {}, limit="2ms", strategy=distribute.Distribution("several", workers=2))
 
 

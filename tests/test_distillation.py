@@ -1,5 +1,6 @@
 """Distillation: its losses against NumPy and Keras's own, and trainings with a teacher."""
 
+import csv
 import json
 import re
 import shutil
@@ -15,6 +16,7 @@ import keras_resnet as kr
 from keras_resnet.errors import InputError
 from keras_resnet.fields import to_json
 from keras_resnet.networks.layers import build
+from keras_resnet.recipes import distillation
 from keras_resnet.recipes.distillation import (
     AttentionDistance,
     DecoupledDivergence,
@@ -144,12 +146,13 @@ def test_a_network_that_has_learned_is_plain_again(kind, small_run, few):
 def test_classes_in_another_order(small_run, few):
     names = list(few.class_names)
     other = kr.data.from_arrays(
-        {name: (split.take(np.arange(len(split))), split.labels) for name, split in few.splits.items()}, class_names=names[::-1]
+        {name: (split.take(np.arange(len(split))), split.labels) for name, split in few.splits.items()},
+        class_names=names[1:] + names[:1],
     )
     images = few.splits["test"].take(np.arange(4))
     answers = small_run.load().predict(images, verbose=0)
     permuted = Teacher.of(small_run).model(other, SHORT).predict(images, verbose=0)
-    np.testing.assert_allclose(permuted, answers[:, ::-1], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(permuted, np.roll(answers, -1, axis=1), rtol=1e-4, atol=1e-4)
 
 
 def decided(model):
@@ -179,6 +182,31 @@ def test_a_teacher_sees_images_in_its_own_size(tiny):
     assert column == pytest.approx(found, rel=1e-5)
     without = float(student.compute_loss(images, labels, outputs, sample_weight=np.zeros(8, "float32"), training=True))
     assert without == 0  # images that count nothing are not learned from either
+    weights = np.linspace(0, 2, 8, dtype="float32")
+    weighed = float(student.compute_loss(images, labels, outputs, sample_weight=weights, training=True))
+    each = 1.6 * np.sum(soft * (np.log(soft) - log_softmax(s / 4, -1)), -1) * 9 - 0.1 * log_softmax(s, -1)[np.arange(8), labels]
+    assert weighed == pytest.approx(np.mean(weights * each), rel=1e-3)
+
+
+def test_the_target_of_mixed_images_is_the_larger_share(tiny):
+    student, teacher = (decided(build(replace(tiny, input_shape=(8, 8, 1), classes=4))) for _ in range(2))
+    images = RANDOM.uniform(0, 255, (8, 8, 8, 1)).astype("float32")
+    shares = np.array([np.roll([0.0, 0.3, 0.7, 0.0], shift) for shift in range(8)], "float32")
+    replace(SHORT, distill="decoupled", label_weight=0.0, mixup=0.2).compile(student, 1, teachers=[teacher])
+    outputs = student(images, training=True)
+    found = float(student.compute_loss(images, shares, outputs, training=True))
+    logarithms = [softened(each, 4.0, from_logits=True) for each in (teacher(images, training=False), outputs)]
+    target = keras.ops.one_hot(shares.argmax(-1), 4)
+    assert found == pytest.approx(float(DecoupledDivergence(4.0)((logarithms[0], target), logarithms[1])), rel=1e-4)
+
+
+def test_a_teacher_of_smaller_images_sees_their_means(tiny):
+    teacher = build(replace(tiny, input_shape=(8, 8, 1), classes=4))
+    stripes = np.zeros((1, 32, 32, 1), "float32")
+    stripes[:, :, ::4] = 255
+    found = np.array(distillation.at_size_of(teacher, stripes))
+    assert found.shape == (1, 8, 8, 1)
+    assert found[:, 2:-2, 2:-2] == pytest.approx(255 / 4, abs=5)
 
 
 def test_a_teacher_of_signals_has_their_length(tiny):
@@ -234,6 +262,8 @@ def test_quantisation_aware(kind, small_run, few, tmp_path):
     recipe = replace(kr.recipes.fine_tuning(small_run.recipe, quantization_aware=True), epochs=1, distill=kind, label_weight=0.0)
     run = fit(None, recipe, scrambled(few), tmp_path / "run", init=small_run, teacher=small_run, verbose=0)
     assert accuracy(run.load(), few.splits["test"]) >= accuracy(small_run.load(), few.splits["test"]) - 0.07
+    with (run.path / "history.csv").open(newline="") as file:
+        assert min(float(row["loss"]) for row in csv.DictReader(file)) > 0  # the loss of the teacher: labels count nothing
 
 
 def test_what_it_costs_is_told_and_another_teacher_does_not_go_on(small_run, few, tmp_path, capsys):
@@ -290,11 +320,21 @@ def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
     refused(r"puts out \(3,\), and not \(10,\)", teacher=plain_classifier(3))
     refused(r"takes images of \(None, None, 3\), and the network of \(8, 8, 1\)", teacher=plain_classifier(10, channels=3))
     refused("takes images of", teacher=build(replace(tiny, input_shape=(8, 8, 3), classes=10)), distill="features")
+    signals = {name: (images.reshape(len(images), 64, 1).astype("float32"), labels) for name, (images, labels) in splits.items()}
+    refused(
+        r"features' compares maps of \(32,\) of the teacher '.+' with maps of \(64,\): only those of pictures are resized",
+        spec=replace(tiny, input_shape=(64, 1), depths=(1,), widths=(4,)),
+        data=kr.data.from_arrays(signals, class_names=list(few.class_names)),
+        teacher=build(replace(tiny, input_shape=(64, 1), depths=(1, 1), widths=(4, 8), classes=10)),
+        distill="features",
+    )
     refused(r"takes images of \(64, 1\), and the network", teacher=build(replace(tiny, input_shape=(64, 1), classes=10)))
     refused("do not add up to 1: it needs a softmax", teacher=plain_classifier(10, activation="sigmoid"))
     refused("has no weights yet", teacher=keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(10)]))
     refused("teacher=5: expected a run", teacher=5)
     refused("no run folder|no file of weights|nothing at", teacher=tmp_path / "absent")
+    with pytest.raises(InputError, match="is the network itself: load it a second time"):
+        SHORT.compile(itself := build(replace(tiny, input_shape=(8, 8, 1))), 1, teachers=[itself])
     with pytest.raises(InputError, match="leave nothing to learn"):
         Recipe(label_weight=0, distill_weight=0)
     with pytest.raises(InputError, match=r"temperature=0\.0: must be above 0"):

@@ -197,8 +197,11 @@ def test_the_same_network_is_a_finalist_once(pretended, tmp_path):
 
 
 def test_a_kill_before_the_first_trial(pretended, tmp_path):
-    (tmp_path / ".study.json.partial").write_text("{")
+    leftover = tmp_path / ".study.json.partial-killed"
+    leftover.mkdir()
+    (leftover / "new").write_text("{")
     assert len(search.run(Study(space=space, trials=1, budget=Budget(parameters=np.int64(20_000))), tmp_path).rows) == 1
+    assert not leftover.exists()
 
 
 def test_many_values_are_not_all_asked_what_they_lead_to():

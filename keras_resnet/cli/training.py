@@ -100,7 +100,7 @@ def train(
     strategy: Annotated[
         str, typer.Option(help="Devices: auto, one, mirrored, multi_worker or tpu; on JAX data_parallel.")
     ] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run at OUT, with --budget also OUT-teacher.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Resume from the last checkpoint, or start if there is none.")] = False,
     checkpoint_every: Annotated[
         int | None, typer.Option(**COUNT, help="Steps between checkpoints. [default: checkpoints take at most 5 % of the time]")

@@ -41,12 +41,15 @@ def distill(model: keras.Model, teachers: Sequence[keras.Model], recipe: Any, *,
     """
     for teacher in teachers:
         check_images(teacher, model)
-        teacher.trainable = False
+        if teacher is model:
+            raise InputError(f"the teacher {teacher.name!r} is the network itself: load it a second time")
     of_labels, of_teachers = recipe.distill_weights
     if recipe.distill == "features":
         taught = by_attention(model, teachers)
     else:
         taught = by_outputs(model, teachers, recipe.distill, recipe.temperature, from_logits=from_logits)
+    for teacher in teachers:
+        teacher.trainable = False
     plain = model.compute_loss
 
     def compute_loss(x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True) -> Any:
@@ -120,7 +123,7 @@ def at_size_of(teacher: keras.Model, images: Any) -> Any:
     size = shape_of(teacher)[:-1]
     if None in size or tuple(images.shape[1:-1]) == size or not size:
         return images
-    return ops.image.resize(ops.cast(images, "float32"), size, data_format="channels_last")
+    return ops.image.resize(ops.cast(images, "float32"), size, antialias=True, data_format="channels_last")
 
 
 def shape_of(model: keras.Model) -> tuple[int | None, ...]:
@@ -183,8 +186,16 @@ def by_attention(model: keras.Model, teachers: Sequence[keras.Model]) -> Teachin
     """The loss between attention maps of network and teachers, stage by stage from the last one on; the mean of the teachers."""
     if None in model.input_shape[1:]:
         raise InputError("distill='features' compares maps of one size: it needs images of one size, without progressive resizing")
-    mine, loss = capture(model, ends_of_stages(model)), AttentionDistance()
-    theirs = [keras.Model(teacher.inputs, ends_of_stages(teacher)) for teacher in teachers]
+    ends, ends_of_teachers = ends_of_stages(model), [ends_of_stages(teacher) for teacher in teachers]
+    for teacher, others in zip(teachers, ends_of_teachers, strict=True):
+        for map_, own in zip(reversed(others), reversed(ends), strict=False):
+            if map_.shape[1:-1] != own.shape[1:-1] and len(own.shape) != 1 + PICTURE:
+                raise InputError(
+                    f"distill='features' compares maps of {map_.shape[1:-1]} of the teacher {teacher.name!r} with maps of "
+                    f"{own.shape[1:-1]}: only those of pictures are resized; use 'logits'"
+                )
+    mine, loss = capture(model, ends), AttentionDistance()
+    theirs = [keras.Model(teacher.inputs, each) for teacher, each in zip(teachers, ends_of_teachers, strict=True)]
 
     def taught(images: Any, labels: Any, outputs: Any, weights: Any) -> Any:
         student, losses = mine(), []
@@ -206,7 +217,8 @@ class AttentionDistance(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Maps (batch, ..., channels) of a teacher and of the network to losses (batch,). Those of the teacher are resized."""
         if y_true.shape[1:-1] != y_pred.shape[1:-1]:
-            y_true = ops.image.resize(ops.cast(y_true, "float32"), y_pred.shape[1:-1], data_format="channels_last")
+            size = y_pred.shape[1:-1]
+            y_true = ops.image.resize(ops.cast(y_true, "float32"), size, antialias=True, data_format="channels_last")
         return ATTENTION * ops.mean(ops.square(attention(y_true) - attention(y_pred)), axis=-1)
 
 

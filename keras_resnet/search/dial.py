@@ -114,8 +114,8 @@ def network_within(
 ) -> Chosen:
     """The network within a budget, for images of a shape and so many classes.
 
-    It is of the family of arXiv:1512.03385 section 4.2: three stages, each with twice the channels of the one before. With more
-    budget it gets wider up to 16 channels in its first stage, then deeper up to three units a stage, then wider again. Of the
+    It is of the family of arXiv:1512.03385 section 4.2: three stages, each with twice the channels of the one before. There is one
+    unit a stage until the budget allows two with 16 channels in the first stage; likewise three. The rest goes into width. Of the
     searches in `tuning/`, that on the digits found width worth more than depth; on CIFAR-10 little depended on it.
 
     Args:
@@ -222,6 +222,9 @@ def train(
 
     InputError for what cannot be trained, before a teacher is trained.
     """
+    teacher = teacher or None
+    if teacher is not None and without_teacher:
+        raise InputError("a teacher is given, and without_teacher=True: only one of the two is possible")
     devices = strategy if isinstance(strategy, Distribution) else distribute.choose(strategy)
     options |= {"strategy": devices}
     check_place(out, devices, **options)
@@ -239,12 +242,14 @@ def train(
     spec, recipe, small = suited(found.network, recipe_of(small, changes, is_taught=is_taught), small, devices, None)
     if is_taught:
         check_recipe(recipe)
+    place = out.with_name(f"{out.name}-teacher")
+    if first and is_run(place) and not (options.get("resume") or options.get("overwrite")):
+        raise InputError(f"the run of a teacher is at {str(place)!r}: use it with --resume, or train another with --overwrite")
     if teacher is None:
         tell(about_teacher(picked, first=first, without=without_teacher))
     if is_taught and "epochs" not in changes:
         tell(f"epochs: {recipe.epochs}, {PATIENT} times the usual number, since there is a teacher")
     if first:
-        place = out.with_name(f"{out.name}-teacher")
         tell(f"training the teacher, {str(place)!r}")
         teacher = fit(picked.network, None, images, place, init=picked.init, **options)
     tell(f"training the network, {str(out)!r}")
