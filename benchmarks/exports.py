@@ -25,6 +25,7 @@ import keras_resnet as kr
 from keras_resnet.data import of_run
 from keras_resnet.export import Target, debug_quantization, export
 from keras_resnet.export.equalize import pairs
+from keras_resnet.export.targets import TARGETS
 from keras_resnet.files.benchmark import compare
 from keras_resnet.runs.environment import processor
 
@@ -67,7 +68,8 @@ def main() -> None:
     run = kr.Run.open(options.run)
     data = of_run(run, data_dir=options.data_dir)
     with tempfile.TemporaryDirectory() as folder:
-        checks = {check.file: check for check in export(run, data=data, out=folder)}
+        wanted = [*TARGETS.values(), Target("tflite", "int16")]
+        checks = {check.file: check for check in export(run, targets=wanted, data=data, out=folder)}
         files = [Path(folder, name) for name in ("model_float32.tflite", "model_int8.tflite")]
         _, ratios = compare(files, data.sample(32, "test"), threads=1)
         hard = hardened(kr.load(run.model_path, compile=False))
@@ -81,7 +83,9 @@ def main() -> None:
         "keras_accuracy": checks["model_int8.tflite"].keras_accuracy,
         "files": {
             name: {"bytes": check.bytes, "max_difference": check.max_difference, "top1_agreement": check.top1_agreement}
-            | {"accuracy": check.accuracy, "latency_ms": check.latency_ms, "peak_memory": check.peak_memory}
+            | {"accuracy": check.accuracy, "accuracy_interval": check.accuracy_interval, "latency_ms": check.latency_ms}
+            | {"compiled_latency_ms": check.compiled_latency_ms, "compiled_difference": check.compiled_difference}
+            | {"peak_memory": check.peak_memory}
             for name, check in checks.items()
         },
         "int8_to_float32": {"time_ratio": ratios["time_ratio"], "size_ratio": ratios["size_ratio"]},

@@ -12,6 +12,7 @@ import ai_edge_litert.interpreter as litert
 import keras
 import numpy as np
 import pytest
+from ai_edge_litert import cpu_options
 
 import keras_resnet as kr
 from keras_resnet import InputError, hooks, timing
@@ -418,6 +419,26 @@ def test_files_that_do_not_say_what_they_give_are_of_the_kind_that_they_are_near
         assert are_comparable(one, other, *kinds) == are_comparable(other, one, *kinds[::-1]) == expected
 
 
+FACTS = '{"shape": [3], "scores": "", "layers": {}, "compiles": false}'
+
+
+@pytest.mark.parametrize("name", ["model_float32.tflite", "model_int8.tflite"])
+def test_both_runtimes_of_litert(name, files, few):
+    """Of one image, then of several, and of fewer again."""
+    images = few.splits["test"].take(np.arange(5))
+    with ModelFile(files / name, threads=1) as file:
+        assert file.compiles
+        for count in (1, 5, 2):
+            outputs = file(images[:count])
+            np.testing.assert_allclose(file(images[:count], compiled=True), outputs, atol=1e-5)
+        assert len(np.unique(outputs)) > 1
+        assert file.seconds(images[:1], 3, compiled=True).shape == (3,)
+        with pytest.raises(InputError, match=r"cannot take images of shape \(1, 3, 3, 3\) by CompiledModel"):
+            file(np.zeros((1, 3, 3, 3), "uint8"), compiled=True)
+    with ModelFile(files / "model.onnx") as other:
+        assert not other.compiles
+
+
 def test_threads_reach_the_runtime(loose, monkeypatch):
     asked = []
 
@@ -427,13 +448,16 @@ def test_threads_reach_the_runtime(loose, monkeypatch):
             super().__init__(**options)
 
     monkeypatch.setattr(litert, "Interpreter", Interpreter)
-    runtimes.tflite_runner(litert, loose / "model_float32.tflite", 3)
+    file = runtimes.tflite_runner(litert, loose / "model_float32.tflite", 3)
     assert asked == [3]
+    monkeypatch.setattr(cpu_options, "CpuOptions", lambda num_threads: asked.append(num_threads))
+    file.compiled()
+    assert asked == [3, 3]
     orders = []
     monkeypatch.setattr(
         ModelFile,
         "_ask",
-        lambda self, problem, order, **options: orders.append(order) or np.array('{"shape": [3], "scores": "", "layers": {}}'),
+        lambda self, problem, order, **options: orders.append(order) or np.array(FACTS),
     )
     ModelFile(loose / "model_float32.tflite", threads=2).close()
     assert orders[0]["threads"] == 2

@@ -108,6 +108,9 @@ def test_every_target_is_written_checked_and_recorded(main_job):
         assert 0 <= row.mean_difference <= row.max_difference
         assert all(0 < row.latency_ms[threads]["median"] <= row.latency_ms[threads]["p95"] for threads in ("1", "2"))
         assert row.peak_memory > 100_000
+        is_tflite = name.endswith(".tflite")
+        assert set(row.compiled_latency_ms) == ({"1", "2"} if is_tflite else set())
+        assert (row.compiled_difference is not None) == is_tflite
     assert {path.name for path in run.export_path.iterdir()} == {*TARGETS, *RECORDS}
     assert not list(run.path.glob(".*"))
 

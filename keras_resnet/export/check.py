@@ -25,6 +25,9 @@ THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take
 FEWEST, MOST = 10, 200  # runs of it
 LIMIT = 3600.0  # seconds for a file that this process has made: integers of 16 bits may take minutes for an image
+INTEGERS = ("dynamic", "int8", "int16")  # quantisations that compute with integers, whose steps two runtimes may round apart
+COMPILED = 64  # images that both runtimes of LiteRT are compared on
+COMPILED_DIFFERENCE = {True: 0.02, False: 1e-4}  # allowed between them, relative to `scale_of` outputs; True: of integers
 FEW = 8  # images that the other signatures of a SavedModel are tried on
 
 
@@ -43,6 +46,12 @@ class Check(Findings):
     keras_accuracy: float
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     """Milliseconds for one image, median and 95th percentile, by the number of threads."""
+    compiled_latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The same by LiteRT's CompiledModel, of a TFLite file; `latency_ms` is then by its Interpreter."""
+    compiled_difference: float | None = None
+    """Largest difference of an output by CompiledModel from that by the Interpreter, on the first 64 images."""
+    compiled_problem: str = ""
+    """Why CompiledModel does not run the file; empty if it does."""
     peak_memory: int | None = None
     """Bytes of memory to open it and run single images, without the runtime."""
     operations: dict[str, int] = field(default_factory=dict)
@@ -131,6 +140,7 @@ class Reference:
         }
         try:
             facts |= self.measure(path, on_images)
+            check_runtimes(facts, target)
             facts["operations"] = operations(path)
             for image in boundaries(path).get("inputs", ()):
                 if image["type"] != target.pixels:
@@ -159,8 +169,9 @@ class Reference:
         return found, *judge(found, tolerance, names)
 
     def measure(self, path: Path, on_images: Callable[[int], None]) -> dict[str, Any]:
-        """The outputs of a file, its latency with each number of threads, and its memory with one."""
-        facts: dict[str, Any] = {"latency_ms": {}}
+        """The outputs of a file, its latency with each number of threads, and its memory with one; of a TFLite file also what
+        `measure_compiled` finds."""
+        facts: dict[str, Any] = {"latency_ms": {}, "compiled_latency_ms": {}}
         image = self.data.splits["test"].take(np.arange(1))
         for threads in THREADS:
             with ModelFile(path, threads=threads, trust=True, limit=LIMIT) as file:
@@ -171,7 +182,22 @@ class Reference:
                     facts["outputs"] = outputs_of(file, self.data, COMPARED, on_images)
                     if kind_of(path) == "saved_model":
                         self.check_signatures(file, facts["outputs"])
+                if file.compiles and "compiled_problem" not in facts:
+                    facts |= self.measure_compiled(file, image, facts, threads)
         return facts
+
+    def measure_compiled(self, file: ModelFile, image: np.ndarray, facts: dict[str, Any], threads: int) -> dict[str, Any]:
+        """The latency of a file by CompiledModel, and how far its outputs are from those in `facts`, if these are there; or why it
+        does not run the file."""
+        try:
+            found = {"compiled_latency_ms": {**facts["compiled_latency_ms"], str(threads): latency(file, image, compiled=True)}}
+            if "outputs" not in facts:
+                return found
+            first = self.data.examples(COMPARED).take(np.arange(min(COMPILED, len(facts["outputs"]))))
+            differences = scores_alone(file(first, compiled=True)) - scores_alone(facts["outputs"][: len(first)])
+        except InputError as error:
+            return {"compiled_problem": str(error).removeprefix(f"{str(file.path)!r} ")}
+        return {**found, "compiled_difference": float(np.max(np.abs(differences)))}
 
     def check_signatures(self, file: ModelFile, outputs: np.ndarray) -> None:
         """InputError if a SavedModel answers float pixels or image files otherwise than it did integer pixels, or pictures of other
@@ -188,9 +214,17 @@ class Reference:
             check_pictures(file, images)
 
 
-def latency(file: ModelFile, image: np.ndarray) -> dict[str, float]:
+def check_runtimes(facts: dict[str, Any], target: Target) -> None:
+    """InputError if both runtimes of LiteRT give other outputs for a file. NaN is told elsewhere."""
+    difference, scores = facts.get("compiled_difference"), scores_alone(facts["outputs"])
+    limit = COMPILED_DIFFERENCE[target.quantize in INTEGERS] * scale_of(scores, target.output == "logits")
+    if difference is not None and difference > limit:
+        raise InputError(f"LiteRT's CompiledModel and Interpreter give outputs that differ by {difference:.2e}")
+
+
+def latency(file: ModelFile, image: np.ndarray, *, compiled: bool = False) -> dict[str, float]:
     """Milliseconds for one image, median and 95th percentile."""
-    estimate = float(np.median(file.seconds(image, 3)))
+    estimate = float(np.median(file.seconds(image, 3, compiled=compiled)))
     rounds = int(np.clip(SECONDS / max(estimate, 1e-6), FEWEST, MOST))
-    milliseconds = 1000 * file.seconds(image, rounds)
+    milliseconds = 1000 * file.seconds(image, rounds, compiled=compiled)
     return {"median": float(np.median(milliseconds)), "p95": float(np.percentile(milliseconds, 95))}

@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_resnet.atomic import as_json, put_in_place
 from keras_resnet.console import cell, markdown_table
-from keras_resnet.export.check import Check
+from keras_resnet.export.check import COMPILED, Check
 from keras_resnet.export.operations import boundaries
 from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
 from keras_resnet.export.supported import Source
@@ -79,6 +79,9 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
         "mean": lambda row: cell(row["mean_difference"]),
         "ms, 1 thread": lambda row: milliseconds(row["latency_ms"].get("1")),
         "ms, 2 threads": lambda row: milliseconds(row["latency_ms"].get("2")),
+        "CompiledModel: ms, 1 thread": lambda row: milliseconds(row["compiled_latency_ms"].get("1")),
+        "2 threads": lambda row: milliseconds(row["compiled_latency_ms"].get("2")),
+        "difference": lambda row: in_markdown(row["compiled_problem"]) or cell(row["compiled_difference"]),
         "memory, MB": lambda row: "-" if row["peak_memory"] is None else f"{row['peak_memory'] / 1e6:.1f}",
     }
     lines = markdown_table(columns, ([show(row) for show in columns.values()] for row in rows))
@@ -90,6 +93,8 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
 Each file was run in its own runtime on {images} and compared with the Keras model, whose accuracy on
 the test images is {accuracies}. Accuracies are for the test images only, agreement and differences for all images. Moved
 probability: the share that is given to other classes than by the Keras model. Latency: one image, median (95th percentile).
+TFLite files are run by LiteRT's Interpreter, and by its CompiledModel too. The difference is between their outputs for the first
+{COMPILED} images.
 
 {lines}
 

@@ -27,6 +27,7 @@ EACH_IMAGE = 0.1  # of the limit, that a file has more for every image
 MEGABYTE = 1e6  # that gives it a second more to open
 ENDING = 10.0  # seconds that a process may take to end, once it has closed the connection
 NUMBERS = "fiub"  # kinds of NumPy types
+BY_COMPILED = " by CompiledModel"
 PROBLEMS = {b"?": "cannot be opened here", b"~": "is not opened"}  # by the first byte of an answer
 
 
@@ -36,6 +37,7 @@ class Facts(TypedDict):
     shape: list[int | None]
     scores: str
     layers: dict[str, int]
+    compiles: bool
 
 
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
@@ -82,6 +84,8 @@ class ModelFile:
         """What it puts out: "logits", "probabilities", or "scores" of the best classes; empty where the file does not say."""
         self.layers: dict[str, int] = facts["layers"]
         """Of a Keras file: the number of weights in each layer that has any."""
+        self.compiles: bool = facts["compiles"]
+        """Whether a second runtime can run it: LiteRT's CompiledModel, beside its Interpreter."""
 
     def __enter__(self) -> "ModelFile":
         return self
@@ -89,9 +93,10 @@ class ModelFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        problem, seconds = f"cannot take images of shape {images.shape}", self._seconds(len(images))
-        outputs = self._ask(problem, {"what": "outputs"}, images, seconds=seconds)
+    def __call__(self, images: np.ndarray, *, compiled: bool = False) -> np.ndarray:
+        """The outputs; `compiled` asks LiteRT's CompiledModel for them, see `compiles`."""
+        problem, seconds = f"cannot take images of shape {images.shape}{BY_COMPILED * compiled}", self._seconds(len(images))
+        outputs = self._ask(problem, {"what": "outputs", "compiled": compiled}, images, seconds=seconds)
         is_of_best = outputs.ndim == 3 and outputs.shape[2] == 2
         if outputs.shape[:1] != (len(images),) or not (outputs.ndim == 2 or is_of_best) or 0 in outputs.shape[1:]:
             raise InputError(f"{str(self.path)!r} is not a classifier: it gives {outputs.shape} for images of shape {images.shape}")
@@ -99,10 +104,11 @@ class ModelFile:
             raise InputError(f"{str(self.path)!r} is not a classifier: it gives {outputs.dtype}, not numbers")
         return outputs
 
-    def seconds(self, images: np.ndarray, rounds: int) -> np.ndarray:
+    def seconds(self, images: np.ndarray, rounds: int, *, compiled: bool = False) -> np.ndarray:
         """Seconds of each of so many runs, after a few that do not count: (rounds,)."""
-        order, seconds = {"what": "seconds", "rounds": rounds}, self._seconds(len(images) * (rounds + WARM_UP))
-        return self._ask(f"cannot take images of shape {images.shape}", order, images, seconds=seconds)
+        seconds = self._seconds(len(images) * (rounds + WARM_UP))
+        order = {"what": "seconds", "rounds": rounds, "compiled": compiled}
+        return self._ask(f"cannot take images of shape {images.shape}{BY_COMPILED * compiled}", order, images, seconds=seconds)
 
     def peak_memory(self) -> int:
         """The most bytes of memory that opening and running the file has taken so far, its runtime's own not counted."""

@@ -7,6 +7,7 @@ starts it and talks to it.
 import importlib
 import io
 import json
+import math
 import resource
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,6 +38,7 @@ class LoadedFile(NamedTuple):
     shape: tuple[int | None, ...]  # of the pixels that it takes, channels last
     scores: str  # which of `SCORES` it puts out; empty where it does not say
     layers: dict[str, int] | None = None  # of a Keras file: the weights of each layer that has any
+    compiled: Callable[[], Runner] | None = None  # of a `.tflite` file: makes the runner of LiteRT's CompiledModel
 
 
 PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
@@ -76,7 +78,7 @@ def served_version(path: Path) -> Path:
 
 
 def tflite_runner(litert: ModuleType, path: Path, threads: int) -> LoadedFile:
-    """LiteRT. Integer inputs and outputs are scaled as the file says."""
+    """LiteRT's Interpreter, and its CompiledModel beside it. Integer inputs and outputs are scaled as the file says."""
     interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
     image = only(interpreter.get_input_details())
 
@@ -94,7 +96,43 @@ def tflite_runner(litert: ModuleType, path: Path, threads: int) -> LoadedFile:
     outputs = [name for signature in interpreter.get_signature_list().values() for name in signature["outputs"]]
     # TFLite's specification of integers: those of a softmax are always 256ths.
     is_softmax = any(output["quantization"] in ((1 / 256, 0), (1 / 256, -128)) for output in interpreter.get_output_details())
-    return LoadedFile(in_batches(run, size), tuple(shape), named_scores(outputs) or ("probabilities" if is_softmax else ""))
+    scores = named_scores(outputs) or ("probabilities" if is_softmax else "")
+
+    def compiled() -> Runner:
+        return in_batches(compiled_runner(path, threads, image, interpreter.get_output_details()), size)
+
+    return LoadedFile(in_batches(run, size), tuple(shape), scores, compiled=compiled)
+
+
+def compiled_runner(path: Path, threads: int, image: dict[str, Any], outputs: list[dict[str, Any]]) -> Runner:
+    """LiteRT's CompiledModel, on the processor. It does not tell how integers are scaled: the Interpreter's `image` and `outputs`
+    do, which are matched by name."""
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.cpu_options import CpuOptions
+    from ai_edge_litert.options import Options
+
+    model = CompiledModel.from_buffer(path.read_bytes(), options=Options(cpu_options=CpuOptions(num_threads=threads)))
+    name = only(list(model.get_signature_list()))
+    scaled = {details["name"]: details for details in outputs}
+    shape: tuple[int, ...] = ()
+
+    def run(images: np.ndarray) -> np.ndarray:
+        nonlocal shape
+        if images.shape != shape:
+            taken = only(list(model.get_input_tensor_details(name).values()))["shape"]
+            if tuple(taken) != images.shape:
+                model.resize_input_tensor(0, images.shape)
+            shape = images.shape
+        inputs, results = model.create_input_buffers(0), model.create_output_buffers(0)
+        only(inputs).write(to_tensor(images, image))
+        model.run_by_index(0, inputs, results)
+        found = []
+        for buffer, given in zip(results, model.get_output_tensor_details(name).values(), strict=True):
+            values = buffer.read(math.prod(given["shape"]), np.dtype(given["dtype"]).type)
+            found.append(from_tensor(values.reshape(given["shape"]), scaled[given["name"]]))
+        return as_one_array(found)
+
+    return run
 
 
 def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile:
@@ -254,20 +292,25 @@ def serve(connection: Connection) -> None:
             return False
         return True
 
-    run: Any = None
+    runners: dict[str, Any] = {}
     runtime_memory = 0
 
     def open_file() -> np.ndarray:
-        nonlocal run, runtime_memory
+        nonlocal runtime_memory
         runtime = importlib.import_module(module)
         runtime_memory = memory("VmRSS")
         path = Path(order["path"])
         if order["kind"] == "saved_model" and not order["is_trusted"]:
             check_trusted(served_version(path), order["is_listed"])
-        run, shape, scores, layers = load(runtime, path, order["threads"])
-        return np.array(json.dumps({"shape": shape, "scores": scores, "layers": layers or {}}))
+        file = load(runtime, path, order["threads"])
+        runners["run"], runners["make compiled"] = file.run, file.compiled
+        facts = {"shape": file.shape, "scores": file.scores, "layers": file.layers or {}, "compiles": file.compiled is not None}
+        return np.array(json.dumps(facts))
 
-    def run_or_time(images: np.ndarray, rounds: int | None) -> np.ndarray:
+    def run_or_time(images: np.ndarray, rounds: int | None, *, compiled: bool) -> np.ndarray:
+        if compiled and "compiled" not in runners:
+            runners["compiled"] = runners["make compiled"]()
+        run = runners["compiled" if compiled else "run"]
         return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP)) if rounds else run(images)
 
     if not answer(open_file):
@@ -280,7 +323,8 @@ def serve(connection: Connection) -> None:
         if request["what"] == "memory":
             answer(lambda: np.array(max(0, memory("VmHWM") - runtime_memory)))
         else:
-            answer(partial(run_or_time, unpacked(connection.recv_bytes()), request.get("rounds")))
+            images = unpacked(connection.recv_bytes())
+            answer(partial(run_or_time, images, request.get("rounds"), compiled=request.get("compiled", False)))
 
 
 def main(descriptor: int) -> None:
