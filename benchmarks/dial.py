@@ -21,7 +21,7 @@ import keras_resnet as kr
 from keras_resnet.confidence import are_told_apart, interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.environment import environment
-from keras_resnet.runs.run import Run
+from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search import Budget, Study, dial
 from keras_resnet.search.budget import budget_of
 
@@ -81,20 +81,24 @@ def space(hp: Any) -> tuple[kr.ResNetSpec, dict[str, Any]]:
     return spec, rates | {"weight_decay": hp.Float("weight_decay", 5e-5, 2e-3, sampling="log")}
 
 
-def of_trials(budget: str) -> Budget:
-    """The same budget for the trials. Their bytes are without metadata and rounding, and those of the dial are with them."""
+def of_trials(budget: str, names: list[str]) -> Budget:
+    """The same budget for the trials: their bytes are without names of classes, metadata and rounding, which those of the dial are
+    with."""
     limit, (share, more) = budget_of(budget), dial.OF_A_FILE
+    more += sum(len(f"{name}\n".encode()) for name in names)
     return limit if limit.tflite_int8 is None else Budget(tflite_int8=int((limit.tflite_int8 - more) / share))
 
 
 def compared(data: Any, source: str, data_dir: str | None, budget: str, seeds: int, work: Path) -> dict[str, Any]:
     """Both, for one budget."""
     kind = {"engine": "random", "trials": TRIALS, "finalists": 1, "seeds": seeds}
-    study = Study(space=space, budget=of_trials(budget), data=source, data_dir=data_dir, **kind)
+    study = Study(space=space, budget=of_trials(budget, data.class_names), data=source, data_dir=data_dir, **kind)
     out = work / f"search-{budget}"
     kr.search.run(study, out, tell=lambda line: print(line, flush=True))
-    trials = [Run.open(path) for path in sorted((out / "trials").iterdir()) if path.is_dir()]
-    finals = [Run.open(path) for path in sorted((out / "finals").iterdir()) if path.is_dir()]
+    trials, finals = (
+        [Run.open(path) for path in sorted((out / folder).iterdir()) if is_run(path) and not path.name.endswith("-diverged")]
+        for folder in ("trials", "finals")
+    )
     winner = Run.open(out / "winner")
     best = [run for run in trials if run.spec == winner.spec and run.recipe == winner.recipe][:1] + finals
     mine, taught_by = [], []
@@ -105,6 +109,7 @@ def compared(data: Any, source: str, data_dir: str | None, budget: str, seeds: i
         taught_by += [Run.open(teacher["name"]) for teacher in mine[-1].metrics.get("teachers", [])]
     rows = {"dial": measured(mine, mine[:1] + taught_by[:1]), "random": measured(best, trials)}
     images = len(data.splits["test"])
+    # By the images alone: how much other seeds would differ is not in it.
     rows["told_apart"] = are_told_apart(rows["dial"]["mean"], rows["random"]["mean"], images)
     return rows
 

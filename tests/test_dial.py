@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -229,6 +230,21 @@ def test_epochs_that_are_given_are_not_told_otherwise(tmp_path, table, fitted, f
     lines = []
     dial.train("25kB", few, tmp_path / "a", changes={"epochs": 3}, teacher="mine", tell=lines.append)
     assert not any(line.startswith("epochs:") for line in lines)
+
+
+def test_the_page_has_the_measured_numbers():
+    folder = Path(__file__).parents[1]
+    page = (folder / "docs" / "budget.md").read_text()
+    found = json.loads((folder / "benchmarks" / "dial.json").read_text())["digits"]
+    assert len(found) == 3
+    for budget, row in found.items():
+        cells = []
+        for name in ("dial", "random"):
+            low, high = (100 * bound for bound in row[name]["interval"])
+            widths = ", ".join(map(str, row[name]["widths"]))
+            cells.append(f"{100 * row[name]['mean']:.1f} % ({low:.1f} to {high:.1f}); {widths}")
+        ratio = row["dial"]["training_multiply_adds"] / row["random"]["training_multiply_adds"]
+        assert f"| `{budget}` | {' | '.join(cells)} | {ratio:.2f} |" in page, budget
 
 
 @pytest.mark.slow
