@@ -389,4 +389,6 @@ def test_the_page_has_the_measured_numbers():
             row = found["summary"][f"{kind} {file}"]
             low, high = (100 * bound for bound in row["interval"])
             cells.append(f"{100 * row['mean']:.1f} % ({low:.1f} to {high:.1f})")
-        assert f"| {' | '.join(cells)} |" in page, kind
+        gains = found["summary"][f"{kind} int8"]["gains_in_points"]
+        told = " ".join(f"{gain:+.1f}" for gain in gains) if kind in ("logits", "decoupled") else ""
+        assert f"| {' | '.join(cells)} | {told} |" in page, kind
