@@ -19,6 +19,7 @@ import optuna
 import pytest
 import sqlalchemy
 from keras_tuner import HyperParameters
+from optuna.trial import TrialState
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
@@ -477,6 +478,24 @@ def test_a_killed_process_is_known_by_its_lock(engine_at):
     assert second.create_trial("two").status == "IDLE"
     os.close(first.held.pop(lost.trial_id)[1])
     assert second.create_trial("two").trial_id == lost.trial_id
+
+
+@pytest.mark.parametrize("left", ["killed", "closed", "queued"])
+def test_a_draw_that_was_dropped_is_no_trial(left, engine_at):
+    """Wherever its process ends."""
+    first, second = (engine_at(study_of(1)) for _ in range(2))
+    lost = first.create_trial("one").trial_id
+    first.held[lost][0].set_user_attr("dropped", True)
+    if left == "queued":
+        first.finish(lost, TrialState.WAITING)
+    if left == "closed":
+        first.close()
+    else:
+        os.close(first.held.pop(lost)[1])
+    trial = second.create_trial("two")
+    assert trial.trial_id == "0001"
+    end(second, trial)
+    assert second.create_trial("two").status == "STOPPED"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.leases import MESSAGE
-from keras_resnet.search.optuna_leases import DROPPED, EPOCH, REASON, REFUSED, STATUS, VALUES, LeasedStudy, name_of
+from keras_resnet.search.optuna_leases import DROPPED, EPOCH, REASON, REFUSED, STATUS, VALUES, LeasedStudy, is_trial, name_of
 from keras_resnet.search.optuna_space import drawn, size_of, suggest
 from keras_resnet.search.study import SCORE
 
@@ -85,9 +85,10 @@ class OptunaEngine(LeasedStudy):
         if not self.hold(trial, tuner_id):  # another process has it
             return None
         self.look()
-        if VALUES not in trial.user_attrs:
+        if not is_trial(trial.user_attrs):
             # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
-            is_allowed = sum(number < trial.number for number in self.taken()) < self.limit
+            has_place = sum(number < trial.number for number in self.taken()) < self.limit
+            is_allowed = has_place and DROPPED not in trial.user_attrs
             is_accepted = False
             with suppress(UpdateFinishedTrialError):  # it took longer than a lease
                 values = self.propose(trial) if is_allowed else None
