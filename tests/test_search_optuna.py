@@ -498,6 +498,26 @@ def test_a_draw_that_was_dropped_is_no_trial(left, engine_at):
     assert second.create_trial("two").status == "STOPPED"
 
 
+def lapsed(first, second):
+    """A trial of the first engine, whose lease is over for the second."""
+    trial = first.create_trial("one")
+    assert second.create_trial("two").status == "IDLE"
+    second.heard[0] = (second.heard[0][0], 0.0)
+    return trial
+
+
+def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, monkeypatch):
+    told = []
+    first, second = (engine_at(study_of(1), tell=told.append) for _ in range(2))
+    lost = lapsed(first, second)
+    tries, attempt = iter(range(3)), second.attempt
+    monkeypatch.setattr(second, "attempt", lambda name: (next(tries), attempt(name))[1])
+    assert second.create_trial("two").status == "IDLE"
+    assert not told
+    end(first, lost)
+    assert second.create_trial("two").status == "STOPPED"
+
+
 @pytest.mark.parametrize(
     ("storage", "message"),
     [

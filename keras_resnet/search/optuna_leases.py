@@ -163,12 +163,9 @@ class LeasedStudy:
         return now.state == frozen.state and now.user_attrs.get(HELD) == frozen.user_attrs.get(HELD)
 
     def take_back(self, frozen: FrozenTrial) -> None:
-        name = name_of(frozen.number)
-        has_begun = is_trial(frozen.user_attrs)
-        self.finish(name, TrialState.WAITING if has_begun else TrialState.FAIL)
-        if has_begun:
-            worker = frozen.user_attrs.get(HELD, {}).get("worker", "its worker")
-            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
+        state = TrialState.WAITING if is_trial(frozen.user_attrs) else TrialState.FAIL
+        self.finish(name_of(frozen.number), state)
+        self.heard.pop(frozen.number, None)  # its worker may stand still, and have the lock: it gets another lease
 
     def finish(self, name: str, state: TrialState, values: list[float] | None = None) -> None:
         """Set the state of a trial, unless another process has ended it."""
