@@ -518,6 +518,9 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
     assert second.create_trial("two").status == "STOPPED"
 
 
+WRONG_PASSWORDS = ["se@secret@host/x", "se@c:secret@host/x", "secret@host:54x/x", "secret/x", "se@c/secret@host/x"]
+
+
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
@@ -528,7 +531,12 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
         ),
         ("sqlite:////nowhere/trials.sqlite3", "the storage sqlite:////nowhere/trials.sqlite3 cannot be opened: unable to open"),
         ("journal:/nowhere/trials", "no folder at '/nowhere' for the journal of the search"),
-        ("jornal:x", "storage 'jornal:x': expected journal:FILE, sqlite:///FILE"),
+        ("jornal:x", "storage 'jornal': expected journal:FILE, sqlite:///FILE"),
+        ("postgresql:/me:secret@host/x", "storage 'postgresql': expected journal:FILE"),
+        ("postgresql:me:secret@host", "storage 'postgresql': expected journal:FILE"),
+        ("postgresql//me:secret@host", "storage 'postgresql//me': expected journal:FILE"),
+        ("postgresql//secret@host", "the storage: expected journal:FILE"),
+        *[(f"postgresql://me:{wrong}", "the storage is no URL: .*, with @ in a password as %40") for wrong in WRONG_PASSWORDS],
         ("sqlite:///FILE", "the storage sqlite:///.*damaged cannot be opened: file is not a database"),
         ("journal:FILE", "the storage journal:.*damaged cannot be opened: "),
     ],
