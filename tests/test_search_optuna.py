@@ -19,6 +19,7 @@ import optuna
 import pytest
 import sqlalchemy
 from keras_tuner import HyperParameters
+from optuna.trial import TrialState
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
@@ -479,6 +480,47 @@ def test_a_killed_process_is_known_by_its_lock(engine_at):
     assert second.create_trial("two").trial_id == lost.trial_id
 
 
+@pytest.mark.parametrize("left", ["killed", "closed", "queued"])
+def test_a_draw_that_was_dropped_is_no_trial(left, engine_at):
+    """Wherever its process ends."""
+    first, second = (engine_at(study_of(1)) for _ in range(2))
+    lost = first.create_trial("one").trial_id
+    first.held[lost][0].set_user_attr("dropped", True)
+    if left == "queued":
+        first.finish(lost, TrialState.WAITING)
+    if left == "closed":
+        first.close()
+    else:
+        os.close(first.held.pop(lost)[1])
+    trial = second.create_trial("two")
+    assert trial.trial_id == "0001"
+    end(second, trial)
+    assert second.create_trial("two").status == "STOPPED"
+
+
+def lapsed(first, second):
+    """A trial of the first engine, whose lease is over for the second."""
+    trial = first.create_trial("one")
+    assert second.create_trial("two").status == "IDLE"
+    second.heard[0] = (second.heard[0][0], 0.0)
+    return trial
+
+
+def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, monkeypatch):
+    told = []
+    first, second = (engine_at(study_of(1), tell=told.append) for _ in range(2))
+    lost = lapsed(first, second)
+    tries, attempt = iter(range(3)), second.attempt
+    monkeypatch.setattr(second, "attempt", lambda name: (next(tries), attempt(name))[1])
+    assert second.create_trial("two").status == "IDLE"
+    assert not told
+    end(first, lost)
+    assert second.create_trial("two").status == "STOPPED"
+
+
+WRONG_PASSWORDS = ["se@secret@host/x", "se@c:secret@host/x", "secret@host:54x/x", "secret/x", "se@c/secret@host/x"]
+
+
 @pytest.mark.parametrize(
     ("storage", "message"),
     [
@@ -489,7 +531,12 @@ def test_a_killed_process_is_known_by_its_lock(engine_at):
         ),
         ("sqlite:////nowhere/trials.sqlite3", "the storage sqlite:////nowhere/trials.sqlite3 cannot be opened: unable to open"),
         ("journal:/nowhere/trials", "no folder at '/nowhere' for the journal of the search"),
-        ("jornal:x", "storage 'jornal:x': expected journal:FILE, sqlite:///FILE"),
+        ("jornal:x", "storage 'jornal': expected journal:FILE, sqlite:///FILE"),
+        ("postgresql:/me:secret@host/x", "storage 'postgresql': expected journal:FILE"),
+        ("postgresql:me:secret@host", "storage 'postgresql': expected journal:FILE"),
+        ("postgresql//me:secret@host", "storage 'postgresql//me': expected journal:FILE"),
+        ("postgresql//secret@host", "the storage: expected journal:FILE"),
+        *[(f"postgresql://me:{wrong}", "the storage is no URL: .*, with @ in a password as %40") for wrong in WRONG_PASSWORDS],
         ("sqlite:///FILE", "the storage sqlite:///.*damaged cannot be opened: file is not a database"),
         ("journal:FILE", "the storage journal:.*damaged cannot be opened: "),
     ],

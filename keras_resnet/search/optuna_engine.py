@@ -21,7 +21,7 @@ from optuna.trial import TrialState
 from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.leases import MESSAGE
-from keras_resnet.search.optuna_leases import DROPPED, EPOCH, REASON, REFUSED, STATUS, VALUES, LeasedStudy, name_of
+from keras_resnet.search.optuna_leases import DROPPED, EPOCH, HELD, REASON, REFUSED, STATUS, VALUES, LeasedStudy, is_trial, name_of
 from keras_resnet.search.optuna_space import drawn, size_of, suggest
 from keras_resnet.search.study import SCORE
 
@@ -82,12 +82,16 @@ class OptunaEngine(LeasedStudy):
         """A trial that waits to be resumed, or a new one; None where its values cannot be used."""
         trial = self.study.ask()
         name = name_of(trial.number)
+        worker = trial.user_attrs.get(HELD, {}).get("worker", "its worker")  # that had it before
         if not self.hold(trial, tuner_id):  # another process has it
             return None
         self.look()
-        if VALUES not in trial.user_attrs:
+        if is_trial(trial.user_attrs):
+            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
+        else:
             # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
-            is_allowed = sum(number < trial.number for number in self.taken()) < self.limit
+            has_place = sum(number < trial.number for number in self.taken()) < self.limit
+            is_allowed = has_place and DROPPED not in trial.user_attrs
             is_accepted = False
             with suppress(UpdateFinishedTrialError):  # it took longer than a lease
                 values = self.propose(trial) if is_allowed else None

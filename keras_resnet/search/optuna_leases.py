@@ -73,7 +73,7 @@ class LeasedStudy:
             if reason := frozen.user_attrs.get(REFUSED):
                 kind = reason.split()[0].rstrip(":")
                 self.refused[kind], self.last_refusal = self.refused.get(kind, 0) + 1, reason
-            elif VALUES in frozen.user_attrs and DROPPED not in frozen.user_attrs:
+            elif is_trial(frozen.user_attrs):
                 self.trials[name_of(frozen.number)] = self.record(frozen)
                 if frozen.datetime_complete:
                     ended.append((frozen.datetime_complete, name_of(frozen.number)))
@@ -163,12 +163,9 @@ class LeasedStudy:
         return now.state == frozen.state and now.user_attrs.get(HELD) == frozen.user_attrs.get(HELD)
 
     def take_back(self, frozen: FrozenTrial) -> None:
-        name = name_of(frozen.number)
-        has_begun = VALUES in frozen.user_attrs
-        self.finish(name, TrialState.WAITING if has_begun else TrialState.FAIL)
-        if has_begun:
-            worker = frozen.user_attrs.get(HELD, {}).get("worker", "its worker")
-            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
+        state = TrialState.WAITING if is_trial(frozen.user_attrs) else TrialState.FAIL
+        self.finish(name_of(frozen.number), state)
+        self.heard.pop(frozen.number, None)  # its worker may stand still, and have the lock: it gets another lease
 
     def finish(self, name: str, state: TrialState, values: list[float] | None = None) -> None:
         """Set the state of a trial, unless another process has ended it."""
@@ -183,9 +180,14 @@ class LeasedStudy:
         """Give the trials that were not ended back, for another process to resume at once."""
         for name, (trial, *_) in list(self.held.items()):
             try:
-                self.finish(name, TrialState.WAITING if VALUES in trial.user_attrs else TrialState.FAIL)
+                self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
             finally:
                 self.release(name)
+
+
+def is_trial(attributes: dict[str, Any]) -> bool:
+    """Whether a draw with these attributes is a trial of the search."""
+    return VALUES in attributes and DROPPED not in attributes
 
 
 def name_of(number: int) -> str:

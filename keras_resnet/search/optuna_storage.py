@@ -41,14 +41,19 @@ class Storage:
         if "://" in text:
             try:
                 url = make_url(text)
-            except ArgumentError:
-                raise InputError("the storage is no URL: expected such as postgresql://user@host/database") from None
-            kind = url.get_backend_name()
+                kind = url.get_backend_name()
+                if kind != "sqlite" and "@" in f"{url.host}{url.database}":  # the rest of a password
+                    raise ValueError
+            except (ArgumentError, ValueError):
+                expected = "expected such as postgresql://user@host/database, with @ in a password as %40"
+                raise InputError(f"the storage is no URL: {expected}") from None
             if kind not in DRIVERS:
                 raise unknown("kind of storage", kind, (*DRIVERS, JOURNAL))
             self.url = url.set(drivername=DRIVERS[kind])
         elif not text.startswith(f"{JOURNAL}:"):
-            raise InputError(f"storage {shown(text)}: expected journal:FILE, sqlite:///FILE, postgresql://... or mysql://...")
+            kind = text.partition(":")[0]  # a password may be in the rest
+            name = "the storage" if "@" in kind else f"storage {shown(kind)}"
+            raise InputError(f"{name}: expected journal:FILE, sqlite:///FILE, postgresql://... or mysql://...")
 
     def __str__(self) -> str:
         """For messages: no password, which may also be among the options of a URL."""
