@@ -177,6 +177,19 @@ def test_three_failures_in_a_row_end_it(pretended, tmp_path):
     assert found.rows[1]["reason"] == "no memory"
 
 
+def test_more_trials_of_the_same_final_training(pretended, tmp_path):
+    """What tells the trials apart does not change how they are trained in the end."""
+
+    def unused(hp):
+        hp.Int("unused", 0, 9)
+        return kr.SPECS["resnet8"]
+
+    pretended[0].update({f"{number:04}": number / 40 for number in range(40)})
+    for trials in (3, 7):
+        found = search.run(study_of(trials, unused, finalists=1, seeds=2, final={"epochs": 2}), tmp_path / "out")
+        assert found.winner() == found.rows[-1]["trial"]
+
+
 @pytest.mark.slow
 def test_finals_that_failed_are_tried_again(pretended, tmp_path):
     study = study_of(3, finalists=2, seeds=2)
@@ -516,6 +529,21 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
     assert not told
     end(first, lost)
     assert second.create_trial("two").status == "STOPPED"
+
+
+def test_a_trial_that_its_late_worker_ends_while_another_takes_it_back(engine_at, monkeypatch):
+    first, second = (engine_at(study_of(1), tell=lambda line: None) for _ in range(2))
+    lost = lapsed(first, second)
+    hold = second.hold
+
+    def hold_late(trial, worker):
+        second.lock_of(lost.trial_id).rmdir()  # the lock is one of another machine
+        end(first, lost)
+        return hold(trial, worker)
+
+    monkeypatch.setattr(second, "hold", hold_late)
+    assert second.create_trial("two").status == "STOPPED"
+    assert not second.held
 
 
 WRONG_PASSWORDS = ["se@secret@host/x", "se@c:secret@host/x", "secret@host:54x/x", "secret/x", "se@c/secret@host/x"]

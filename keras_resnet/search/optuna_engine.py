@@ -87,6 +87,9 @@ class OptunaEngine(LeasedStudy):
             return None
         self.look()
         if is_trial(trial.user_attrs):
+            if all(frozen.number != trial.number for frozen in self.unfinished):  # its worker was only late, and has ended it
+                self.release(name)
+                return None
             self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
         else:
             # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.

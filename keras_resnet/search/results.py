@@ -244,7 +244,8 @@ class Results:
     def winner(self) -> str:
         """The trial whose final trainings are best on average. InputError if each finalist had a failure."""
         if not self.averages:
-            raise InputError(f"no finalist could be trained in full; the last error: {self.finals[-1].reason}")
+            reason = self.finals[-1].reason if self.finals else "none was trained"
+            raise InputError(f"no finalist could be trained in full; the last error: {reason}")
         return max(self.averages, key=self.averages.__getitem__)
 
     @property

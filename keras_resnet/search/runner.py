@@ -187,7 +187,7 @@ class Search(Trials):
     def open_list(self, rows: list[dict[str, Any]]) -> Any:
         """An engine of final trainings."""
         if self.optuna:  # other processes have the same list, whatever was trained when they began
-            return self.optuna.finals(rows, self.space, str([(self.final_plan(row), row[FINAL_SEED]) for row in rows]))
+            return self.optuna.finals(rows, self.space, str([(self.final_plan(row), *key_of(row)) for row in rows]))
         missing = [row for row in rows if not self.final_run(row)]
         oracle = oracle_of_list(missing, self.space, self.out / STATE / FINALS, self.lease)
         oracle.reason_of, oracle.score_of = self.reason_of, self.score_of
