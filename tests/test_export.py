@@ -728,14 +728,15 @@ def test_a_softmax_of_any_kind_gives_probabilities():
 def test_a_latency_is_measured_for_a_second_or_200_runs(copy, monkeypatch):
     true_seconds, counts = ModelFile.seconds, []
 
-    def seconds(self, images, rounds):
+    def seconds(self, images, rounds, compiled=False):
         counts.append(rounds)
-        return true_seconds(self, images, rounds)
+        return true_seconds(self, images, rounds, compiled=compiled)
 
     monkeypatch.setattr(ModelFile, "seconds", seconds)
-    latencies = kr.export.tflite(copy).latency_ms
-    assert len(counts) == 4  # for each number of threads a few runs first
-    for rounds, latency in zip(counts[1::2], latencies.values(), strict=True):
+    row = kr.export.tflite(copy)
+    assert len(counts) == 8  # for each number of threads, by each runtime, a few runs first
+    latencies = [by[threads] for threads in ("1", "2") for by in (row.latency_ms, row.compiled_latency_ms)]
+    for rounds, latency in zip(counts[1::2], latencies, strict=True):
         assert check.FEWEST <= rounds <= check.MOST
         assert rounds in (check.FEWEST, check.MOST) or 0.1 < rounds * latency["median"] / 1000 < 10
 
@@ -743,7 +744,7 @@ def test_a_latency_is_measured_for_a_second_or_200_runs(copy, monkeypatch):
 @pytest.mark.measures_latency
 def test_latencies_are_median_and_95th_percentile():
     class Measured:
-        def seconds(self, images, rounds):
+        def seconds(self, images, rounds, compiled=False):
             return np.linspace(0, 1, 101) if rounds > 3 else np.array([0.001, 0.1, 9])
 
     assert check.latency(Measured(), None) == {"median": pytest.approx(500), "p95": pytest.approx(950)}

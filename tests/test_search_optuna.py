@@ -531,6 +531,16 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
     assert second.create_trial("two").status == "STOPPED"
 
 
+def test_a_late_worker_does_not_give_back_what_another_has(engine_at, monkeypatch):
+    first, second = (engine_at(study_of(1), tell=lambda line: None) for _ in range(2))
+    lost = lapsed(first, second)
+    first.lock_of(lost.trial_id).rmdir()  # the lock is one of another machine
+    assert second.create_trial("two").trial_id == lost.trial_id
+    first.close()
+    [trial] = first.study.get_trials(deepcopy=False)
+    assert trial.state == TrialState.RUNNING
+
+
 def test_a_trial_that_its_late_worker_ends_while_another_takes_it_back(engine_at, monkeypatch):
     first, second = (engine_at(study_of(1), tell=lambda line: None) for _ in range(2))
     lost = lapsed(first, second)

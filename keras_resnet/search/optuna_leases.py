@@ -173,14 +173,16 @@ class LeasedStudy:
             self.storage.set_trial_state_values(self.id_of(name), state, values)
 
     def id_of(self, name: str) -> int:
-        """The number of a trial among all that are in the storage."""
+        """Its id in the storage."""
         return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, int(name))
 
     def close(self) -> None:
-        """Give the trials that were not ended back, for another process to resume at once."""
-        for name, (trial, *_) in list(self.held.items()):
+        """Give the trials that were not ended back, for another process to resume at once; but none that another one has by now."""
+        for name, (trial, _, worker) in list(self.held.items()):
             try:
-                self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
+                holder = self.storage.get_trial(self.id_of(name)).user_attrs.get(HELD, {})
+                if (holder.get("worker"), holder.get("host")) == (worker, HOST):
+                    self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
             finally:
                 self.release(name)
 
