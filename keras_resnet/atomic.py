@@ -148,8 +148,11 @@ def waiting_for(folder: Path) -> Iterator[None]:
 def replace_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all, in place of the one that is there. Several processes may do so at once."""
     with scratch(path) as folder:
-        (folder / "new").write_text(text, encoding="utf-8")
-        put_in_place(folder / "new", path)
+        new = folder / "new"
+        new.write_text(text, encoding="utf-8")
+        flush(new)
+        os.replace(new, path)  # not `put_in_place`, which replaces folders too
+        flush(path.parent, inside=False)
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -162,6 +162,14 @@ def test_a_file_that_several_write_at_once(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
 
 
+def test_a_text_does_not_replace_a_folder(tmp_path):
+    (tmp_path / "page.html").mkdir()
+    (tmp_path / "page.html" / "mine").touch()
+    with pytest.raises(IsADirectoryError):
+        replace_text(tmp_path / "page.html", "text")
+    assert [path.name for path in tmp_path.rglob("*")] == ["page.html", "mine"]
+
+
 def test_json_has_no_numbers_that_are_none():
     content = {"a": [1.5, math.inf, math.nan], "b": (-math.inf, "inf"), "c": 3}
     assert json.loads(as_json(content)) == {"a": [1.5, None, None], "b": [None, "inf"], "c": 3}
