@@ -85,8 +85,9 @@ def of_trials(budget: str, names: list[str]) -> Budget:
     """The same budget for the trials: their bytes are without names of classes, metadata and rounding, which those of the dial are
     with."""
     limit, (share, more) = budget_of(budget), dial.OF_A_FILE
-    more += sum(len(f"{name}\n".encode()) for name in names)
-    return limit if limit.tflite_int8 is None else Budget(tflite_int8=int((limit.tflite_int8 - more) / share))
+    return (
+        limit if limit.tflite_int8 is None else Budget(tflite_int8=int((limit.tflite_int8 - more - dial.bytes_of(names)) / share))
+    )
 
 
 def compared(data: Any, source: str, data_dir: str | None, budget: str, seeds: int, work: Path) -> dict[str, Any]:

@@ -27,12 +27,7 @@ from keras_resnet.confidence import interval
 from keras_resnet.runs.environment import environment
 from keras_resnet.runs.run import Run
 
-KINDS: dict[str, tuple[str, ...]] = {
-    "alone": (),
-    "logits": ("--set", "distill=logits"),
-    "decoupled": ("--set", "distill=decoupled"),
-    "features": ("--set", "distill=features"),
-}
+KINDS = ("logits", "decoupled", "features")
 OF_A_CLASS, OTHERS = 100, 200  # photographs of a class, to train with and to test with
 PATH = Path(__file__).with_suffix(".json")
 
@@ -90,18 +85,9 @@ def rows_of(options: argparse.Namespace) -> list[dict[str, Any]]:
         recipe += ("--epochs", options.epochs) if options.epochs else ()
         rows.append({"seed": seed, "kind": "teacher", **facts(teacher, test)})
         for kind in ("alone", *options.kinds):
-            taught = ("--teacher", teacher.path) if kind != "alone" else ()
-            name = f"{options.student}-{kind}-{options.epochs or 'usual'}-seed{seed}"
-            run = train(
-                teacher.path.with_name(f"{teacher.path.name}-{name}"),
-                options.student,
-                *images,
-                *recipe,
-                *taught,
-                *KINDS[kind],
-                "--seed",
-                seed,
-            )
+            taught = () if kind == "alone" else ("--teacher", teacher.path, "--set", f"distill={kind}")
+            name = f"{teacher.path.name}-{options.student}-{kind}-{options.epochs or 'usual'}-seed{seed}"
+            run = train(options.work / name, options.student, *images, *recipe, *taught, "--seed", seed)
             rows.append({"seed": seed, "kind": kind, **facts(run, test)})
             print(json.dumps(rows[-1]), flush=True)
     return rows
@@ -135,7 +121,7 @@ def main() -> None:
     parser.add_argument("--teacher-network", default="resnet20")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS)[1:], default=list(KINDS)[1:])
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     options = parser.parse_args()
     rows = rows_of(options)
     images = 10_000 if options.set == "cifar10" else 10 * OTHERS

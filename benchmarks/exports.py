@@ -30,6 +30,10 @@ from keras_resnet.files.benchmark import compare
 from keras_resnet.runs.environment import processor
 
 FACTOR, LAYER = 100, 0  # of the first pair of convolutions
+MEASURED = (  # of each file, see `Check`
+    *("bytes", "max_difference", "top1_agreement", "accuracy", "accuracy_interval"),
+    *("latency_ms", "compiled_latency_ms", "compiled_difference", "compiled_problem", "peak_memory"),
+)
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert", "onnxruntime", "tf2onnx")
 
 
@@ -81,13 +85,7 @@ def main() -> None:
         "run": run.path.resolve().name,
         "images": len(data.splits["test"]),
         "keras_accuracy": checks["model_int8.tflite"].keras_accuracy,
-        "files": {
-            name: {"bytes": check.bytes, "max_difference": check.max_difference, "top1_agreement": check.top1_agreement}
-            | {"accuracy": check.accuracy, "accuracy_interval": check.accuracy_interval, "latency_ms": check.latency_ms}
-            | {"compiled_latency_ms": check.compiled_latency_ms, "compiled_difference": check.compiled_difference}
-            | {"peak_memory": check.peak_memory}
-            for name, check in checks.items()
-        },
+        "files": {name: {field: getattr(check, field) for field in MEASURED} for name, check in checks.items()},
         "int8_to_float32": {"time_ratio": ratios["time_ratio"], "size_ratio": ratios["size_ratio"]},
         "met": targets_met(checks, ratios),
         "hard": {

@@ -83,10 +83,10 @@ def main() -> None:
     parser.add_argument("data_dir")
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--changes", nargs="+", choices=list(CHANGES)[1:], default=list(CHANGES)[1:])
+    parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
     options = parser.parse_args()
     test = kr.data.load("cifar10", data_dir=options.data_dir)
-    found: dict[str, list[float]] = {change: [] for change in (AS_IT_IS, *options.changes)}
+    found: dict[str, list[float]] = {change: [] for change in dict.fromkeys((AS_IT_IS, *options.changes))}
     for seed in range(options.seeds):
         (_, photos), _ = images_of("photos", options.data_dir, options.work, seed)
         for change, accuracies in found.items():

@@ -17,7 +17,7 @@ from ai_edge_litert import cpu_options
 import keras_resnet as kr
 from keras_resnet import InputError, hooks, timing
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.files import runtimes
+from keras_resnet.files import process, runtimes
 from keras_resnet.files.benchmark import are_comparable, compare, random_images
 from keras_resnet.files.manifest import digests
 from keras_resnet.files.model_file import ModelFile
@@ -477,7 +477,7 @@ def test_the_first_runs_do_not_count(monkeypatch):
 
     def slow_at_first(images):
         calls.append(images)
-        clock[0] += 9 if len(calls) <= runtimes.WARM_UP else len(calls)
+        clock[0] += 9 if len(calls) <= process.WARM_UP else len(calls)
         return images
 
     def ask(*messages):
@@ -486,16 +486,16 @@ def test_the_first_runs_do_not_count(monkeypatch):
         assert ours.poll(30)
         answer = ours.recv_bytes()
         assert answer[:1] == b"="
-        return runtimes.unpacked(answer[1:])
+        return process.unpacked(answer[1:])
 
     load = lambda module, path, threads: runtimes.LoadedFile(slow_at_first, (1,), "")  # noqa: E731
     monkeypatch.setitem(runtimes.RUNTIMES, ".tflite", ("json", load))
     monkeypatch.setattr(timing, "perf_counter", lambda: clock[0])
-    threading.Thread(target=runtimes.serve, args=(its,), daemon=True).start()
+    threading.Thread(target=process.serve, args=(its,), daemon=True).start()
     ask({"path": "x", "kind": ".tflite", "threads": 1})
-    seconds = ask({"what": "seconds", "rounds": 5}, runtimes.packed(np.zeros((1, 1))))
+    seconds = ask({"what": "seconds", "rounds": 5}, process.packed(np.zeros((1, 1))))
     ours.close()
-    assert list(seconds) == [runtimes.WARM_UP + number for number in range(1, 6)]
+    assert list(seconds) == [process.WARM_UP + number for number in range(1, 6)]
 
 
 @pytest.mark.parametrize(("activation", "scores"), [("softmax", "probabilities"), (None, "")])

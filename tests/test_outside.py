@@ -14,7 +14,7 @@ from keras_resnet import InputError, Recipe, ResNetSpec
 from keras_resnet.json_files import checked, read_json
 from keras_resnet.outside import check_class_names, parse, printable, read_text
 
-OWN_TEXT = {"outside", "fields", "leases", "resume", "results", "runtimes", "worker"}  # what this program has just written itself
+OWN_TEXT = {"outside", "fields", "leases", "resume", "results", "process", "worker"}  # what this program has just written itself
 HOSTILE = (
     "two\nlines",
     "return\r",

@@ -1,4 +1,5 @@
-"""Scores of untrained networks: what tuning/README.md says of benchmarks/zero_cost.json, and that file against its own trials."""
+"""Scores of untrained networks: what tuning/README.md says of benchmarks/zero_cost.json, and that file against its own trials. And
+what it says of benchmarks/recipe_changes.json."""
 
 import csv
 import itertools
@@ -80,3 +81,12 @@ def best_of(pair):
     """The accuracy of the one with the higher score; of equal ones either is taken."""
     highest = max(score for score, _ in pair)
     return mean(accuracy for score, accuracy in pair if score == highest)
+
+
+def test_the_document_has_the_changes_of_the_recipe():
+    rows = json.loads((ROOT / "benchmarks" / "recipe_changes.json").read_text())["rows"]
+    assert len(rows) == 4
+    for row in rows:
+        mean_, low, high = (f"{100 * number:.1f}" for number in (row["mean"], *row["interval"]))
+        gains = " ".join(f"{gain:+.1f}" for gain in row["gains_in_points"])
+        assert f"| {row['change']} | {mean_} % ({low} to {high}) | {gains} |" in PAGE

@@ -25,9 +25,8 @@ THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take
 FEWEST, MOST = 10, 200  # runs of it
 LIMIT = 3600.0  # seconds for a file that this process has made: integers of 16 bits may take minutes for an image
-INTEGERS = ("dynamic", "int8", "int16")  # quantisations that compute with integers, whose steps two runtimes may round apart
 COMPILED = 64  # images that both runtimes of LiteRT are compared on
-COMPILED_DIFFERENCE = {True: 0.02, False: 1e-4}  # allowed between them, relative to `scale_of` outputs; True: of integers
+STEPS = 0.02  # of the `scale_of` outputs, that both may differ by where they round to integers
 FEW = 8  # images that the other signatures of a SavedModel are tried on
 
 
@@ -217,7 +216,8 @@ class Reference:
 def check_runtimes(facts: dict[str, Any], target: Target) -> None:
     """InputError if both runtimes of LiteRT give other outputs for a file. NaN is told elsewhere."""
     difference, scores = facts.get("compiled_difference"), scores_alone(facts["outputs"])
-    limit = COMPILED_DIFFERENCE[target.quantize in INTEGERS] * scale_of(scores, target.output == "logits")
+    rounds = target.is_integer or target.quantize == "dynamic"
+    limit = (STEPS if rounds else MAX_DIFFERENCE) * scale_of(scores, target.output == "logits")
     if difference is not None and difference > limit:
         raise InputError(f"LiteRT's CompiledModel and Interpreter give outputs that differ by {difference:.2e}")
 

@@ -1,5 +1,5 @@
 """Model files of any runtime, whoever wrote them. Nothing is exported here.
 
-`runtimes` runs a file, `model_file` runs it in a process of its own, `predictions` turns its outputs into classes and accuracy,
-`benchmark` compares the speed of files.
+`runtimes` runs a file, `model_file` runs it in a process of its own, whose program is `process`, `predictions` turns its outputs
+into classes and accuracy, `benchmark` compares the speed of files.
 """

@@ -18,7 +18,8 @@ import numpy as np
 
 from keras_resnet.errors import InputError
 from keras_resnet.files.manifest import verify
-from keras_resnet.files.runtimes import WARM_UP, kind_of, packed, unpacked
+from keras_resnet.files.process import WARM_UP, packed, unpacked
+from keras_resnet.files.runtimes import kind_of
 from keras_resnet.json_files import checked
 from keras_resnet.outside import check_regular, parse
 
@@ -40,7 +41,7 @@ class Facts(TypedDict):
     compiles: bool
 
 
-START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.runtimes import main; main(int(sys.argv[1]))"
+START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.process import main; main(int(sys.argv[1]))"
 
 
 class ModelFile:

@@ -1,6 +1,6 @@
 """One dial: network, teacher and recipe for a budget of bytes, multiply-adds or milliseconds, each with its reason."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -265,9 +265,14 @@ def check_place(out: Path, devices: Distribution, *, resume: bool = False, overw
 def chosen_for(limit: str, images: Dataset, out: Path, *, may_shrink: bool, tell: Tell = silent) -> Chosen:
     """The network within a budget for a set of images; latencies are kept beside `out`."""
     shape, names = images.image_shape, images.class_names
-    table, labels = out.with_name(f"{out.name}-latency.json"), sum(len(f"{name}\n".encode()) for name in names)
+    table, labels = out.with_name(f"{out.name}-latency.json"), bytes_of(names)
     may_shrink = may_shrink and len(shape) == PICTURE and shape[0] == shape[1]
     return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels, tell=tell)
+
+
+def bytes_of(names: Sequence[str]) -> int:
+    """Bytes that the names of classes take in an exported file."""
+    return sum(len(f"{name}\n".encode()) for name in names)
 
 
 def recipe_of(images: Dataset, changes: dict[str, Any], *, is_taught: bool) -> Recipe:

@@ -60,7 +60,7 @@ class LatencyTable:
     Args:
         path: a JSON file, which is read, and extended as operations are measured.
         quantize: None for float32, or "int8".
-        on_measured: called with the number of operations that this object has measured so far, after each.
+        on_measured: called with the number of operations in the table, after each that is measured.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class LatencyTable:
     ) -> None:
         if quantize not in KINDS:
             raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
-        self.path, self.quantize, self.on_measured, self.measured = Path(path), quantize, on_measured, 0
+        self.path, self.quantize, self.on_measured = Path(path), quantize, on_measured
         self.tables: dict[str, dict[str, float]] = {}
         if self.path.exists():
             try:
@@ -99,8 +99,7 @@ class LatencyTable:
         if key not in self.milliseconds:
             self.milliseconds[key] = measure_model(as_trained(model(), inputs), self.quantize, inputs)
             replace_text(self.path, json.dumps(self.tables, indent=1, sort_keys=True) + "\n")
-            self.measured += 1
-            self.on_measured(self.measured)
+            self.on_measured(len(self.milliseconds))
         return self.milliseconds[key]
 
 
