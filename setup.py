@@ -19,7 +19,7 @@ EXTRAS = {
         *("scikit-learn>=1.4", "scipy>=1.11", "sqlalchemy>=2.0", "tensorboard>=2.20"),
     ],
     "report": ["jinja2>=3.1"],
-    "export": ["ai-edge-litert>=2.1", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
+    "export": ["ai-edge-litert>=2.1", "ai-edge-quantizer>=0.10,<0.11", "onnxruntime>=1.22", "tf2onnx>=1.17,<2"],
 }
 EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement in extra})
 EXTRAS |= {"postgresql": ["psycopg[binary]>=3.2"], "mysql": ["pymysql>=1.1"]}  # databases for a search on many machines

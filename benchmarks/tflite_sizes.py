@@ -2,7 +2,7 @@
 
     python benchmarks/tflite_sizes.py [OUT.json]
 
-Converts networks of many kinds with random weights to float32 and int8 and prints the estimate beside each size.
+Converts networks of many kinds with random weights to float32, int8 and int4 and prints the estimate beside each size.
 """
 
 import json
@@ -60,7 +60,7 @@ NETWORKS = [
 
 
 def measured(name: str, fields: dict, folder: Path) -> dict[str, int]:
-    """Bytes of the float32 and the int8 file of a network with random weights."""
+    """Bytes of the float32, int8 and int4 file of a network with random weights."""
     model = kr.build(name, **fields)
     generator = np.random.default_rng(0)
     for weight in model.weights:  # as after training: equal numbers would be stored once, zeros not at all
@@ -69,7 +69,7 @@ def measured(name: str, fields: dict, folder: Path) -> dict[str, int]:
     images = generator.uniform(0, 255, (3, *model.input_shape[1:]))
     names = [f"class {number}" for number in range(model.output_shape[-1])]
     source, sizes = Source(model=model, name=name, class_names=names, calibration=images), {}
-    for kind, quantize in (("float32", None), ("int8", "int8")):
+    for kind, quantize in (("float32", None), ("int8", "int8"), ("int4", "int4")):
         path = folder / "model.tflite"
         with redirect_stdout(StringIO()):
             WRITERS["tflite"](source, path, Target("tflite", quantize))

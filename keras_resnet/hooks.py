@@ -238,13 +238,6 @@ def chief_stub(channel: Any) -> Any:
     return protos.get_service_grpc().OracleStub(channel)
 
 
-def with_boundary(content: bytes, inputs: Any, outputs: Any) -> bytes:
-    """A TFLite file of integers that takes and gives float32, with these types in their place. ValueError for one that is float."""
-    from tensorflow.lite.python.util import modify_model_io_type
-
-    return bytes(modify_model_io_type(content, inputs, outputs))
-
-
 def saved_model_of(content: bytes) -> Any:
     """The message in `saved_model.pb`: `meta_graphs`, each with `graph_def` and `signature_def`."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel

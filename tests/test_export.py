@@ -324,7 +324,7 @@ def test_select():
     assert len(select("all")) == 6
     for arguments, message in (
         (("tflit",), "no export format named 'tflit'; did you mean 'tflite'"),
-        (("tflite", "int4"), "no quantization named 'int4'; did you mean 'int"),
+        (("tflite", "int2"), "no quantization named 'int2'; did you mean 'int"),
         (("onnx", "int8"), "quantize='int8' goes with format 'tflite', not with 'onnx'"),
         (("all", "int8"), "not with 'all'"),
     ):
@@ -402,8 +402,8 @@ def assert_offers(target, files):
     folder, checks, images, logits = files
     check = checks[target.file]
     assert check.passed, check.problem
-    if target.format == "tflite":  # CompiledModel does not run files of the best classes for any number of images, nor int16 pixels
-        is_run = not (target.best and target.batch is None) and target.pixels != "int16"
+    if target.format == "tflite":  # CompiledModel does not run float files of the best classes for any number of images
+        is_run = not (target.best and target.batch is None and not target.is_integer) and target.pixels != "int16"
         assert is_run == (not check.compiled_problem), check.compiled_problem
         assert check.compiled_problem or check.compiled_difference < 1e-3
     shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
@@ -492,6 +492,17 @@ def test_boundaries_are_of_the_types_asked_for(offered):
             assert image["dtype"] == np.dtype(target.pixels)
             assert image["shape_signature"][0] == (target.batch or -1)
             assert list(interpreter.get_signature_list()["serving_default"]["inputs"]) == ["image"]
+
+
+def test_int4_halves_the_weights_of_int8(small_run, digits, tmp_path):
+    """Without training for it, so small a network loses more than its tolerance allows."""
+    targets = [Target("tflite", "int8"), Target("tflite", "int4")]
+    checks = export(small_run, targets=targets, data=digits, out=tmp_path, min_agreement=0.9)
+    assert all(check.passed for check in checks), [check.problem for check in checks]
+    (int8, int4), weights = checks, sum(weight.size for weight in kr.load(small_run.model_path).get_weights() if weight.ndim > 1)
+    assert int8.bytes - int4.bytes == pytest.approx(weights / 2, rel=0.03)
+    assert int8.operations == int4.operations
+    assert int8.top1_agreement > int4.top1_agreement
 
 
 def test_onnx_is_without_stray_transposes(offered):

@@ -459,17 +459,6 @@ def test_files_of_tensorflow(tmp_path):
     assert graph.graph_def.library.function, hooks.saved_model_of.__doc__
 
 
-def test_the_boundary_of_a_tflite_file():
-    from ai_edge_litert.interpreter import Interpreter
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)]))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([np.full((1, 2), number, "float32")] for number in range(3))
-    interpreter = Interpreter(model_content=hooks.with_boundary(converter.convert(), tf.uint8, tf.float32))
-    (image,), (scores,) = interpreter.get_input_details(), interpreter.get_output_details()
-    assert (image["dtype"], scores["dtype"]) == (np.uint8, np.float32), hooks.with_boundary.__doc__
-
-
 PRIVATE_MODULE = re.compile(r"(keras|keras_tuner)\.src\b|tensorflow\.(python|core|lite\.python)\b")
 
 

@@ -108,8 +108,8 @@ def test_computes_what_numpy_does():
     assert np.abs(plain - trained).max() > 3 * step
 
 
-def beside_its_file(spec, data, folder):
-    """A network with statistics of `data`, its int8 file, images, and what both of them give for those."""
+def beside_its_file(spec, data, folder, bits=8):
+    """A network with statistics of `data`, its file with weights of so many bits, images, and what both of them give for those."""
     keras.utils.set_random_seed(0)
     model = kr.build(spec, input_shape=data.image_shape, classes=10)
     for layer in model.layers:
@@ -118,10 +118,10 @@ def beside_its_file(spec, data, folder):
     for _ in range(10):  # statistics
         model(data.sample(256, "train").astype("float32"), training=True)
     images = data.sample(200, "test").astype("float32")
-    target = Target("tflite", "int8", pixels="float32")
+    target = Target("tflite", f"int{bits}", pixels="float32")
     [check] = export(model, targets=[target], data=data, out=folder, min_agreement=0, max_difference=1e9)
     plain, of_file = model(images).numpy(), ModelFile(folder / check.file)(images)
-    simulate_integers(model)
+    simulate_integers(model, bits)
     model(data.sample(300).astype("float32"), training=True)  # the images that the ranges of the file come from
     return model, folder / check.file, images, plain, of_file
 
@@ -131,7 +131,7 @@ def beside_its_file(spec, data, folder):
 def test_loses_what_its_file_does(network, least, digits, tmp_path):
     """Errors are as large, and what rounding of kernels moves, the mean of each class, moves alike.
 
-    Single errors differ, as the ranges of the calibration images are almost those that the converter finds, and not quite.
+    Single errors differ, as the ranges of the calibration images are almost those of the file, and not quite.
     """
     model, _, images, plain, of_file = beside_its_file(network, digits, tmp_path)
     error, error_of_file = model(images).numpy() - plain, of_file - plain
@@ -139,11 +139,12 @@ def test_loses_what_its_file_does(network, least, digits, tmp_path):
     assert np.corrcoef(error.mean(0), error_of_file.mean(0))[0, 1] > least
 
 
-def test_gives_the_numbers_of_its_file_in_the_ranges_of_its_file(tiny, digits, tmp_path):
+@pytest.mark.parametrize("bits", [8, 4])
+def test_gives_the_numbers_of_its_file_in_the_ranges_of_its_file(bits, tiny, digits, tmp_path):
     """All but those that a float32 rounds to the other side."""
     from ai_edge_litert.interpreter import Interpreter
 
-    model, file, images, plain, of_file = beside_its_file(tiny, digits, tmp_path)
+    model, file, images, plain, of_file = beside_its_file(tiny, digits, tmp_path, bits)
     grids = [
         (np.array([-128, 127]) - details["quantization_parameters"]["zero_points"]) * details["quantization_parameters"]["scales"]
         for details in Interpreter(str(file)).get_tensor_details()
@@ -451,6 +452,10 @@ def test_refusals(digits, tmp_path):
         kr.Recipe(quantization_aware=True, precision="bfloat16")
     with pytest.raises(InputError, match="remat=true"):
         kr.Recipe(quantization_aware=True, remat=True)
+    with pytest.raises(InputError, match="weight_bits=5: expected 4 or 8"):
+        kr.Recipe(quantization_aware=True, weight_bits=5)
+    with pytest.raises(InputError, match=r"weight_bits=4 goes with quantization_aware=true \(--quantization-aware\)"):
+        kr.Recipe(weight_bits=4)
     model = small()
     simulate_integers(model)
     with pytest.raises(InputError, match="is in quantisation-aware training already"):

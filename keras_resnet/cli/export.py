@@ -12,7 +12,7 @@ from keras_resnet.console import show_json
 from keras_resnet.errors import InputError
 from keras_resnet.runs.run import Run, check_outside
 
-AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; none for others]"
+AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; int4 0.95; none for others]"
 DIFFERENCE_HELP = (
     "Largest absolute difference of an output to accept. [default: 1e-4 of the largest output; float16 0.01 of it; none for others]"
 )
@@ -23,7 +23,7 @@ UNDECIDED_HELP = "Write undecided files too (too few images to decide)."
 def export(
     folder: RunFolder,
     format: Annotated[str, typer.Option(help="all, saved_model, tflite, onnx or keras.")] = "all",
-    quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic, int8 or int16.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="For tflite: float16, dynamic, int8, int16 or int4.")] = None,
     pixels: Annotated[
         str | None, typer.Option(help="Type of the input pixels: float32, uint8, int8 or int16; the format limits the choice.")
     ] = None,
@@ -33,9 +33,9 @@ def export(
     batch: Annotated[int | None, typer.Option(**COUNT, help="Fixed batch size. [default: any]")] = None,
     layout: Annotated[str | None, typer.Option(help="For onnx: NHWC or NCHW. [default: NHWC]")] = None,
     opset: Annotated[int | None, typer.Option(min=1, max=1000, help="For onnx: opset version.")] = None,
-    equalize: Annotated[bool, typer.Option("--equalize", help="For int8: apply cross-layer equalisation first.")] = False,
+    equalize: Annotated[bool, typer.Option("--equalize", help="For int8 and int4: apply cross-layer equalisation first.")] = False,
     float_layers: Annotated[
-        int | None, typer.Option(min=0, max=10**6, help="For int8: number of layers to keep in float, the worst first.")
+        int | None, typer.Option(min=0, max=10**6, help="For int8 and int4: number of layers to keep in float, the worst first.")
     ] = None,
     debug_quantization: Annotated[
         bool,

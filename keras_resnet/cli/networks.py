@@ -139,6 +139,7 @@ def show(
         "activations kept for the backward pass, one image": counted.training_memory,
         "float32 .tflite file (estimate)": counted.tflite_float32,
         "int8 .tflite file (estimate)": counted.tflite_int8,
+        "int4 .tflite file (estimate)": counted.tflite_int4,
     }
     show_table([{"size": label, "kB": round(size / 1e3)} for label, size in memories.items()])
     if memory:

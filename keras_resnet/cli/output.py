@@ -161,7 +161,7 @@ def show_quantization(found: dict[str, Any], as_json: bool) -> None:
     if as_json:
         show_json(found)
         return
-    shown = ("layer", "operation", "signal_to_noise", "steps", "largest_error")
+    shown = ("layer", "operation", "signal_to_noise")
     show_table([{column: row[column] for column in shown} for row in found["layers"]])
     print()
     show_table(found["files"])

@@ -1,8 +1,9 @@
 """Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
 `targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
-`calibration` picks the images for int8, `comparison_images` those to compare on, `check` compares a file with the Keras model,
-`verdict` decides what that says about the file, `report` writes down the results.
+`quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with.
+`comparison_images` picks those to compare on, `check` compares a file with the Keras model, `verdict` decides what that says about
+the file, `report` writes down the results.
 """
 
 import errno
@@ -20,14 +21,13 @@ from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.onnx import write_onnx
-from keras_resnet.export.quantization_debug import Debugger
+from keras_resnet.export.quantization_debug import layer_noise
 from keras_resnet.export.replaceable import CURVE, LAYERS, check_folder, check_records
 from keras_resnet.export.report import Report
-from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.supported import Source, open_source
 from keras_resnet.export.targets import TARGETS, Target, select
-from keras_resnet.export.tflite import write_tflite
+from keras_resnet.export.tflite import float_file, write_tflite
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy, best
 from keras_resnet.networks.settings import fixed_settings
@@ -87,7 +87,7 @@ def export(
     Args:
         source: a finished run, its folder, or a Keras model of one image in and (batch, classes) out.
         format: "saved_model", "tflite", "onnx", "keras", or "all" for every row of `TARGETS`.
-        quantize: for "tflite": "float16", "dynamic", "int8", "int16".
+        quantize: for "tflite": "float16", "dynamic", "int8", "int16", "int4".
         targets: several targets, in place of `format`, `quantize` and `fields`.
         data: the images to calibrate with and check on: what `keras_resnet.data.load` gives or takes. None: those that the run was
             trained on.
@@ -172,9 +172,10 @@ def debug_quantization(
     check_records(folder, (LAYERS, CURVE))
     reference = Reference.of(network, data)
     with occupied(folder, "exporting"), scratch(folder) as temporary:
-        with quiet(), scaled_by_convolution(network.model):
-            errors = Debugger(network, Target("tflite", "int8")).errors()
-        remedies: list[dict[str, Any]] = [{"float_layers": count} for count in range(min(most, len(errors)) + 1)]
+        with quiet():
+            plain = Target("tflite", "int8")
+            layers = layer_noise(float_file(network, plain), network, plain)
+        remedies: list[dict[str, Any]] = [{"float_layers": count} for count in range(min(most, len(layers)) + 1)]
         rows = []
         for target in [Target("tflite", "int8", **remedy) for remedy in [*remedies, {"equalize": True}]]:
             write(write_tflite, network, temporary / target.file, target)
@@ -184,7 +185,7 @@ def debug_quantization(
             rows.append({"float_layers": target.float_layers, "equalize": target.equalize, **facts})
         findings = {
             "keras_accuracy": check.keras_accuracy,
-            "layers": [asdict(error) for error in errors],
+            "layers": [asdict(layer) for layer in layers],
             "files": rows,
             "advice": advice(rows, check.keras_accuracy),
         }
@@ -214,7 +215,7 @@ def saved_model(source: Run | str | Path | keras.Model, **options: Any) -> Check
 
 
 def tflite(source: Run | str | Path | keras.Model, quantize: str | None = None, **options: Any) -> Check:
-    """`export` of a TFLite file, `model_*.tflite`; `quantize` is None, "float16", "dynamic", "int8" or "int16"."""
+    """`export` of a TFLite file, `model_*.tflite`; `quantize` is None, "float16", "dynamic", "int8", "int16" or "int4"."""
     return export(source, "tflite", quantize, **options)[0]
 
 

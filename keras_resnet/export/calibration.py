@@ -14,7 +14,7 @@ def calibration_images(data: Dataset) -> np.ndarray:
     return data.sample(IMAGES)
 
 
-def calibration_batches(images: np.ndarray, batch: int | None = None) -> Iterator[list[np.ndarray]]:
-    """Images one by one, each `batch` times, as the converter takes them."""
+def calibration_batches(images: np.ndarray, batch: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Images one by one, each `batch` times, by the name of the input of a file."""
     for image in images:
-        yield [np.repeat(image[None], batch or 1, axis=0).astype(np.float32)]
+        yield {"image": np.repeat(image[None], batch or 1, axis=0).astype(np.float32)}

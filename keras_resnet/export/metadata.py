@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import flatbuffers
+import numpy as np
 
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
@@ -29,6 +30,7 @@ def describe(path: Path, target: Target, source: Source) -> None:
 
     model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
     graph = model.subgraphs[0]
+    open_batch(graph)
     integers = [graph.tensors[index].type == schema.TensorType.INT32 for index in graph.outputs]
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = list(packed(target, source, integers))
@@ -40,6 +42,14 @@ def describe(path: Path, target: Target, source: Source) -> None:
     path.write_bytes(bytes(builder.Output()))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(zipfile.ZipInfo(LABELS), "".join(f"{label}\n" for label in source.class_names))
+
+
+def open_batch(graph: Any) -> None:
+    """Let the outputs of a graph that takes any number of images say so: the quantizer forgets it in tensors of its own."""
+    signature = graph.tensors[graph.inputs[0]].shapeSignature
+    for tensor in (graph.tensors[number] for number in graph.outputs):
+        if signature is not None and signature[0] == -1 and tensor.shapeSignature is None:
+            tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
 
 
 class Aligned(flatbuffers.Builder):

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_resnet.files.runtimes import kind_of, served_version
 from keras_resnet.hooks import saved_model_of
@@ -19,15 +19,39 @@ def operations(path: Path) -> dict[str, int]:
 
 def of_tflite(path: Path) -> Iterable[str]:
     """The operations of a TFLite file. ValueError if it is none."""
+    return [kind for kind, _ in tflite_graph(path.read_bytes()).operations]
+
+
+class TFLiteGraph(NamedTuple):
+    """What a TFLite file computes."""
+
+    inputs: list[str]
+    """Names of the tensors that come in."""
+    operations: list[tuple[str, str]]
+    """Kind of each operation, and the name of the first tensor that it puts out."""
+
+
+def tflite_graph(content: bytes) -> TFLiteGraph:
+    """The graph of a TFLite file. ValueError if it is none."""
     from ai_edge_litert import schema_py_generated as schema
 
-    content = path.read_bytes()
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise ValueError("not a TFLite file")
     model = schema.ModelT.InitFromPackedBuf(content)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
+    kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    return [names[codes[operator.opcodeIndex]] for graph in model.subgraphs for operator in graph.operators]
+
+    def names(graph: Any, numbers: Iterable[int]) -> list[str]:
+        return [graph.tensors[number].name.decode() for number in numbers]
+
+    return TFLiteGraph(
+        inputs=names(model.subgraphs[0], model.subgraphs[0].inputs),
+        operations=[
+            (kinds[codes[operator.opcodeIndex]], names(graph, operator.outputs)[0])
+            for graph in model.subgraphs
+            for operator in graph.operators
+        ],
+    )
 
 
 def boundaries(path: Path) -> dict[str, list[dict[str, Any]]]:

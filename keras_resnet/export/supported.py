@@ -1,7 +1,7 @@
 """What can be exported: a network with its class names and the images to check it on. Refuses other networks, with the reason."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Source:
     class_names: list[str]
     calibration: np.ndarray  # training images (count, *image_shape), to find the ranges of integers with
     scores: str = ""  # what it gives, "logits" or "probabilities"; empty for what its layers say
+    float_files: dict[tuple[Any, ...], Any] = field(default_factory=dict, init=False, repr=False)  # see `tflite.float_file`
 
     @property
     def are_probabilities(self) -> bool:

@@ -18,6 +18,7 @@ PIXELS = {  # the types of pixels that a file can take, by its format and quanti
     ("tflite", "dynamic"): REAL,
     ("tflite", "int8"): ("uint8", "int8", "float32"),
     ("tflite", "int16"): ("float32", "int16"),
+    ("tflite", "int4"): ("uint8", "int8", "float32"),
 }
 MAX_DIFFERENCE = 1e-4
 BELOW = 0.08  # the required agreement, a class may be, and the end of the interval: 36 images that all agree leave so much open
@@ -63,6 +64,7 @@ TOLERANCES = {  # by quantisation
     "dynamic": Tolerance(min_agreement=0.98, max_moved=0.05),
     "int8": Tolerance(min_agreement=0.98, max_moved=0.05),
     "int16": Tolerance(min_agreement=0.99, max_moved=0.05),
+    "int4": Tolerance(min_agreement=0.95, max_moved=0.05),
 }
 
 
@@ -80,7 +82,8 @@ class Target:
     format: str
     """saved_model, tflite, onnx or keras."""
     quantize: str | None = None
-    """TFLite: float16, dynamic (int8 weights), int8 (all integers) or int16 (activations, with int8 weights)."""
+    """TFLite: float16, dynamic (int8 weights), int8 (all integers), int16 (int8 weights, int16 activations), or int4 (weights of 4
+    bits, int8 activations)."""
     pixels: str | None = None
     """The type that the file takes raw pixels as, see `PIXELS`. None: float32, or uint8 for int8 and SavedModel."""
     output: str = "logits"
@@ -92,9 +95,9 @@ class Target:
     opset: int = OPSET
     """ONNX: version of the operations."""
     equalize: bool = False
-    """int8: make the ranges of channels alike first, see `equalize.equalized`."""
+    """int8 and int4: make the ranges of channels alike first, see `equalize.equalized`."""
     float_layers: int = 0
-    """int8: how many of the layers that lose most stay in float."""
+    """int8 and int4: how many of the layers that lose most stay in float."""
 
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
@@ -117,8 +120,10 @@ class Target:
             if getattr(self, field) != getattr(type(self), field) and self.format != "onnx":
                 raise InputError(f"{field}={getattr(self, field)!r} goes with format 'onnx', not with {self.format!r}")
         for field in ("equalize", "float_layers"):
-            if getattr(self, field) and self.quantize != "int8":
-                raise InputError(f"{field}={getattr(self, field)!r} goes with quantize='int8', not with {self.quantize!r}")
+            if getattr(self, field) and self.quantize not in ("int8", "int4"):
+                raise InputError(
+                    f"{field}={getattr(self, field)!r} goes with quantize='int8' or 'int4', not with {self.quantize!r}"
+                )
         if self.float_layers < 0:
             raise InputError(f"float_layers={self.float_layers}: must not be negative")
         if self.format == "keras" and (self.output, self.batch) != ("logits", None):
@@ -130,8 +135,8 @@ class Target:
 
     @property
     def is_integer(self) -> bool:
-        """Whether the file computes with integers, so that its converter changes what goes in and comes out."""
-        return self.quantize in ("int8", "int16")
+        """Whether the file computes with integers."""
+        return self.quantize in ("int8", "int16", "int4")
 
     @property
     def relevant_fields(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ OPEN_SIZE = 224  # pixels, for the cost of a network that takes any size
 class FileFormat(NamedTuple):
     """Bytes of a file: of each weight and output channel of a convolution, and of what describes each operation and the whole."""
 
-    weight: int
+    weight: float
     channel: int
     operation: int
     convolution: int
@@ -35,6 +35,7 @@ class FileFormat(NamedTuple):
 # Fitted to 26 converted networks of 75 thousand to 34 million parameters, TensorFlow 2.21 (benchmarks/tflite_sizes.py).
 TFLITE_FLOAT32 = FileFormat(weight=4, channel=4, operation=210, convolution=460, group_norm=2800, start=900)
 TFLITE_INT8 = FileFormat(weight=1, channel=28, operation=230, convolution=500, group_norm=3900, start=1000)
+TFLITE_INT4 = TFLITE_INT8._replace(weight=0.5)
 # Operations in a file that a layer becomes, where it is not one. A ReLU after a convolution or sum is part of that.
 OPERATIONS: dict[type[Node] | str, int] = {
     graph.Input: 0,
@@ -77,6 +78,7 @@ class Cost:
     """The same with every unit recomputed from its input (`build(..., remat=True)`): the inputs, and the largest unit."""
     tflite_float32: int
     tflite_int8: int
+    tflite_int4: int
     """Estimated bytes of the files."""
 
     @property
@@ -172,6 +174,7 @@ def count_cost(spec: ResNetSpec, features: Iterable[int] | None, include_top: bo
         remat_memory=FLOAT * recomputed(nodes, ends),
         tflite_float32=tflite_bytes(nodes, TFLITE_FLOAT32),
         tflite_int8=tflite_bytes(nodes, TFLITE_INT8 if len(spec.input_shape) < 4 else TFLITE_FLOAT32),
+        tflite_int4=tflite_bytes(nodes, TFLITE_INT4 if len(spec.input_shape) < 4 else TFLITE_FLOAT32),
     )
 
 
@@ -274,11 +277,11 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
     size = file.start
     for node in nodes:
         if isinstance(node, Convolution | Gain):
-            size += file.weight * kernel_size(node) + file.channel * channels(node) + file.convolution
+            size += math.ceil(file.weight * kernel_size(node)) + file.channel * channels(node) + file.convolution
             has_sigmoid = isinstance(node, Convolution) and node.activation == "sigmoid"
             size += file.operation * (1 + has_sigmoid + FROM_1D * (node.rank == 1))
         elif isinstance(node, Dense):
-            size += file.weight * kernel_size(node) + FLOAT * node.units + file.operation
+            size += math.ceil(file.weight * kernel_size(node)) + FLOAT * node.units + file.operation
         elif isinstance(node, Norm):
             operations = file.group_norm if node.kind == "group" else 2 * file.operation
             size += 0 if is_folded(node, node.inputs[0]) else FLOAT * parameters(node) + operations

@@ -58,6 +58,10 @@ def _check_together(recipe: Any) -> None:
             f"quantization_aware=true needs precision='float32' and remat=false: received precision={recipe.precision!r}, "
             f"remat={str(recipe.remat).lower()}"
         )
+    if recipe.weight_bits not in (4, 8):
+        raise InputError(f"weight_bits={recipe.weight_bits}: expected 4 or 8")
+    if recipe.weight_bits != 8 and not recipe.quantization_aware:
+        raise InputError(f"weight_bits={recipe.weight_bits} goes with quantization_aware=true (--quantization-aware)")
     if recipe.resized_crop and recipe.crop:
         cuts = f"resized_crop={recipe.resized_crop} and crop={recipe.crop}"
         raise InputError(f"{cuts} both crop the images: set one of them to none or 0")

@@ -29,12 +29,14 @@ JOINED = (keras.layers.Add, keras.layers.BatchNormalization, keras.layers.Dense)
 
 
 @fixed_settings()
-def simulate_integers(model: keras.Model) -> None:
-    """Simulate the int8 arithmetic of a TFLite file in `model`; gradients use the straight-through estimator.
+def simulate_integers(model: keras.Model, weight_bits: int = 8) -> None:
+    """Simulate the arithmetic of an int8 file, or with `weight_bits=4` of an int4 file, in `model`; gradients use the
+    straight-through estimator.
 
     A BatchNormalization after a convolution is folded into its kernel with frozen moving statistics. Folded kernels are rounded to
-    8 bits with a scale for each filter; activations are rounded to 8 bits over a range that is a moving average of the smallest and
-    largest value of each training batch. Only this object changes: layers, weights and the saved file are those of the plain model.
+    `weight_bits` with a scale for each filter; activations are rounded to 8 bits over a range that is a moving average of the
+    smallest and largest value of each training batch. Only this object changes: layers, weights and the saved file are those of
+    the plain model.
 
     Convolutions, Dense layers and the layers between them are covered; of other layers with weights only the outputs are rounded.
     Call `release` before you export the model. InputError on other backends than TensorFlow, for a model that
@@ -57,9 +59,9 @@ def simulate_integers(model: keras.Model) -> None:
         if layer in folded.values():
             set_call(layer, lambda inputs, **_: inputs)
         elif is_convolution(layer):
-            set_call(layer, rounded_convolution(layer, folded.get(layer), mode))
+            set_call(layer, rounded_convolution(layer, folded.get(layer), mode, weight_bits))
         elif type(layer) is keras.layers.Dense:
-            set_call(layer, rounded_dense(layer, mode))
+            set_call(layer, rounded_dense(layer, mode, weight_bits))
         elif isinstance(layer, keras.layers.BatchNormalization):
             set_call(layer, rounded_normalization(layer, mode))
         if layer not in folded and has_range(layer, connections):
@@ -127,11 +129,11 @@ class Range:
         return tf.where(tf.equal(low, high), values, integers)  # nothing learned yet
 
 
-def rounded(kernel: Any) -> Any:
-    """A kernel (..., filters) on 255 values for each filter, zero in their middle; gradients pass unchanged."""
+def rounded(kernel: Any, bits: int = 8) -> Any:
+    """A kernel (..., filters) on 255 values (with 4 bits 15) for each filter, zero in their middle; gradients pass unchanged."""
     flat = tf.reshape(kernel, [-1, kernel.shape[-1]])
     largest = tf.reduce_max(tf.abs(flat), axis=0)
-    integers = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, narrow_range=True)
+    integers = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -largest, largest, bits, narrow_range=True)
     return kernel + tf.stop_gradient(tf.reshape(integers, kernel.shape) - kernel)
 
 
@@ -150,8 +152,8 @@ def factor_and_offset(norm: keras.layers.BatchNormalization) -> tuple[Any, Any]:
     return factor, offset + norm.beta if norm.center else offset
 
 
-def rounded_convolution(layer: Any, norm: keras.layers.BatchNormalization | None, mode: Mode) -> Callable[..., Any]:
-    """The call of a convolution with `norm` folded into its kernel, which is rounded."""
+def rounded_convolution(layer: Any, norm: keras.layers.BatchNormalization | None, mode: Mode, bits: int) -> Callable[..., Any]:
+    """The call of a convolution with `norm` folded into its kernel, which is rounded to so many bits."""
 
     def linear(inputs: Any) -> Any:
         kernel, bias = keras.ops.convert_to_tensor(layer.kernel), layer.bias
@@ -159,17 +161,17 @@ def rounded_convolution(layer: Any, norm: keras.layers.BatchNormalization | None
             factor, offset = factor_and_offset(norm)
             kernel = kernel * factor
             bias = offset if bias is None else bias * factor + offset
-        outputs = layer.convolution_op(inputs, rounded(kernel))
+        outputs = layer.convolution_op(inputs, rounded(kernel, bits))
         return outputs if bias is None else outputs + bias
 
     return with_activation(layer, linear, mode)
 
 
-def rounded_dense(layer: keras.layers.Dense, mode: Mode) -> Callable[..., Any]:
-    """The call of a Dense layer with its kernel rounded."""
+def rounded_dense(layer: keras.layers.Dense, mode: Mode, bits: int) -> Callable[..., Any]:
+    """The call of a Dense layer with its kernel rounded to so many bits."""
 
     def linear(inputs: Any) -> Any:
-        outputs = keras.ops.matmul(inputs, rounded(keras.ops.convert_to_tensor(layer.kernel)))
+        outputs = keras.ops.matmul(inputs, rounded(keras.ops.convert_to_tensor(layer.kernel), bits))
         return outputs if layer.bias is None else outputs + layer.bias
 
     return with_activation(layer, linear, mode)

@@ -136,6 +136,8 @@ class Recipe:
     quantization_aware: bool = False
     """Quantisation-aware training of a trained network, see `quantization.simulate_integers`; batch normalisation is frozen. In a
     `fit` of your own, call `quantization.release(model)` before you export the model."""
+    weight_bits: int = 8
+    """Bits of the weights in quantisation-aware training: 8 for int8 files, 4 for int4 files."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "class_weight", as_setting(self.class_weight))
@@ -243,7 +245,7 @@ class Recipe:
             if teachers:
                 distill(model, teachers, self, from_logits=from_logits)
             if self.quantization_aware:
-                simulate_integers(model)
+                simulate_integers(model, self.weight_bits)
             model.compile(
                 optimizer,
                 self.make_loss(from_logits=from_logits, class_weights=class_weights, one_hot=one_hot),

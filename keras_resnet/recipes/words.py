@@ -64,6 +64,6 @@ def on_training(recipe: Recipe) -> list[str]:
         "classes weighted so that each counts as much": recipe.class_weight == "balanced",
         f"classes weighted by {weights}": weights,
         "the classifier is fitted first": recipe.linear_probe,
-        "quantisation-aware": recipe.quantization_aware,
+        f"quantisation-aware, weights of {recipe.weight_bits} bits": recipe.quantization_aware,
     }
     return [words for words, applies in special.items() if applies]

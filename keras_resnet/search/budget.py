@@ -33,7 +33,7 @@ MICRO = str.maketrans("µμ", "uu")  # the sign and the Greek letter
 SMALLEST = 1e-6  # amount that is more than nothing
 FORMS = "bytes of the int8 file (100kB, 0.5MB), multiply-adds of an image (5M, 800k) or milliseconds (2ms), spelt as here"
 DRAWS = 2_000  # refused in a row, after which nothing fits a budget
-COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "inference_memory", "training_memory")
+COSTS = ("parameters", "multiply_adds", "tflite_float32", "tflite_int8", "tflite_int4", "inference_memory", "training_memory")
 
 
 @documented
@@ -49,6 +49,8 @@ class Budget:
     """Bytes of the file, as for int8."""
     tflite_int8: int | None = None
     """Bytes of the file, within 5 % or so, without the metadata and labels that `export` adds, about 4 kB."""
+    tflite_int4: int | None = None
+    """The same of the int4 file."""
     inference_memory: int | None = None
     """Bytes of the largest maps that are alive together, for one image in float32."""
     training_memory: int | None = None

@@ -17,8 +17,9 @@ import numpy as np
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError
-from keras_resnet.export.converter import make_converter
+from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import scaled_by_convolution
+from keras_resnet.export.targets import Target
 from keras_resnet.fields import to_json
 from keras_resnet.json_files import read_json
 from keras_resnet.networks.fusion import is_folded, is_fused
@@ -181,12 +182,10 @@ def measure_model(model: keras.Model, quantize: str | None, inputs: tuple[float,
         for _ in range(EXAMPLES):
             yield {name: generator.uniform(*inputs, (1, *shape)).astype("float32") for name, shape in shapes.items()}
 
-    converter = make_converter(model, quantize, examples)
-    if quantize:
-        converter.inference_input_type = converter.inference_output_type = tf.int8
     with quiet(), scaled_by_convolution(model), TemporaryDirectory() as folder:
         path = Path(folder, "model.tflite")
-        path.write_bytes(converter.convert())
+        content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
+        path.write_bytes(FloatFile(content, examples).quantized(Target("tflite", quantize, pixels="int8")) if quantize else content)
         interpreter = Interpreter(model_path=str(path), num_threads=1)
         try:
             interpreter.allocate_tensors()

@@ -17,7 +17,10 @@ from keras_resnet.search.results import Results, Row, pareto
 from keras_resnet.search.study import SCORE
 
 FEWEST = 5  # trials that an importance is worked out from
-UNITS_OF = {LATENCY: " ms", **dict.fromkeys(("tflite_float32", "tflite_int8", "inference_memory", "training_memory"), " bytes")}
+UNITS_OF = {
+    LATENCY: " ms",
+    **dict.fromkeys(("tflite_float32", "tflite_int8", "tflite_int4", "inference_memory", "training_memory"), " bytes"),
+}
 MOST_VALUES = 7  # that are written at the axis of a hyperparameter
 MOST_NAMES = 2  # of trials that are written at one point
 SPREAD = 0.06  # height over which parallel coordinates lay trials of one value, the best one uppermost

@@ -100,7 +100,7 @@ def prepare(
         plain.compile(loss=Recipe().make_loss(from_logits=spec.gives_logits), metrics=["accuracy", Recall(spec.classes)])
         prepare_metrics(plain)
         if recipe.quantization_aware:
-            simulate_integers(plain)
+            simulate_integers(plain, recipe.weight_bits)
     probe = None
     if recipe.linear_probe:
         with devices.alone():
