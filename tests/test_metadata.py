@@ -3,6 +3,7 @@
 import zipfile
 
 import flatbuffers
+import keras
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -12,6 +13,7 @@ from flatbuffers.table import Table
 import keras_resnet as kr
 from keras_resnet.export import WRITERS, Target
 from keras_resnet.export.supported import Source
+from keras_resnet.files.model_file import ModelFile
 
 CLASSES = ["left", "right", "straight on"]
 
@@ -52,6 +54,20 @@ def written(request, tmp_path_factory):
     path = tmp_path_factory.mktemp("metadata") / target.file
     WRITERS["tflite"](source, path, target)
     return path, target
+
+
+def test_weights_behind_the_flat_buffer_are_kept(tmp_path):
+    """As the quantizer writes files of more than 256 kB."""
+    image = keras.Input((8, 8, 1))
+    hidden = keras.layers.Dense(5000, activation="relu")(keras.layers.Flatten()(image))
+    model = keras.Model(image, keras.layers.Dense(3)(hidden))
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 1)).astype("uint8")
+    source = Source(model=model, name="large", class_names=CLASSES, calibration=images)
+    path = tmp_path / "model.tflite"
+    WRITERS["tflite"](source, path, Target("tflite", "int8"))
+    assert path.stat().st_size > 5000 * 67
+    scores = model.predict_on_batch(images.astype("float32"))
+    assert np.abs(ModelFile(path)(images) - scores).max() < 0.05 * np.abs(scores).max()
 
 
 def test_labels_are_in_the_file(written):

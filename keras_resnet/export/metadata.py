@@ -27,8 +27,12 @@ DESCRIPTION = "An image classifier. The names of its classes are in labels.txt, 
 def describe(path: Path, target: Target, source: Source) -> None:
     """Write metadata and labels into the TFLite file at `path`, which is changed in place."""
     from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools.flatbuffer_utils import read_model_from_bytearray
 
-    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    model = read_model_from_bytearray(path.read_bytes())  # large files of the quantizer have their weights behind the flat buffer
+    for buffer in model.buffers:
+        if buffer.data is not None:
+            buffer.data = np.frombuffer(buffer.data, np.uint8)  # an array is written at once, bytes one by one
     graph = model.subgraphs[0]
     open_batch(graph)
     integers = [graph.tensors[index].type == schema.TensorType.INT32 for index in graph.outputs]
