@@ -414,9 +414,9 @@ def end(engine, trial, score=0.5):
 def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
     told = []
     first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
-    monkeypatch.setattr(optuna_leases, "HOST", "first")
+    monkeypatch.setattr(optuna_leases, "MACHINE", "first")
     lost = first.create_trial("one")
-    monkeypatch.setattr(optuna_leases, "HOST", "second")
+    monkeypatch.setattr(optuna_leases, "MACHINE", "second")
     end(second, second.create_trial("two"), 0.25)
     for _ in range(4):
         assert second.create_trial("two").status == "IDLE"
@@ -479,9 +479,47 @@ def test_processes_do_not_train_the_same_values(engine_at):
 @pytest.mark.parametrize("values", [{"depth1": "../x"}, {"depth1": 99}, {"evil": 1}, ["depth1"], 3])
 def test_values_that_somebody_wrote_into_the_storage_are_refused(values, engine_at):
     engine = engine_at(study_of(2))
-    engine.study.ask().set_user_attr("values", values)
+    trial = engine.study.ask()
+    trial.set_user_attr("values", {"depth1": 1})
+    engine.look()
+    trial.set_user_attr("values", values)
     with pytest.raises(InputError, match="the storage has a trial that does not belong to this study: "):
         engine.create_trial("one")
+
+
+WRONG_ATTRIBUTES = {
+    "held": (3, {}, {"worker": 3, "machine": "m"}, {"worker": "\x1b[2J", "machine": "m"}, {"worker": "one"}),
+    "refused": (5, " ", None),
+    "reason": (5, ["x"]),
+    "epoch": ("x", -1, 0.5, True),
+    "ended": ("x", None, 10**400),
+}
+
+
+def test_attributes_that_somebody_wrote_into_the_storage_are_refused(engine_at):
+    engine = engine_at(study_of(2))
+    for name, wrong in WRONG_ATTRIBUTES.items():
+        trial = engine.study.ask()
+        for value in wrong:
+            trial.set_user_attr(name, value)
+            with pytest.raises(InputError, match=f"the storage has a trial that does not belong to this study: {name} = "):
+                engine.create_trial("one")
+        trial.set_user_attr(
+            name, {"worker": "one", "machine": "m"} if name == "held" else {"epoch": 1, "ended": 1.0}.get(name, "x")
+        )
+
+
+def test_the_order_in_which_trials_end_needs_no_time_zone(engine_at, monkeypatch):
+    engine = engine_at(study_of(2))
+    try:
+        for zone in ("UTC", "UTC+9"):  # nine hours behind
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            end(engine, engine.create_trial("one"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert engine.end_order == ["0000", "0001"]
 
 
 def test_a_killed_process_is_known_by_its_lock(engine_at):

@@ -5,6 +5,7 @@ attribute `values`. A refused one costs no training; its constraints tell the sa
 """
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,8 @@ from optuna.trial import TrialState
 from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.leases import MESSAGE
-from keras_resnet.search.optuna_leases import DROPPED, EPOCH, HELD, REASON, REFUSED, STATUS, VALUES, LeasedStudy, is_trial, name_of
+from keras_resnet.search.optuna_attributes import DROPPED, ENDED, EPOCH, HELD, REASON, REFUSED, VALUES, check_attributes, is_trial
+from keras_resnet.search.optuna_leases import STATUS, LeasedStudy, name_of
 from keras_resnet.search.optuna_space import drawn, size_of, suggest
 from keras_resnet.search.study import SCORE
 
@@ -82,6 +84,7 @@ class OptunaEngine(LeasedStudy):
         """A trial that waits to be resumed, or a new one; None where its values cannot be used."""
         trial = self.study.ask()
         name = name_of(trial.number)
+        check_attributes(trial.user_attrs)
         worker = trial.user_attrs.get(HELD, {}).get("worker", "its worker")  # that had it before
         if not self.hold(trial, tuner_id):  # another process has it
             return None
@@ -181,6 +184,7 @@ class OptunaEngine(LeasedStudy):
         name, values = trial.trial_id, None
         record = self.held[name][0]
         with suppress(UpdateFinishedTrialError):
+            record.set_user_attr(ENDED, time.time())
             if trial.status == TrialStatus.FAILED:
                 record.set_user_attr(REASON, (trial.message or "no reason is known")[-MESSAGE:])
             else:

@@ -24,12 +24,12 @@ from keras_resnet.atomic import lock
 from keras_resnet.errors import InputError
 from keras_resnet.search.engine import PRUNED
 from keras_resnet.search.leases import FAILURES
+from keras_resnet.search.optuna_attributes import ENDED, EPOCH, FOREIGN, HELD, REASON, REFUSED, VALUES, check_attributes, is_trial
 from keras_resnet.search.wire import check_values
 
-VALUES, REFUSED, HELD, DROPPED, REASON, EPOCH = "values", "refused", "held", "dropped", "reason", "epoch"  # attributes of trials
 BEATS = 4  # signs of life within a lease
 SPREAD = 4  # a fourth of a lease, over which processes take a trial back
-HOST = os.uname().nodename
+MACHINE = os.uname().nodename
 STATUS = {
     TrialState.COMPLETE: TrialStatus.COMPLETED,
     TrialState.FAIL: TrialStatus.FAILED,
@@ -55,7 +55,7 @@ class LeasedStudy:
         self.held: dict[str, tuple[optuna.Trial, int, str]] = {}  # trials of this process, with their locks and its name
         self.renewed: dict[str, float] = {}  # when it last said that it lives
         self.heard: dict[int, tuple[Any, float]] = {}  # signs of life of other trials, and until when each counts
-        self.checked: set[int] = set()  # trials whose values are of the space
+        self.checked: dict[int, Any] = {}  # values of trials that are of the space
         self.ended_at_start: set[str] = set()  # trials whose failures do not count any more
         self.look()
         self.ended_at_start = set(self.end_order)
@@ -68,6 +68,7 @@ class LeasedStudy:
         self.unfinished: list[FrozenTrial] = []
         ended = []
         for frozen in self.study.get_trials(deepcopy=False):
+            check_attributes(frozen.user_attrs)
             if not frozen.state.is_finished():
                 self.unfinished.append(frozen)
             if reason := frozen.user_attrs.get(REFUSED):
@@ -75,20 +76,20 @@ class LeasedStudy:
                 self.refused[kind], self.last_refusal = self.refused.get(kind, 0) + 1, reason
             elif is_trial(frozen.user_attrs):
                 self.trials[name_of(frozen.number)] = self.record(frozen)
-                if frozen.datetime_complete:
-                    ended.append((frozen.datetime_complete, name_of(frozen.number)))
+                if frozen.state.is_finished():
+                    ended.append((frozen.user_attrs.get(ENDED, 0.0), name_of(frozen.number)))
         self.start_order = list(self.trials)
         self.end_order = [name for _, name in sorted(ended)]
 
     def record(self, frozen: FrozenTrial) -> Trial:
         """A trial as the rest of a search knows it. InputError for values that are not of its space."""
         values = frozen.user_attrs[VALUES]
-        if frozen.number not in self.checked:
+        if frozen.number not in self.checked or self.checked[frozen.number] != values:
             try:
                 check_values(values, self.space, 0)
             except (AttributeError, InputError, TypeError) as error:
-                raise InputError(f"the storage has a trial that does not belong to this study: {error}") from None
-            self.checked.add(frozen.number)
+                raise InputError(f"{FOREIGN}: {error}") from None
+            self.checked[frozen.number] = values
         hyperparameters = HyperParameters()
         hyperparameters.values = dict(values)
         trial = Trial(hyperparameters, name_of(frozen.number), STATUS[frozen.state], frozen.user_attrs.get(REASON))
@@ -122,7 +123,7 @@ class LeasedStudy:
     def renew(self, name: str) -> None:
         trial, _, worker = self.held[name]
         with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(HELD, {"worker": worker, "host": HOST, "alive": time.time()})
+            trial.set_user_attr(HELD, {"worker": worker, "machine": MACHINE, "alive": time.time()})
         self.renewed[name] = time.monotonic()
 
     def get_trial(self, trial_id: str) -> None:
@@ -150,7 +151,7 @@ class LeasedStudy:
 
     def is_dead(self, frozen: FrozenTrial) -> bool:
         """Whether the process of a trial was one of this machine, and is gone: the system has taken its lock."""
-        if frozen.user_attrs.get(HELD, {}).get("host") != HOST:
+        if frozen.user_attrs.get(HELD, {}).get("machine") != MACHINE:
             return False
         descriptor = lock(self.lock_of(name_of(frozen.number)))
         if descriptor is not None:
@@ -181,15 +182,10 @@ class LeasedStudy:
         for name, (trial, _, worker) in list(self.held.items()):
             try:
                 holder = self.storage.get_trial(self.id_of(name)).user_attrs.get(HELD, {})
-                if (holder.get("worker"), holder.get("host")) == (worker, HOST):
+                if (holder.get("worker"), holder.get("machine")) == (worker, MACHINE):
                     self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
             finally:
                 self.release(name)
-
-
-def is_trial(attributes: dict[str, Any]) -> bool:
-    """Whether a draw with these attributes is a trial of the search."""
-    return VALUES in attributes and DROPPED not in attributes
 
 
 def name_of(number: int) -> str:
