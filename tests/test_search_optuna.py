@@ -26,7 +26,7 @@ from keras_resnet import InputError, search
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, Study, optuna_leases
-from keras_resnet.search.engine import Verdict
+from keras_resnet.search.engine import TrialTaken, Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
 from keras_resnet.search.optuna_studies import OptunaStudies
 from keras_resnet.search.oracle import space_of
@@ -411,12 +411,11 @@ def end(engine, trial, score=0.5):
     engine.end_trial(trial)
 
 
-def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
+def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at):
     told = []
     first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
-    monkeypatch.setattr(optuna_leases, "MACHINE", "first")
+    first.machine = "another"
     lost = first.create_trial("one")
-    monkeypatch.setattr(optuna_leases, "MACHINE", "second")
     end(second, second.create_trial("two"), 0.25)
     for _ in range(4):
         assert second.create_trial("two").status == "IDLE"
@@ -569,14 +568,86 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
     assert second.create_trial("two").status == "STOPPED"
 
 
-def test_a_late_worker_does_not_give_back_what_another_has(engine_at, monkeypatch):
-    first, second = (engine_at(study_of(1), tell=lambda line: None) for _ in range(2))
-    lost = lapsed(first, second)
-    first.lock_of(lost.trial_id).rmdir()  # the lock is one of another machine
-    assert second.create_trial("two").trial_id == lost.trial_id
+def test_a_trial_is_given_back_by_the_process_that_has_it(engine_at):
+    told = []
+    first, second, third = (engine_at(study_of(1), tell=told.append) for _ in range(3))
+    lost = lapsed(first, second).trial_id
+    first.lock_of(lost).rmdir()  # the lock is one of another machine
+    assert second.create_trial("two").trial_id == lost
     first.close()
-    [trial] = first.study.get_trials(deepcopy=False)
-    assert trial.state == TrialState.RUNNING
+    assert state_of(lost, first) == TrialState.RUNNING
+    second.close()
+    assert state_of(lost, first) == TrialState.WAITING
+    assert third.create_trial("three").trial_id == lost
+    assert told[1:] == ["trial 0000: two gave it back; the trial is resumed"]
+
+
+def state_of(name, engine):
+    return engine.study.get_trials(deepcopy=False)[int(name)].state
+
+
+def test_of_two_that_take_one_trial_one_goes_on(engine_at, monkeypatch):
+    """Machines that do not see each other's locks, and found the worker silent in the same moment."""
+    first, second, third = engines = [engine_at(study_of(1)) for _ in range(3)]
+    for machine, engine in enumerate(engines):
+        engine.machine = str(machine)
+        monkeypatch.setattr(engine, "lease", 0.0 if engine is third else 60.0)
+    lost = lapsed(first, second)
+    assert third.create_trial("three").status == "IDLE"
+    take_back = third.take_back
+
+    def take_back_late(frozen):
+        first.lock_of(lost.trial_id).rmdir()
+        assert second.create_trial("two").trial_id == lost.trial_id
+        first.lock_of(lost.trial_id).rmdir()
+        take_back(frozen)
+
+    monkeypatch.setattr(third, "take_back", take_back_late)
+    taken = third.create_trial("three")
+    assert taken.trial_id == lost.trial_id
+    for engine in engines:
+        engine.lease = 0.0
+    for engine in (first, second):
+        with pytest.raises(TrialTaken, match="three"):
+            engine.get_trial(lost.trial_id)
+        assert not engine.held
+    third.get_trial(lost.trial_id)
+    end(third, taken)
+    assert {engine.create_trial("any").status for engine in engines} == {"STOPPED"}
+
+
+def test_a_worker_leaves_a_trial_that_another_one_has(pretended_run, monkeypatch, tmp_path):
+    trained, told = [], []
+
+    def pretend(study, spec, recipe, out, seed, alive):
+        trained.append(out.name)
+        run = pretended_run(out, spec, recipe, seed, 0.5)
+        if out.name == "0000":  # another machine takes the trial, and is faster
+            (stored,) = stored_in(tmp_path / "out")
+            trial = optuna.Trial(stored, stored.trials[0]._trial_id)
+            trial.set_user_attr("held", {"worker": "other", "machine": "m"})
+            stored.tell(trial, 0.5)
+            alive()
+        return run
+
+    monkeypatch.setattr("keras_resnet.search.trials.train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.trials.WAIT", -1.0)
+    monkeypatch.setattr(optuna_leases, "BEATS", float("inf"))
+    found = search.run(study_of(2), tmp_path / "out", tell=told.append)
+    assert "trial 0000 is left to other, which has it by now" in told
+    assert [row["status"] for row in found.rows] == ["completed"] * 2
+    assert trained[:2] == ["0000", "0001"]
+
+
+def test_a_machine_has_a_name_of_its_own(monkeypatch, tmp_path):
+    """Where its host name is that of another one, too."""
+    names = {optuna_leases.name_of_machine()}
+    monkeypatch.setattr(optuna_leases, "BOOT", tmp_path / "boot_id")
+    names.add(optuna_leases.name_of_machine())
+    (tmp_path / "boot_id").write_text("another\n")
+    names.add(optuna_leases.name_of_machine())
+    assert len(names) == 3
+    assert all(len(name.splitlines()) == 1 for name in names)
 
 
 def test_a_trial_that_its_late_worker_ends_while_another_takes_it_back(engine_at, monkeypatch):

@@ -85,26 +85,32 @@ class OptunaEngine(LeasedStudy):
         trial = self.study.ask()
         name = name_of(trial.number)
         check_attributes(trial.user_attrs)
-        worker = trial.user_attrs.get(HELD, {}).get("worker", "its worker")  # that had it before
+        sign = trial.user_attrs.get(HELD, {})  # of the worker that had it before
         if not self.hold(trial, tuner_id):  # another process has it
             return None
         self.look()
         if is_trial(trial.user_attrs):
-            if all(frozen.number != trial.number for frozen in self.unfinished):  # its worker was only late, and has ended it
-                self.release(name)
-                return None
-            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
-        else:
-            # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
-            has_place = sum(number < trial.number for number in self.taken()) < self.limit
-            is_allowed = has_place and DROPPED not in trial.user_attrs
-            is_accepted = False
-            with suppress(UpdateFinishedTrialError):  # it took longer than a lease
-                values = self.propose(trial) if is_allowed else None
-                is_accepted = values is not None and self.accept(trial, values)
-            if not is_accepted:
-                self.drop(name)
-                return None
+            return self.resume(name, sign)
+        # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
+        has_place = sum(number < trial.number for number in self.taken()) < self.limit
+        is_allowed = has_place and DROPPED not in trial.user_attrs
+        is_accepted = False
+        with suppress(UpdateFinishedTrialError):  # it took longer than a lease
+            values = self.propose(trial) if is_allowed else None
+            is_accepted = values is not None and self.accept(trial, values)
+        if not is_accepted:
+            self.drop(name)
+            return None
+        return self.trials[name]
+
+    def resume(self, name: str, sign: dict[str, Any]) -> Trial | None:
+        """A trial of a worker with that last sign of life; None if the worker was only late, and has ended it."""
+        if all(name_of(frozen.number) != name for frozen in self.unfinished):
+            self.release(name)
+            return None
+        self.reported.pop(name, None)
+        why = "gave it back" if sign.get("given_back") else f"is gone or was silent for {self.lease:g} seconds"
+        self.tell(f"{self.kind} {name}: {sign.get('worker', 'its worker')} {why}; the trial is resumed")
         return self.trials[name]
 
     def propose(self, trial: optuna.Trial) -> dict[str, Any] | None:

@@ -3,11 +3,16 @@
 The attribute `held` of a trial says who trains it. Where that is not renewed for as long as a lease, the trial goes back into
 Optuna's queue, in one step, and keeps its number and its folder: a kill at any moment loses nothing. Optuna's own retry fails a
 trial and then adds a copy, which a kill between the two loses, and its heartbeats need a database.
+
+Two machines may take a trial back in the same moment: a storage compares before it writes only where a trial leaves the queue or
+ends. Then both train it until the next sign of life: `held` names the later one, and the other leaves it. The first score that is
+entered counts, and no other one.
 """
 
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,14 +27,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from keras_resnet.atomic import lock
 from keras_resnet.errors import InputError
-from keras_resnet.search.engine import PRUNED
+from keras_resnet.search.engine import PRUNED, TrialTaken
 from keras_resnet.search.leases import FAILURES
 from keras_resnet.search.optuna_attributes import ENDED, EPOCH, FOREIGN, HELD, REASON, REFUSED, VALUES, check_attributes, is_trial
 from keras_resnet.search.wire import check_values
 
 BEATS = 4  # signs of life within a lease
 SPREAD = 4  # a fourth of a lease, over which processes take a trial back
-MACHINE = os.uname().nodename
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux
 STATUS = {
     TrialState.COMPLETE: TrialStatus.COMPLETED,
     TrialState.FAIL: TrialStatus.FAILED,
@@ -49,6 +54,7 @@ class LeasedStudy:
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, space: HyperParameters, folder: Path, lease: float) -> None:
         self.study, self.storage, self.space, self.folder, self.lease = study, storage, space, folder, lease
+        self.machine = name_of_machine()
         self.study_id = storage.get_study_id_from_name(study.study_name)
         self.on_end: Callable[[], None] = lambda: None
         self.tell: Callable[[str], None] = lambda line: None
@@ -120,15 +126,29 @@ class LeasedStudy:
     def lock_of(self, name: str) -> Path:
         return self.folder / f"trial_{name}"
 
-    def renew(self, name: str) -> None:
+    def renew(self, name: str, **more: Any) -> None:
         trial, _, worker = self.held[name]
         with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(HELD, {"worker": worker, "machine": MACHINE, "alive": time.time()})
+            trial.set_user_attr(HELD, {"worker": worker, "machine": self.machine, "alive": time.time(), **more})
         self.renewed[name] = time.monotonic()
 
     def get_trial(self, trial_id: str) -> None:
         if time.monotonic() - self.renewed[trial_id] > self.lease / BEATS:
+            if not self.is_own(trial_id):
+                self.release(trial_id)
+                raise TrialTaken(self.sign_of(trial_id).get("worker", "another worker"))
             self.renew(trial_id)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a trial of this process is its own still, and was not taken by another one."""
+        sign = self.sign_of(name)
+        return (sign.get("worker"), sign.get("machine")) == (self.held[name][2], self.machine)
+
+    def sign_of(self, name: str) -> dict[str, Any]:
+        """The last sign of life in the storage."""
+        attributes = self.storage.get_trial(self.id_of(name)).user_attrs
+        check_attributes(attributes)
+        return dict(attributes.get(HELD, {}))
 
     def take_back_lapsed(self) -> bool:
         """Put the trials of silent workers back into the queue, if there are any.
@@ -151,7 +171,7 @@ class LeasedStudy:
 
     def is_dead(self, frozen: FrozenTrial) -> bool:
         """Whether the process of a trial was one of this machine, and is gone: the system has taken its lock."""
-        if frozen.user_attrs.get(HELD, {}).get("machine") != MACHINE:
+        if frozen.user_attrs.get(HELD, {}).get("machine") != self.machine:
             return False
         descriptor = lock(self.lock_of(name_of(frozen.number)))
         if descriptor is not None:
@@ -179,13 +199,18 @@ class LeasedStudy:
 
     def close(self) -> None:
         """Give the trials that were not ended back, for another process to resume at once; but none that another one has by now."""
-        for name, (trial, _, worker) in list(self.held.items()):
+        for name, (trial, _, _) in list(self.held.items()):
             try:
-                holder = self.storage.get_trial(self.id_of(name)).user_attrs.get(HELD, {})
-                if (holder.get("worker"), holder.get("machine")) == (worker, MACHINE):
+                if self.is_own(name):
+                    self.renew(name, given_back=True)
                     self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
             finally:
                 self.release(name)
+
+
+def name_of_machine() -> str:
+    """What tells this machine from others: containers may share a name, and copies of a virtual machine a boot."""
+    return f"{os.uname().nodename} {BOOT.read_text().strip() if BOOT.exists() else uuid.getnode()}"
 
 
 def name_of(number: int) -> str:
