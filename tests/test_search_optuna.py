@@ -25,7 +25,7 @@ import keras_resnet as kr
 from keras_resnet import InputError, search
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, Study, optuna_leases
+from keras_resnet.search import Budget, Study, optuna_leases, optuna_studies
 from keras_resnet.search.engine import TrialTaken, Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
 from keras_resnet.search.optuna_studies import OptunaStudies
@@ -286,7 +286,8 @@ def test_only_active_values_are_drawn(pretended, tmp_path):
         assert isinstance(row["more/attention"], bool)
 
 
-def test_the_storage_of_another_folder_is_refused(pretended, tmp_path):
+def test_the_storage_of_another_folder_is_refused(pretended, monkeypatch, tmp_path):
+    monkeypatch.setattr(optuna_studies, "MOMENT", 0.0)
     storage = f"sqlite:///{tmp_path / 'all.sqlite3'}"
     search.run(study_of(2), tmp_path / "one", storage=storage)
     search.run(study_of(2), tmp_path / "two", storage=storage)  # two studies in one database do not mix
@@ -295,6 +296,32 @@ def test_the_storage_of_another_folder_is_refused(pretended, tmp_path):
         search.run(study_of(2), tmp_path / "elsewhere" / "one", storage=storage)
     with pytest.raises(InputError, match=r"has no trials of '.*one', which has some: give the storage of before"):
         search.run(study_of(2), tmp_path / "one", storage=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+
+
+def test_two_folders_have_no_study_together(monkeypatch, tmp_path):
+    """Even before there is a trial, and where each of them has a study of that name elsewhere."""
+    monkeypatch.setattr(optuna_studies, "MOMENT", 0.0)
+    plan = study_of(), space_of(study_of()), "plan", None
+    message = r"has a study 'one' of another folder; call the folder \(--out\) otherwise"
+    with ExitStack() as stack:
+
+        def opened(folder, storage):
+            studies = OptunaStudies(f"sqlite:///{tmp_path / storage}", tmp_path / folder / "one" / "state", 60.0, print)
+            stack.callback(studies.close)
+            return studies
+
+        opened("a", "first").trials(*plan)
+        with pytest.raises(InputError, match=message):
+            opened("b", "first").trials(*plan)
+        opened("b", "second").trials(*plan)
+        for other in (plan, (*plan[:2], "another plan", None)):
+            with pytest.raises(InputError, match=message):
+                opened("a", "second").trials(*other)
+        mark = tmp_path / "a" / "one" / "state" / "optuna.json"
+        mark.rename(tmp_path / "mark")  # another machine has made the study, and will write it now
+        monkeypatch.setattr(optuna_studies, "MOMENT", 60.0)
+        monkeypatch.setattr(optuna_studies.time, "sleep", lambda seconds: (tmp_path / "mark").rename(mark))
+        opened("a", "first").trials(*plan)
 
 
 STUDY = '''"""How deep?"""
