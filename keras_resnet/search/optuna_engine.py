@@ -47,7 +47,8 @@ class OptunaEngine(LeasedStudy):
 
     goals: tuple[str, ...] = (SCORE,)
     """The objectives by name, the accuracy first."""
-    seed = limit = 0
+    seed = 0
+    limit = 0
     prunes = False
 
     def __init__(self, *arguments: Any) -> None:
