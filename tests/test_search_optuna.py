@@ -23,11 +23,13 @@ from optuna.trial import TrialState
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.errors import WorkerLost
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
 from keras_resnet.search import Budget, Study, optuna_leases, optuna_studies
 from keras_resnet.search.engine import TrialTaken, Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
+from keras_resnet.search.optuna_storage import Storage
 from keras_resnet.search.optuna_studies import OptunaStudies
 from keras_resnet.search.oracle import space_of
 from keras_resnet.search.trials import Trials
@@ -245,6 +247,10 @@ def test_ranges_are_those_of_keras_tuner(entry):
     found = [drawn(hp, lambda name, _, end=end: end)["x"] for end in (distribution.low, distribution.high)]
     listed = list(range_.values)
     if step:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(50):
+            value = drawn(hp, search.optuna_space.suggest.__get__(study.ask()))["x"]
+            assert value == pytest.approx(min(listed, key=lambda other: abs(other - value)))
         assert sorted(found) == pytest.approx([min(listed), max(listed)])
         assert count_values(range_) == len(listed)
         return
@@ -253,15 +259,27 @@ def test_ranges_are_those_of_keras_tuner(entry):
     assert type(found[0]) is type(low)
 
 
+def test_the_last_step_of_a_range_counts():
+    """KerasTuner leaves out 0.3, because 0.3 / 0.1 is less than 3."""
+    hp = HyperParameters()
+    hp.Float("x", 0.0, 0.3, step=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert distribution_of(hp.space[0]).high == 0.3
+    assert count_values(hp.space[0]) == 4
+
+
 def test_a_range_is_sampled_as_it_says():
     """Half of a logarithmic one lies below its geometric mean, and half of a reversed one above that from its other end."""
     hp = HyperParameters()
     hp.Float("log", 1e-4, 1.0, sampling="log")
     hp.Float("reverse", 1e-4, 1.0, sampling="reverse_log")
+    hp.Int("whole", 1, 10_000, sampling="log")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     rows = [drawn(hp, search.optuna_space.suggest.__get__(study.ask())) for _ in range(200)]
     assert 70 < sum(row["log"] < 1e-2 for row in rows) < 130
     assert 70 < sum(row["reverse"] > 0.99 for row in rows) < 130
+    assert 70 < sum(row["whole"] < 100 for row in rows) < 130
 
 
 def test_only_active_values_are_drawn(pretended, tmp_path):
@@ -288,10 +306,11 @@ def test_only_active_values_are_drawn(pretended, tmp_path):
 
 def test_the_storage_of_another_folder_is_refused(pretended, monkeypatch, tmp_path):
     monkeypatch.setattr(optuna_studies, "MOMENT", 0.0)
-    storage = f"sqlite:///{tmp_path / 'all.sqlite3'}"
+    storage = f"sqlite:///file:{tmp_path / 'all.sqlite3'}?uri=true&password=secret"
     search.run(study_of(2), tmp_path / "one", storage=storage)
     search.run(study_of(2), tmp_path / "two", storage=storage)  # two studies in one database do not mix
     assert {"one", "two"} == set(optuna.get_all_study_names(storage))
+    assert not [path for path in tmp_path.glob("*/**/*") if path.is_file() and b"secret" in path.read_bytes()]
     with pytest.raises(InputError, match=r"has a study 'one' of another folder; call the folder \(--out\) otherwise"):
         search.run(study_of(2), tmp_path / "elsewhere" / "one", storage=storage)
     with pytest.raises(InputError, match=r"has no trials of '.*one', which has some: give the storage of before"):
@@ -794,8 +813,55 @@ def test_a_database_that_breaks_is_told_in_a_line(postgresql, pretended, tmp_pat
     assert code == 1
     assert "the storage postgresql://me@/postgres failed: " in errors.splitlines()[-1]
     assert errors.splitlines()[-1].endswith("; the same command resumes the search")
+    assert not re.search(r"LINE \d|SELECT|\[SQL", errors)
     rename("elsewhere", "trials")
     assert call("search", tmp_path / "study.py", "--storage", postgresql)[0] == 0
+
+
+@pytest.mark.parametrize("line", ["x\nx\n", "{}\n", "3\n"])
+def test_a_journal_that_breaks_is_told_in_a_line(line, tmp_path):
+    storage = Storage(f"journal:{tmp_path / 'trials'}")
+    opened = storage.open()
+    study = optuna.create_study(storage=opened)
+    (tmp_path / "trials").write_text((tmp_path / "trials").read_text() + line)
+    message = r"the storage journal:.*trials failed: .*; the same command resumes the search$"
+    with pytest.raises(WorkerLost, match=message), storage.failures_in_a_line():
+        study.ask()
+
+
+def test_errors_of_other_code_are_not_those_of_the_storage(tmp_path):
+    for error in (InputError("three trials failed"), KeyError("x")):
+        with pytest.raises(type(error)), Storage(f"journal:{tmp_path / 'trials'}").failures_in_a_line():
+            raise error
+
+
+@pytest.mark.parametrize("engine_at", ["journal:"], indirect=True)
+def test_the_sampler_learns_from_scores(engine_at):
+    engine = engine_at(study_of(30, lambda hp: hp.Float("x", 0.0, 1.0) and kr.SPECS["resnet8"]))
+    drawn = []
+    for _ in range(30):
+        trial = engine.create_trial("one")
+        drawn.append(trial.hyperparameters.values["x"])
+        end(engine, trial, drawn[-1])
+    assert sum(drawn[20:]) > sum(drawn[:10]) + 2
+
+
+def test_a_resumed_trial_is_pruned_by_all_its_epochs(engine_at):
+    first, second = (engine_at(study_of(1, pruner="median")) for _ in range(2))
+    for engine in (first, second):
+        engine.study.pruner = optuna.pruners.ThresholdPruner(lower=0.5, n_warmup_steps=3)
+    name = first.create_trial("one").trial_id
+    assert not first.should_prune(name, [0.1, 0.2])
+    first.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna's, for an epoch that is reported twice
+        assert second.create_trial("two").trial_id == name
+        assert not second.should_prune(name, [0.1, 0.2])
+        assert second.should_prune(name, [0.1, 0.2, 0.3])
+        second.close()
+        assert first.create_trial("one").trial_id == name
+        assert first.should_prune(name, [0.1, 0.2, 0.3, 0.4])
+    assert first.study.get_trials()[0].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
 
 
 def test_what_optuna_has_and_others_have_not(tmp_path):
