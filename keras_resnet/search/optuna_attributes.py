@@ -24,7 +24,7 @@ def is_sign(value: Any) -> bool:
 CHECKS: dict[str, Callable[[Any], bool]] = {
     REFUSED: is_text,
     HELD: is_sign,
-    REASON: is_text,
+    REASON: lambda value: isinstance(value, str),
     EPOCH: lambda value: is_whole(value) and value >= 0,
     ENDED: lambda value: isinstance(value, float) and math.isfinite(value),
 }
