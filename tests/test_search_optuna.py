@@ -550,7 +550,7 @@ def test_attributes_that_somebody_wrote_into_the_storage_are_refused(engine_at):
             with pytest.raises(InputError, match=f"the storage has a trial that does not belong to this study: {name} = "):
                 engine.create_trial("one")
         trial.set_user_attr(
-            name, {"worker": "one", "machine": "m"} if name == "held" else {"epoch": 1, "ended": 1.0}.get(name, "x")
+            name, {"worker": "one", "machine": "m"} if name == "held" else {"reason": "", "epoch": 1, "ended": 1.0}.get(name, "x")
         )
 
 
