@@ -87,7 +87,7 @@ def note(file: Path) -> None:
 def work(out: Path, name: str, options: argparse.Namespace, engine: str, **place: str) -> None:
     """One process of the search."""
     trials.train_in_process = pretend(options.seconds)
-    optuna_leases.HOST = name
+    optuna_leases.name_of_machine = lambda: name
     plain = trials.Trials.work
 
     def work_together(self: Any, oracle: Any, name: str) -> None:

@@ -23,11 +23,13 @@ from optuna.trial import TrialState
 
 import keras_resnet as kr
 from keras_resnet import InputError, search
+from keras_resnet.errors import WorkerLost
 from keras_resnet.runs.history import write_history
 from keras_resnet.runs.run import Run
-from keras_resnet.search import Budget, Study, optuna_leases
-from keras_resnet.search.engine import Verdict
+from keras_resnet.search import Budget, Study, optuna_leases, optuna_studies
+from keras_resnet.search.engine import TrialTaken, Verdict
 from keras_resnet.search.optuna_space import count_values, distribution_of, drawn
+from keras_resnet.search.optuna_storage import Storage
 from keras_resnet.search.optuna_studies import OptunaStudies
 from keras_resnet.search.oracle import space_of
 from keras_resnet.search.trials import Trials
@@ -245,6 +247,10 @@ def test_ranges_are_those_of_keras_tuner(entry):
     found = [drawn(hp, lambda name, _, end=end: end)["x"] for end in (distribution.low, distribution.high)]
     listed = list(range_.values)
     if step:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        for _ in range(50):
+            value = drawn(hp, search.optuna_space.suggest.__get__(study.ask()))["x"]
+            assert value == pytest.approx(min(listed, key=lambda other: abs(other - value)))
         assert sorted(found) == pytest.approx([min(listed), max(listed)])
         assert count_values(range_) == len(listed)
         return
@@ -253,15 +259,27 @@ def test_ranges_are_those_of_keras_tuner(entry):
     assert type(found[0]) is type(low)
 
 
+def test_the_last_step_of_a_range_counts():
+    """KerasTuner leaves out 0.3, because 0.3 / 0.1 is less than 3."""
+    hp = HyperParameters()
+    hp.Float("x", 0.0, 0.3, step=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert distribution_of(hp.space[0]).high == 0.3
+    assert count_values(hp.space[0]) == 4
+
+
 def test_a_range_is_sampled_as_it_says():
     """Half of a logarithmic one lies below its geometric mean, and half of a reversed one above that from its other end."""
     hp = HyperParameters()
     hp.Float("log", 1e-4, 1.0, sampling="log")
     hp.Float("reverse", 1e-4, 1.0, sampling="reverse_log")
+    hp.Int("whole", 1, 10_000, sampling="log")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     rows = [drawn(hp, search.optuna_space.suggest.__get__(study.ask())) for _ in range(200)]
     assert 70 < sum(row["log"] < 1e-2 for row in rows) < 130
     assert 70 < sum(row["reverse"] > 0.99 for row in rows) < 130
+    assert 70 < sum(row["whole"] < 100 for row in rows) < 130
 
 
 def test_only_active_values_are_drawn(pretended, tmp_path):
@@ -286,15 +304,43 @@ def test_only_active_values_are_drawn(pretended, tmp_path):
         assert isinstance(row["more/attention"], bool)
 
 
-def test_the_storage_of_another_folder_is_refused(pretended, tmp_path):
-    storage = f"sqlite:///{tmp_path / 'all.sqlite3'}"
+def test_the_storage_of_another_folder_is_refused(pretended, monkeypatch, tmp_path):
+    monkeypatch.setattr(optuna_studies, "MOMENT", 0.0)
+    storage = f"sqlite:///file:{tmp_path / 'all.sqlite3'}?uri=true&password=secret"
     search.run(study_of(2), tmp_path / "one", storage=storage)
     search.run(study_of(2), tmp_path / "two", storage=storage)  # two studies in one database do not mix
     assert {"one", "two"} == set(optuna.get_all_study_names(storage))
+    assert not [path for path in tmp_path.glob("*/**/*") if path.is_file() and b"secret" in path.read_bytes()]
     with pytest.raises(InputError, match=r"has a study 'one' of another folder; call the folder \(--out\) otherwise"):
         search.run(study_of(2), tmp_path / "elsewhere" / "one", storage=storage)
     with pytest.raises(InputError, match=r"has no trials of '.*one', which has some: give the storage of before"):
         search.run(study_of(2), tmp_path / "one", storage=f"sqlite:///{tmp_path / 'other.sqlite3'}")
+
+
+def test_two_folders_have_no_study_together(monkeypatch, tmp_path):
+    """Even before there is a trial, and where each of them has a study of that name elsewhere."""
+    monkeypatch.setattr(optuna_studies, "MOMENT", 0.0)
+    plan = study_of(), space_of(study_of()), "plan", None
+    message = r"has a study 'one' of another folder; call the folder \(--out\) otherwise"
+    with ExitStack() as stack:
+
+        def opened(folder, storage):
+            studies = OptunaStudies(f"sqlite:///{tmp_path / storage}", tmp_path / folder / "one" / "state", 60.0, print)
+            stack.callback(studies.close)
+            return studies
+
+        opened("a", "first").trials(*plan)
+        with pytest.raises(InputError, match=message):
+            opened("b", "first").trials(*plan)
+        opened("b", "second").trials(*plan)
+        for other in (plan, (*plan[:2], "another plan", None)):
+            with pytest.raises(InputError, match=message):
+                opened("a", "second").trials(*other)
+        mark = tmp_path / "a" / "one" / "state" / "optuna.json"
+        mark.rename(tmp_path / "mark")  # another machine has made the study, and will write it now
+        monkeypatch.setattr(optuna_studies, "MOMENT", 60.0)
+        monkeypatch.setattr(optuna_studies.time, "sleep", lambda seconds: (tmp_path / "mark").rename(mark))
+        opened("a", "first").trials(*plan)
 
 
 STUDY = '''"""How deep?"""
@@ -411,12 +457,11 @@ def end(engine, trial, score=0.5):
     engine.end_trial(trial)
 
 
-def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at, monkeypatch):
+def test_a_trial_of_a_silent_machine_is_resumed_and_counted_once(engine_at):
     told = []
     first, second = (engine_at(study_of(2), lease=0.5, tell=told.append) for _ in range(2))
-    monkeypatch.setattr(optuna_leases, "HOST", "first")
+    first.machine = "another"
     lost = first.create_trial("one")
-    monkeypatch.setattr(optuna_leases, "HOST", "second")
     end(second, second.create_trial("two"), 0.25)
     for _ in range(4):
         assert second.create_trial("two").status == "IDLE"
@@ -479,9 +524,47 @@ def test_processes_do_not_train_the_same_values(engine_at):
 @pytest.mark.parametrize("values", [{"depth1": "../x"}, {"depth1": 99}, {"evil": 1}, ["depth1"], 3])
 def test_values_that_somebody_wrote_into_the_storage_are_refused(values, engine_at):
     engine = engine_at(study_of(2))
-    engine.study.ask().set_user_attr("values", values)
+    trial = engine.study.ask()
+    trial.set_user_attr("values", {"depth1": 1})
+    engine.look()
+    trial.set_user_attr("values", values)
     with pytest.raises(InputError, match="the storage has a trial that does not belong to this study: "):
         engine.create_trial("one")
+
+
+WRONG_ATTRIBUTES = {
+    "held": (3, {}, {"worker": 3, "machine": "m"}, {"worker": "\x1b[2J", "machine": "m"}, {"worker": "one"}),
+    "refused": (5, " ", None),
+    "reason": (5, ["x"]),
+    "epoch": ("x", -1, 0.5, True),
+    "ended": ("x", None, 10**400),
+}
+
+
+def test_attributes_that_somebody_wrote_into_the_storage_are_refused(engine_at):
+    engine = engine_at(study_of(2))
+    for name, wrong in WRONG_ATTRIBUTES.items():
+        trial = engine.study.ask()
+        for value in wrong:
+            trial.set_user_attr(name, value)
+            with pytest.raises(InputError, match=f"the storage has a trial that does not belong to this study: {name} = "):
+                engine.create_trial("one")
+        trial.set_user_attr(
+            name, {"worker": "one", "machine": "m"} if name == "held" else {"reason": "", "epoch": 1, "ended": 1.0}.get(name, "x")
+        )
+
+
+def test_the_order_in_which_trials_end_needs_no_time_zone(engine_at, monkeypatch):
+    engine = engine_at(study_of(2))
+    try:
+        for zone in ("UTC", "UTC+9"):  # nine hours behind
+            monkeypatch.setenv("TZ", zone)
+            time.tzset()
+            end(engine, engine.create_trial("one"))
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert engine.end_order == ["0000", "0001"]
 
 
 def test_a_killed_process_is_known_by_its_lock(engine_at):
@@ -531,14 +614,86 @@ def test_a_process_that_stands_still_keeps_its_lock_and_its_trial(engine_at, mon
     assert second.create_trial("two").status == "STOPPED"
 
 
-def test_a_late_worker_does_not_give_back_what_another_has(engine_at, monkeypatch):
-    first, second = (engine_at(study_of(1), tell=lambda line: None) for _ in range(2))
-    lost = lapsed(first, second)
-    first.lock_of(lost.trial_id).rmdir()  # the lock is one of another machine
-    assert second.create_trial("two").trial_id == lost.trial_id
+def test_a_trial_is_given_back_by_the_process_that_has_it(engine_at):
+    told = []
+    first, second, third = (engine_at(study_of(1), tell=told.append) for _ in range(3))
+    lost = lapsed(first, second).trial_id
+    first.lock_of(lost).rmdir()  # the lock is one of another machine
+    assert second.create_trial("two").trial_id == lost
     first.close()
-    [trial] = first.study.get_trials(deepcopy=False)
-    assert trial.state == TrialState.RUNNING
+    assert state_of(lost, first) == TrialState.RUNNING
+    second.close()
+    assert state_of(lost, first) == TrialState.WAITING
+    assert third.create_trial("three").trial_id == lost
+    assert told[1:] == ["trial 0000: two gave it back; the trial is resumed"]
+
+
+def state_of(name, engine):
+    return engine.study.get_trials(deepcopy=False)[int(name)].state
+
+
+def test_of_two_that_take_one_trial_one_goes_on(engine_at, monkeypatch):
+    """Machines that do not see each other's locks, and found the worker silent in the same moment."""
+    first, second, third = engines = [engine_at(study_of(1)) for _ in range(3)]
+    for machine, engine in enumerate(engines):
+        engine.machine = str(machine)
+        monkeypatch.setattr(engine, "lease", 0.0 if engine is third else 60.0)
+    lost = lapsed(first, second)
+    assert third.create_trial("three").status == "IDLE"
+    take_back = third.take_back
+
+    def take_back_late(frozen):
+        first.lock_of(lost.trial_id).rmdir()
+        assert second.create_trial("two").trial_id == lost.trial_id
+        first.lock_of(lost.trial_id).rmdir()
+        take_back(frozen)
+
+    monkeypatch.setattr(third, "take_back", take_back_late)
+    taken = third.create_trial("three")
+    assert taken.trial_id == lost.trial_id
+    for engine in engines:
+        engine.lease = 0.0
+    for engine in (first, second):
+        with pytest.raises(TrialTaken, match="three"):
+            engine.get_trial(lost.trial_id)
+        assert not engine.held
+    third.get_trial(lost.trial_id)
+    end(third, taken)
+    assert {engine.create_trial("any").status for engine in engines} == {"STOPPED"}
+
+
+def test_a_worker_leaves_a_trial_that_another_one_has(pretended_run, monkeypatch, tmp_path):
+    trained, told = [], []
+
+    def pretend(study, spec, recipe, out, seed, alive):
+        trained.append(out.name)
+        run = pretended_run(out, spec, recipe, seed, 0.5)
+        if out.name == "0000":  # another machine takes the trial, and is faster
+            (stored,) = stored_in(tmp_path / "out")
+            trial = optuna.Trial(stored, stored.trials[0]._trial_id)
+            trial.set_user_attr("held", {"worker": "other", "machine": "m"})
+            stored.tell(trial, 0.5)
+            alive()
+        return run
+
+    monkeypatch.setattr("keras_resnet.search.trials.train_in_process", pretend)
+    monkeypatch.setattr("keras_resnet.search.trials.WAIT", -1.0)
+    monkeypatch.setattr(optuna_leases, "BEATS", float("inf"))
+    found = search.run(study_of(2), tmp_path / "out", tell=told.append)
+    assert "trial 0000 is left to other, which has it by now" in told
+    assert [row["status"] for row in found.rows] == ["completed"] * 2
+    assert trained[:2] == ["0000", "0001"]
+
+
+def test_a_machine_has_a_name_of_its_own(monkeypatch, tmp_path):
+    """Where its host name is that of another one, too."""
+    names = {optuna_leases.name_of_machine()}
+    monkeypatch.setattr(optuna_leases, "BOOT", tmp_path / "boot_id")
+    names.add(optuna_leases.name_of_machine())
+    (tmp_path / "boot_id").write_text("another\n")
+    names.add(optuna_leases.name_of_machine())
+    assert len(names) == 3
+    assert all(len(name.splitlines()) == 1 for name in names)
 
 
 def test_a_trial_that_its_late_worker_ends_while_another_takes_it_back(engine_at, monkeypatch):
@@ -658,8 +813,55 @@ def test_a_database_that_breaks_is_told_in_a_line(postgresql, pretended, tmp_pat
     assert code == 1
     assert "the storage postgresql://me@/postgres failed: " in errors.splitlines()[-1]
     assert errors.splitlines()[-1].endswith("; the same command resumes the search")
+    assert not re.search(r"LINE \d|SELECT|\[SQL", errors)
     rename("elsewhere", "trials")
     assert call("search", tmp_path / "study.py", "--storage", postgresql)[0] == 0
+
+
+@pytest.mark.parametrize("line", ["x\nx\n", "{}\n", "3\n"])
+def test_a_journal_that_breaks_is_told_in_a_line(line, tmp_path):
+    storage = Storage(f"journal:{tmp_path / 'trials'}")
+    opened = storage.open()
+    study = optuna.create_study(storage=opened)
+    (tmp_path / "trials").write_text((tmp_path / "trials").read_text() + line)
+    message = r"the storage journal:.*trials failed: .*; the same command resumes the search$"
+    with pytest.raises(WorkerLost, match=message), storage.failures_in_a_line():
+        study.ask()
+
+
+def test_errors_of_other_code_are_not_those_of_the_storage(tmp_path):
+    for error in (InputError("three trials failed"), KeyError("x")):
+        with pytest.raises(type(error)), Storage(f"journal:{tmp_path / 'trials'}").failures_in_a_line():
+            raise error
+
+
+@pytest.mark.parametrize("engine_at", ["journal:"], indirect=True)
+def test_the_sampler_learns_from_scores(engine_at):
+    engine = engine_at(study_of(30, lambda hp: hp.Float("x", 0.0, 1.0) and kr.SPECS["resnet8"]))
+    drawn = []
+    for _ in range(30):
+        trial = engine.create_trial("one")
+        drawn.append(trial.hyperparameters.values["x"])
+        end(engine, trial, drawn[-1])
+    assert sum(drawn[20:]) > sum(drawn[:10]) + 2
+
+
+def test_a_resumed_trial_is_pruned_by_all_its_epochs(engine_at):
+    first, second = (engine_at(study_of(1, pruner="median")) for _ in range(2))
+    for engine in (first, second):
+        engine.study.pruner = optuna.pruners.ThresholdPruner(lower=0.5, n_warmup_steps=3)
+    name = first.create_trial("one").trial_id
+    assert not first.should_prune(name, [0.1, 0.2])
+    first.close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # Optuna's, for an epoch that is reported twice
+        assert second.create_trial("two").trial_id == name
+        assert not second.should_prune(name, [0.1, 0.2])
+        assert second.should_prune(name, [0.1, 0.2, 0.3])
+        second.close()
+        assert first.create_trial("one").trial_id == name
+        assert first.should_prune(name, [0.1, 0.2, 0.3, 0.4])
+    assert first.study.get_trials()[0].intermediate_values == {1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4}
 
 
 def test_what_optuna_has_and_others_have_not(tmp_path):

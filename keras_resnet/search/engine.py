@@ -9,6 +9,10 @@ from keras_tuner.engine.trial import Trial
 PRUNED = "PRUNED"  # status of a trial that its engine stopped, beside those of KerasTuner's `TrialStatus`
 
 
+class TrialTaken(Exception):
+    """Another worker has a trial by now: the one that had it is to leave it. The message says who."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What is known of values before anything is built."""
@@ -30,7 +34,7 @@ class TrialSource(Protocol):
         ...
 
     def get_trial(self, trial_id: str) -> Any:
-        """Tell that the worker of a trial lives."""
+        """Tell that the worker of a trial lives. TrialTaken if another one has it."""
         ...
 
     def should_prune(self, trial_id: str, curve: list[float]) -> bool:

@@ -5,6 +5,7 @@ attribute `values`. A refused one costs no training; its constraints tell the sa
 """
 
 import json
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -21,7 +22,8 @@ from optuna.trial import TrialState
 from keras_resnet.search.budget import DRAWS
 from keras_resnet.search.engine import Verdict
 from keras_resnet.search.leases import MESSAGE
-from keras_resnet.search.optuna_leases import DROPPED, EPOCH, HELD, REASON, REFUSED, STATUS, VALUES, LeasedStudy, is_trial, name_of
+from keras_resnet.search.optuna_attributes import DROPPED, ENDED, EPOCH, HELD, REASON, REFUSED, VALUES, check_attributes, is_trial
+from keras_resnet.search.optuna_leases import STATUS, LeasedStudy, name_of
 from keras_resnet.search.optuna_space import drawn, size_of, suggest
 from keras_resnet.search.study import SCORE
 
@@ -45,7 +47,8 @@ class OptunaEngine(LeasedStudy):
 
     goals: tuple[str, ...] = (SCORE,)
     """The objectives by name, the accuracy first."""
-    seed = limit = 0
+    seed = 0
+    limit = 0
     prunes = False
 
     def __init__(self, *arguments: Any) -> None:
@@ -82,26 +85,33 @@ class OptunaEngine(LeasedStudy):
         """A trial that waits to be resumed, or a new one; None where its values cannot be used."""
         trial = self.study.ask()
         name = name_of(trial.number)
-        worker = trial.user_attrs.get(HELD, {}).get("worker", "its worker")  # that had it before
+        check_attributes(trial.user_attrs)
+        sign = trial.user_attrs.get(HELD, {})  # of the worker that had it before
         if not self.hold(trial, tuner_id):  # another process has it
             return None
         self.look()
         if is_trial(trial.user_attrs):
-            if all(frozen.number != trial.number for frozen in self.unfinished):  # its worker was only late, and has ended it
-                self.release(name)
-                return None
-            self.tell(f"{self.kind} {name}: {worker} is gone or was silent for {self.lease:g} seconds; the trial is resumed")
-        else:
-            # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
-            has_place = sum(number < trial.number for number in self.taken()) < self.limit
-            is_allowed = has_place and DROPPED not in trial.user_attrs
-            is_accepted = False
-            with suppress(UpdateFinishedTrialError):  # it took longer than a lease
-                values = self.propose(trial) if is_allowed else None
-                is_accepted = values is not None and self.accept(trial, values)
-            if not is_accepted:
-                self.drop(name)
-                return None
+            return self.resume(name, sign)
+        # Numbers are given in order, so the trials with smaller ones are all here: this keeps the limit over all processes.
+        has_place = sum(number < trial.number for number in self.taken()) < self.limit
+        is_allowed = has_place and DROPPED not in trial.user_attrs
+        is_accepted = False
+        with suppress(UpdateFinishedTrialError):  # it took longer than a lease
+            values = self.propose(trial) if is_allowed else None
+            is_accepted = values is not None and self.accept(trial, values)
+        if not is_accepted:
+            self.drop(name)
+            return None
+        return self.trials[name]
+
+    def resume(self, name: str, sign: dict[str, Any]) -> Trial | None:
+        """A trial of a worker with that last sign of life; None if the worker was only late, and has ended it."""
+        if all(name_of(frozen.number) != name for frozen in self.unfinished):
+            self.release(name)
+            return None
+        self.reported.pop(name, None)
+        why = "gave it back" if sign.get("given_back") else f"is gone or was silent for {self.lease:g} seconds"
+        self.tell(f"{self.kind} {name}: {sign.get('worker', 'its worker')} {why}; the trial is resumed")
         return self.trials[name]
 
     def propose(self, trial: optuna.Trial) -> dict[str, Any] | None:
@@ -181,6 +191,7 @@ class OptunaEngine(LeasedStudy):
         name, values = trial.trial_id, None
         record = self.held[name][0]
         with suppress(UpdateFinishedTrialError):
+            record.set_user_attr(ENDED, time.time())
             if trial.status == TrialStatus.FAILED:
                 record.set_user_attr(REASON, (trial.message or "no reason is known")[-MESSAGE:])
             else:

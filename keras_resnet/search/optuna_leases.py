@@ -3,11 +3,16 @@
 The attribute `held` of a trial says who trains it. Where that is not renewed for as long as a lease, the trial goes back into
 Optuna's queue, in one step, and keeps its number and its folder: a kill at any moment loses nothing. Optuna's own retry fails a
 trial and then adds a copy, which a kill between the two loses, and its heartbeats need a database.
+
+Two machines may take a trial back in the same moment: a storage compares before it writes only where a trial leaves the queue or
+ends. Then both train it until the next sign of life: `held` names the later one, and the other leaves it. The first score that is
+entered counts, and no other one.
 """
 
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -22,14 +27,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from keras_resnet.atomic import lock
 from keras_resnet.errors import InputError
-from keras_resnet.search.engine import PRUNED
+from keras_resnet.search.engine import PRUNED, TrialTaken
 from keras_resnet.search.leases import FAILURES
+from keras_resnet.search.optuna_attributes import ENDED, EPOCH, FOREIGN, HELD, REASON, REFUSED, VALUES, check_attributes, is_trial
 from keras_resnet.search.wire import check_values
 
-VALUES, REFUSED, HELD, DROPPED, REASON, EPOCH = "values", "refused", "held", "dropped", "reason", "epoch"  # attributes of trials
 BEATS = 4  # signs of life within a lease
 SPREAD = 4  # a fourth of a lease, over which processes take a trial back
-HOST = os.uname().nodename
+BOOT = Path("/proc/sys/kernel/random/boot_id")  # of Linux
 STATUS = {
     TrialState.COMPLETE: TrialStatus.COMPLETED,
     TrialState.FAIL: TrialStatus.FAILED,
@@ -49,13 +54,14 @@ class LeasedStudy:
 
     def __init__(self, study: optuna.Study, storage: BaseStorage, space: HyperParameters, folder: Path, lease: float) -> None:
         self.study, self.storage, self.space, self.folder, self.lease = study, storage, space, folder, lease
+        self.machine = name_of_machine()
         self.study_id = storage.get_study_id_from_name(study.study_name)
         self.on_end: Callable[[], None] = lambda: None
         self.tell: Callable[[str], None] = lambda line: None
         self.held: dict[str, tuple[optuna.Trial, int, str]] = {}  # trials of this process, with their locks and its name
         self.renewed: dict[str, float] = {}  # when it last said that it lives
         self.heard: dict[int, tuple[Any, float]] = {}  # signs of life of other trials, and until when each counts
-        self.checked: set[int] = set()  # trials whose values are of the space
+        self.checked: dict[int, Any] = {}  # values of trials that are of the space
         self.ended_at_start: set[str] = set()  # trials whose failures do not count any more
         self.look()
         self.ended_at_start = set(self.end_order)
@@ -68,6 +74,7 @@ class LeasedStudy:
         self.unfinished: list[FrozenTrial] = []
         ended = []
         for frozen in self.study.get_trials(deepcopy=False):
+            check_attributes(frozen.user_attrs)
             if not frozen.state.is_finished():
                 self.unfinished.append(frozen)
             if reason := frozen.user_attrs.get(REFUSED):
@@ -75,20 +82,20 @@ class LeasedStudy:
                 self.refused[kind], self.last_refusal = self.refused.get(kind, 0) + 1, reason
             elif is_trial(frozen.user_attrs):
                 self.trials[name_of(frozen.number)] = self.record(frozen)
-                if frozen.datetime_complete:
-                    ended.append((frozen.datetime_complete, name_of(frozen.number)))
+                if frozen.state.is_finished():
+                    ended.append((frozen.user_attrs.get(ENDED, 0.0), name_of(frozen.number)))
         self.start_order = list(self.trials)
         self.end_order = [name for _, name in sorted(ended)]
 
     def record(self, frozen: FrozenTrial) -> Trial:
         """A trial as the rest of a search knows it. InputError for values that are not of its space."""
         values = frozen.user_attrs[VALUES]
-        if frozen.number not in self.checked:
+        if frozen.number not in self.checked or self.checked[frozen.number] != values:
             try:
                 check_values(values, self.space, 0)
             except (AttributeError, InputError, TypeError) as error:
-                raise InputError(f"the storage has a trial that does not belong to this study: {error}") from None
-            self.checked.add(frozen.number)
+                raise InputError(f"{FOREIGN}: {error}") from None
+            self.checked[frozen.number] = values
         hyperparameters = HyperParameters()
         hyperparameters.values = dict(values)
         trial = Trial(hyperparameters, name_of(frozen.number), STATUS[frozen.state], frozen.user_attrs.get(REASON))
@@ -119,15 +126,29 @@ class LeasedStudy:
     def lock_of(self, name: str) -> Path:
         return self.folder / f"trial_{name}"
 
-    def renew(self, name: str) -> None:
+    def renew(self, name: str, **more: Any) -> None:
         trial, _, worker = self.held[name]
         with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(HELD, {"worker": worker, "host": HOST, "alive": time.time()})
+            trial.set_user_attr(HELD, {"worker": worker, "machine": self.machine, "alive": time.time(), **more})
         self.renewed[name] = time.monotonic()
 
     def get_trial(self, trial_id: str) -> None:
         if time.monotonic() - self.renewed[trial_id] > self.lease / BEATS:
+            if not self.is_own(trial_id):
+                self.release(trial_id)
+                raise TrialTaken(self.sign_of(trial_id).get("worker", "another worker"))
             self.renew(trial_id)
+
+    def is_own(self, name: str) -> bool:
+        """Whether a trial of this process is its own still, and was not taken by another one."""
+        sign = self.sign_of(name)
+        return (sign.get("worker"), sign.get("machine")) == (self.held[name][2], self.machine)
+
+    def sign_of(self, name: str) -> dict[str, Any]:
+        """The last sign of life in the storage."""
+        attributes = self.storage.get_trial(self.id_of(name)).user_attrs
+        check_attributes(attributes)
+        return dict(attributes.get(HELD, {}))
 
     def take_back_lapsed(self) -> bool:
         """Put the trials of silent workers back into the queue, if there are any.
@@ -150,7 +171,7 @@ class LeasedStudy:
 
     def is_dead(self, frozen: FrozenTrial) -> bool:
         """Whether the process of a trial was one of this machine, and is gone: the system has taken its lock."""
-        if frozen.user_attrs.get(HELD, {}).get("host") != HOST:
+        if frozen.user_attrs.get(HELD, {}).get("machine") != self.machine:
             return False
         descriptor = lock(self.lock_of(name_of(frozen.number)))
         if descriptor is not None:
@@ -178,18 +199,18 @@ class LeasedStudy:
 
     def close(self) -> None:
         """Give the trials that were not ended back, for another process to resume at once; but none that another one has by now."""
-        for name, (trial, _, worker) in list(self.held.items()):
+        for name, (trial, _, _) in list(self.held.items()):
             try:
-                holder = self.storage.get_trial(self.id_of(name)).user_attrs.get(HELD, {})
-                if (holder.get("worker"), holder.get("host")) == (worker, HOST):
+                if self.is_own(name):
+                    self.renew(name, given_back=True)
                     self.finish(name, TrialState.WAITING if is_trial(trial.user_attrs) else TrialState.FAIL)
             finally:
                 self.release(name)
 
 
-def is_trial(attributes: dict[str, Any]) -> bool:
-    """Whether a draw with these attributes is a trial of the search."""
-    return VALUES in attributes and DROPPED not in attributes
+def name_of_machine() -> str:
+    """What tells this machine from others: containers may share a name, and copies of a virtual machine a boot."""
+    return f"{os.uname().nodename} {BOOT.read_text().strip() if BOOT.exists() else uuid.getnode()}"
 
 
 def name_of(number: int) -> str:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from keras_tuner import HyperParameters
@@ -52,8 +53,9 @@ def distribution_of(entry: Any) -> BaseDistribution:
     if not hasattr(entry, "min_value"):
         return CategoricalDistribution(list(entry.values))
     low, high, step = entry.min_value, entry.max_value, entry.step
-    if step is not None:  # Optuna warns of a range that does not end at a step
-        high = low + step * int((high - low) / step + 1e-9)
+    if step is not None:  # Optuna warns of a range that does not end at a step in decimals
+        first, last, width = (Decimal(str(number)) for number in (low, high, step))
+        high = type(low)(first + (last - first) // width * width)
     if isinstance(low, int):
         return IntDistribution(low, high, log=entry.sampling == "log", step=step or 1)
     return FloatDistribution(low, high, log=entry.sampling == "log", step=step)
@@ -65,6 +67,9 @@ def size_of(space: HyperParameters) -> float:
 
 
 def count_values(entry: Any) -> float:
-    if not hasattr(entry, "min_value") or entry.step is not None:
+    if not hasattr(entry, "min_value") or (entry.step is not None and is_share(entry)):
         return len(list(entry.values))
-    return entry.max_value - entry.min_value + 1 if isinstance(entry.min_value, int) else math.inf
+    if entry.step is None:
+        return entry.max_value - entry.min_value + 1 if isinstance(entry.min_value, int) else math.inf
+    distribution: Any = distribution_of(entry)
+    return round((distribution.high - distribution.low) / distribution.step) + 1

@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import walk_tb
 
 import optuna
 from optuna.exceptions import OptunaError
@@ -36,30 +37,13 @@ class Storage:
     """A storage as `--storage` says: "sqlite:///FILE", "postgresql://...", "mysql://..." or "journal:FILE"."""
 
     def __init__(self, text: str) -> None:
-        self.url: URL | None = None
-        self.path = Path(text.removeprefix(f"{JOURNAL}:")).absolute()  # the lock of a journal needs it so
-        if "://" in text:
-            try:
-                url = make_url(text)
-                kind = url.get_backend_name()
-                if kind != "sqlite" and "@" in f"{url.host}{url.database}":  # the rest of a password
-                    raise ValueError
-            except (ArgumentError, ValueError):
-                expected = "expected such as postgresql://user@host/database, with @ in a password as %40"
-                raise InputError(f"the storage is no URL: {expected}") from None
-            if kind not in DRIVERS:
-                raise unknown("kind of storage", kind, (*DRIVERS, JOURNAL))
-            self.url = url.set(drivername=DRIVERS[kind])
-        elif not text.startswith(f"{JOURNAL}:"):
-            kind = text.partition(":")[0]  # a password may be in the rest
-            name = "the storage" if "@" in kind else f"storage {shown(kind)}"
-            raise InputError(f"{name}: expected journal:FILE, sqlite:///FILE, postgresql://... or mysql://...")
+        self.place: URL | Path = url_of(text) if "://" in text else path_of(text)
 
     def __str__(self) -> str:
         """For messages: no password, which may also be among the options of a URL."""
-        if self.url is None:
-            return f"{JOURNAL}:{self.path}"
-        url = self.url
+        url = self.place
+        if isinstance(url, Path):
+            return f"{JOURNAL}:{url}"
         return URL.create(
             url.get_backend_name(), url.username, host=url.host, port=url.port, database=url.database
         ).render_as_string()
@@ -68,14 +52,14 @@ class Storage:
         """InputError if it cannot be opened; ModuleNotFoundError names a driver that is not installed."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
-            if self.url is None:
-                if not self.path.parent.is_dir():
-                    raise InputError(f"no folder at {str(self.path.parent)!r} for the journal of the search")
-                return JournalStorage(JournalFileBackend(str(self.path)))
-            is_file = self.url.get_backend_name() == "sqlite"
+            if isinstance(self.place, Path):
+                if not self.place.parent.is_dir():
+                    raise InputError(f"no folder at {str(self.place.parent)!r} for the journal of the search")
+                return JournalStorage(JournalFileBackend(str(self.place)))
+            is_file = self.place.get_backend_name() == "sqlite"
             options = {"connect_args": {"timeout": WAIT}} if is_file else {"pool_pre_ping": True, "pool_recycle": OFTEN}
-            self.url.get_dialect().import_dbapi()
-            return RDBStorage(self.url.render_as_string(hide_password=False), engine_kwargs=options)
+            self.place.get_dialect().import_dbapi()
+            return RDBStorage(self.place.render_as_string(hide_password=False), engine_kwargs=options)
         except (InputError, ModuleNotFoundError):
             raise
         except BROKEN as error:
@@ -86,8 +70,40 @@ class Storage:
         """WorkerLost for what goes wrong with it later: the same command goes on."""
         try:
             yield
-        except (OptunaError, SQLAlchemyError) as error:
+        except BROKEN as error:
+            if not isinstance(error, (OptunaError, SQLAlchemyError)) and not is_of_storage(error):
+                raise
             raise WorkerLost(f"the storage {self} failed: {reason_of(error)}; the same command resumes the search") from None
+
+
+def url_of(text: str) -> URL:
+    """The URL of a database, with the driver that the extras install."""
+    try:
+        url = make_url(text)
+        kind = url.get_backend_name()
+        if kind != "sqlite" and "@" in f"{url.host}{url.database}":  # the rest of a password
+            raise ValueError
+    except (ArgumentError, ValueError):
+        expected = "expected such as postgresql://user@host/database, with @ in a password as %40"
+        raise InputError(f"the storage is no URL: {expected}") from None
+    if kind not in DRIVERS:
+        raise unknown("kind of storage", kind, (*DRIVERS, JOURNAL))
+    return url.set(drivername=DRIVERS[kind])
+
+
+def path_of(text: str) -> Path:
+    """The file of a journal."""
+    if not text.startswith(f"{JOURNAL}:"):
+        kind = text.partition(":")[0]  # a password may be in the rest
+        name = "the storage" if "@" in kind else f"storage {shown(kind)}"
+        raise InputError(f"{name}: expected journal:FILE, sqlite:///FILE, postgresql://... or mysql://...")
+    return Path(text.removeprefix(f"{JOURNAL}:")).absolute()  # its lock needs it so
+
+
+def is_of_storage(error: BaseException) -> bool:
+    """Whether an error comes from Optuna's storage, which raises many kinds for a damaged journal."""
+    modules = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return any(module.startswith("optuna.storages.") for module in modules)
 
 
 def reason_of(error: BaseException) -> str:

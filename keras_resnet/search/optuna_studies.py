@@ -2,14 +2,17 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import optuna
 from keras_tuner import HyperParameters
 from keras_tuner.engine.trial import TrialStatus
+from optuna.exceptions import DuplicatedStudyError
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -23,8 +26,9 @@ from keras_resnet.search.optuna_storage import Storage
 from keras_resnet.search.study import SCORE, Study
 
 FILE, MARK = "optuna.sqlite3", "optuna.json"  # in the folder of the state: the storage by default, and what ties it to the search
-TABLES = "optuna.tables"  # a file there: some process has opened the storage
 FINALS = "finals"
+FOLDER = "folder"  # attribute of a study, and in the mark: a text that no other folder has
+MOMENT = 5.0  # seconds
 FACTOR = 3  # of Hyperband, as in KerasTuner
 UNDECIDED = 4  # the part of the epochs, a fourth, in which no trial is worse than the median: learning rates warm up
 
@@ -36,12 +40,9 @@ class OptunaStudies:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.lease, self.tell = folder.absolute(), lease, tell
         self.storage = Storage(text or f"sqlite:///{self.folder / FILE}")
-        tables = self.folder / TABLES
-        with waiting_for(self.folder):
-            if not tables.exists():  # or two processes would make the same ones
-                self.storage.open()
-                tables.touch()
-        self.opened = self.storage.open()
+        self.mark, self.is_shared = self.folder / MARK, bool(text)  # with other folders
+        with waiting_for(self.folder):  # or two processes would make the same tables
+            self.opened = self.storage.open()
         self.engines: list[OptunaEngine] = []
 
     def trials(self, study: Study, space: HyperParameters, plan: str, judge: Callable[[dict[str, Any]], Verdict]) -> OptunaEngine:
@@ -79,24 +80,43 @@ class OptunaStudies:
 
         InputError for the study of another folder, or with another plan, that has trials.
         """
-        mark, out, has_begun = self.folder / MARK, str(self.folder.parent), any(self.folder.glob("trial_*"))
-        known = read_json(mark, dict[str, str]) if mark.exists() else {}
-        name = known["study"] if known else self.folder.parent.name
+        out, has_begun = str(self.folder.parent), any(self.folder.glob("trial_*"))
+        known = self.known()
+        name = known.get("study", self.folder.parent.name)
+        study = self.open_study(name, directions)
         if known and known["plan"] != digest_of(plan):
             if has_begun:
                 raise InputError(f"{out!r} has the results of a study with other objectives; choose another folder")
-            if name in optuna.get_all_study_names(self.opened):  # nothing was begun, but draws were refused by the plan before
-                optuna.delete_study(study_name=name, storage=self.opened)
-        study = optuna.create_study(storage=self.opened, study_name=name, directions=directions, load_if_exists=True)
-        has_trials = bool(study.get_trials(deepcopy=False))
-        if has_trials and not known:
-            raise InputError(
-                f"the storage {self.storage} has a study {name!r} of another folder; call the folder (--out) otherwise"
-            )
-        if has_begun and not has_trials:
+            optuna.delete_study(study_name=name, storage=self.opened)  # draws were refused by the plan before
+            study = self.open_study(name, directions)
+        if has_begun and not study.get_trials(deepcopy=False):
             raise InputError(f"the storage {self.storage} has no trials of {out!r}, which has some: give the storage of before")
-        replace_text(mark, as_json({"study": name, "plan": digest_of(plan)}))
+        replace_text(self.mark, as_json({"study": name, "plan": digest_of(plan), FOLDER: study.user_attrs.get(FOLDER, "")}))
         return study
+
+    def open_study(self, name: str, directions: list[StudyDirection]) -> optuna.Study:
+        """The study of that name, made if there is none. InputError for that of another folder."""
+        try:
+            study = optuna.create_study(storage=self.opened, study_name=name, directions=directions)
+            study.set_user_attr(FOLDER, uuid4().hex)
+        except DuplicatedStudyError:
+            study = optuna.load_study(study_name=name, storage=self.opened)
+            if not self.is_shared or self.is_own(study):
+                return study
+            message = f"the storage {self.storage} has a study {name!r} of another folder; call the folder (--out) otherwise"
+            raise InputError(message) from None
+        return study
+
+    def is_own(self, study: optuna.Study) -> bool:
+        """Whether a process of this folder has made a study. One on another machine may be about to say so in the mark."""
+        end = time.monotonic() + MOMENT
+        while not self.mark.exists() and time.monotonic() < end:
+            time.sleep(0.1)
+        return self.mark.exists() and study.user_attrs.get(FOLDER, "") == self.known().get(FOLDER, "")
+
+    def known(self) -> dict[str, str]:
+        """What the folder says of its study; nothing before the study was made."""
+        return read_json(self.mark, dict[str, str]) if self.mark.exists() else {}
 
     def close(self) -> None:
         try:

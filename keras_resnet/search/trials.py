@@ -19,7 +19,7 @@ from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.history import accuracies_in
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search.budget import LATENCY, costs
-from keras_resnet.search.engine import PRUNED, TrialSource, Verdict
+from keras_resnet.search.engine import PRUNED, TrialSource, TrialTaken, Verdict
 from keras_resnet.search.latency import LatencyTable
 from keras_resnet.search.oracle import space_of
 from keras_resnet.search.results import TRIALS
@@ -100,7 +100,11 @@ class Trials:
             if trial.status == TrialStatus.IDLE:
                 time.sleep(WAIT)
                 continue
-            self.train(trial, oracle)
+            try:
+                self.train(trial, oracle)
+            except TrialTaken as taken:
+                self.tell(f"{self.title(trial)} is left to {taken}, which has it by now")
+                continue
             oracle.end_trial(trial)
             if trial.status == PRUNED:
                 checkpoint_files.forget(checkpoint_files.folder_of(self.folder(trial)))
