@@ -11,6 +11,8 @@ import subprocess
 import threading
 from base64 import b64decode, b64encode
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -432,6 +434,57 @@ def test_page_without_a_server_answers_as_python_does(static_page, digits, tmp_p
         browser.close()
         for file in files:
             file.close()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Nothing is said in the output of a test."""
+
+
+@pytest.fixture
+def example_page(small_run, digits, tmp_path):
+    """The page of examples/browser with the model that examples/export.sh writes for it, and a server: (address, model file)."""
+    if not (NPM_PACKAGE / litert_js.BINARY).is_file() or not (NPM_PACKAGE.parent / "wasm-utils").is_dir():
+        pytest.skip(f"LiteRT.js is not installed: {litert_js.GET}, or set KERAS_RESNET_LITERT_JS to its folder")
+    run = Run.open(shutil.copytree(small_run.path, tmp_path / "run"))
+    [check] = kr.export.export(run, "tflite", "int8", output="softmax", batch=1, data=digits, accept_undecided=True)
+    folder = Path(shutil.copytree(Path(__file__).parents[1] / "examples" / "browser", tmp_path / "page"))
+    shutil.copy(run.export_path / check.file, folder)
+    shutil.copy(run.path / "labels.txt", folder)
+    (folder / "node_modules").mkdir()
+    (folder / "node_modules" / "@litertjs").symlink_to(NPM_PACKAGE.parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/", run.export_path / check.file
+    server.shutdown()
+    server.server_close()
+
+
+EXAMPLE = """(async (content) => {
+  const picture = new Blob([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))])
+  const { best, probabilities } = await import("./classify.js")
+  return { shares: [...(await probabilities(picture))], best: await best(picture) }
+})"""
+
+
+@pytest.mark.slow
+def test_the_example_page_answers_as_python_does(example_page, small_run, digits, tmp_path):
+    address, path = example_page
+    browser, file = Chromium(address, tmp_path / "profile"), ModelFile(path, threads=1)
+    pictures = [*image_files(digits), *(image_file((20 + 9 * index, 50), "PNG") for index in range(4))]
+    assert len(pictures) >= 50
+    try:
+        for content in pictures:
+            found = browser.run(f"{EXAMPLE}({json.dumps(b64encode(content).decode())})")
+            [expected] = file(decode(io.BytesIO(content), (8, 8, 1))[None])
+            np.testing.assert_allclose(found["shares"], expected, rtol=0, atol=1.01 / 256)
+            order = np.argsort(-np.array(found["shares"]), kind="stable")[:3]
+            assert [row["name"] for row in found["best"]] == [small_run.class_names[number] for number in order]
+        serious = [error for error in browser.errors if error.get("entry", {}).get("level") != "warning"]
+        assert [error for error in serious if "favicon" not in str(error)] == []
+    finally:
+        browser.close()
+        file.close()
 
 
 @pytest.mark.slow

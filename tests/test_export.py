@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import re
+import runpy
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -35,7 +36,7 @@ from keras_resnet.outside import LARGEST_TEXT
 
 TWO_STAGES = {"depths": (1, 1), "widths": (4, 8), "stem_width": 4}
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
-MOBILE = (Path(__file__).parents[1] / "docs" / "mobile.md").read_text()
+CLASSIFY = Path(__file__).parents[1] / "examples" / "python" / "classify.py"
 PHOTOS = ((96, 72), (72, 128), (144, 72), (80, 80), (12, 9))  # heights and widths
 KINDS = ("L", "LA", "L", "I;16", "L", "P")
 UNDONE = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # by EXIF orientation, Pillow's number of the turn that brings it about
@@ -439,13 +440,10 @@ def photo(index, generator, digit):
     return encoded(picture.transpose(UNDONE[number]) if number > 1 else picture, "JPEG" if kind == "L" else "PNG", number)
 
 
-def documented(folder, monkeypatch):
-    """What the Python of docs/mobile.md makes of a path: probabilities."""
-    (block,) = re.findall(r"```python\n(.*?)```", MOBILE, re.DOTALL)
-    monkeypatch.chdir(folder)
-    space = {"__name__": "documentation"}
-    exec(block.replace("model_int8_softmax_batch1", "model_float32_uint8_softmax_batch1"), space)
-    return space["probabilities"]
+@pytest.fixture(scope="module")
+def example():
+    """The program examples/python/classify.py."""
+    return SimpleNamespace(**runpy.run_path(str(CLASSIFY)))
 
 
 def sorted_by(answers, paths, folder):
@@ -456,8 +454,8 @@ def sorted_by(answers, paths, folder):
     return folder
 
 
-def test_photos_of_any_shape_get_the_same_answers(small_run, digits, offered, tmp_path, call, monkeypatch):
-    """By predict, evaluate, the signatures of the SavedModel, and the TFLite file as docs/mobile.md feeds it."""
+def test_photos_of_any_shape_get_the_same_answers(small_run, digits, offered, example, tmp_path, call):
+    """By predict, evaluate, the signatures of the SavedModel, and the TFLite file as examples/python/classify.py feeds it."""
     generator, examples = np.random.default_rng(0), digits.splits["test"]
     photos = [photo(index, generator, digit) for index, digit in enumerate(examples.take(np.arange(300)))]
     paths = [tmp_path / f"{index:03d}" for index in range(300)]
@@ -474,12 +472,31 @@ def test_photos_of_any_shape_get_the_same_answers(small_run, digits, offered, tm
     for shape in {pixels.shape for pixels in upright}:
         alike = [number for number, pixels in enumerate(upright) if pixels.shape == shape]
         others["serving_default"][alike] = served(np.stack([upright[number] for number in alike])).argmax(1)
-    probabilities = documented(offered[0], monkeypatch)
-    others["tflite"] = np.array([probabilities(path).argmax() for path in paths])
+    classifier = example.Classifier(offered[0] / "model_float32_uint8_softmax_batch1.tflite")
+    others["tflite"] = np.array([classifier.probabilities(path).argmax() for path in paths])
     agreements = {name: float(np.mean(other == answers)) for name, other in others.items()}
     code, out, _ = call("evaluate", small_run.path, "--data", sorted_by(answers, paths, tmp_path / "sorted"), "--json")
     agreements["evaluate"] = json.loads(out)[0]["accuracy"]
     assert min(agreements.values()) >= 0.99, agreements
+
+
+@pytest.mark.parametrize("name", ["model_float32_uint8_softmax_batch1", "model_int8_int8_softmax_batch1"])
+def test_the_example_names_the_classes_that_predict_names(name, offered, example, small_run, tmp_path, call, capfd):
+    """CompiledModel does not tell how the integers of a file are scaled: the program knows."""
+    generator, digits = np.random.default_rng(1), np.full((4, 8, 8, 1), 255, "uint8")
+    paths = [str(tmp_path / f"{index}.png") for index in range(4)]
+    for index, path in enumerate(paths):
+        Path(path).write_bytes(photo(8 * (index + 1) + index, generator, digits[index]))
+    rows = json.loads(call("predict", small_run.path, *paths, "--top", 10, "--json")[1])
+    expected = {(row["image"], row["class"]): row["probability"] for row in rows}
+    example.main(offered[0] / f"{name}.tflite", *paths)
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.partition(": ")[0] for line in lines] == paths
+    for line, path in zip(lines, paths, strict=True):
+        named = re.findall(r"(\w+) ([\d.]+)%", line.partition(": ")[2])
+        assert len(named) == example.BEST
+        for label, share in named:
+            assert float(share) / 100 == pytest.approx(expected[path, label], abs=0.05 if "int8_int8" in name else 1e-3)
 
 
 def test_boundaries_are_of_the_types_asked_for(offered):

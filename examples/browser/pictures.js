@@ -1,0 +1,1 @@
+../../keras_resnet/report/templates/pictures.js
