@@ -198,6 +198,8 @@ def test_another_backend_exports_in_a_process_of_tensorflow(small_run, few, tmp_
     assert rows == checks
     assert sum(count for _, count in done) == 160
     assert done[0][0] == Target("tflite", batch=1)
+    counts = f"; {row.accelerated_operations} of {sum(row.operations.values())} operations by XNNPACK"
+    assert counts in (images["out"] / "REPORT.md").read_text()
     assert {path.name for path in images["out"].iterdir()} == {row.file, *RECORDS}
     assert caplog.messages == ["exporting in a process of TensorFlow, since the backend is jax"]
     with pytest.raises(InputError, match=r"has files of .custom. "):
@@ -661,6 +663,32 @@ def test_operations_outside_the_built_in_set_are_refused(tmp_path):
     model = keras.Model(image, keras.layers.Flatten()(keras.ops.erfinv(image / 300)))
     with pytest.raises(InputError, match=r"TFLite has no built-in operation for Erfinv"):
         WRITERS["tflite"](source_of(model, np.zeros((1, 8, 8, 1))), tmp_path / "model.tflite", Target("tflite"))
+
+
+def test_an_int8_file_with_one_answer_is_refused(tmp_path, monkeypatch):
+    """On images of two classes, 98 and 2 of a hundred: it has 98 % of the answers."""
+    labels = (np.arange(300) % 50 == 0).astype(int)
+    pixels = np.random.default_rng(0).integers(0, 50, (300, 4, 4, 1)) + 200 * labels[:, None, None, None]
+    splits = dict.fromkeys(("train", "validation", "test"), (pixels.astype("uint8"), labels))
+    data = kr.data.from_arrays(splits, class_names=["many", "few"])
+    image = keras.Input((4, 4, 1))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(image, dense(keras.layers.Flatten()(image)))
+    dense.set_weights([np.repeat([[-0.005, 0.005]], 16, axis=0), np.array([10.0, -10.0])])
+    true_write = WRITERS["tflite"]
+
+    def constant(source, path, target):
+        before = dense.get_weights()
+        source.model.layers[-1].set_weights([0.0001 * before[0], before[1]])
+        true_write(source, path, target)
+        source.model.layers[-1].set_weights(before)
+
+    assert kr.export.tflite(model, "int8", data=data, out=tmp_path / "good").passed
+    monkeypatch.setitem(WRITERS, "tflite", constant)
+    row = kr.export.tflite(model, "int8", data=data, out=tmp_path / "constant")
+    assert (row.verdict, row.accepted, row.top1_agreement) == ("failed", False, 0.98)
+    assert "class 'few': 18 of its 18 images have another top-1 class" in row.problem
+    assert not (tmp_path / "constant" / row.file).exists()
 
 
 def test_the_gate_sees_wrong_classes_behind_the_first(small_run, digits):
