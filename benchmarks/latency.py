@@ -1,6 +1,6 @@
 """Latencies predicted from measured operations, compared with the measured latencies of whole networks.
 
-    python benchmarks/latency.py [SPECS] [--quantize int8] [--json OUT.json]
+    python benchmarks/latency.py [SPECS] [--quantize int8] [--runtime compiled] [--json OUT.json]
 
 The specs are drawn at random: depths, widths, blocks, shortcuts, order of activation, squeeze-and-excitation, resolution.
 """
@@ -23,7 +23,7 @@ import numpy as np
 
 import keras_resnet as kr
 from keras_resnet.runs.environment import processor
-from keras_resnet.search.latency import LatencyTable
+from keras_resnet.search.latency import INTERPRETER, RUNTIMES, LatencyTable
 
 WITHIN = 0.15
 PACKAGES = ("keras", "tensorflow", "ai-edge-litert")
@@ -53,11 +53,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("specs", type=int, nargs="?", default=20)
     parser.add_argument("--quantize", choices=["int8"])
+    parser.add_argument("--runtime", choices=RUNTIMES, default=INTERPRETER)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     generator, rows = np.random.default_rng(0), []
     with tempfile.TemporaryDirectory() as folder:
-        table = LatencyTable(Path(folder, "latency.json"), options.quantize)
+        table = LatencyTable(Path(folder, "latency.json"), options.quantize, runtime=options.runtime)
         while len(rows) < options.specs:
             try:
                 spec = drawn(generator)
@@ -73,6 +74,7 @@ def main() -> None:
     errors = [abs(row["error"]) for row in rows]
     result = {
         "quantize": options.quantize,
+        "runtime": options.runtime,
         "largest_error": max(errors),
         "mean_error": statistics.mean(errors),
         "met": {f"within {WITHIN:.0%}": max(errors) <= WITHIN},

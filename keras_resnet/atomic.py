@@ -117,7 +117,7 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
 
     It is removed in the end if nothing is in it, and so are the folders above it that were made for it.
     """
-    made = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    made = empty_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -127,10 +127,20 @@ def occupied(folder: Path, doing: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # not empty
-            for each in made:
-                each.rmdir()
+        remove_empty(made)
         os.close(descriptor)
+
+
+def empty_folders(folder: Path) -> list[Path]:
+    """A folder that is going to be written, and those above it that are still to be made."""
+    return [folder, *(parent for parent in folder.parents if not parent.exists())]
+
+
+def remove_empty(made: list[Path]) -> None:
+    """Remove `empty_folders` again, as far as nothing is in them."""
+    with suppress(OSError):  # not empty
+        for each in made:
+            each.rmdir()
 
 
 @contextmanager

@@ -238,6 +238,13 @@ def chief_stub(channel: Any) -> Any:
     return protos.get_service_grpc().OracleStub(channel)
 
 
+def operations_of(interpreter: Any) -> list[tuple[str, list[int], list[int]]]:
+    """The operations of a LiteRT Interpreter, each with the numbers of the tensors that go in and come out. After those of the file
+    come the "DELEGATE" of each part that another library took over."""
+    rows = interpreter._get_ops_details()
+    return [(row["op_name"], [int(i) for i in row["inputs"]], [int(i) for i in row["outputs"]]) for row in rows]
+
+
 def saved_model_of(content: bytes) -> Any:
     """The message in `saved_model.pb`: `meta_graphs`, each with `graph_def` and `signature_def`."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel

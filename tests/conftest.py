@@ -109,7 +109,9 @@ class Forked:
     settings: tuple | None = None
     """Keras's global ones, as its file keras.json would set them: floatx, epsilon, image data format, precision policy."""
 
-    def __init__(self, command, *, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=()):
+    def __init__(
+        self, command, *, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(), env=None
+    ):
         place = command.index("-c")
         with open(os.devnull, "r+b", buffering=0) as nothing:
             reading, self.stdin = (nothing.fileno(), None) if stdin != subprocess.PIPE else os.pipe()
@@ -146,7 +148,7 @@ class Forked:
         return self.poll()
 
 
-STARTING = ("keras_resnet.files.model_file.subprocess", "keras_resnet.search.worker.subprocess")
+STARTING = tuple(f"keras_resnet.{name}.subprocess" for name in ("files.model_file", "search.worker", "export.elsewhere"))
 FORKED = SimpleNamespace(**{**vars(subprocess), "Popen": Forked})
 
 

@@ -1,4 +1,5 @@
-"""One `.keras` file on every backend that is installed: the same logits, training with and without recomputation, and a teacher."""
+"""One `.keras` file on every backend that is installed: the same logits, training with and without recomputation, a teacher, and
+an export."""
 
 import os
 import subprocess
@@ -48,6 +49,10 @@ for weight in student.trainable_weights:
 kr.Recipe(epochs=1, distill="features").compile(student, 1, teachers=[teacher])
 assert np.isfinite(student.train_on_batch(images, np.arange(5))[0])
 assert all(np.isfinite(weights).all() for weights in student.get_weights())
+pixels, labels = np.random.default_rng(0).integers(0, 256, (45, 16, 16, 3), "uint8"), np.arange(45) % 5
+data = kr.data.from_arrays({name: (pixels, labels) for name in ("train", "validation", "test")})
+check = kr.export.tflite(kr.load(f"built-{BACKEND}.keras"), data=data, out=f"exported-{BACKEND}")
+assert check.passed and check.agreed == check.images == 135, check
 """
 
 

@@ -142,7 +142,7 @@ def test_photographs_have_the_pretrained_network_as_teacher(tmp_path, table, fit
 
 
 def test_a_budget_of_time_tells_how_far_it_is(tmp_path, monkeypatch, few):
-    monkeypatch.setattr(latency, "measure_model", lambda model, quantize, inputs: 0.01)
+    monkeypatch.setattr(latency, "measure_model", lambda model, *order: 0.01)
     monkeypatch.setattr(dial, "OPERATIONS", 4)
     lines = []
     dial.chosen_for("1ms", few, tmp_path / "run", may_shrink=False, tell=lines.append)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import pickle
 import re
 import runpy
 import shutil
@@ -20,7 +21,7 @@ from keras_resnet.atomic import occupied
 from keras_resnet.confidence import interval
 from keras_resnet.data import image_graph
 from keras_resnet.data.images import decode, describe
-from keras_resnet.export import WRITERS, Target, check, export, select
+from keras_resnet.export import WRITERS, Target, check, elsewhere, export, select
 from keras_resnet.export.check import Check, Reference
 from keras_resnet.export.operations import operations
 from keras_resnet.export.pictures import encoded
@@ -180,6 +181,62 @@ def test_ctrl_c_and_a_full_disk_leave_nothing_half_written(copy, monkeypatch):
         assert {path: path.read_bytes() for path in copy.export_path.iterdir()} == files
         assert not list(copy.path.glob(".*"))
     assert before.passed
+
+
+@pytest.fixture
+def on_jax(monkeypatch):
+    """The backend of this process is said to be JAX; what it starts has TensorFlow."""
+    monkeypatch.setattr(elsewhere.keras.backend, "backend", lambda: "jax")
+
+
+@pytest.mark.usefixtures("on_jax")
+def test_another_backend_exports_in_a_process_of_tensorflow(small_run, few, tmp_path, caplog):
+    done, checks = [], []
+    images = {"data": few, "out": tmp_path / "new" / "export"}
+    rows = export(small_run.load(), "tflite", batch=1, on_check=checks.append, on_images=lambda *row: done.append(row), **images)
+    (row,) = rows
+    assert (row.file, row.passed, row.images, row.agreed) == ("model_float32_batch1.tflite", True, 160, 160)
+    assert rows == checks
+    assert sum(count for _, count in done) == 160
+    assert done[0][0] == Target("tflite", batch=1)
+    counts = f"; {row.accelerated_operations} of {sum(row.operations.values())} operations by XNNPACK"
+    assert counts in (images["out"] / "REPORT.md").read_text()
+    assert {path.name for path in images["out"].iterdir()} == {row.file, *RECORDS}
+    assert caplog.messages == ["exporting in a process of TensorFlow, since the backend is jax"]
+    with pytest.raises(InputError, match=r"has files of .custom. "):
+        export(small_run.path, "onnx", **images)
+
+
+@pytest.mark.usefixtures("on_jax")
+def test_nothing_is_left_of_a_process_of_tensorflow_that_ends_early(small_run, few, tmp_path, monkeypatch):
+    images = {"data": few, "out": tmp_path / "new" / "export"}
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(small_run, "keras", on_images=interrupted, **images)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(elsewhere, "START", "import sys; print('what is wrong'); sys.exit(3)")
+    with pytest.raises(InputError, match="the process of TensorFlow ended with exit code 3: what is wrong"):
+        export(small_run, "keras", **images)
+    with pytest.raises(InputError, match="a Keras model is exported with data="):
+        kr.export.debug_quantization(small_run.load())
+    monkeypatch.setattr(elsewhere, "find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError) as missing:
+        export(small_run, "keras", **images)
+    assert (missing.value.name, list(tmp_path.iterdir())) == ("tensorflow", [])
+
+
+def test_errors_come_from_the_other_process(tmp_path):
+    known = elsewhere.passed_on(OSError(28, "No space left on device", "model.onnx"))
+    assert str(pickle.loads(pickle.dumps(known))) == "[Errno 28] No space left on device: 'model.onnx'"
+    other = pickle.loads(pickle.dumps(elsewhere.passed_on(ZeroDivisionError("division by zero"))))
+    assert (type(other), str(other)) == (RuntimeError, "ZeroDivisionError: division by zero")
+    assert "ZeroDivisionError" in other.__notes__[0]
+    (tmp_path / "model.keras").write_bytes(b"junk")
+    with pytest.raises(InputError, match=r"by a process of TensorFlow: it is not a zip archive, .*; set KERAS_"):
+        elsewhere.load_again(tmp_path / "model.keras")
 
 
 def test_pixels_are_rounded_to_the_nearest_integer():
@@ -623,6 +680,32 @@ def test_operations_outside_the_built_in_set_are_refused(tmp_path):
     model = keras.Model(image, keras.layers.Flatten()(keras.ops.erfinv(image / 300)))
     with pytest.raises(InputError, match=r"TFLite has no built-in operation for Erfinv"):
         WRITERS["tflite"](source_of(model, np.zeros((1, 8, 8, 1))), tmp_path / "model.tflite", Target("tflite"))
+
+
+def test_an_int8_file_with_one_answer_is_refused(tmp_path, monkeypatch):
+    """On images of two classes, 98 and 2 of a hundred: it has 98 % of the answers."""
+    labels = (np.arange(300) % 50 == 0).astype(int)
+    pixels = np.random.default_rng(0).integers(0, 50, (300, 4, 4, 1)) + 200 * labels[:, None, None, None]
+    splits = dict.fromkeys(("train", "validation", "test"), (pixels.astype("uint8"), labels))
+    data = kr.data.from_arrays(splits, class_names=["many", "few"])
+    image = keras.Input((4, 4, 1))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(image, dense(keras.layers.Flatten()(image)))
+    dense.set_weights([np.repeat([[-0.005, 0.005]], 16, axis=0), np.array([10.0, -10.0])])
+    true_write = WRITERS["tflite"]
+
+    def constant(source, path, target):
+        before = dense.get_weights()
+        source.model.layers[-1].set_weights([0.0001 * before[0], before[1]])
+        true_write(source, path, target)
+        source.model.layers[-1].set_weights(before)
+
+    assert kr.export.tflite(model, "int8", data=data, out=tmp_path / "good").passed
+    monkeypatch.setitem(WRITERS, "tflite", constant)
+    row = kr.export.tflite(model, "int8", data=data, out=tmp_path / "constant")
+    assert (row.verdict, row.accepted, row.top1_agreement) == ("failed", False, 0.98)
+    assert "class 'few': 18 of its 18 images have another top-1 class" in row.problem
+    assert not (tmp_path / "constant" / row.file).exists()
 
 
 def test_the_gate_sees_wrong_classes_behind_the_first(small_run, digits):

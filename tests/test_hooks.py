@@ -459,6 +459,20 @@ def test_files_of_tensorflow(tmp_path):
     assert graph.graph_def.library.function, hooks.saved_model_of.__doc__
 
 
+def test_the_operations_of_a_tflite_file():
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    interpreter = Interpreter(model_content=tf.lite.TFLiteConverter.from_keras_model(model).convert())
+    before = hooks.operations_of(interpreter)
+    interpreter.allocate_tensors()
+    *same, (delegate, inputs, outputs) = hooks.operations_of(interpreter)
+    assert "FULLY_CONNECTED" in [name for name, _, _ in before], hooks.operations_of.__doc__
+    assert (same, delegate) == (before, "DELEGATE"), hooks.operations_of.__doc__
+    assert interpreter.get_input_details()[0]["index"] in inputs, hooks.operations_of.__doc__
+    assert outputs == [interpreter.get_output_details()[0]["index"]], hooks.operations_of.__doc__
+
+
 PRIVATE_MODULE = re.compile(r"(keras|keras_tuner)\.src\b|tensorflow\.(python|core|lite\.python)\b")
 
 

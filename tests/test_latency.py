@@ -40,7 +40,7 @@ def by_layers(model):
 def fake_latency(monkeypatch, milliseconds=by_parameters):
     """Latencies by another clock; the models that were built."""
     built = []
-    monkeypatch.setattr(latency, "measure_model", lambda model, quantize, inputs: built.append(model) or milliseconds(model))
+    monkeypatch.setattr(latency, "measure_model", lambda model, *order: built.append(model) or milliseconds(model))
     return built
 
 
@@ -61,6 +61,13 @@ def test_each_operation_is_measured_once(monkeypatch, tmp_path):
     LatencyTable(tmp_path / "latency.json", "int8").predict(spec)
     assert len(built) > first  # integers take another time
     assert LatencyTable(tmp_path / "latency.json").milliseconds == table.milliseconds
+    before = len(built)
+    by_the_other = LatencyTable(tmp_path / "latency.json", runtime="compiled")
+    assert by_the_other.predict(spec) == predicted
+    assert len(built) > before  # what one runtime measured is not the other's
+    assert [name.endswith(", CompiledModel") for name in by_the_other.tables].count(True) == 1
+    with pytest.raises(InputError, match="no runtime named 'compile'; did you mean 'compiled'"):
+        LatencyTable(tmp_path / "latency.json", runtime="compile")
     (tmp_path / "latency.json").write_text("[")
     with pytest.raises(InputError, match=r"latency.json' is damaged: .*; remove it"):
         LatencyTable(tmp_path / "latency.json")
@@ -162,6 +169,7 @@ def test_what_is_measured_is_what_files_have(monkeypatch):
     model = keras.Model(image, keras.layers.Rescaling([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])(image))
     assert latency.measure_model(model, "int8", latency.PIXELS) > 0
     assert found == [{"CONV_2D": 1}]
+    assert latency.measure_model(model, "int8", latency.PIXELS, "compiled") > 0
 
 
 @pytest.mark.slow
@@ -177,7 +185,7 @@ def test_a_network_may_be_the_budget_of_latency(monkeypatch, pretended, tmp_path
     assert all(row["latency"] <= limit for row in found.rows)
     assert len(search.run(study, tmp_path / "out").rows) == 5  # the same study again
     (tmp_path / "out" / "latency.json").unlink()
-    monkeypatch.setattr(latency, "measure_model", lambda model, quantize, inputs: 2 + model.count_params() / 1e6)  # another machine
+    monkeypatch.setattr(latency, "measure_model", lambda model, *order: 2 + model.count_params() / 1e6)  # another machine
     assert len(search.run(study, tmp_path / "out").rows) == 5
 
 

@@ -7,16 +7,20 @@ import shutil
 import threading
 import zipfile
 from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import ai_edge_litert.interpreter as litert
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert import cpu_options
+from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet import InputError, hooks, timing
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.export.operations import operations
+from keras_resnet.export.pictures import encoded, mosaic
 from keras_resnet.files import process, runtimes
 from keras_resnet.files.benchmark import are_comparable, compare, random_images
 from keras_resnet.files.manifest import digests
@@ -419,7 +423,7 @@ def test_files_that_do_not_say_what_they_give_are_of_the_kind_that_they_are_near
         assert are_comparable(one, other, *kinds) == are_comparable(other, one, *kinds[::-1]) == expected
 
 
-FACTS = '{"shape": [3], "scores": "", "layers": {}, "compiles": false}'
+FACTS = '{"shape": [3], "scores": "", "layers": {}, "compiles": false, "accelerated": null}'
 
 
 @pytest.mark.parametrize("name", ["model_float32.tflite", "model_int8.tflite"])
@@ -428,6 +432,7 @@ def test_both_runtimes_of_litert(name, files, few):
     images = few.splits["test"].take(np.arange(5))
     with ModelFile(files / name, threads=1) as file:
         assert file.compiles
+        assert 0 < file.accelerated <= sum(operations(files / name).values())
         for count in (1, 5, 2):
             outputs = file(images[:count])
             np.testing.assert_allclose(file(images[:count], compiled=True), outputs, atol=1e-5)
@@ -437,6 +442,40 @@ def test_both_runtimes_of_litert(name, files, few):
             file(np.zeros((1, 3, 3, 3), "uint8"), compiled=True)
     with ModelFile(files / "model.onnx") as other:
         assert not other.compiles
+
+
+def test_what_xnnpack_takes_over_is_between_its_inputs_and_outputs():
+    rows = [
+        ("CONV_2D", [0, 10], [1]),
+        ("PAD", [1, 11], [2]),
+        ("AVERAGE_POOL_2D", [2], [3]),
+        ("CONV_2D", [3, -1], [4]),
+        ("ADD", [3, 4], [5]),
+        ("DELEGATE", [0, 10], [1]),
+        ("DELEGATE", [3], [5]),
+    ]
+    details = [dict(zip(("op_name", "inputs", "outputs"), row, strict=True)) for row in rows]
+    assert runtimes.accelerated(SimpleNamespace(_get_ops_details=lambda: details)) == 3
+    assert runtimes.accelerated(SimpleNamespace(_get_ops_details=lambda: details[:5])) == 0
+    assert runtimes.accelerated(SimpleNamespace(_get_ops_details=lambda: [int("a tensor without a type")])) is None
+
+
+@pytest.mark.parametrize("name", ["model_float32.tflite", "model_int8.tflite"])
+def test_predict_gives_a_tflite_file_the_pixels_of_the_run(name, files, small_run, few, tmp_path, call):
+    """Of a wide JPEG that EXIF turns, and of a PNG with colours and alpha."""
+    wide = mosaic(few.splits["test"].take(np.arange(9)), "2:1")[..., 0]
+    (tmp_path / "turned.jpg").write_bytes(encoded(Image.fromarray(np.rot90(wide)), "JPEG", 6))
+    Image.fromarray(np.dstack([wide, wide[::-1], wide, wide])).save(tmp_path / "alpha.png")
+    pictures = tmp_path / "turned.jpg", tmp_path / "alpha.png"
+    answers = {}
+    for model in (small_run.model_path, files / name):
+        code, out, _ = call("predict", small_run.path, *pictures, "--top", 10, "--json", "--model", model)
+        assert code == 0
+        answers[model] = sorted((row["image"], row["class"], row["probability"]) for row in json.loads(out))
+    ours, theirs = answers.values()
+    assert [row[:2] for row in ours] == [row[:2] for row in theirs]
+    difference = np.abs(np.subtract([row[2] for row in ours], [row[2] for row in theirs])).max()
+    assert difference < (1e-4 if "float32" in name else 0.1)
 
 
 def test_threads_reach_the_runtime(loose, monkeypatch):

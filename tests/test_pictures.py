@@ -98,6 +98,19 @@ def test_one_picture_may_be_more_sensitive_than_the_others(digits):
     check_pictures(Sensitive(), images)
 
 
+def test_a_file_that_is_right_on_squares_and_wrong_on_wide_pictures_is_refused(digits):
+    class OnSquares(Served):
+        def __call__(self, images):
+            if images.dtype == np.uint8 and images.shape[2] == 2 * images.shape[1]:
+                images = tf.image.resize(images.astype("float32"), (8, 8), antialias=True).numpy()
+            return super().__call__(images)
+
+    images = digits.splits["test"].take(np.arange(8))
+    np.testing.assert_array_equal(OnSquares()(images), Served()(images))
+    with pytest.raises(InputError, match=r"for integer pixels of 2:1 .* must scale the image until it covers"):
+        check_pictures(OnSquares(), images)
+
+
 def test_signatures_that_break_the_rule_are_refused(digits, monkeypatch):
     images = digits.splits["test"].take(np.arange(8))
     check_pictures(Served(), images)

@@ -22,9 +22,11 @@ def sure(answers, classes, probability=0.97):
     return shares
 
 
-def decide(model, file, target=INT8, **chosen):
+def decide(model, file, target=INT8, *labels, **chosen):
     names = [f"class {number}" for number in range(model.shape[1])]
-    return Reference(data=SimpleNamespace(class_names=names), outputs=model, are_probabilities=True).decide(target, file, **chosen)
+    return Reference(data=SimpleNamespace(class_names=names), outputs=model, are_probabilities=True).decide(
+        target, file, *labels, **chosen
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,22 @@ def test_equal_answers_with_other_probabilities_fail():
     assert found.top1_agreement == 1
     assert verdict == "failed"
     assert "0.690 of the probability moves to other classes" in problem
+
+
+def test_a_file_that_certainly_loses_accuracy_fails():
+    """Where few of all images differ, but many of those of test."""
+    labels = np.arange(2000) % 4
+    for lost, verdict in ((0, "passed"), (1, "passed"), (5, "passed"), (19, "failed")):
+        model, file = sure(labels, 4), sure(np.where(np.arange(2000) < lost, (labels + 1) % 4, labels), 4)
+        found, decision, problem = decide(model, file, INT8, labels[:300])
+        assert (found.lost, found.gained, decision) == (lost, 0, verdict)
+        assert found.loss_interval[0] <= lost / 300 <= found.loss_interval[1]
+        assert ("19 test images are no longer in their class, and 0 are now: accuracy is 0.0" in problem) == (verdict == "failed")
+        assert (found.loss_chance < 0.05) == (lost >= 5)
+        assert decide(file, model, INT8, labels[:300])[0].gained == lost
+        assert decide(model, file, INT8, labels[:300], min_agreement=0.9)[1] == "passed"
+    _, decision, _ = decide(model, file, Target("tflite", output="softmax"), labels[:300], max_difference=2)
+    assert decision == "passed"  # differences decide about floating-point files
 
 
 def test_one_near_tie_refuses_no_file():

@@ -47,7 +47,7 @@ def train_within(
     Args:
         source: `data`, `data_dir` and `image_size` of `data.load`.
         recipe_changes: see `recipe_within`.
-        settings: of `fit`.
+        settings: of `fit`, and the `runtime` of `dial.train`.
     """
     from keras_resnet.search.budget import budget_of
 

@@ -16,6 +16,7 @@ from keras_resnet.cli.options import (
     SIZE_HELP,
     DataDir,
     Json,
+    Runtime,
     Set,
     app,
     changes,
@@ -60,6 +61,7 @@ def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
     budget: Annotated[str | None, typer.Option(metavar="100kB|5M|2ms", help=BUDGET_HELP)] = None,
+    runtime: Runtime = None,
     teacher: Annotated[list[Path] | None, typer.Option(metavar="RUN|FILE|NAME", help=TEACHER_HELP)] = None,
     quantization_aware: Annotated[
         bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
@@ -121,10 +123,12 @@ def train(
             raise InputError(f"--budget cannot be combined with {' and '.join(given)}")
         source: dict[str, Any] = {"data": data or "digits", "data_dir": data_dir, "image_size": image_size}
         settings = {"strategy": strategy, "seed": seed, "overwrite": overwrite, "resume": resume}
-        settings |= {"checkpoint_every": checkpoint_every, "patience": patience}
+        settings |= {"checkpoint_every": checkpoint_every, "patience": patience, "runtime": runtime}
         recipe_changes = recipe_within(set_, fields)
         train_within(budget, source, out, teacher, recipe_changes, settings, export=export, as_json=as_json)
         return
+    if runtime:
+        raise InputError("--runtime is for --budget with a time, such as 2ms")
     first = FirstWeights.of(init, network) if init else None
     start = first.run if first else None
     if data is None and first and not start:

@@ -3,7 +3,7 @@
 `targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
 `quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with.
 `comparison_images` picks those to compare on, `check` compares a file with the Keras model, `verdict` decides what that says about
-the file, `report` writes down the results.
+the file, `report` writes down the results. `elsewhere` does it all on other backends.
 """
 
 import errno
@@ -20,6 +20,7 @@ import keras
 from keras_resnet.atomic import occupied, put_in_place, scratch, write_json
 from keras_resnet.console import quiet
 from keras_resnet.export.check import Check, Reference
+from keras_resnet.export.elsewhere import in_tensorflow
 from keras_resnet.export.onnx import write_onnx
 from keras_resnet.export.quantization_debug import layer_noise
 from keras_resnet.export.replaceable import CURVE, LAYERS, check_folder, check_records
@@ -62,6 +63,7 @@ WRITERS: dict[str, Callable[[Source, Path, Target], None]] = {
 }
 
 
+@in_tensorflow
 @fixed_settings()
 def export(
     source: Run | str | Path | keras.Model,
@@ -102,8 +104,9 @@ def export(
 
     Returns: one `Check` for each target, also in `report.json` and `REPORT.md`; `manifest.json` has inputs, outputs and digest of
     each file. A file that has not passed is not written, and its check says why (`verdict`, `problem`); an older file stays.
-    InputError if the backend is not TensorFlow, if there are no images, if the model does not classify such images, if the folder
-    has files of another model or other weights, or if what is in the way there is not listed in the manifest of an export.
+    On JAX and PyTorch a process of TensorFlow does it, see `elsewhere`. InputError if there are no images, if the model does not
+    classify such images, if the folder has files of another model or other weights, or if what is in the way there is not listed
+    in the manifest of an export.
     """
     targets = select(format, quantize, **fields) if targets is None else targets
     network, data, folder = open_source(source, data, out, scores)
@@ -145,6 +148,7 @@ def is_full(error: Exception, source: Source, path: Path) -> bool:
     return FULL in str(error) or any(shutil.disk_usage(place).free < needed for place in places)
 
 
+@in_tensorflow
 @fixed_settings()
 def debug_quantization(
     source: Run | str | Path | keras.Model,

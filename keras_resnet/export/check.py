@@ -16,7 +16,7 @@ from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.pictures import check_pictures, encoded, picture_of
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import MAX_DIFFERENCE, Target, scale_of
-from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, moved_probabilities
+from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, losses, moved_probabilities
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import outputs_of, probabilities, scores_alone, scores_by_value, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
@@ -27,6 +27,7 @@ FEWEST, MOST = 10, 200  # runs of it
 LIMIT = 3600.0  # seconds for a file that this process has made: integers of 16 bits may take minutes for an image
 COMPILED = 64  # images that both runtimes of LiteRT are compared on
 STEPS = 0.02  # of the `scale_of` outputs, that both may differ by where they round to integers
+NO_LABELS = np.zeros(0, int)
 FEW = 8  # images that the other signatures of a SavedModel are tried on
 
 
@@ -55,6 +56,8 @@ class Check(Findings):
     """Bytes of memory to open it and run single images, without the runtime."""
     operations: dict[str, int] = field(default_factory=dict)
     """Number of operations of each kind."""
+    accelerated_operations: int | None = None
+    """Of a TFLite file: how many of them the Interpreter leaves to XNNPACK. CompiledModel, on the processor too, does not tell."""
     verdict: str = FAILED
     """passed, failed, or undecided (too few images)."""
     problem: str = ""
@@ -150,12 +153,15 @@ class Reference:
         outputs = facts.pop("outputs")
         facts["accuracy"] = top1_accuracy(outputs[: len(labels)], labels)
         facts["accuracy_interval"] = interval(facts["accuracy"], len(labels))
-        found, verdict, problem = self.decide(target, outputs, **chosen)
+        found, verdict, problem = self.decide(target, outputs, labels, **chosen)
         accepted = verdict == PASSED or (verdict == UNDECIDED and accept_undecided)
         return Check(**vars(found), **facts, verdict=verdict, problem=problem, accepted=accepted)
 
-    def decide(self, target: Target, outputs: np.ndarray, **chosen: float | None) -> tuple[Findings, str, str]:
-        """What the outputs of a file for the images say, the verdict, and the problem, see `Check`."""
+    def decide(
+        self, target: Target, outputs: np.ndarray, labels: np.ndarray = NO_LABELS, **chosen: float | None
+    ) -> tuple[Findings, str, str]:
+        """What the outputs of a file for the images say, the verdict, and the problem, see `Check`. The first images may have
+        `labels`."""
         reference, names = expected(self.outputs, target, self.are_probabilities), self.data.class_names
         scale = scale_of(scores_alone(reference), target.output == "logits" and not self.are_probabilities)
         tolerance = target.tolerance.chosen(scale, **chosen)
@@ -164,6 +170,7 @@ class Reference:
             findings(top1(outputs), top1(reference), self.moved(outputs, target), names, tolerance),
             max_difference=float(np.max(differences)),
             mean_difference=float(np.mean(differences)),
+            **losses(top1(outputs), top1(reference), labels),
         )
         return found, *judge(found, tolerance, names)
 
@@ -176,7 +183,7 @@ class Reference:
             with ModelFile(path, threads=threads, trust=True, limit=LIMIT) as file:
                 facts["latency_ms"][str(threads)] = latency(file, image)
                 if threads == 1:
-                    facts["peak_memory"] = file.peak_memory()
+                    facts |= {"peak_memory": file.peak_memory(), "accelerated_operations": file.accelerated}
                 else:
                     facts["outputs"] = outputs_of(file, self.data, COMPARED, on_images)
                     if kind_of(path) == "saved_model":

@@ -15,6 +15,7 @@ from keras_resnet.export.operations import boundaries
 from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
 from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
+from keras_resnet.export.verdict import TAIL
 from keras_resnet.fields import types_of_fields
 from keras_resnet.files.manifest import MANIFEST, digests, entries
 from keras_resnet.json_files import checked
@@ -75,6 +76,7 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
         "worst class": worst_class,
         "moved probability": lambda row: cell(row["moved_probability"]),
         "accuracy (95 % interval)": lambda row: "{:.2%} ({:.2%} to {:.2%})".format(row["accuracy"], *row["accuracy_interval"]),
+        "test images lost, gained": accuracy_change,
         "largest difference": lambda row: cell(row["max_difference"]),
         "mean": lambda row: cell(row["mean_difference"]),
         "ms, 1 thread": lambda row: milliseconds(row["latency_ms"].get("1")),
@@ -87,14 +89,16 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     lines = markdown_table(columns, ([show(row) for show in columns.values()] for row in rows))
     images = " or ".join(sorted({image_counts(row) for row in rows}))
     accuracies = ", ".join(f"{accuracy:.2%}" for accuracy in sorted({row["keras_accuracy"] for row in rows}))
-    operations = "".join(f"- `{row['file']}`: {operation_counts(row['operations'])}\n" for row in rows if row["operations"])
+    operations = "".join(f"- `{row['file']}`: {operation_counts(row)}\n" for row in rows if row["operations"])
     return f"""{TITLE}
 
 Each file was run in its own runtime on {images} and compared with the Keras model, whose accuracy on
 the test images is {accuracies}. Accuracies are for the test images only, agreement and differences for all images. Moved
 probability: the share that is given to other classes than by the Keras model. Latency: one image, median (95th percentile).
+Lost and gained: test images that only the Keras model, and only the file, puts into their class.
 TFLite files are run by LiteRT's Interpreter, and by its CompiledModel too. The difference is between their outputs for the first
-{COMPILED} images.
+{COMPILED} images. CompiledModel ran on the processor. It does not tell how many operations XNNPACK runs; those below are the
+Interpreter's.
 
 {lines}
 
@@ -118,6 +122,12 @@ def agreement(row: dict[str, Any]) -> str:
     return f"{row['agreed']:,} of {row['images']:,}: {row['top1_agreement']:.2%} ({low:.2%} to {high:.2%})"
 
 
+def accuracy_change(row: dict[str, Any]) -> str:
+    """How many test images only one of both has right, and whether that is more than chance, at 2.5 %."""
+    is_certain = row["loss_chance"] < TAIL
+    return f"{row['lost']:,}, {row['gained']:,}{': certainly less accurate' if is_certain else ''}"
+
+
 def worst_class(row: dict[str, Any]) -> str:
     worst = row["worst_class"]
     return f"{in_markdown(worst['name'])}: {worst['agreed']:,} of {worst['images']:,}" if worst else "-"
@@ -132,5 +142,8 @@ def milliseconds(latency: dict[str, float] | None) -> str:
     return f"{latency['median']:.3g} ({latency['p95']:.3g})" if latency else "-"
 
 
-def operation_counts(operations: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(operations.items(), key=lambda item: (-item[1], item[0])))
+def operation_counts(row: dict[str, Any]) -> str:
+    """How many operations of each kind a file has, and how many XNNPACK runs."""
+    operations, taken = row["operations"], row["accelerated_operations"]
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(operations.items(), key=lambda item: (-item[1], item[0])))
+    return counts if taken is None else f"{counts}; {taken} of {sum(operations.values())} operations by XNNPACK"

@@ -67,17 +67,8 @@ def open_source(
     """The network, the images that its files are checked on, and the folder that they go to. InputError, see `export`."""
     if scores not in (None, "logits", "probabilities"):
         raise unknown("kind of scores", scores, ("logits", "probabilities"))
-    if (backend := keras.backend.backend()) != "tensorflow":
-        raise InputError(f"export needs KERAS_BACKEND=tensorflow, received {backend!r}; runs of other backends can be exported too")
-    if isinstance(source, keras.Model):
-        if data is None or out is None:
-            raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
-        model, name, data = source, source.name, load_images(data)
-    else:
-        run = source if isinstance(source, Run) else Run.open(source)
-        data = of_run(run, data)
-        model, name = run.load(), run.path.resolve().name
-        out = run.export_path if out is None else out
+    subject, data, folder = opened(source, data, out)
+    model, name = (subject.load(), subject.path.resolve().name) if isinstance(subject, Run) else (subject, subject.name)
     if ranges(model):
         raise InputError(
             f"{model.name!r} is in quantisation-aware training: call keras_resnet.quantization.release(model) before you export it"
@@ -89,7 +80,17 @@ def open_source(
         raise InputError(f"the model has {model.output_shape[-1]} classes, but the images have {len(data.class_names)}")
     class_names, calibration = list(data.class_names), calibration_images(data)
     scores = scores or scores_of(model) or measured_scores(model, calibration)
-    return Source(model=model, name=name, class_names=class_names, calibration=calibration, scores=scores), data, Path(out)
+    return Source(model=model, name=name, class_names=class_names, calibration=calibration, scores=scores), data, folder
+
+
+def opened(source: Run | str | Path | keras.Model, data: Any, out: str | Path | None) -> tuple[Run | keras.Model, Dataset, Path]:
+    """The run or the model that is exported, its images, and the folder to write to."""
+    if not isinstance(source, keras.Model):
+        run = source if isinstance(source, Run) else Run.open(source)
+        return run, of_run(run, data), run.export_path if out is None else Path(out)
+    if data is None or out is None:
+        raise InputError("a Keras model is exported with data=, the images to check on, and out=, the folder to write to")
+    return source, load_images(data), Path(out)
 
 
 def measured_scores(model: keras.Model, images: np.ndarray) -> str:

@@ -2,11 +2,12 @@
 
 Floating-point files are decided by the largest difference of their outputs. Quantised files may differ from the Keras model in some
 top-1 classes. They are decided by counts with 95 % intervals: over all images, over classes, and for the probability that moves to
-other classes. The limits are in `targets`. Accuracy plays no part: a file must repeat the model's class, right or wrong.
+other classes. The limits are in `targets`. A file must repeat the model's class, right or wrong, so labels say little that is new:
+they only refuse a file that certainly loses more accuracy on the test images than the required agreement leaves room for.
 """
 
 from dataclasses import astuple, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,14 @@ class Findings:
     differences, 0 to 1."""
     moved_interval: tuple[float, float] = (0.0, 1.0)
     """Where it is, with 95 % confidence (Wilson's interval, which is wide enough for the mean of any numbers from 0 to 1)."""
+    lost: int = 0
+    """Test images that only the Keras model puts into their class."""
+    gained: int = 0
+    """Test images that only the file puts into their class."""
+    loss_interval: tuple[float, float] = (-1.0, 1.0)
+    """Where the loss of accuracy is, see `losses`."""
+    loss_chance: float = 1.0
+    """Chance that so few of the `lost` and `gained` images are gained if both are as accurate: McNemar's test, exact, one-sided."""
 
 
 def findings(
@@ -105,6 +114,20 @@ def over_classes(agreed: np.ndarray, images: np.ndarray) -> tuple[float, tuple[f
     return share, interval(share, len(images) ** 2 / float(np.sum(1 / images)))
 
 
+def losses(answers: np.ndarray, expected: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What a file loses of the model's accuracy on the images that `labels` (test images,) belong to, which are the first.
+
+    Both answer the same images, so only those count that one of them has right. The loss is the share of the lost ones without
+    that of the gained ones; its interval, from the ends of both exact intervals, is rather too wide than too narrow.
+    """
+    count = len(labels)
+    was_right, is_right = expected[:count] == labels, answers[:count] == labels
+    lost, gained = int(np.sum(was_right & ~is_right)), int(np.sum(is_right & ~was_right))
+    (fewest_lost, most_lost), (fewest_gained, most_gained) = exact_interval(lost, count), exact_interval(gained, count)
+    interval = fewest_lost - most_gained, most_lost - fewest_gained
+    return {"lost": lost, "gained": gained, "loss_interval": interval, "loss_chance": chance(gained, lost + gained, 0.5)}
+
+
 def chance(agreed: int, images: int, agreement: float) -> float:
     """The probability of so few equal answers, or fewer, where each image has one with probability `agreement` (binomial)."""
     agreement = min(max(agreement, 1e-12), 1 - 1e-12)
@@ -143,7 +166,7 @@ def judge(found: Findings, tolerance: Tolerance, class_names: list[str]) -> tupl
     is undecided it cannot pass."""
     opinions = [of_outputs(found, tolerance)]
     if tolerance.min_agreement is not None:
-        opinions += [of_agreement(found, tolerance), of_classes(found, tolerance, class_names)]
+        opinions += [of_agreement(found, tolerance), of_classes(found, tolerance, class_names), of_accuracy(found, tolerance)]
     if tolerance.max_moved is not None:
         opinions.append(of_probabilities(found, tolerance))
     for verdict in (FAILED, UNDECIDED):
@@ -198,6 +221,18 @@ def of_classes(found: Findings, tolerance: Tolerance, class_names: list[str]) ->
             UNDECIDED, f"the Keras model predicts class {name!r} for all images, so other classes are not checked", MORE_IMAGES
         )
     return Opinion(PASSED)
+
+
+def of_accuracy(found: Findings, tolerance: Tolerance) -> Opinion:
+    """Whether the test images are still put into their classes. An image that is lost has another answer, so of files that agree on
+    98 % of all images none loses more than 2 points, unless the test images suffer more than those that were added to them. A good
+    int8 file loses some tenths of a point: it fails only where the loss is certainly larger."""
+    low, high = found.loss_interval
+    most = 1 - (tolerance.min_agreement or 0)
+    if low <= most:
+        return Opinion(PASSED)
+    counts = f"{found.lost} test images are no longer in their class, and {found.gained} are now"
+    return Opinion(FAILED, f"{counts}: accuracy is {low:.3f} to {high:.3f} lower (95 %), allowed {most:.2g}", LOWER_AGREEMENT)
 
 
 def of_probabilities(found: Findings, tolerance: Tolerance) -> Opinion:

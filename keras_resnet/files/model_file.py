@@ -39,6 +39,7 @@ class Facts(TypedDict):
     scores: str
     layers: dict[str, int]
     compiles: bool
+    accelerated: int | None
 
 
 START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.process import main; main(int(sys.argv[1]))"
@@ -87,6 +88,8 @@ class ModelFile:
         """Of a Keras file: the number of weights in each layer that has any."""
         self.compiles: bool = facts["compiles"]
         """Whether a second runtime can run it: LiteRT's CompiledModel, beside its Interpreter."""
+        self.accelerated: int | None = facts["accelerated"]
+        """Of a TFLite file: how many of its operations the Interpreter leaves to XNNPACK."""
 
     def __enter__(self) -> "ModelFile":
         return self

@@ -78,6 +78,7 @@ def serve(connection: Connection) -> None:
         file = load(runtime, path, order["threads"])
         runners["run"], runners["make compiled"] = file.run, file.compiled
         facts = {"shape": file.shape, "scores": file.scores, "layers": file.layers or {}, "compiles": file.compiled is not None}
+        facts["accelerated"] = file.accelerated
         return np.array(json.dumps(facts))
 
     def run_or_time(images: np.ndarray, rounds: int | None, *, compiled: bool) -> np.ndarray:

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_resnet.hooks import operations_of
+
+DELEGATE = "DELEGATE"  # name of a part of a file that another library runs
 Runner = Callable[[np.ndarray], np.ndarray]
 """Raw pixels (batch, *image_shape), channels last, to outputs: (batch, classes), or (batch, k, 2), the score and number of the
 best k classes, of a file that gives those. SavedModels may also take the contents of JPEG and PNG files, (batch,) of type "S"."""
@@ -25,6 +28,7 @@ class LoadedFile(NamedTuple):
     scores: str  # which of `SCORES` it puts out; empty where it does not say
     layers: dict[str, int] | None = None  # of a Keras file: the weights of each layer that has any
     compiled: Callable[[], Runner] | None = None  # of a `.tflite` file: makes the runner of LiteRT's CompiledModel
+    accelerated: int | None = None  # of a `.tflite` file: how many of its operations the Interpreter leaves to XNNPACK
 
 
 PIXELS, ENCODED = "pixels", "encoded"  # signatures of a SavedModel, beside "serving_default"
@@ -86,17 +90,33 @@ def tflite_runner(litert: ModuleType, path: Path, threads: int) -> LoadedFile:
     def compiled() -> Runner:
         return in_batches(compiled_runner(path, threads, image, interpreter.get_output_details()), size)
 
-    return LoadedFile(in_batches(run, size), tuple(shape), scores, compiled=compiled)
+    return LoadedFile(in_batches(run, size), tuple(shape), scores, compiled=compiled, accelerated=accelerated(interpreter))
+
+
+def accelerated(interpreter: Any) -> int | None:
+    """How many operations of a file an Interpreter leaves to XNNPACK: those between the inputs and the outputs of the parts that it
+    took over; None where it does not tell. Of CompiledModel, LiteRT only tells whether all are on a GPU or NPU."""
+    try:
+        rows = operations_of(interpreter)
+    except ValueError:  # a tensor of a type that Python has not
+        return None
+    maker_of = {made: number for number, (name, _, outs) in enumerate(rows) if name != DELEGATE for made in outs}
+    inputs_of = [ins for _, ins, _ in rows]
+    taken: set[int] = set()
+    for name, given, wanted in rows:
+        waiting = [*wanted] if name == DELEGATE else []
+        while waiting:
+            tensor = waiting.pop()
+            if tensor not in given and tensor in maker_of and maker_of[tensor] not in taken:
+                taken.add(maker_of[tensor])
+                waiting += inputs_of[maker_of[tensor]]
+    return len(taken)
 
 
 def compiled_runner(path: Path, threads: int, image: dict[str, Any], outputs: list[dict[str, Any]]) -> Runner:
     """LiteRT's CompiledModel, on the processor. It does not tell how integers are scaled: the Interpreter's `image` and `outputs`
     do, which are matched by name."""
-    from ai_edge_litert.compiled_model import CompiledModel
-    from ai_edge_litert.cpu_options import CpuOptions
-    from ai_edge_litert.options import Options
-
-    model = CompiledModel.from_buffer(path.read_bytes(), options=Options(cpu_options=CpuOptions(num_threads=threads)))
+    model = compiled_model(path, threads)
     name = only(list(model.get_signature_list()))
     scaled = {details["name"]: details for details in outputs}
     shape: tuple[int, ...] = ()
@@ -118,6 +138,15 @@ def compiled_runner(path: Path, threads: int, image: dict[str, Any], outputs: li
         return as_one_array(found)
 
     return run
+
+
+def compiled_model(path: Path, threads: int) -> Any:
+    """LiteRT's CompiledModel of a file, on the processor."""
+    from ai_edge_litert.compiled_model import CompiledModel
+    from ai_edge_litert.cpu_options import CpuOptions
+    from ai_edge_litert.options import Options
+
+    return CompiledModel.from_buffer(path.read_bytes(), options=Options(cpu_options=CpuOptions(num_threads=threads)))
 
 
 def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile:

@@ -42,6 +42,7 @@ def run(
     data_dir: str | Path | None = None,
     trials: int | None = None,
     measure_latency: bool = False,
+    runtime: str | None = None,
     chief: str | None = None,
     worker: str | None = None,
     name: str | None = None,
@@ -59,6 +60,7 @@ def run(
         data_dir: where the images are, in place of what the study says.
         trials: how many, in place of the study's own number.
         measure_latency: measure the latency of each whole network, as the study may say itself.
+        runtime: of LiteRT, that latencies are measured by, in place of the study's own: "interpreter" or "compiled".
         chief: "host:port" to serve workers there, in place of training here. Only those that can read its certificate in `out` can
             connect.
         worker: "host:port" of the chief to train for. It writes its runs to `out`, which all machines must see.
@@ -84,6 +86,7 @@ def run(
     if lease < SHORTEST:
         raise InputError(f"lease={lease:g}: must be at least {SHORTEST:g} seconds")
     options = {"data_dir": str(data_dir) if data_dir else None, "trials": trials, "measure_latency": measure_latency or None}
+    options["runtime"] = runtime
     changes: dict[str, Any] = {field: value for field, value in options.items() if value is not None}
     search = Search(replace(question, **changes), folder, lease, tell)
     check_outside(folder, search.data.origin["source"])

@@ -56,8 +56,8 @@ class Budget:
     training_memory: int | None = None
     """Bytes of the maps that one image leaves for the backward pass, in float32."""
     latency: float | ResNetSpec | None = None
-    """Milliseconds for one image by LiteRT with one thread on this machine, see `Study.quantize` and `Study.measure_latency`; or
-    the network that takes as long as is allowed."""
+    """Milliseconds for one image by LiteRT with one thread on this machine, see `Study.quantize`, `Study.runtime` and
+    `Study.measure_latency`; or the network that takes as long as is allowed."""
 
     def __post_init__(self) -> None:
         for limit in fields(self):

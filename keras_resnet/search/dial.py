@@ -16,7 +16,7 @@ from keras_resnet.recipes.distillation import PICTURE
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
 from keras_resnet.search.budget import LATENCY, Budget, budget_of, count_fitting
-from keras_resnet.search.latency import LatencyTable
+from keras_resnet.search.latency import INTERPRETER, LatencyTable, check_runtime
 from keras_resnet.training import distribute
 from keras_resnet.training.choosing import Choice, choose
 from keras_resnet.training.distribute import Distribution
@@ -60,12 +60,14 @@ class Limit:
         table: a JSON file for latencies of operations; only a budget of time measures any.
         labels: bytes of the names of all classes, which are in an exported file.
         tell: called with a line now and then, while operations are measured.
+        runtime: of LiteRT, that times are measured by, see `LatencyTable`.
     """
 
     text: str
     table: Path
     labels: int = 0
     tell: Tell = silent
+    runtime: str = INTERPRETER
 
     @cached_property
     def budget(self) -> Budget:
@@ -75,7 +77,7 @@ class Limit:
     @cached_property
     def latencies(self) -> LatencyTable:
         """Of the operations of int8 files."""
-        return LatencyTable(self.table, "int8", self.on_measured)
+        return LatencyTable(self.table, "int8", self.on_measured, runtime=self.runtime)
 
     def on_measured(self, count: int) -> None:
         """Tell how many operations are measured, after every few."""
@@ -111,6 +113,7 @@ def network_within(
     may_shrink: bool = False,
     labels: int = 0,
     tell: Tell = silent,
+    runtime: str = INTERPRETER,
 ) -> Chosen:
     """The network within a budget, for images of a shape and so many classes.
 
@@ -125,10 +128,11 @@ def network_within(
         may_shrink: whether the images may be made smaller, where the budget is too small for their size.
         labels: bytes of the names of all classes, which are in an exported file.
         tell: called with a line now and then, while operations are measured.
+        runtime: of LiteRT, that times are measured by, see `LatencyTable`.
 
     InputError if not even the smallest network of the family is within the budget.
     """
-    limit = Limit(text, table, labels, tell)
+    limit = Limit(text, table, labels, tell, runtime)
     shape, width = shape_within(limit, image_shape, classes, may_shrink=may_shrink)
     units = 1
     for more in range(2, MOST_UNITS + 1):
@@ -204,6 +208,7 @@ def train(
     without_teacher: bool = False,
     changes: dict[str, Any],
     tell: Tell,
+    runtime: str | None = None,
     strategy: str | Distribution = "auto",
     **options: Any,
 ) -> Run:
@@ -218,11 +223,15 @@ def train(
         without_teacher: train without a teacher.
         changes: fields of the recipe, in place of those that are chosen.
         tell: called with each line about what was chosen.
+        runtime: of LiteRT, that a budget of time is measured by, see `LatencyTable`; None for its Interpreter.
         strategy, options: of `fit`.
 
     InputError for what cannot be trained, before a teacher is trained.
     """
     teacher = teacher or None
+    check_runtime(runtime or INTERPRETER)
+    if runtime and budget_of(limit).latency is None:
+        raise InputError(f"runtime={runtime!r} (--runtime) is for a budget of time, such as 2ms")
     if teacher is not None and without_teacher:
         raise InputError("a teacher is given, and without_teacher=True: only one of the two is possible")
     devices = strategy if isinstance(strategy, Distribution) else distribute.choose(strategy)
@@ -233,7 +242,9 @@ def train(
             raise InputError("a budget of time is measured on one machine, and several would not agree: use bytes or multiply-adds")
         tell("measuring the time of operations on this machine, which takes minutes the first time")
     images, picked = choose(source, data_dir=data_dir, image_size=image_size)
-    found = chosen_for(limit, images, out, may_shrink=can_resize(source) and image_size is None, tell=tell)
+    found = chosen_for(
+        limit, images, out, may_shrink=can_resize(source) and image_size is None, tell=tell, runtime=runtime or INTERPRETER
+    )
     for line in found.lines:
         tell(line)
     small = at_size_of(found.network, images, source, data_dir)
@@ -262,12 +273,14 @@ def check_place(out: Path, devices: Distribution, *, resume: bool = False, overw
         check_free(out, overwrite)
 
 
-def chosen_for(limit: str, images: Dataset, out: Path, *, may_shrink: bool, tell: Tell = silent) -> Chosen:
+def chosen_for(
+    limit: str, images: Dataset, out: Path, *, may_shrink: bool, tell: Tell = silent, runtime: str = INTERPRETER
+) -> Chosen:
     """The network within a budget for a set of images; latencies are kept beside `out`."""
     shape, names = images.image_shape, images.class_names
     table, labels = out.with_name(f"{out.name}-latency.json"), bytes_of(names)
     may_shrink = may_shrink and len(shape) == PICTURE and shape[0] == shape[1]
-    return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels, tell=tell)
+    return network_within(limit, shape, len(names), table, may_shrink=may_shrink, labels=labels, tell=tell, runtime=runtime)
 
 
 def bytes_of(names: Sequence[str]) -> int:

@@ -16,11 +16,12 @@ import numpy as np
 
 from keras_resnet.atomic import replace_text
 from keras_resnet.console import quiet
-from keras_resnet.errors import InputError
+from keras_resnet.errors import InputError, unknown
 from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.targets import Target
 from keras_resnet.fields import to_json
+from keras_resnet.files.runtimes import compiled_model
 from keras_resnet.json_files import read_json
 from keras_resnet.networks.fusion import is_folded, is_fused
 from keras_resnet.networks.graph import Convolution, Dropout, Input, Node, Pad, Rescale, in_order
@@ -32,6 +33,8 @@ from keras_resnet.runs.environment import processor
 from keras_resnet.timing import seconds_of
 
 KINDS = (None, "int8")
+INTERPRETER = "interpreter"
+RUNTIMES = {INTERPRETER: "", "compiled": ", CompiledModel"}  # of LiteRT, and what each adds to the name of a table
 SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
 EXAMPLES = 4  # random inputs that the ranges of integers are found with
 PIXELS, NUMBERS = (0.0, 255.0), (-2.0, 2.0)  # ranges of those of a network, and of an operation inside it
@@ -56,27 +59,35 @@ class Piece:
 
 
 class LatencyTable:
-    """Milliseconds of operations on this machine, by LiteRT with one thread, in a file, separately for each kind of processor.
+    """Milliseconds of operations on this machine, by LiteRT with one thread, in a file, separately for each kind of processor and
+    each runtime.
 
     Args:
         path: a JSON file, which is read, and extended as operations are measured.
         quantize: None for float32, or "int8".
+        runtime: "interpreter", which the code in docs/mobile.md uses on phones too, or "compiled" for LiteRT's CompiledModel.
         on_measured: called with the number of operations in the table, after each that is measured.
     """
 
     def __init__(
-        self, path: str | Path, quantize: str | None = None, on_measured: Callable[[int], None] = lambda count: None
+        self,
+        path: str | Path,
+        quantize: str | None = None,
+        on_measured: Callable[[int], None] = lambda count: None,
+        *,
+        runtime: str = INTERPRETER,
     ) -> None:
+        check_runtime(runtime)
         if quantize not in KINDS:
             raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
-        self.path, self.quantize, self.on_measured = Path(path), quantize, on_measured
+        self.path, self.quantize, self.on_measured, self.runtime = Path(path), quantize, on_measured, runtime
         self.tables: dict[str, dict[str, float]] = {}
         if self.path.exists():
             try:
                 self.tables = read_json(self.path, dict[str, dict[str, float]])
             except InputError as error:
                 raise InputError(f"{error}; remove it, and operations are measured again") from None
-        self.milliseconds = self.tables.setdefault(f"{processor()}, {quantize or 'float32'}", {})
+        self.milliseconds = self.tables.setdefault(f"{processor()}, {quantize or 'float32'}{RUNTIMES[runtime]}", {})
 
     def predict(self, spec: ResNetSpec) -> float:
         """Milliseconds for one image: the sum over the operations of the network. New ones are measured."""
@@ -98,10 +109,16 @@ class LatencyTable:
     def time_of(self, key: str, model: Callable[[], keras.Model], inputs: tuple[float, float] = NUMBERS) -> float:
         """The time in the table; a new one is measured, with inputs from that range."""
         if key not in self.milliseconds:
-            self.milliseconds[key] = measure_model(as_trained(model(), inputs), self.quantize, inputs)
+            self.milliseconds[key] = measure_model(as_trained(model(), inputs), self.quantize, inputs, self.runtime)
             replace_text(self.path, json.dumps(self.tables, indent=1, sort_keys=True) + "\n")
             self.on_measured(len(self.milliseconds))
         return self.milliseconds[key]
+
+
+def check_runtime(runtime: str) -> None:
+    """InputError for what is no runtime of LiteRT."""
+    if runtime not in RUNTIMES:
+        raise unknown("runtime", runtime, RUNTIMES)
 
 
 def pieces(image: Node, outputs: Iterable[Node]) -> list[Piece]:
@@ -167,13 +184,14 @@ def as_trained(model: keras.Model, inputs: tuple[float, float]) -> keras.Model:
     return model
 
 
-def measure_model(model: keras.Model, quantize: str | None, inputs: tuple[float, float] = NUMBERS) -> float:
+def measure_model(
+    model: keras.Model, quantize: str | None, inputs: tuple[float, float] = NUMBERS, runtime: str = INTERPRETER
+) -> float:
     """Milliseconds of one run of a model by LiteRT with one thread, for one example: the fastest of several turns' medians.
 
     InputError if LiteRT cannot run it.
     """
     import tensorflow as tf
-    from ai_edge_litert.interpreter import Interpreter
 
     shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in model.inputs}
 
@@ -186,14 +204,31 @@ def measure_model(model: keras.Model, quantize: str | None, inputs: tuple[float,
         path = Path(folder, "model.tflite")
         content = tf.lite.TFLiteConverter.from_keras_model(model).convert()
         path.write_bytes(FloatFile(content, examples).quantized(Target("tflite", quantize, pixels="int8")) if quantize else content)
-        interpreter = Interpreter(model_path=str(path), num_threads=1)
         try:
-            interpreter.allocate_tensors()
+            return float(1000 * fastest(interpreted(path) if runtime == INTERPRETER else compiled(path)))
         except RuntimeError as error:
             raise InputError(f"LiteRT cannot run the file: {str(error).splitlines()[0]}") from None
-        for details in interpreter.get_input_details():
-            interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
-        return float(1000 * fastest(interpreter.invoke))
+
+
+def interpreted(path: Path) -> Callable[[], Any]:
+    """Runs a file once on inputs of ones, by LiteRT's Interpreter."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    for details in interpreter.get_input_details():
+        interpreter.set_tensor(details["index"], np.ones(details["shape"], details["dtype"]))
+    return interpreter.invoke
+
+
+def compiled(path: Path) -> Callable[[], Any]:
+    """Runs a file once on inputs of ones, by LiteRT's CompiledModel."""
+    model = compiled_model(path, threads=1)
+    (name,) = model.get_signature_list()
+    inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
+    for buffer, details in zip(inputs, model.get_input_tensor_details(name).values(), strict=True):
+        buffer.write(np.ones(details["shape"], details["dtype"]))
+    return partial(model.run_by_index, 0, inputs, outputs)
 
 
 def fastest(action: Any) -> float:

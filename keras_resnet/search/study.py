@@ -15,6 +15,7 @@ from keras_resnet.fields import change, documented
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
+from keras_resnet.search.latency import INTERPRETER, check_runtime
 
 ENGINES = {
     "random": "any values, no two trials alike",
@@ -61,6 +62,8 @@ class Study:
     """Objectives of the Pareto front: "val_accuracy", and costs by their names in a budget. Engines maximise the accuracy."""
     quantize: str | None = "int8"
     """Quantisation of the file whose latency counts: None for float32, or "int8"."""
+    runtime: str = INTERPRETER
+    """Which runtime of LiteRT the latency is measured by: "interpreter", or "compiled" for CompiledModel."""
     measure_latency: bool = False
     """Measure the latency of whole networks before they are trained, instead of adding up that of operations."""
     engine: str = "random"
@@ -108,6 +111,7 @@ class Study:
             raise InputError(f"teacher={shown(self.teacher)}: expected the path or name of weights, or a tuple of them")
         if self.quantize not in (None, "int8"):
             raise InputError(f"quantize={self.quantize!r}: expected None or 'int8'")
+        check_runtime(self.runtime)
         self.trained_by({})
         self.trained_by(self.final)
 

@@ -54,7 +54,7 @@ class Trials:
         for teacher in self.teachers:
             teacher.check(self.data, recipe)
         self.images = {"input_shape": self.data.image_shape, "classes": len(self.data.class_names)}
-        self.latencies = LatencyTable(out / "latency.json", study.quantize)
+        self.latencies = LatencyTable(out / "latency.json", study.quantize, runtime=study.runtime)
         self.measure = self.latencies.measure if study.measure_latency else self.latencies.predict
 
     @cached_property
