@@ -65,7 +65,7 @@ class LatencyTable:
     Args:
         path: a JSON file, which is read, and extended as operations are measured.
         quantize: None for float32, or "int8".
-        runtime: "interpreter", which the code in docs/mobile.md uses on phones too, or "compiled" for LiteRT's CompiledModel.
+        runtime: "interpreter", or "compiled" for LiteRT's CompiledModel.
         on_measured: called with the number of operations in the table, after each that is measured.
     """
 
