@@ -15,7 +15,8 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet as kr
-from keras_resnet import InputError, ResNetSpec
+from keras_resnet import InputError, ResNetSpec, export
+from keras_resnet.export import check
 from keras_resnet.networks.loading import weights_of_layers
 from keras_resnet.networks.match import check_network
 
@@ -142,7 +143,7 @@ def inside(row):
     return values | {(row["activation_order"], row["block"])}
 
 
-ROWS, FEW, RECOMPUTED = 64, 16, 15  # how many; only the process that runs these tests searches for them, for 2 seconds
+ROWS, FEW, FLAT, RECOMPUTED = 64, 16, 53, 15  # how many; only the process that runs these tests searches for them, for 2 seconds
 
 
 @cache
@@ -159,6 +160,12 @@ def chosen():
 
 
 @cache
+def flat():
+    """Of one and two dimensions: TFLite has few operations for three."""
+    return [row for row in chosen() if len(row["input_shape"]) < 4]
+
+
+@cache
 def of_units():
     """Compared in float64, which AveragePooling3D does not know on TensorFlow: so no 3-D networks there."""
     return rows_with(inside, [row for row in rows()[0] if len(row["input_shape"]) < 4])
@@ -171,7 +178,7 @@ def test_every_field_takes_part():
 
 def test_every_row_takes_part():
     assert set().union(*map(most, chosen()[:FEW])) == set().union(*map(most, rows()[0]))
-    assert (len(chosen()), len(of_units())) == (ROWS, RECOMPUTED)
+    assert (len(chosen()), len(flat()), len(of_units())) == (ROWS, FLAT, RECOMPUTED)
 
 
 def test_only_pairs_that_disagree_are_missing():
@@ -220,6 +227,24 @@ def assert_builds_trains_saves_and_loads(spec, tmp_path):
     if None not in spec.input_shape:
         assert kr.cost_of(spec).trainable == sum(np.prod(weight.shape) for weight in model.trainable_weights)
         assert kr.cost_of(replace(spec, classes=7)).trainable > kr.cost_of(replace(spec, classes=2)).trainable
+    keras.backend.clear_session()
+
+
+@pytest.mark.parametrize("number", [pytest.param(number, marks=[pytest.mark.slow] * (number != 1)) for number in range(FLAT)])
+def test_passes_the_gate_by_both_runtimes(number, tmp_path, monkeypatch):
+    """Or is refused for one operation: LiteRT cannot open a file of any size whose images would be mirrored at a size of 1."""
+    monkeypatch.setattr(check, "SECONDS", 0.01)
+    spec = ResNetSpec(**flat()[number])
+    images = np.random.default_rng(0).uniform(0, 255, (40, *(size or 9 for size in spec.input_shape))).astype("float32")
+    split = (images, np.arange(40) % spec.classes)
+    data = kr.data.load({"train": split, "test": split})
+    [row] = export.export(kr.build(spec), "tflite", batch=1, data=data, out=tmp_path)
+    if None in spec.input_shape and spec.antialias == "mirror":
+        assert "(MIRROR_PAD) failed to prepare" in row.problem
+    else:
+        assert row.passed, row.problem
+        assert not row.compiled_problem
+        assert row.compiled_difference < 1e-5
     keras.backend.clear_session()
 
 
