@@ -32,7 +32,7 @@ class FileFormat(NamedTuple):
     start: int
 
 
-# Fitted to 30 converted networks of 32 thousand to 26 million parameters, TensorFlow 2.21 and AI Edge Quantizer 0.10
+# Fitted to 30 exported networks of 26 thousand to 34 million parameters, TensorFlow 2.21 and AI Edge Quantizer 0.10
 # (benchmarks/tflite_sizes.py).
 TFLITE_FLOAT32 = FileFormat(weight=4, channel=4, operation=210, convolution=460, group_norm=2800, start=900)
 TFLITE_INT8 = FileFormat(weight=1, channel=28, operation=230, convolution=620, group_norm=3900, start=3300)

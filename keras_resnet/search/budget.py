@@ -48,7 +48,7 @@ class Budget:
     tflite_float32: int | None = None
     """Bytes of the file, as for int8."""
     tflite_int8: int | None = None
-    """Bytes of the file, within 5 % or so, without the metadata and labels that `export` adds, about 4 kB."""
+    """Bytes of the file that `export` writes, within 2 % or so. Long names of classes add to it."""
     tflite_int4: int | None = None
     """The same of the int4 file."""
     inference_memory: int | None = None

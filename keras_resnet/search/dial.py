@@ -24,7 +24,7 @@ from keras_resnet.training.fit import fit
 from keras_resnet.training.teachers import check_recipe
 from keras_resnet.training.trainable import recipe_for, suited
 
-OF_A_FILE = 1.03, 5_000  # what an exported file has beyond its estimate: a share for rounding, and bytes of metadata
+OF_A_FILE = 1.02, 1_000  # the most that an exported file has beyond its estimate: a share of it, and bytes
 WIDE = 16  # channels of the first stage, that more units must leave
 MOST_UNITS = 3  # in a stage
 WIDTHS = (*range(2, 16), *range(16, 32, 2), *range(32, 516, 4))
