@@ -1,5 +1,6 @@
 """Where int8 hurts, and what helps: on a network that is hard for it."""
 
+import copy
 import json
 
 import keras
@@ -173,6 +174,18 @@ def test_the_noise_of_a_layer_is_that_of_rounding_its_numbers(small_run, digits)
     integers = rounded(integers, min(0, outputs.min()), max(0, outputs.max()))
     expected = 10 * np.log10(np.mean(outputs[:20] ** 2) / np.mean((integers - outputs)[:20] ** 2))
     assert row.signal_to_noise == pytest.approx(expected, abs=0.5)
+
+
+def test_the_ranges_are_the_same_for_every_file():
+    """The quantizer widens that of a sigmoid to what its integers always mean, as many as the target has bits."""
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Dense(3, activation="sigmoid")(image)))
+    images = np.random.default_rng(0).integers(0, 2, (8, 4)).astype("uint8")
+    source = Source(model=model, name="small", class_names=["one", "other"], calibration=images)
+    file = float_file(source, Target("tflite", "int8"))
+    before = copy.deepcopy(file.ranges)
+    assert file.quantized(Target("tflite", "int16"))
+    np.testing.assert_equal(file.ranges, before)
 
 
 @pytest.mark.slow

@@ -44,7 +44,8 @@ class FloatFile:
         quantizer = Quantizer(self.content)
         for rule in rules(target, float_tensors, only):
             quantizer.update_quantization_recipe(*rule)
-        ranges = self.ranges if quantizer.need_calibration else None
+        # Copies: the quantizer sets that of a sigmoid to what its integers always mean.
+        ranges = {name: dict(limits) for name, limits in self.ranges.items()} if quantizer.need_calibration else None
         return bytes(quantizer.quantize(ranges, enable_progress_report=False).quantized_model)
 
     @cached_property
