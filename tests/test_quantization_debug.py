@@ -188,6 +188,26 @@ def test_the_ranges_are_the_same_for_every_file():
     np.testing.assert_equal(file.ranges, before)
 
 
+@pytest.mark.parametrize("quantize", ["int8", "int16", "int4"])
+def test_a_channel_without_weights_keeps_its_bias(quantize):
+    """Of a convolution, of one for each channel, and of a dense layer."""
+    image = keras.Input((4, 4, 2))
+    convolution = keras.layers.Conv2D(2, 3, padding="same", bias_initializer="ones")
+    each = keras.layers.DepthwiseConv2D(3, padding="same", bias_initializer="ones", activation="relu")
+    dense = keras.layers.Dense(2, bias_initializer="ones")
+    model = keras.Model(image, dense(keras.layers.Flatten()(each(convolution(image)))))
+    for layer, axis, channel, weight in ((convolution, -1, 1, 0.001), (each, 2, 0, 0.1), (dense, -1, 1, 0.1)):
+        kernel, bias = layer.get_weights()
+        kernel[:] = weight
+        np.moveaxis(kernel, axis, 0)[channel] = 1e-12
+        layer.set_weights([kernel, bias])
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 2)).astype("uint8")
+    source = Source(model=model, name="small", class_names=["one", "other"], calibration=images)
+    target = Target("tflite", quantize)
+    found = quantization_debug.outputs(float_file(source, target).quantized(target), images)
+    np.testing.assert_allclose(found, model.predict_on_batch(images.astype("float32")), rtol=0.03)
+
+
 @pytest.mark.slow
 def test_only_what_a_factor_passes_is_a_pair():
     assert len(pairs(kr.build("resnet20"))) == 9  # inside each unit; what leaves it goes two ways

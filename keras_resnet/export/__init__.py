@@ -1,7 +1,8 @@
 """Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
 `targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
-`quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with.
+`quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with,
+`dead_channels` keeps the biases of channels without weights.
 `comparison_images` picks those to compare on, `check` compares a file with the Keras model, `verdict` decides what that says about
 the file, `report` writes down the results. `elsewhere` does it all on other backends.
 """
