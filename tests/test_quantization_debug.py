@@ -141,6 +141,24 @@ def test_a_dead_channel_gets_no_huge_offset():
     assert np.abs(other.get_weights()[1]).max() < 5
 
 
+class Scores(keras.Model):
+    """A model that cannot be made from its configuration: it takes no name."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, images):
+        return self.dense(keras.ops.mean(images, (1, 2)))
+
+
+def test_models_inside_a_model_stay_as_they_are():
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype("float32")
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, Scores()(image))
+    np.testing.assert_allclose(equalized(model).predict_on_batch(images), model.predict_on_batch(images), atol=1e-6)
+
+
 def test_shared_layers_stay_as_they_are():
     image = keras.Input((8, 8, 2))
     convolution, norm = keras.layers.Conv2D(4, 3, padding="same"), keras.layers.BatchNormalization()
