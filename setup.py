@@ -7,6 +7,7 @@ from setuptools import find_packages, setup
 # TensorFlow below 2.20 does not go with the protobuf that TensorFlow Datasets wants; Keras below 3.15.1 lacks security fixes
 # for loading files; ai-edge-litert below 2.1 does not import beside TensorFlow; tf2onnx below 1.17 does not know Keras 3;
 # TensorFlow Datasets needs importlib_resources to prepare a set and does not say so; typer below 0.28 has other exceptions.
+# The AI Edge Quantizer below 0.10 has no int4 convolutions; of the next version its module of ranges has to be tried first.
 # Optuna below 5 takes constraints otherwise.
 # Keras and KerasTuner have an upper bound for what hooks.py replaces and reads in them: raise it when tests/test_hooks.py passes.
 EXTRAS = {

@@ -29,6 +29,7 @@ class WorkerLost(RuntimeError):
 
 EXTRAS = {  # the extra of this package that brings a package, by the name that is imported
     "ai_edge_litert": "export",
+    "ai_edge_quantizer": "export",
     "cryptography": "search",
     "grpc": "search",
     "huggingface_hub": "hub",

@@ -238,7 +238,7 @@ def test_passes_the_gate_by_both_runtimes(number, tmp_path, monkeypatch):
     images = np.random.default_rng(0).uniform(0, 255, (40, *(size or 9 for size in spec.input_shape))).astype("float32")
     split = (images, np.arange(40) % spec.classes)
     data = kr.data.load({"train": split, "test": split})
-    [row] = export.export(kr.build(spec), "tflite", batch=1, data=data, out=tmp_path)
+    [row] = export.export(kr.build(spec), "tflite", data=data, out=tmp_path)
     if None in spec.input_shape and spec.antialias == "mirror":
         assert "(MIRROR_PAD) failed to prepare" in row.problem
     else:

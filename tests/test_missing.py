@@ -47,5 +47,8 @@ def test_every_extra_is_one_of_setup():
     setup = Path(__file__).parents[1].joinpath("setup.py").read_text()
     for extra in EXTRAS.values():
         assert f'"{extra}": [' in setup
+    [line] = re.findall(r'"export": \[(.*)\]', setup)
+    for package in re.findall(r'"([\w-]+)', line):
+        assert EXTRAS[package.replace("-", "_")] == "export"
     assert not_installed("tf2onnx.convert").endswith("pip install 'keras-residual[export]'")
     assert not_installed("something").endswith("not installed: pip install something")

@@ -1,5 +1,6 @@
 """Where int8 hurts, and what helps: on a network that is hard for it."""
 
+import copy
 import json
 
 import keras
@@ -140,6 +141,24 @@ def test_a_dead_channel_gets_no_huge_offset():
     assert np.abs(other.get_weights()[1]).max() < 5
 
 
+class Scores(keras.Model):
+    """A model that cannot be made from its configuration: it takes no name."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, images):
+        return self.dense(keras.ops.mean(images, (1, 2)))
+
+
+def test_models_inside_a_model_stay_as_they_are():
+    images = np.random.default_rng(0).normal(size=(4, 8, 8, 1)).astype("float32")
+    image = keras.Input((8, 8, 1))
+    model = keras.Model(image, Scores()(image))
+    np.testing.assert_allclose(equalized(model).predict_on_batch(images), model.predict_on_batch(images), atol=1e-6)
+
+
 def test_shared_layers_stay_as_they_are():
     image = keras.Input((8, 8, 2))
     convolution, norm = keras.layers.Conv2D(4, 3, padding="same"), keras.layers.BatchNormalization()
@@ -173,6 +192,38 @@ def test_the_noise_of_a_layer_is_that_of_rounding_its_numbers(small_run, digits)
     integers = rounded(integers, min(0, outputs.min()), max(0, outputs.max()))
     expected = 10 * np.log10(np.mean(outputs[:20] ** 2) / np.mean((integers - outputs)[:20] ** 2))
     assert row.signal_to_noise == pytest.approx(expected, abs=0.5)
+
+
+def test_the_ranges_are_the_same_for_every_file():
+    """The quantizer widens that of a sigmoid to what its integers always mean, as many as the target has bits."""
+    image = keras.Input((4,))
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Dense(3, activation="sigmoid")(image)))
+    images = np.random.default_rng(0).integers(0, 2, (8, 4)).astype("uint8")
+    source = Source(model=model, name="small", class_names=["one", "other"], calibration=images)
+    file = float_file(source, Target("tflite", "int8"))
+    before = copy.deepcopy(file.ranges)
+    assert file.quantized(Target("tflite", "int16"))
+    np.testing.assert_equal(file.ranges, before)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int16", "int4"])
+def test_a_channel_without_weights_keeps_its_bias(quantize):
+    """Of a convolution, of one for each channel, and of a dense layer."""
+    image = keras.Input((4, 4, 2))
+    convolution = keras.layers.Conv2D(2, 3, padding="same", bias_initializer="ones")
+    each = keras.layers.DepthwiseConv2D(3, padding="same", bias_initializer="ones", activation="relu")
+    dense = keras.layers.Dense(2, bias_initializer="ones")
+    model = keras.Model(image, dense(keras.layers.Flatten()(each(convolution(image)))))
+    for layer, axis, channel, weight in ((convolution, -1, 1, 0.001), (each, 2, 0, 0.1), (dense, -1, 1, 0.1)):
+        kernel, bias = layer.get_weights()
+        kernel[:] = weight
+        np.moveaxis(kernel, axis, 0)[channel] = 1e-12
+        layer.set_weights([kernel, bias])
+    images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 2)).astype("uint8")
+    source = Source(model=model, name="small", class_names=["one", "other"], calibration=images)
+    target = Target("tflite", quantize)
+    found = quantization_debug.outputs(float_file(source, target).quantized(target), images)
+    np.testing.assert_allclose(found, model.predict_on_batch(images.astype("float32")), rtol=0.03)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import keras_resnet as kr
 from keras_resnet.export import Target
 from keras_resnet.export.check import Reference, expected
 from keras_resnet.export.comparison_images import count, rarest_first, sources, with_comparison_images
+from keras_resnet.export.report import accuracy_change
 from keras_resnet.export.verdict import ClassCount, chance, exact_interval, moved_probabilities, over_classes
 
 INT8 = Target("tflite", "int8", output="softmax")
@@ -115,6 +116,7 @@ def test_a_file_that_certainly_loses_accuracy_fails():
         assert found.loss_interval[0] <= lost / 300 <= found.loss_interval[1]
         assert ("19 test images are no longer in their class, and 0 are now: accuracy is 0.0" in problem) == (verdict == "failed")
         assert (found.loss_chance < 0.05) == (lost >= 5)
+        assert accuracy_change(vars(found)) == f"{lost}, 0{': certainly less accurate' if lost > 5 else ''}"
         assert decide(file, model, INT8, labels[:300])[0].gained == lost
         assert decide(model, file, INT8, labels[:300], min_agreement=0.9)[1] == "passed"
     _, decision, _ = decide(model, file, Target("tflite", output="softmax"), labels[:300], max_difference=2)

@@ -1,7 +1,8 @@
 """Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
 `targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
-`quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with.
+`quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with,
+`dead_channels` keeps the biases of channels without weights.
 `comparison_images` picks those to compare on, `check` compares a file with the Keras model, `verdict` decides what that says about
 the file, `report` writes down the results. `elsewhere` does it all on other backends.
 """
@@ -100,7 +101,7 @@ def export(
         scores: what a Keras model returns, "logits" or "probabilities". None: taken from its layers, or from its outputs.
         on_check: called with each `Check`.
         on_images: called with a target and the number of images that its file has run on since the last call.
-        fields: other fields of `Target`: pixels, output, batch, layout, opset.
+        fields: other fields of `Target`: pixels, output, batch, layout, opset, equalize, float_layers.
 
     Returns: one `Check` for each target, also in `report.json` and `REPORT.md`; `manifest.json` has inputs, outputs and digest of
     each file. A file that has not passed is not written, and its check says why (`verdict`, `problem`); an older file stays.

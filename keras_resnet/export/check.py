@@ -200,7 +200,8 @@ class Reference:
             if "outputs" not in facts:
                 return found
             first = self.data.examples(COMPARED).take(np.arange(min(COMPILED, len(facts["outputs"]))))
-            differences = scores_alone(file(first, compiled=True)) - scores_alone(facts["outputs"][: len(first)])
+            alone = [file(image[None], compiled=True) for image in first]  # one by one: it runs not every file on several at once
+            differences = scores_alone(np.concatenate(alone)) - scores_alone(facts["outputs"][: len(first)])
         except InputError as error:
             return {"compiled_problem": str(error).removeprefix(f"{str(file.path)!r} ")}
         return {**found, "compiled_difference": float(np.max(np.abs(differences)))}

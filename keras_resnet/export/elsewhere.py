@@ -53,13 +53,14 @@ def in_tensorflow(function: Callable[Given, Result]) -> Callable[Given, Result]:
         if (backend := keras.backend.backend()) == TENSORFLOW:
             return function(*arguments, **options)
         given = signature(function).bind(*arguments, **options).arguments
-        return elsewhere(call, backend, **given.pop("fields", {}), **given)
+        return elsewhere(call, backend, {**given.pop("fields", {}), **given})
 
     return call
 
 
-def elsewhere(function: Callable, backend: str, *, source: Any, data: Any = None, out: Any = None, **options: Any) -> Any:
+def elsewhere(function: Callable, backend: str, options: dict[str, Any]) -> Any:
     """What a function of this package gives, run in a process of TensorFlow; its callbacks are called in this one."""
+    source, data, out = options.pop("source"), options.pop("data", None), options.pop("out", None)
     subject, images, folder = opened(source, data, out)
     if find_spec(TENSORFLOW) is None:
         raise ModuleNotFoundError(f"No module named {TENSORFLOW!r}", name=TENSORFLOW)

@@ -17,7 +17,7 @@ def equalized(model: keras.Model) -> keras.Model:
     equal to the largest of its weights behind. Other layers stay.
     """
     with deep_recursion():
-        copy = keras.models.clone_model(model)
+        copy = keras.models.clone_model(model, clone_function=copied)
     copy.set_weights(model.get_weights())
     for convolution, norm, following in pairs(copy):
         gamma, beta, _, variance = (np.array(weight) for weight in norm.get_weights())
@@ -30,6 +30,11 @@ def equalized(model: keras.Model) -> keras.Model:
         norm.set_weights([gamma / ratio, beta / ratio, *norm.get_weights()[2:]])
         following.set_weights([kernel * ratio[:, None], *bias])
     return copy
+
+
+def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """A layer of the same kind without weights. Models inside a model are not changed, and may have no configuration."""
+    return layer if isinstance(layer, keras.Model) else type(layer).from_config(layer.get_config())
 
 
 def largest(kernel: np.ndarray, axis: int) -> np.ndarray:

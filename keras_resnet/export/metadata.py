@@ -37,7 +37,7 @@ def describe(path: Path, target: Target, source: Source) -> None:
     open_batch(graph)
     integers = [graph.tensors[index].type == schema.TensorType.INT32 for index in graph.outputs]
     buffer, entry = schema.BufferT(), schema.MetadataT()
-    buffer.data = list(packed(target, source, integers))
+    buffer.data = np.frombuffer(packed(target, source, integers), np.uint8)
     entry.name, entry.buffer = NAME.encode(), len(model.buffers)
     model.buffers.append(buffer)
     model.metadata = [*(model.metadata or []), entry]

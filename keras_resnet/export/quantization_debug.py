@@ -18,10 +18,13 @@ from keras_resnet.export.supported import Source
 from keras_resnet.export.targets import Target
 from keras_resnet.files.predictions import scores_alone
 from keras_resnet.files.runtimes import tflite_runner
-from keras_resnet.networks.connections import every_layer
+from keras_resnet.networks.connections import Connections, every_layer
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own
-WEIGHTED_LAYERS = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
+WEIGHTED_LAYERS = tuple(
+    getattr(keras.layers, name)
+    for name in ("Dense", *(f"{kind}Conv{rank}D" for rank in (1, 2) for kind in ("", "Depthwise", "Separable")), "Conv3D")
+)
 FINAL = "StatefulPartitionedCall"  # start of the name of the output tensor of a file
 EXAMPLES = 100  # calibration images that the losses are measured on
 
@@ -68,10 +71,14 @@ def decibels(signal: np.ndarray, noise: np.ndarray) -> float:
 
 def layer_of(tensor: str, model: keras.Model) -> str:
     """The Keras layer with weights, or with numbers to scale channels by, that computes a tensor of the file."""
-    weighted = [layer.name for layer in every_layer(model) if isinstance(layer, WEIGHTED_LAYERS)]
-    scaling = [layer.name for layer in every_layer(model) if is_by_channel(layer)]
+    layers, connections = list(every_layer(model)), Connections(model)
+    weighted = [layer.name for layer in layers if isinstance(layer, WEIGHTED_LAYERS)]
+    scaling = [layer.name for layer in layers if is_by_channel(layer)]
+    norms = {layer.name: connections.only_source(layer) for layer in layers if isinstance(layer, keras.layers.BatchNormalization)}
+    sources = [norms[name] for name in layer_names(tensor, norms)]  # where a file names a convolution after its normalisation
+    before = [source.name for source in sources if isinstance(source, WEIGHTED_LAYERS)]
     last = weighted[-1:] if tensor.startswith(FINAL) else []
-    return next(iter([*layer_names(tensor, [*weighted, *scaling]), *last]), tensor)
+    return next(iter([*layer_names(tensor, [*weighted, *scaling]), *before, *last]), tensor)
 
 
 def layer_names(tensor: str, names: Iterable[str]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_resnet.export.dead_channels import with_room_for_biases
 from keras_resnet.export.operations import tflite_graph
 from keras_resnet.export.targets import Target
 
@@ -41,10 +42,13 @@ class FloatFile:
         tensor do."""
         from ai_edge_quantizer.quantizer import Quantizer
 
-        quantizer = Quantizer(self.content)
+        # Copies: the quantizer sets that of a sigmoid to what its integers always mean.
+        ranges = {name: dict(limits) for name, limits in self.ranges.items()} if target.is_integer else None
+        quantizer = Quantizer(
+            with_room_for_biases(self.content, ranges, 2 ** BITS[str(target.quantize)][1]) if ranges else self.content
+        )
         for rule in rules(target, float_tensors, only):
             quantizer.update_quantization_recipe(*rule)
-        ranges = self.ranges if quantizer.need_calibration else None
         return bytes(quantizer.quantize(ranges, enable_progress_report=False).quantized_model)
 
     @cached_property

@@ -278,7 +278,8 @@ def tflite_bytes(nodes: Iterable[Node], file: FileFormat) -> int:
     size = file.start
     for node in nodes:
         if isinstance(node, Convolution | Gain):
-            size += math.ceil(file.weight * kernel_size(node)) + file.channel * channels(node) + file.convolution
+            weight = max(file.weight, 1) if isinstance(node, Gain) else file.weight  # a depthwise convolution, of 8 bits at least
+            size += math.ceil(weight * kernel_size(node)) + file.channel * channels(node) + file.convolution
             has_sigmoid = isinstance(node, Convolution) and node.activation == "sigmoid"
             size += file.operation * (1 + has_sigmoid + FROM_1D * (node.rank == 1))
         elif isinstance(node, Dense):
