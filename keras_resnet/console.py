@@ -1,11 +1,13 @@
 """Output in a terminal: tables and JSON; and `quiet`, which hides what native libraries print."""
 
+import atexit
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cache
 from typing import Any
 
 from keras_resnet.atomic import as_json as to_text
@@ -132,3 +134,9 @@ def quiet() -> Iterator[None]:
                 os.dup2(descriptor, number)
                 os.close(descriptor)
                 stream.now = own
+
+
+@cache
+def end_quietly() -> None:
+    """Hide what native libraries print on standard error after Python's own end: LiteRT tells which accelerators it takes down."""
+    atexit.register(lambda: os.dup2(os.open(os.devnull, os.O_WRONLY), 2))

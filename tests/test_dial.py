@@ -1,6 +1,9 @@
 """`train --budget`: the network, the teacher and the recipe that are chosen for a budget."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +45,18 @@ def test_budget_of(text, budget):
 def test_other_texts_are_no_budget(text):
     with pytest.raises(InputError, match=r"expected bytes of the int8 file \(100kB, 0\.5MB\), multiply-adds"):
         budget_of(text)
+
+
+@pytest.mark.slow
+def test_a_wrong_budget_is_told_in_one_line(tmp_path):
+    """A process of its own, which has to import the backend first, prints nothing else."""
+    command = [sys.executable, "-m", "keras_resnet", "train", "--budget", "5"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(Path(kr.__file__).parents[1])}, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.startswith(b"keras-resnet: budget '5': ")
+    assert done.stderr.count(b"\n") == 1
 
 
 @pytest.fixture

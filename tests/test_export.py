@@ -384,7 +384,7 @@ def test_select():
         (("tflit",), "no export format named 'tflit'; did you mean 'tflite'"),
         (("tflite", "int2"), "no quantization named 'int2'; did you mean 'int"),
         (("onnx", "int8"), "quantize='int8' goes with format 'tflite', not with 'onnx'"),
-        (("all", "int8"), "not with 'all'"),
+        (("all", "int8"), "quantize='int8' goes with format 'tflite', not with 'all'"),
     ):
         with pytest.raises(InputError, match=message):
             select(*arguments)

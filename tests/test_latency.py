@@ -1,6 +1,9 @@
 """Latencies that are known before training: operations measured once, and added up."""
 
 import dataclasses
+import os
+import subprocess
+import sys
 import timeit
 from pathlib import Path
 
@@ -199,3 +202,21 @@ def test_what_is_faster_or_slower_together_is_measured_together():
     strided = [convolution, f"Pad {activated}", convolution, "Merge Activate"]
     stem = [f"Rescale {activated}", "Pad", "Pool"]
     assert sorted(found) == sorted([*stem, *unit, *strided, *strided, "GlobalPool", "Dense"])
+
+
+@pytest.mark.slow
+def test_a_process_that_measured_by_compiled_model_ends_without_a_word(tmp_path):
+    code = f"""
+import sys
+from keras_resnet import startup
+startup.prepare()
+from keras_resnet.cli.options import load_backend
+load_backend()
+import keras_resnet as kr
+from keras_resnet.search.latency import LatencyTable
+LatencyTable({str(tmp_path / "latency.json")!r}, "int8", runtime="compiled").measure(kr.SPECS["resnet8"])
+sys.exit("the end")
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(kr.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "the end\n")

@@ -73,12 +73,20 @@ def labels_of(file):
 
 
 def main(file, *pictures):
-    classifier = Classifier(file)
+    """The exit code: 1 if a picture cannot be read."""
+    classifier, code = Classifier(file), 0
     for picture in pictures:
-        print(f"{picture}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in classifier.best(picture)))
+        try:
+            best = classifier.best(picture)
+        except OSError as error:  # it is missing, damaged or no picture
+            print(f"{picture}: {error}", file=sys.stderr)
+            code = 1
+        else:
+            print(f"{picture}: " + ", ".join(f"{name} {probability:.1%}" for name, probability in best))
+    return code
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 3:
         raise SystemExit(__doc__)
-    main(*sys.argv[1:])
+    raise SystemExit(main(*sys.argv[1:]))

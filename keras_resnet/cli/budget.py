@@ -49,6 +49,7 @@ def train_within(
         recipe_changes: see `recipe_within`.
         settings: of `fit`, and the `runtime` of `dial.train`.
     """
+    load_backend()  # before the modules that import it, or its native code prints lines
     from keras_resnet.search.budget import budget_of
 
     budget_of(budget)  # mistakes are told now
@@ -56,7 +57,6 @@ def train_within(
     teachers = named_teachers(teacher) or None
     out = out or Path("saved_models") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
-    load_backend()
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select
     from keras_resnet.search import dial

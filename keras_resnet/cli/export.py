@@ -39,7 +39,9 @@ def export(
     ] = None,
     debug_quantization: Annotated[
         bool,
-        typer.Option("--debug-quantization", help="List the layers by their error in int8, and try remedies; write no int8 file."),
+        typer.Option(
+            "--debug-quantization", help="List the layers by what each alone costs in int8, and try remedies; write no int8 file."
+        ),
     ] = False,
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help=AGREEMENT_HELP)] = None,
     max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,

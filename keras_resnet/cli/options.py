@@ -42,10 +42,6 @@ Trust = Annotated[
         "--trust", help="Open a SavedModel that no manifest.json lists, or that can do more than compute: it is a program."
     ),
 ]
-Runtime = Annotated[
-    str | None,
-    typer.Option(help="Of LiteRT, to measure latencies with: interpreter or compiled. [default: that of STUDY, else interpreter]"),
-]
 Limit = Annotated[
     float | None,
     typer.Option(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import COUNT, DataDir, Json, Runtime, app, load_backend
+from keras_resnet.cli.options import COUNT, DataDir, Json, app, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.outside import printable
 
@@ -21,7 +21,9 @@ def search(
         bool,
         typer.Option("--measure-latency", help="Measure the latency of whole networks, instead of adding up that of operations."),
     ] = False,
-    runtime: Runtime = None,
+    runtime: Annotated[
+        str | None, typer.Option(help="LiteRT's runtime that measures latencies: interpreter or compiled. [default: that of STUDY]")
+    ] = None,
     chief: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Be the chief at this address: only the workers train.")
     ] = None,

@@ -16,7 +16,6 @@ from keras_resnet.cli.options import (
     SIZE_HELP,
     DataDir,
     Json,
-    Runtime,
     Set,
     app,
     changes,
@@ -61,10 +60,17 @@ def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
     budget: Annotated[str | None, typer.Option(metavar="100kB|5M|2ms", help=BUDGET_HELP)] = None,
-    runtime: Runtime = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(help="With --budget 2ms: LiteRT's runtime that measures, interpreter or compiled. [default: interpreter]"),
+    ] = None,
     teacher: Annotated[list[Path] | None, typer.Option(metavar="RUN|FILE|NAME", help=TEACHER_HELP)] = None,
     quantization_aware: Annotated[
-        bool, typer.Option("--quantization-aware", help="Train with the rounding of an int8 file; needs --init.")
+        bool,
+        typer.Option(
+            "--quantization-aware",
+            help="Train with the rounding of an int8 file, or with --set weight_bits=4 of an int4 file; needs --init.",
+        ),
     ] = False,
     epochs: Annotated[
         int | None, typer.Option(**COUNT, help="Number of epochs, as --set epochs=N. [default: the recipe's]")

@@ -193,5 +193,6 @@ def select(format: str = "all", quantize: str | None = None, **fields: Any) -> l
     if format != "all":
         return [Target(format, **changes)]
     for name, value in changes.items():
-        raise InputError(f"{name}={value!r} goes with one format, not with 'all'")
+        which = "format 'tflite'" if name == "quantize" else "one format"
+        raise InputError(f"{name}={value!r} goes with {which}, not with 'all'")
     return list(TARGETS.values())

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_resnet.atomic import replace_text
-from keras_resnet.console import quiet
+from keras_resnet.console import end_quietly, quiet
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import scaled_by_convolution
@@ -223,6 +223,7 @@ def interpreted(path: Path) -> Callable[[], Any]:
 
 def compiled(path: Path) -> Callable[[], Any]:
     """Runs a file once on inputs of ones, by LiteRT's CompiledModel."""
+    end_quietly()
     model = compiled_model(path, threads=1)
     (name,) = model.get_signature_list()
     inputs, outputs = model.create_input_buffers(0), model.create_output_buffers(0)
