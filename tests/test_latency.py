@@ -205,9 +205,9 @@ def test_what_is_faster_or_slower_together_is_measured_together():
 
 
 @pytest.mark.slow
-def test_a_process_that_measured_by_compiled_model_ends_without_a_word(tmp_path):
+def test_a_process_that_measured_by_compiled_model_prints_nothing_of_its_libraries(tmp_path):
     code = f"""
-import sys
+import logging, sys
 from keras_resnet import startup
 startup.prepare()
 from keras_resnet.cli.options import load_backend
@@ -215,8 +215,9 @@ load_backend()
 import keras_resnet as kr
 from keras_resnet.search.latency import LatencyTable
 LatencyTable({str(tmp_path / "latency.json")!r}, "int8", runtime="compiled").measure(kr.SPECS["resnet8"])
+logging.getLogger("keras_resnet").warning("a warning")
 sys.exit("the end")
 """
     environment = os.environ | {"PYTHONPATH": str(Path(kr.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "the end\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "a warning\nthe end\n")

@@ -88,6 +88,9 @@ def load_backend() -> None:
 
         tf.config.list_physical_devices()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # its messages would go to the stream that was silenced
+    root = logging.getLogger()
+    if logging.lastResort and not root.handlers:  # or a library makes one, and "WARNING:keras_resnet:" is before our lines
+        root.addHandler(logging.lastResort)
 
 
 def check_file(option: str, path: Path, mark: str, what: str, suffix: str = "") -> None:
