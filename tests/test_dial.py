@@ -107,6 +107,14 @@ def test_what_is_said(table):
     assert "width: 512, the largest that is tried" in dial.network_within("1000MB", (8, 8, 1), 10, table).lines
 
 
+def test_a_budget_that_nothing_fits_needs_one_network(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(dial.LatencyTable, "predict", lambda self, spec: asked.append(spec.widths[0]) or 1)
+    with pytest.raises(InputError, match="no network is within it"):
+        dial.network_within("1us", (32, 32, 3), 10, tmp_path / "latency.json")
+    assert set(asked) == {dial.WIDTHS[0]}
+
+
 def test_the_names_of_many_classes_are_in_the_file(tmp_path, table):
     limit = dial.Limit("100kB", table)
     named = dial.Limit("100kB", table, labels=20_000)

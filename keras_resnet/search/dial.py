@@ -168,9 +168,11 @@ def family(shape: tuple[int, ...], classes: int, units: int) -> Callable[[int], 
 
 
 def widest(fits: Callable[[ResNetSpec], bool], networks: Callable[[int], ResNetSpec]) -> int:
-    """The largest width whose network fits; 0 if none does."""
+    """The largest width whose network fits; 0 if none does, of which the smallest tells at once."""
+    if not fits(networks(WIDTHS[0])):
+        return 0
     fitting = count_fitting(WIDTHS, lambda width: not fits(networks(width)))
-    return WIDTHS[fitting - 1] if fitting else 0
+    return WIDTHS[fitting - 1]
 
 
 def why(network: ResNetSpec, units: int) -> list[str]:
