@@ -45,14 +45,19 @@ class Reader:
         return [self.table.Get(Float32Flags, start + 4 * index) for index in range(count)]
 
 
-@pytest.fixture(scope="module", params=["logits", "softmax", "top2"])
-def written(request, tmp_path_factory):
+def write(path, target):
+    """The file of a network, always the same."""
+    keras.utils.set_random_seed(0)
     model = kr.build("resnet8", depths=(1,), widths=(4,), stem_width=4, input_shape=(16, 16, 3), classes=3)
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3)).astype("uint8")
-    source = Source(model=model, name="signs", class_names=CLASSES, calibration=images)
+    WRITERS["tflite"](Source(model=model, name="signs", class_names=CLASSES, calibration=images), path, target)
+
+
+@pytest.fixture(scope="module", params=["logits", "softmax", "top2"])
+def written(request, tmp_path_factory):
     target = Target("tflite", "int8", output=request.param)
     path = tmp_path_factory.mktemp("metadata") / target.file
-    WRITERS["tflite"](source, path, target)
+    write(path, target)
     return path, target
 
 
@@ -68,6 +73,13 @@ def test_weights_behind_the_flat_buffer_are_kept(tmp_path):
     assert path.stat().st_size > 5000 * 67
     scores = model.predict_on_batch(images.astype("float32"))
     assert np.abs(ModelFile(path)(images) - scores).max() < 0.05 * np.abs(scores).max()
+
+
+def test_a_file_is_the_same_when_it_is_written_again(written):
+    path, target = written
+    before = path.read_bytes()
+    write(path, target)
+    assert path.read_bytes() == before
 
 
 def test_labels_are_in_the_file(written):

@@ -10,6 +10,8 @@ from keras_resnet.export.supported import Source, check_classifies
 from keras_resnet.export.targets import Target
 from keras_resnet.networks.connections import every_layer
 
+NAME = "exported"
+
 
 def with_interface(source: Source, target: Target) -> keras.Model:
     """A model around that of `source` whose input "image" and outputs are those of `target`, see `named_outputs`.
@@ -25,7 +27,8 @@ def with_interface(source: Source, target: Target) -> keras.Model:
     image = keras.Input((shape[-1], *shape[:-1]) if channels_first else shape, batch_size=target.batch, dtype=dtype, name="image")
     pixels = ops.transpose(image, (0, *range(2, len(shape) + 1), 1)) if channels_first else image
     scores = model(pixels if dtype == "float32" else ops.cast(pixels, "float32"), training=False)
-    return keras.Model(image, named_outputs(scores, target, source.are_probabilities))
+    # A name of its own: Keras's would count the models of the process, and the names in a file with them.
+    return keras.Model(image, named_outputs(scores, target, source.are_probabilities), name=NAME)
 
 
 def check_precision(model: keras.Model) -> None:
