@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.export.operations import kind_of_operation
+
 CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0}  # of the weights
 MOST = 2**30  # multiples that a bias may be
 LARGEST = 127  # integer of a weight
@@ -25,7 +27,7 @@ def with_room_for_biases(content: bytes, ranges: dict[str, Any], steps: int) -> 
 
 def widen(model: Any, graph: Any, operator: Any, ranges: dict[str, Any], steps: int) -> bool:
     """Enlarge a weight of each channel of an operation that has no room for its bias; returns whether there was any."""
-    axis = CHANNEL_AXIS.get(kind_of(model, operator))
+    axis = CHANNEL_AXIS.get(kind_of_operation(model, operator))
     if axis is None or len(operator.inputs) < 3 or operator.inputs[2] < 0:
         return False
     image, kernel, bias = (graph.tensors[number] for number in operator.inputs)
@@ -42,12 +44,3 @@ def widen(model: Any, graph: Any, operator: Any, ranges: dict[str, Any], steps: 
     if len(small):
         model.buffers[kernel.buffer].data = np.frombuffer(weights.tobytes(), np.uint8)
     return bool(len(small))
-
-
-def kind_of(model: Any, operator: Any) -> str:
-    """The key of `CHANNEL_AXIS` for an operation; empty for other operations."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    code = model.operatorCodes[operator.opcodeIndex]
-    number = max(code.builtinCode, code.deprecatedBuiltinCode)
-    return next((name for name in CHANNEL_AXIS if getattr(schema.BuiltinOperator, name) == number), "")

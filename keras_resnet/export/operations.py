@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,8 +39,6 @@ def tflite_graph(content: bytes) -> TFLiteGraph:
     if not schema.Model.ModelBufferHasIdentifier(content, 0):
         raise ValueError("not a TFLite file")
     model = schema.ModelT.InitFromPackedBuf(content)
-    kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
 
     def names(graph: Any, numbers: Iterable[int]) -> list[str]:
         return [graph.tensors[number].name.decode() for number in numbers]
@@ -47,11 +46,25 @@ def tflite_graph(content: bytes) -> TFLiteGraph:
     return TFLiteGraph(
         inputs=names(model.subgraphs[0], model.subgraphs[0].inputs),
         operations=[
-            (kinds[codes[operator.opcodeIndex]], names(graph, operator.outputs)[0])
+            (kind_of_operation(model, operator), names(graph, operator.outputs)[0])
             for graph in model.subgraphs
             for operator in graph.operators
         ],
     )
+
+
+def kind_of_operation(model: Any, operator: Any) -> str:
+    """The kind of an operation of a `ModelT`, such as "CONV_2D"."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return kinds()[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+@cache
+def kinds() -> dict[int, str]:
+    """The kinds of operations of TFLite, by their numbers in a file."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {value: name for name, value in vars(schema.BuiltinOperator).items() if name.isupper()}
 
 
 def boundaries(path: Path) -> dict[str, list[dict[str, Any]]]:

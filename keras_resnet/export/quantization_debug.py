@@ -46,11 +46,11 @@ class LayerNoise:
 def layer_noise(file: FloatFile, source: Source, target: Target) -> list[LayerNoise]:
     """Every layer with weights, the normalisation of colours among them, the worst first."""
     images = source.calibration[:EXAMPLES]
-    expected, rows = outputs(file.content, images), []
+    expected, names, rows = outputs(file.content, images), LayerNames(source.model), []
     for operation, tensor in tflite_graph(file.content).operations:
         if operation in WEIGHTED:
             noise = outputs(file.quantized(target, only=tensor), images) - expected
-            rows.append(LayerNoise(layer_of(tensor, source.model), operation, decibels(expected, noise), tensor))
+            rows.append(LayerNoise(names.layer_of(tensor), operation, decibels(expected, noise), tensor))
     return sorted(rows, key=lambda row: row.signal_to_noise)
 
 
@@ -69,16 +69,22 @@ def decibels(signal: np.ndarray, noise: np.ndarray) -> float:
     return 10 * math.log10(float(np.mean(np.square(signal))) / power) if power else math.inf
 
 
-def layer_of(tensor: str, model: keras.Model) -> str:
-    """The Keras layer with weights, or with numbers to scale channels by, that computes a tensor of the file."""
-    layers, connections = list(every_layer(model)), Connections(model)
-    weighted = [layer.name for layer in layers if isinstance(layer, WEIGHTED_LAYERS)]
-    scaling = [layer.name for layer in layers if is_by_channel(layer)]
-    norms = {layer.name: connections.only_source(layer) for layer in layers if isinstance(layer, keras.layers.BatchNormalization)}
-    sources = [norms[name] for name in layer_names(tensor, norms)]  # where a file names a convolution after its normalisation
-    before = [source.name for source in sources if isinstance(source, WEIGHTED_LAYERS)]
-    last = weighted[-1:] if tensor.startswith(FINAL) else []
-    return next(iter([*layer_names(tensor, [*weighted, *scaling]), *before, *last]), tensor)
+class LayerNames:
+    """The Keras layers with weights, or with numbers to scale channels by, of the tensors of a file."""
+
+    def __init__(self, model: keras.Model) -> None:
+        layers, connections = list(every_layer(model)), Connections(model)
+        self.weighted = [layer.name for layer in layers if isinstance(layer, WEIGHTED_LAYERS)]
+        self.scaling = [layer.name for layer in layers if is_by_channel(layer)]
+        norms = {norm.name: connections.only_source(norm) for norm in layers if isinstance(norm, keras.layers.BatchNormalization)}
+        self.before = {name: source.name for name, source in norms.items() if isinstance(source, WEIGHTED_LAYERS)}
+
+    def layer_of(self, tensor: str) -> str:
+        """The layer that computes a tensor; its own name where there is none. A file may name a convolution after the normalisation
+        behind it."""
+        before = [self.before[name] for name in layer_names(tensor, self.before)]
+        last = self.weighted[-1:] if tensor.startswith(FINAL) else []
+        return next(iter([*layer_names(tensor, [*self.weighted, *self.scaling]), *before, *last]), tensor)
 
 
 def layer_names(tensor: str, names: Iterable[str]) -> list[str]:

@@ -13,9 +13,8 @@ import numpy as np
 
 from keras_resnet.export.dead_channels import with_room_for_biases
 from keras_resnet.export.operations import tflite_graph
-from keras_resnet.export.targets import Target
+from keras_resnet.export.targets import BITS, Target
 
-BITS = {"int8": (8, 8), "int16": (8, 16), "int4": (4, 8)}  # of weights, and of what operations put out
 FEW_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operations that LiteRT has for weights of 4 bits; others keep 8
 ALL, INPUT, OUTPUT = "*", "INPUT", "OUTPUT"
 EVERYWHERE, ROUNDING = ".*", "min_max_uniform_quantize"
@@ -31,11 +30,12 @@ class Rule(NamedTuple):
 
 
 class FloatFile:
-    """A float32 file, and examples of its inputs, by their names, that ranges are found with. Inputs that are `bytes` keep their
-    integers in files of 8 bits: those of pixels are the pixels themselves."""
+    """A float32 file, and examples of its inputs, by their names, that ranges are found with. `has_bytes`: these are whole numbers
+    from 0 to 255, and stay as they are in files of 8 bits."""
 
     def __init__(self, content: bytes, examples: Callable[[], Iterable[dict[str, np.ndarray]]], *, has_bytes: bool = False) -> None:
         self.content, self.examples, self.has_bytes = content, examples, has_bytes
+        self.with_room: dict[int, bytes] = {}
 
     def quantized(self, target: Target, *, float_tensors: Iterable[str] = (), only: str | None = None) -> bytes:
         """The file with the numbers of `target`. The operations of `float_tensors` stay in float; with `only`, all but that of one
@@ -44,12 +44,16 @@ class FloatFile:
 
         # Copies: the quantizer sets that of a sigmoid to what its integers always mean.
         ranges = {name: dict(limits) for name, limits in self.ranges.items()} if target.is_integer else None
-        quantizer = Quantizer(
-            with_room_for_biases(self.content, ranges, 2 ** BITS[str(target.quantize)][1]) if ranges else self.content
-        )
+        quantizer = Quantizer(self.prepared(BITS[str(target.quantize)][1]) if ranges else self.content)
         for rule in rules(target, float_tensors, only):
             quantizer.update_quantization_recipe(*rule)
         return bytes(quantizer.quantize(ranges, enable_progress_report=False).quantized_model)
+
+    def prepared(self, bits: int) -> bytes:
+        """The float32 file for activations of so many bits, see `dead_channels`."""
+        if bits not in self.with_room:
+            self.with_room[bits] = with_room_for_biases(self.content, self.ranges, 2**bits)
+        return self.with_room[bits]
 
     @cached_property
     def ranges(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ PIXELS = {  # the types of pixels that a file can take, by its format and quanti
     ("tflite", "int16"): ("float32", "int16"),
     ("tflite", "int4"): ("uint8", "int8", "float32"),
 }
+BITS = {"int8": (8, 8), "int16": (8, 16), "int4": (4, 8)}  # of weights and activations, of files that compute with integers
 MAX_DIFFERENCE = 1e-4
 BELOW = 0.08  # the required agreement, a class may be, and the end of the interval: 36 images that all agree leave so much open
 LAYOUTS = ("NHWC", "NCHW")
@@ -136,7 +137,7 @@ class Target:
     @property
     def is_integer(self) -> bool:
         """Whether the file computes with integers."""
-        return self.quantize in ("int8", "int16", "int4")
+        return self.quantize in BITS
 
     @property
     def relevant_fields(self) -> dict[str, Any]:
