@@ -1,4 +1,4 @@
-"""The programs of examples/ for phones and browsers, and docs/mobile.md, which shows them."""
+"""The programs of examples/ for phones and browsers, and docs/how-to/phone.md, which shows them."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from keras_resnet.data.images import fit_pixels
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 EXAMPLES = ROOT / "examples"
-MOBILE = (ROOT / "docs" / "mobile.md").read_text()
+MOBILE = (ROOT / "docs" / "how-to" / "phone.md").read_text()
 KOTLIN = "kotlin-compiler"  # the npm package
 SHAPES = ((8, 8, 1), (24, 40, 3), (33, 20, 3), (224, 224, 3))  # height, width, channels
 SIZES = ((61, 40), (50, 80), (1, 1), (700, 9), (7, 1200), (8, 20), (1500, 1100), (9, 3), (8, 8), (40, 24))

@@ -2,7 +2,7 @@
 
 The rule: turn the image upright by its EXIF orientation; drop transparency; of 16 bits take the high 8; convert to grey or RGB;
 scale the image until it just covers the network's size (bilinear, with antialiasing), and crop the centre. `image_graph` does this
-in exported files, docs/mobile.md on phones.
+in exported files, docs/how-to/phone.md on phones.
 
 Memory is bounded by what a header says, before anything is decoded: of more than `MOST_PIXELS` a JPEG is read at half its sides,
 and other files are refused. Large pictures are decoded one at a time, however many threads there are.
