@@ -367,6 +367,16 @@ def test_a_front_in_a_picture_is_that_of_its_two_axes(pictures, monkeypatch, tmp
         assert {text.get_text() for text in axis.texts} == names
 
 
+def test_the_table_shows_every_cost_that_a_search_limits(tmp_path):
+    study = Study(space=space, budget=Budget(tflite_int4=100_000), objectives=("val_accuracy", "inference_memory"))
+    found = Results(study, tmp_path)
+    costs = dict.fromkeys(("parameters", "multiply_adds", "tflite_int8", "tflite_int4", "inference_memory", "training_memory"), 1)
+    found.rows = [{"trial": "0", "status": "completed", "val_accuracy": 0.5, "reason": "", **costs}]
+    [row] = found.table
+    assert {"tflite_int4", "tflite_int8", "inference_memory"} < set(row)
+    assert "training_memory" not in row
+
+
 def test_of_many_values_a_few_are_written(tmp_path):
     _, axis = page.drawn(1)
     found = Results(Study(space=space), tmp_path)

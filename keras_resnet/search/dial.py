@@ -16,7 +16,7 @@ from keras_resnet.recipes.distillation import PICTURE
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
 from keras_resnet.search.budget import LATENCY, Budget, budget_of, count_fitting
-from keras_resnet.search.latency import INTERPRETER, LatencyTable, check_runtime
+from keras_resnet.search.latency import INTERPRETER, LatencyTable, check_measured
 from keras_resnet.training import distribute
 from keras_resnet.training.choosing import Choice, choose
 from keras_resnet.training.distribute import Distribution
@@ -231,7 +231,7 @@ def train(
     InputError for what cannot be trained, before a teacher is trained.
     """
     teacher = teacher or None
-    check_runtime(runtime or INTERPRETER)
+    check_measured(None, runtime or INTERPRETER)
     if runtime and budget_of(limit).latency is None:
         raise InputError(f"runtime={runtime!r} (--runtime) is for a budget of time, such as 2ms")
     if teacher is not None and without_teacher:

@@ -77,9 +77,7 @@ class LatencyTable:
         *,
         runtime: str = INTERPRETER,
     ) -> None:
-        check_runtime(runtime)
-        if quantize not in KINDS:
-            raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
+        check_measured(quantize, runtime)
         self.path, self.quantize, self.on_measured, self.runtime = Path(path), quantize, on_measured, runtime
         self.tables: dict[str, dict[str, float]] = {}
         if self.path.exists():
@@ -115,8 +113,10 @@ class LatencyTable:
         return self.milliseconds[key]
 
 
-def check_runtime(runtime: str) -> None:
-    """InputError for what is no runtime of LiteRT."""
+def check_measured(quantize: str | None, runtime: str) -> None:
+    """InputError for files that no table has times of, and for what is no runtime of LiteRT."""
+    if quantize not in KINDS:
+        raise InputError(f"quantize={quantize!r}: expected None or 'int8'")
     if runtime not in RUNTIMES:
         raise unknown("runtime", runtime, RUNTIMES)
 

@@ -172,7 +172,7 @@ class Results:
                 values = {name: row[name] for name in self.hyperparameters if name in row}
                 with tf.summary.create_file_writer(str(temporary / "new" / row["trial"])).as_default():
                     api.hparams(values, trial_id=row["trial"])
-                    for name in (SCORE, *(name for name in BEHIND if row.get(name) is not None)):
+                    for name in (SCORE, *(name for name in self.behind if row.get(name) is not None)):
                         tf.summary.scalar(name, row[name], step=row["epochs"] or 0)
             if self.scored:
                 put_in_place(temporary / "new", folder)
@@ -205,9 +205,16 @@ class Results:
         return sorted(pareto(self.scored, names), key=lambda row: [row[name] for name in names[1:]] or [-row[SCORE]])
 
     @property
+    def behind(self) -> list[str]:
+        """The columns behind the hyperparameters: those of every search, and the costs that this one limits or minimises."""
+        limited = [name for name in COSTS if getattr(self.study.budget, name) is not None]
+        others = [name for name in self.study.objectives if name != SCORE]
+        return list(dict.fromkeys((*BEHIND[:-1], *limited, *others, BEHIND[-1])))
+
+    @property
     def table(self) -> list[Row]:
         """Rows for a person: hyperparameters, costs and score, and why a trial has no score."""
-        columns = [*BEFORE, *self.hyperparameters, *(name for name in BEHIND if any(name in row for row in self.rows))]
+        columns = [*BEFORE, *self.hyperparameters, *(name for name in self.behind if any(name in row for row in self.rows))]
         if any(row["reason"] for row in self.rows):
             columns.append("reason")
         return [{UNITS.get(name, name): row.get(name) for name in columns} for row in self.rows]

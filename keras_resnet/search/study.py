@@ -15,7 +15,7 @@ from keras_resnet.fields import change, documented
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.search.budget import COSTS, LATENCY, Budget
-from keras_resnet.search.latency import INTERPRETER, check_runtime
+from keras_resnet.search.latency import INTERPRETER, check_measured
 
 ENGINES = {
     "random": "any values, no two trials alike",
@@ -109,9 +109,7 @@ class Study:
                 raise unknown("objective", objective, (SCORE, *COSTS, LATENCY))
         if any(not isinstance(teacher, str | Path) for teacher in self.teachers):
             raise InputError(f"teacher={shown(self.teacher)}: expected the path or name of weights, or a tuple of them")
-        if self.quantize not in (None, "int8"):
-            raise InputError(f"quantize={self.quantize!r}: expected None or 'int8'")
-        check_runtime(self.runtime)
+        check_measured(self.quantize, self.runtime)
         self.trained_by({})
         self.trained_by(self.final)
 
