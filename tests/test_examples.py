@@ -1,7 +1,8 @@
-"""The launch files, run with stand-ins for the cluster: every machine gets the right TF_CONFIG and the right command."""
+"""Scripts and notebooks of examples/ run, the launch files with stand-ins for the cluster."""
 
 import json
 import os
+import runpy
 import subprocess
 from pathlib import Path
 
@@ -107,3 +108,34 @@ def test_a_search_under_kubernetes(programs, tmp_path):
     whole = ["search", "/studies/depth_width.py", "--out", "/runs/depth-width"]
     assert (tmp_path / "told-0").read_text().splitlines()[1:] == [*whole, "--chief", "0.0.0.0:2222"]
     assert (tmp_path / "told-1").read_text().splitlines()[1:] == [*whole, "--worker", variables["CHIEF"], "--name", "worker-1"]
+
+
+SLOW = {"02_own_photos", "04_transfer", "05_phone", "06_search"}
+SCRIPTS = sorted(EXAMPLES.glob("0*.py"))
+
+
+@pytest.mark.parametrize(
+    "script", [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in SCRIPTS]
+)
+def test_a_script_reaches_what_it_promises(script, tmp_path, monkeypatch, capsys):
+    """Each ends with assertions of its own."""
+    assert len(script.read_text().splitlines()) < 60
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs_from_top_to_bottom(notebook, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    smaller = {"COUNT = 60": "COUNT = 40", "TRIALS, EPOCHS = 4, 4": "TRIALS, EPOCHS = 2, 1"}
+    names = {"__name__": "__main__"}
+    for cell in json.loads(notebook.read_text())["cells"]:
+        code = "".join(cell["source"])
+        for text, other in smaller.items():
+            code = code.replace(text, other)
+        if cell["cell_type"] == "code":
+            exec(compile(code, notebook.name, "exec"), names)
+    assert "bytes" in capsys.readouterr().out
