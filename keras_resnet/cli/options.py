@@ -11,6 +11,7 @@ from keras_resnet import __version__, fields
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, shown
 from keras_resnet.outside import read_text
+from keras_resnet.shipped import by_name
 
 app = typer.Typer(
     add_completion=False,
@@ -32,7 +33,9 @@ Set = Annotated[
 ]
 Data = Annotated[str | None, typer.Option(help=f"{IMAGES_HELP} [default: those of the run]")]
 DataDir = Annotated[Path | None, typer.Option(help="Where TensorFlow Datasets keeps its files.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a finished run, or the name of one in saved_models.", parser=by_name)
+]
 Model = Annotated[
     Path | None, typer.Option(help="Model file to use instead of model.keras: a path, or a name inside RUN or RUN/export.")
 ]

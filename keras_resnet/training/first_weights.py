@@ -10,6 +10,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.fields import names
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.run import Run
+from keras_resnet.shipped import by_name
 
 if TYPE_CHECKING:
     import keras
@@ -49,6 +50,8 @@ class FirstWeights:
         from keras_resnet.weights.names import KINDS, find
         from keras_resnet.weights.own import file_of_a_run
 
+        if by_name(init) != Path(init):
+            return cls.of(Run.open(by_name(init)))
         if Path(init).is_dir():
             weights = file_of_a_run(Path(init))
             return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.open(init))

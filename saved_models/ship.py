@@ -1,0 +1,177 @@
+"""Puts a finished run among the trained networks that this project ships.
+
+    python saved_models/ship.py RUN NAME --command "keras-resnet train ..." [--data-dir DIR]
+
+The folder `saved_models/NAME` is the run without the weights of its last epoch, with its report page, files for phones (float16 and
+int8, each checked against the Keras model), and a model card in the format of Hugging Face. `python saved_models/ship.py` alone
+writes the table of all such folders into saved_models/README.md.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from keras_resnet.atomic import replace_text, write_json
+from keras_resnet.confidence import interval
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.runs.run import CONTENTS, Run
+from keras_resnet.shipped import FOLDER, shipped
+
+START, END = "<!-- The table is made by ship.py -->", "<!-- to here -->"
+LEFT_OUT = {"last.weights.h5"}
+KINDS = ("float16", "int8")
+DATA_SETS = {"cifar10": "CIFAR-10 (JPEG copy)", "digits": "scikit-learn's digits"}
+CARD = """---
+library_name: keras
+license: apache-2.0
+pipeline_tag: image-classification
+tags: [image-classification, keras, resnet, litert]
+datasets: [{source}]
+model-index:
+  - name: {name}
+    results:
+      - task: {{type: image-classification}}
+        dataset: {{type: {source}, name: "{data}", split: test}}
+        metrics:
+          - {{type: accuracy, value: {accuracy:.4f}}}
+---
+
+# {name}
+
+`{network}` for {size} pixels, trained on {data}: {classes} classes. It takes raw pixels, 0 to 255, and returns logits.
+
+| | |
+|---|---|
+| test accuracy | **{test}**, one seed ({seed}) |
+| validation accuracy | {validation} |
+| training images, epochs | {train:,}, {epochs} |
+| parameters, multiply-adds | {parameters:,}, {multiply_adds:,} |
+{exports}| machine | {machine} |
+
+![Loss and accuracy in the training](history.png)
+
+```python
+import keras_resnet as kr
+
+model = kr.load("{name}")
+```
+
+Trained by
+
+```sh
+{command}
+```
+
+`report.html` shows the training, the mistakes and the files. `metrics.json` has the accuracy of every class. `sample.png` is the
+first test image.
+
+## Limits
+
+It knows these {classes} classes and pictures like those it was trained on. It gives an answer for any other picture too. One seed
+says little about the next one. It has not been tested for bias of any kind.
+"""
+
+
+def percent(share: float, count: int) -> str:
+    low, high = interval(share, count)
+    return f"{100 * share:.1f} % ({100 * low:.1f} to {100 * high:.1f}; {count:,} images)"
+
+
+def data_set(run: Run) -> str:
+    source = str(run.data.get("source"))
+    return DATA_SETS.get(source, source)
+
+
+def network_of(run: Run) -> str:
+    return run.metrics["network"]
+
+
+def checks_of(run: Run) -> list[dict]:
+    return json.loads((run.export_path / "report.json").read_text())
+
+
+def card(run: Run, name: str, command: str) -> str:
+    """The model card, of what the files of the run say."""
+    metrics, cost = run.metrics, cost_of(run.spec)
+    rows = [
+        f"| `export/{check['file']}` | {check['bytes']:,} bytes, {percent(check['accuracy'], metrics['test']['images'])} |\n"
+        for check in checks_of(run)
+    ]
+    environment = json.loads((run.path / "environment.json").read_text())
+    return CARD.format(
+        name=name,
+        network=network_of(run),
+        source=run.data.get("source"),
+        data=data_set(run),
+        size="x".join(map(str, run.spec.input_shape[:2])),
+        classes=run.spec.classes,
+        accuracy=metrics["test"]["accuracy"],
+        **{split: percent(metrics[split]["accuracy"], metrics[split]["images"]) for split in ("test", "validation")},
+        train=metrics["images"]["train"],
+        seed=metrics["seed"],
+        epochs=metrics["epochs"],
+        parameters=cost.trainable,
+        multiply_adds=cost.multiply_adds,
+        exports="".join(rows),
+        machine=f"{environment['processor']}, {environment['cores']} cores, {environment['date'][:10]}",
+        command=command,
+    )
+
+
+def ship(run: Run, name: str, command: str, data_dir: str | None) -> None:
+    """Copy the run, export and report it, and write its card."""
+    folder = FOLDER / name
+    if folder.exists():
+        sys.exit(f"{folder} exists: remove it first")
+    folder.mkdir()
+    for file in set(CONTENTS) - LEFT_OUT:
+        if (run.path / file).exists():
+            shutil.copy(run.path / file, folder / file)
+    write_json(folder / "data.json", Run.open(folder).data | {"data_dir": None})  # which is of this machine
+    images = ["--data-dir", data_dir] if data_dir else []
+    program = [sys.executable, "-m", "keras_resnet"]
+    for kind in KINDS:
+        subprocess.run([*program, "export", folder, "--format", "tflite", "--quantize", kind, *images], check=True)
+    subprocess.run([*program, "report", folder, *images], check=True)
+    replace_text(folder / "README.md", card(Run.open(folder), name, command))
+
+
+def table() -> str:
+    """A row for each shipped network."""
+    rows = ["| `kr.load(...)` | images | parameters | test accuracy | int8 | int8 file |", "|---|---|---|---|---|---|"]
+    for name, folder in shipped().items():
+        run = Run.open(folder)
+        test = run.metrics["test"]
+        integer = next(check for check in checks_of(run) if check["file"] == "model_int8.tflite")
+        rows.append(
+            f"| [`{name}`]({name}/README.md) | {data_set(run)} | {cost_of(run.spec).trainable:,} "
+            f"| {percent(test['accuracy'], test['images'])} | {100 * integer['accuracy']:.1f} % | {integer['bytes']:,} bytes |"
+        )
+    return "\n".join(rows)
+
+
+def with_table(page: str) -> str:
+    """The page with the table of today."""
+    before, rest = page.split(START)
+    return f"{before}{START}\n\n{table()}\n\n{END}{rest.split(END)[1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("--command")
+    parser.add_argument("--data-dir")
+    options = parser.parse_args()
+    if options.run:
+        if not (options.name and options.command):
+            parser.error("RUN goes with NAME and --command")
+        ship(Run.open(options.run), options.name, options.command, options.data_dir)
+    replace_text(FOLDER / "README.md", with_table((FOLDER / "README.md").read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The trained networks that the project ships: whole, small, opened by name, and what their cards say is what their files say."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_resnet as kr
+from keras_resnet import InputError
+from keras_resnet.files.manifest import verify
+from keras_resnet.shipped import FOLDER, by_name, shipped
+
+SHIP = runpy.run_path(str(FOLDER / "ship.py"))
+each = pytest.mark.parametrize("name", shipped())
+
+
+def test_there_are_some_and_they_are_small():
+    assert {"digits-resnet8", "cifar10-resnet20"} <= set(shipped())
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 60e6
+
+
+@each
+def test_a_card_says_what_the_files_say(name):
+    run = kr.Run.open(by_name(name))
+    text = (run.path / "README.md").read_text()
+    [command] = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
+    assert text == SHIP["card"](run, name, command)
+    assert command.startswith("keras-resnet train ")
+
+
+@each
+def test_nothing_of_the_machine_is_shipped(name):
+    for file in by_name(name).rglob("*.*"):
+        if file.suffix in (".json", ".html", ".md", ".csv"):
+            assert not re.search(r'"data_dir": "|/(tmp|home|work|root)/', file.read_text()), file
+
+
+@each
+def test_files_for_phones_are_whole(name):
+    files = list((by_name(name) / "export").glob("*.tflite"))
+    assert {file.name for file in files} == {"model_float16.tflite", "model_int8.tflite"}
+    for file in files:
+        assert verify(file)  # against the digest of the manifest
+    rows = json.loads((by_name(name) / "export" / "report.json").read_text())
+    assert all(row["verdict"] == "passed" for row in rows)
+
+
+def test_by_name(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = kr.Run.open(by_name("digits-resnet8"))
+    model = kr.load("digits-resnet8")
+    image = np.asarray(Image.open(run.path / "sample.png"), "float32").reshape(1, *run.spec.input_shape)
+    assert run.class_names[model.predict(image, verbose=0).argmax()] == run.metrics["sample"]["class"]
+    code, out, _ = call("predict", "digits-resnet8", str(run.path / "sample.png"), "--json")
+    assert code == 0
+    assert json.loads(out)[0]["class"] == run.metrics["sample"]["class"]
+    with pytest.raises(InputError, match=r"no model at 'digits-resnet9'; by name there are .*digits-resnet8"):
+        kr.load("digits-resnet9")
+    Path("digits-resnet8").mkdir()  # what is here goes first
+    with pytest.raises(InputError, match="no model at"):
+        kr.load("digits-resnet8")
+
+
+def test_the_table_is_that_of_the_folders():
+    page = (FOLDER / "README.md").read_text()
+    assert page == SHIP["with_table"](page)
