@@ -1,5 +1,6 @@
 """The numbers of the documentation are those of the JSON in benchmarks/, as `python -m benchmarks.pages` writes them."""
 
+import html
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
+from benchmarks import picture
 from benchmarks.pages import claims
 from benchmarks.pages.__main__ import pages
 from benchmarks.pages.claimed import CLAIMS
@@ -64,3 +66,15 @@ def test_a_number_without_a_claim_is_noticed():
     assert claims.problems(BUDGET, f"{text}\n\n| a | 6,600 |\n")
     for other in ("`0.36`", "arXiv:1512.03385", "Keras 3.15", "Keras 3.15.1", "the 95 % interval", "32x32"):
         assert claims.problems(BUDGET, f"{text}\n\nThis is {other}.\n") == [], other
+
+
+def test_picture(tmp_path):
+    """`python -m benchmarks.picture` draws it anew. Another version of Matplotlib writes other paths, so the words are compared."""
+    picture.draw(tmp_path / "again.svg")
+    again, there = (path.read_text(encoding="utf-8") for path in (tmp_path / "again.svg", picture.OUT))
+    words = [
+        re.findall(r"<text[^>]*>(.*?)</text>|<dc:description>(.*?)</dc:description>", text, re.DOTALL) for text in (again, there)
+    ]
+    assert words[0] == words[1]
+    description = html.unescape(re.search(r"<dc:description>(.*?)</dc:description>", there, re.DOTALL)[1])
+    assert description.splitlines() == [str(point) for point in picture.points()]

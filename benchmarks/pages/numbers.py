@@ -13,14 +13,15 @@ benchmarks.pages` writes it from the JSON files in `benchmarks/`, and a test com
 not say it.
 
 An accuracy in percent comes with its 95 % interval for the number of test images, or with the standard deviation over the seeds
-after ±. "CIFAR-10 (JPEG copy)" is CIFAR-10 with its images stored as JPEG: accuracies on it are lower than on the original
-images, so compare them with each other only. `DATA_DIR` is a folder of TensorFlow Datasets, `RUN` a run folder, `WORK_DIR`,
-`OUT` and `RUNS` folders to write to.
+after ±. "CIFAR-10 (JPEG copy)" is CIFAR-10 with its images stored as JPEG. Compare accuracies on it with each other only, not
+with those on the original images. `DATA_DIR` is a folder of TensorFlow Datasets, `RUN` a run folder, `WORK_DIR`, `OUT` and `RUNS`
+folders to write to.
 """
 LIST = """# Benchmarks
 
 Scripts that measure this package, and others beside it. Each writes the JSON file of its row; its first lines say what it does.
-`docs/numbers.md` has all tables. After a measurement, `python -m benchmarks.pages` writes that page and this one anew.
+`docs/numbers.md` has all tables. After a measurement, `python -m benchmarks.pages` writes that page and this one anew, and
+`python -m benchmarks.picture` the picture of the networks, `docs/networks.svg`.
 """
 
 
