@@ -29,10 +29,11 @@ EXTRAS["test"] = ["mypy>=1.15", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdis
 # The whole folder is a run, with its curves; the package has what its weights are used by.
 TINY_IMAGENET = [f"weights/tiny_imagenet/{name}" for name in ("model.safetensors", "spec.json", "labels.txt", "README.md")]
 EXTRAS["lint"] = ["mypy>=1.15", "ruff>=0.12"]
+EXTRAS["docs"] = ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
 
 setup(
     name="keras-residual",
-    version="0.1.0",
+    version="0.2.0",
     description="Residual networks for Keras 3, from a spec to a phone",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

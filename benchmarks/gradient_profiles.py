@@ -5,7 +5,7 @@
 Plain and residual networks for CIFAR of 20, 56 and 110 layers (arXiv:1512.03385 section 4.2), with batch normalisation and without
 any, He-normal weights of three seeds, at 64 training images of CIFAR-10 (JPEG copy) in training mode. arXiv:1512.03385 section 4.1
 holds that vanishing gradients are not what makes deep plain networks worse, because batch normalisation keeps them healthy.
-Writes OUT.json and OUT.png, beside this file if OUT is not given.
+Writes OUT.json and OUT.png; if OUT is not given, the first is beside this file, and the other in docs/.
 """
 
 import json
@@ -78,7 +78,8 @@ def main(data_dir: str, out: str | None = None) -> None:
                 print(layers, kind, norm, {name: number for name, number in row.items() if "first" in name}, flush=True)
     content = {"images": IMAGES, "seeds": len(SEEDS), "rows": rows, "environment": environment()}
     place.with_suffix(".json").write_text(json.dumps(content) + "\n")
-    plot(rows, place.with_suffix(".png"))
+    pictures = Path(__file__).parents[1] / "docs"
+    plot(rows, place.with_suffix(".png") if out else pictures / f"{place.stem}.png")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 arXiv:1605.06431 removes one unit at a time: a residual network hardly notices, a plain one is ruined. STUDY is the folder of
 `keras-resnet study degradation --scale small`, whose runs of 56 layers and seed 0 are taken; the images are its test images.
-Writes lesions.json and lesions.png beside this file.
+Writes lesions.json beside this file and docs/lesions.png.
 """
 
 import json
@@ -33,7 +33,7 @@ def main(study: str, data_dir: str) -> None:
     place = Path(__file__)
     content = {"images": IMAGES, "rows": found, "environment": environment()}
     place.with_suffix(".json").write_text(json.dumps(content) + "\n")
-    kr.analysis.plot_lesions(found).savefig(place.with_suffix(".png"))
+    kr.analysis.plot_lesions(found).savefig(place.parents[1] / "docs" / f"{place.stem}.png")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # the same names for type checkers and editors
 
     quantization = quantization_aware
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Diverged": "errors",
