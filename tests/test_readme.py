@@ -53,7 +53,9 @@ def test_first_screen():
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
 def test_links_lead_to_files(page):
-    for link in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)):
+    for link in re.findall(
+        r"\]\((?!http)([^)#]+)[^)]*\)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    ):
         assert (page.parent / link).exists(), link
 
 
