@@ -679,7 +679,7 @@ def test_other_backends(backend, model, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_page(tmp_path, monkeypatch):
-    page = (Path(__file__).parents[1] / "docs" / "analysis.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "look-inside.md").read_text()
     monkeypatch.chdir(tmp_path)
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {"__name__": "__main__"})
     assert {path.name for path in tmp_path.iterdir()} == {"gradients.png", "norms.csv", "norms.png", "heatmaps.png"}

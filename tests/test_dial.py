@@ -257,7 +257,7 @@ def test_epochs_that_are_given_are_not_told_otherwise(tmp_path, table, fitted, f
 
 def test_the_page_has_the_measured_numbers():
     folder = Path(__file__).parents[1]
-    page = (folder / "docs" / "budget.md").read_text()
+    page = (folder / "docs" / "how-to" / "budget.md").read_text()
     found = json.loads((folder / "benchmarks" / "dial.json").read_text())["digits"]
     assert len(found) == 3
     for budget, row in found.items():

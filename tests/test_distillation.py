@@ -382,7 +382,7 @@ def test_the_page_has_the_measured_numbers():
         for name, row in json.loads((folder / "benchmarks" / "distillation.json").read_text()).items()
         if name.startswith("photos")
     ]
-    page = (folder / "docs" / "distillation.md").read_text()
+    page = (folder / "docs" / "how-to" / "distillation.md").read_text()
     for kind in ("teacher", "alone", "logits", "decoupled"):
         cells = []
         for file in ("float32", "int8"):

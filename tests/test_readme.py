@@ -1,40 +1,62 @@
-"""The README's Python runs as it stands; `test_shell.py` runs its shell lines."""
+"""The Python of README.md and of docs/ runs as it stands; `test_shell.py` runs the shell lines."""
 
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from documentation import ELSEWHERE, ROOT, SCRIPTS, blocks_of, pages
 
 import keras_resnet as kr
 
 TESTS = Path(__file__).parent
-README, SECURITY = ((TESTS.parent / name).read_text() for name in ("README.md", "SECURITY.md"))
+README, SECURITY = ((ROOT / name).read_text() for name in ("README.md", "SECURITY.md"))
+FIXTURES = {"docs/how-to/search.md": ["pretended"]}  # that a page needs
+ALL_DIGITS = ("docs/runs.md",)  # pages that load the images of a run again
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-@pytest.mark.parametrize("block", blocks("python"), ids=range(len(blocks("python"))))
-def test_python(block, few, tmp_path, monkeypatch, capfd, request, recwarn):
-    """On few images, by a shorter recipe, and trials without training; the first shell line trains on all. Keras does not warn."""
-    if "search.run" in block:
-        request.getfixturevalue("pretended")
+@pytest.mark.parametrize("page", SCRIPTS)
+def test_python(page, few, tmp_path, monkeypatch, capfd, request, recwarn):
+    """A page is one script. It has few digits, a shorter recipe, and trials without training; the first shell line trains on all.
+    Keras does not warn."""
+    for name in FIXTURES.get(page, ()):
+        request.getfixturevalue(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(kr.RECIPES, "digits", replace(kr.RECIPES["digits"], epochs=2))
-    if "export.tflite(run" not in block:  # which loads the images of the run
-        monkeypatch.setattr(kr.data, "load", {"digits": few}.__getitem__)
-    exec(block, {"__name__": "__main__"})
+    if page not in ALL_DIGITS:
+        load = kr.data.load
+        monkeypatch.setattr(kr.data, "load", lambda source, **options: few if source == "digits" else load(source, **options))
+    names = {"__name__": "__main__"}
+    for block in SCRIPTS[page]:
+        exec(block, names)
     assert not [warning for warning in recwarn if "shuffle" in str(warning.message)]
-    assert "print(" not in block or capfd.readouterr().out
+    assert "print(" not in "".join(SCRIPTS[page]) or capfd.readouterr().out
+
+
+def test_pages_that_are_not_run_here_are_run_elsewhere():
+    for page, test in ELSEWHERE.items():
+        if (ROOT / page).exists():
+            assert Path(page).name in (TESTS / test).read_text()
 
 
 def test_first_screen():
-    """One sentence, a table of evidence, six lines of Python, three of shell."""
-    assert len(blocks("python")[0].splitlines()) == 6
-    assert len(blocks("sh")[0].splitlines()) == 3
+    """Six lines of Python, three of shell, and little enough to read at once. The first page of the site begins with the same."""
+    python, shell = ([block for block in blocks_of(ROOT / "README.md") if block.language == name] for name in ("python", "sh"))
+    assert len(python[0].text.splitlines()) == 6
+    assert len(shell[0].text.splitlines()) == 3
+    assert len(README.encode()) <= 8_000
+    first = (ROOT / "docs" / "index.md").read_text()
+    assert python[0].text in first
+    assert shell[0].text in first
     assert "TO BE MEASURED" not in README
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+def test_links_lead_to_files(page):
+    for link in re.findall(
+        r"\]\((?!http)([^)#]+)[^)]*\)", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    ):
+        assert (page.parent / link).exists(), link
 
 
 def test_the_tests_that_security_names_exist():

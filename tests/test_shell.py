@@ -1,17 +1,17 @@
-"""The README's shell lines run one after the other as they stand, and the six files of the first one are what they should be."""
+"""The shell lines of README.md and of docs/ run one after the other as they stand, and the six files of the first one are what they
+should be."""
 
 import json
-import re
 import shlex
 import shutil
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from documentation import COMMANDS, ROOT
 
 import keras_resnet as kr
 from keras_resnet.__main__ import main
@@ -21,10 +21,7 @@ from keras_resnet.export.comparison_images import with_comparison_images
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.training import precision
 
-ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-MAIN_JOB, *COMMANDS = [re.sub(r".*pip install .*?\S+ && ", "", line) for block in BLOCKS for line in block.splitlines()]
-COMMANDS.remove("pytest")
+MAIN_JOB, *OTHER_LINES = COMMANDS
 RECORDS = {"report.json", "REPORT.md", "manifest.json"}
 
 
@@ -78,7 +75,7 @@ def is_long(command):
     return any(words in command for words in ("aware", "--init", "benchmark --data"))
 
 
-@pytest.mark.parametrize("command", [pytest.param(line, marks=[pytest.mark.slow] * is_long(line)) for line in COMMANDS])
+@pytest.mark.parametrize("command", [pytest.param(line, marks=[pytest.mark.slow] * is_long(line)) for line in OTHER_LINES])
 def test_other_lines(command, main_job, folder, call, monkeypatch, request):
     program, *arguments = shlex.split(command)
     assert program == "keras-resnet"
@@ -88,7 +85,7 @@ def test_other_lines(command, main_job, folder, call, monkeypatch, request):
     monkeypatch.chdir(folder)
     code, out, err = call(*arguments)
     assert code == 0, err
-    if "predict" in command:
+    if "predict saved_models" in command:
         assert out.splitlines()[1].split()[1] == main_job.run.metrics["sample"]["class"]
 
 
@@ -175,6 +172,7 @@ def test_files_run_where_this_package_is_not_installed(main_job, digits, tmp_pat
     script = f"""
 import numpy as np, onnxruntime, tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
+from documentation import COMMANDS, ROOT
 images = np.load("images.npy")
 folder = {str(run.export_path)!r}
 loaded = tf.saved_model.load(folder + "/saved_model/1")

@@ -543,7 +543,7 @@ def test_other_backends(backend):
 
 @pytest.mark.slow
 def test_the_page_runs(capsys):
-    page = (Path(__file__).parents[1] / "docs" / "transfer.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "transfer.md").read_text()
     exec("\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)), {"__name__": "__main__"})
     assert "(None, 8, 8, 4)\n{'P1': (None, 4, 4, 32), 'P2': (None, 2, 2, 64)}" in capsys.readouterr().out
 
