@@ -33,8 +33,7 @@ def wings():
         wing = wing_of(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
         others = {wing_of(name) for name in imports(path) if name.split(".")[0] == "keras_resnet"}
         found[wing] = found.get(wing, set()) | others
-    left_out = {"__init__", "__main__"}
-    return {wing: others - {wing, *left_out} for wing, others in found.items() if wing not in left_out}
+    return {wing: others - {wing, "__init__"} for wing, others in found.items() if wing not in ("__init__", "__main__")}
 
 
 def floors(found):
@@ -57,8 +56,7 @@ def direct(found):
 
 def picture(found):
     rows = floors(found)
-    width, height = max(map(len, rows)) * ACROSS + 2 * MARGIN, len(rows) * DOWN + 2 * MARGIN
-    places = {}
+    width, height, places = max(map(len, rows)) * ACROSS + 2 * MARGIN, len(rows) * DOWN + 2 * MARGIN, {}
     for number, row in enumerate(rows):
         left = (width - len(row) * ACROSS + ACROSS) / 2
         places |= {wing: (left + place * ACROSS, height - MARGIN - DOWN / 2 - number * DOWN) for place, wing in enumerate(row)}
@@ -67,8 +65,10 @@ def picture(found):
     lines = [head, f"<defs>{marker}</defs>", f'<rect width="{width}" height="{height}" fill="white"/>']
     for wing, others in direct(found).items():
         for x, y in (places[other] for other in sorted(others)):
-            ends = f'x1="{places[wing][0]:g}" y1="{places[wing][1] + HEIGHT / 2:g}" x2="{x:g}" y2="{y - HEIGHT / 2:g}"'
-            lines.append(f'<line {ends} stroke="#555" marker-end="url(#head)"/>')
+            left, top = places[wing][0], places[wing][1] + HEIGHT / 2
+            ends = sorted({top + DOWN - HEIGHT, y - HEIGHT / 2})  # straight down past other floors
+            points = " ".join([f"{left:g},{top:g}", *(f"{x:g},{end:g}" for end in ends)])
+            lines.append(f'<polyline points="{points}" fill="none" stroke="#555" marker-end="url(#head)"/>')
     for wing, (x, y) in places.items():
         box = f'x="{x - WIDTH / 2:g}" y="{y - HEIGHT / 2:g}" width="{WIDTH}" height="{HEIGHT}" rx="5"'
         lines.append(f'<rect {box} fill="#e8eefc" stroke="#3f51b5"/>')
