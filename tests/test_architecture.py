@@ -3,7 +3,6 @@
 import runpy
 from pathlib import Path
 
-
 DOCS = Path(__file__).parents[1] / "docs"
 SCRIPT = runpy.run_path(str(DOCS / "architecture.py"))
 

@@ -14,7 +14,12 @@ from keras_resnet.__main__ import main
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", re.DOTALL | re.MULTILINE)
 VARYING = ("epoch ", "predicted")  # lines that differ from one processor to another
-NAMES = ("first-network", "phone", pytest.param("own-photos", marks=pytest.mark.slow), pytest.param("search", marks=pytest.mark.slow))
+NAMES = (
+    "first-network",
+    "phone",
+    pytest.param("own-photos", marks=pytest.mark.slow),
+    pytest.param("search", marks=pytest.mark.slow),
+)
 
 
 def blocks(name):
