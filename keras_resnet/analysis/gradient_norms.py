@@ -107,7 +107,8 @@ class GradientNorms(keras.callbacks.Callback):
     """A callback that records gradient norms by unit during a training, as `gradients` does, on the same batch each time.
 
     Args:
-        images, labels: the batch, as in `gradients`.
+        images: of the batch, as in `gradients`.
+        labels: of the batch.
         path: a CSV file to write after each measurement, or None. An existing file is replaced.
         every: epochs between measurements; InputError below 1. The first measurement is before the training, as epoch 0.
 

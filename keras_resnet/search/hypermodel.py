@@ -68,7 +68,8 @@ class HyperResNet(keras_tuner.HyperModel):
         budget: a network above it is not built: the values are drawn again at random, and the trial fails if none fit. For limits
             on latency, and for a grid, use a `Study`.
         include_top: False builds the networks without classifier, not compiled, for a hypermodel of your own around them.
-        name, tunable: as of every `keras_tuner.HyperModel`.
+        name: as of every `keras_tuner.HyperModel`.
+        tunable: as of every `keras_tuner.HyperModel`.
 
     Labels are integers or one-hot.
 

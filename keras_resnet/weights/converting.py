@@ -32,8 +32,11 @@ def convert(
     """Write a run folder with the network and the weights of a file.
 
     Args:
-        path, layout, spec, prefix: as of `read`.
+        path: as of `read`.
         out: the folder to write.
+        layout: as of `read`.
+        spec: as of `read`.
+        prefix: as of `read`.
         class_names: in the order of the outputs; None for those that stand beside the file, or else "0", "1", ...
         overwrite: replace a run that is there.
         fields: fields of the spec that the file does not show, such as `input_shape`, `normalize`, or for some `stride_on`.
