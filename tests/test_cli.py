@@ -98,13 +98,13 @@ def test_a_first_run_on_photos_says_what_it_does(call, photos, tmp_path, monkeyp
         assert part in before
     assert " left" in out.partition("epoch 1/9")[2].splitlines()[0]  # an estimate within the first epoch
     assert "only 63 steps, too few to train from random weights: stop (Ctrl-C)" in caplog.text
-    run = Run.open(tmp_path / "saved_models" / "photos-resnet8")
+    run = Run.open(tmp_path / "runs" / "photos-resnet8")
     assert run.recipe == dataclasses.replace(
         recipes.for_images(26, (24, 24, 3), class_names=run.class_names), batch_size=4, epochs=9
     )
     assert run.metrics["epochs"] < 9  # by --patience
     sample = run.metrics["sample"]
-    assert f"keras-resnet predict {Path('saved_models/photos-resnet8')} saved_models/photos-resnet8/sample.png" in out
+    assert f"keras-resnet predict {Path('runs/photos-resnet8')} runs/photos-resnet8/sample.png" in out
     assert sample["class"] in run.class_names
     assert Image.open(run.path / sample["file"]).size == (24, 24)
 

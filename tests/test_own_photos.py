@@ -116,7 +116,7 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert "size: 40x40 pixels; the network was pretrained at 64x64, and small photographs are enlarged" in out
     assert "recipe: the classifier is fitted to the features, then 1 epoch of fine-tuning, discarded if" in out
     assert "to change this: --image-size, --epochs or --init" in out
-    run = kr.Run(tmp_path / "saved_models" / "photos-tiny-imagenet")
+    run = kr.Run(tmp_path / "runs" / "photos-tiny-imagenet")
     assert run.metrics["init"] == FirstWeights.of("tiny-imagenet").digest
     assert run.metrics["init_name"] == "tiny-imagenet"  # a command that trains it again needs it
     assert run.recipe.linear_probe

@@ -47,7 +47,7 @@ def carried_out(line, folder):
         patch.setattr(sys, "stdout", printed)
         assert sys.argv[0] == "keras-resnet"
         assert main() == 0
-    run = kr.Run.open(folder / "saved_models" / "digits-resnet8")
+    run = kr.Run.open(folder / "runs" / "digits-resnet8")
     rows = json.loads((run.export_path / "report.json").read_text())
     checks = {row["file"]: SimpleNamespace(**row) for row in rows}
     return SimpleNamespace(printed=(folder / "printed").read_text(), run=run, checks=checks)
@@ -85,7 +85,7 @@ def test_other_lines(command, main_job, folder, call, monkeypatch, request):
     monkeypatch.chdir(folder)
     code, out, err = call(*arguments)
     assert code == 0, err
-    if "predict saved_models" in command:
+    if "predict runs" in command:
         assert out.splitlines()[1].split()[1] == main_job.run.metrics["sample"]["class"]
 
 

@@ -17,7 +17,7 @@ PLOTS = (".png", ".svg", ".pdf")
 WHAT_HELP = f"Analysis: {', '.join(ANALYSES)}."
 
 
-@app.command(epilog="Example: keras-resnet analyze saved_models/digits-resnet8 lesions")
+@app.command(epilog="Example: keras-resnet analyze runs/digits-resnet8 lesions")
 def analyze(
     folder: RunFolder,
     what: Annotated[str, typer.Argument(metavar="WHAT", help=WHAT_HELP)] = "",

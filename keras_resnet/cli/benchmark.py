@@ -24,7 +24,7 @@ MOST_IMAGES = 256  # of --data, that files are compared on
 DATA_HELP = f"{IMAGES_HELP} [default: for files random pixels, for training digits]"
 
 
-@app.command(epilog="Example: keras-resnet benchmark saved_models/digits-resnet8/export/*.tflite")
+@app.command(epilog="Example: keras-resnet benchmark runs/digits-resnet8/export/*.tflite")
 def benchmark(
     paths: Annotated[
         list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")

@@ -55,7 +55,7 @@ def train_within(
     budget_of(budget)  # mistakes are told now
     check_taught(recipe_changes, has_teacher=teacher != NO_TEACHER)
     teachers = named_teachers(teacher) or None
-    out = out or Path("saved_models") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
+    out = out or Path("runs") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
     from keras_resnet.export import export as export_run
     from keras_resnet.export import select

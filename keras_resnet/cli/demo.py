@@ -11,7 +11,7 @@ from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run
 
 
-@app.command(epilog="Example: keras-resnet demo saved_models/digits-resnet8")
+@app.command(epilog="Example: keras-resnet demo runs/digits-resnet8")
 def demo(
     folder: RunFolder,
     host: Annotated[

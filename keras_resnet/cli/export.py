@@ -19,7 +19,7 @@ DIFFERENCE_HELP = (
 UNDECIDED_HELP = "Write undecided files too (too few images to decide)."
 
 
-@app.command(epilog="Example: keras-resnet export saved_models/digits-resnet8 --format tflite --quantize int8")
+@app.command(epilog="Example: keras-resnet export runs/digits-resnet8 --format tflite --quantize int8")
 def export(
     folder: RunFolder,
     format: Annotated[str, typer.Option(help="all, saved_model, tflite, onnx or keras.")] = "all",

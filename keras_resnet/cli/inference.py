@@ -24,7 +24,7 @@ COLUMNS = ("image", "class", "probability", "margin")  # of a table of predictio
 COMPARED = 16  # images for `scores_beside`
 
 
-@app.command(epilog="Example: keras-resnet evaluate saved_models/digits-resnet8 --model model_int8.tflite")
+@app.command(epilog="Example: keras-resnet evaluate runs/digits-resnet8 --model model_int8.tflite")
 def evaluate(
     folder: RunFolder,
     model: Model = None,
@@ -72,7 +72,7 @@ def evaluate(
         show_evaluation(found)
 
 
-@app.command(epilog="Example: keras-resnet predict saved_models/digits-resnet8 seven.png --model model_int8.tflite")
+@app.command(epilog="Example: keras-resnet predict runs/digits-resnet8 seven.png --model model_int8.tflite")
 def predict(
     folder: RunFolder,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders with images at any depth.")],

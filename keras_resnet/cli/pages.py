@@ -48,7 +48,7 @@ def described(subject: str) -> tuple[ResNetSpec, str | None]:
     return spec, path.resolve().name
 
 
-@app.command(epilog="Example: keras-resnet report saved_models/digits-resnet8")
+@app.command(epilog="Example: keras-resnet report runs/digits-resnet8")
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.")],
     out: Annotated[

@@ -55,7 +55,7 @@ Precision = Annotated[str | None, typer.Option(help=f"float32, bfloat16, float16
 Jit = Annotated[str | None, typer.Option(help=f"XLA: off, on, default, {AUTO_HELP}")]
 
 
-@app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out saved_models/cifar10-resnet20")
+@app.command(epilog="Example: keras-resnet train resnet20 --data cifar10 --set epochs=5 --out runs/cifar10-resnet20")
 def train(
     network: Annotated[str | None, typer.Argument(help=NETWORK_HELP, show_default=False)] = None,
     init: Annotated[Path | None, typer.Option(metavar="RUN|FILE|NAME", help=INIT_HELP)] = None,
@@ -102,7 +102,7 @@ def train(
     precision: Precision = None,
     jit: Jit = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. [default: saved_models/DATA-NETWORK; beside RUN with --init]")
+        Path | None, typer.Option(help="Folder to write. [default: runs/DATA-NETWORK; beside RUN with --init]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     strategy: Annotated[
@@ -223,7 +223,7 @@ def basis_of(recipe: str | None, start: Run | None, *, is_on_own_images: bool, q
 def default_out(network: str, data: str | None, start: Run | None, quantization_aware: bool) -> Path:
     """The run folder without --out, for a network of that name or path: beside the run of --init, if there is one."""
     if start is None:
-        return Path("saved_models") / f"{Path(str(data)).name}-{Path(network).stem}"
+        return Path("runs") / f"{Path(str(data)).name}-{Path(network).stem}"
     path = start.path.resolve()
     return path.with_name(f"{path.name}-{'quantization-aware' if quantization_aware else 'fine-tuned'}")
 

@@ -21,7 +21,7 @@ FILE_HELP = (
 NETWORK_HELP = "Name of the network, where its arrays do not show all of it. [default: the library's usual one]"
 
 
-@app.command(epilog="Example: keras-resnet convert resnet50.pth --out saved_models/resnet50 --labels imagenet.txt")
+@app.command(epilog="Example: keras-resnet convert resnet50.pth --out runs/resnet50 --labels imagenet.txt")
 def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help=FILE_HELP)],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
