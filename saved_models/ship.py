@@ -70,8 +70,8 @@ first test image.
 
 ## Limits
 
-It knows these {classes} classes and pictures like those it was trained on. It gives an answer for any other picture too. One seed
-says little about the next one. It has not been tested for bias of any kind.
+It knows these {classes} classes, and pictures like those that it was trained on. Any other picture gets one of these classes too.
+Its accuracy is that of one seed: another seed gives another accuracy. It has not been tested for bias of any kind.
 """
 
 

@@ -12,13 +12,13 @@ from keras_resnet.weights.names import IMAGENET, KNOWN, Known
 
 INTRODUCTION = """# Named networks
 
-This page has the {count} networks that `kr.build(NAME)` and `keras-resnet train NAME` know, with their cost. `keras-resnet
-list` prints them, `keras-resnet show NAME` the stages of one, and `keras-resnet draw NAME` draws one. A drawing of each family
-is here.
+After this page you can choose one of the {count} networks with a name, by family and cost. `kr.build(NAME)` and `keras-resnet
+train NAME` take the name. `keras-resnet list` prints the table, `keras-resnet show NAME` prints the stages of a network, and
+`keras-resnet draw NAME` draws it. Below each table is the drawing of one network of the family.
 
 Parameters are trainable ones, with the classes of the network's data set (1,000 for ImageNet, 10 for CIFAR-10). Multiply-adds
-are those of convolutions and classifier for one image of the size in the column "input". Both are computed by `kr.cost_of`;
-where they are published, a test compares them. Top-1 is the published accuracy, in percent, of the best weights that
+are those of convolutions and classifier for one image of the size in the column "input". `kr.cost_of` computes both. A test
+compares them with published numbers, where there are any. Top-1 is the published accuracy, in percent, of the best weights that
 `keras-resnet list --weights` names for the network, on the validation images of ImageNet at the size in brackets. It was not
 measured here.
 """
@@ -45,10 +45,10 @@ FAMILIES = (
     Family("ResNeXt", r"resnext(?!29)\w+", "resnext50_32x4d", "Grouped 3x3 convolutions: `32x4d` are 32 groups of 4 channels."),
     Family("Wide ResNet", r"wide_resnet\w+", "wide_resnet50_2", "The 3x3 convolutions of the units are twice as wide."),
     Family("Squeeze-and-excitation", r"seres\w+", "seresnet50", "Each unit weighs its channels by their means."),
-    Family("Efficient channel attention", r"ecares\w+", "ecaresnet50d", "The same by a short convolution over the channels."),
+    Family("Efficient channel attention", r"ecares\w+", "ecaresnet50d", "As above, by a convolution over the channels."),
     Family("ResNet-RS", r"resnetrs\d+", "resnetrs50", "D with squeeze-and-excitation and a convolution for the stem's pool."),
     Family("Anti-aliased", r"resnetblur\w+", "resnetblur50", "A blur before subsampling."),
-    Family("Group normalisation", r"resnet\d+_gn", "resnet50_gn", "Group normalisation in place of batch normalisation."),
+    Family("Group normalisation", r"resnet\d+_gn", "resnet50_gn", "Group normalisation instead of batch normalisation."),
     Family("CIFAR ResNet", r"resnet(8|20|32|44|56|110|1202)", "resnet20", "Three stages for images of 32x32."),
     Family("CIFAR, other units", r"resnet(110v2|164|164v2|1001v2)", "resnet164v2", "Pre-activation or bottleneck units."),
     Family("CIFAR Wide ResNet", r"wrn\w+", "wrn28_10", "`wrn28_10` is 10 times as wide."),

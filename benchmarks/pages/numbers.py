@@ -8,12 +8,12 @@ from benchmarks.pages.measurements import MEASUREMENTS, OTHER_SCRIPTS
 NOTE = "<!-- Written by `python -m benchmarks.pages`; do not edit. -->"
 INTRODUCTION = """# Measured numbers
 
-This page has every table that was measured, with the command that makes it, the machine and the date. `python -m
-benchmarks.pages` writes it from the JSON files in `benchmarks/`, and a test compares. "Not recorded" means that the JSON does
-not say it.
+After this page you know what was measured of this package, and how to measure it again: each table has the command that makes
+it, the machine and the date. `python -m benchmarks.pages` writes the page from the JSON files in `benchmarks/`, and a test compares
+both. "Not recorded" means that the JSON does not say it.
 
 An accuracy in percent comes with its 95 % interval for the number of test images, or with the standard deviation over the seeds
-after ±. "CIFAR-10 (JPEG copy)" is CIFAR-10 with its images stored as JPEG. Compare accuracies on it with each other only, not
+after ±. "CIFAR-10 (JPEG copy)" is CIFAR-10 with its images stored as JPEG. Compare accuracies on it only with each other, not
 with those on the original images. `DATA_DIR` is a folder of TensorFlow Datasets, `RUN` a run folder, `WORK_DIR`, `OUT` and `RUNS`
 folders to write to.
 """

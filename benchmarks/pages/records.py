@@ -18,8 +18,8 @@ COMMITS = Path(__file__).with_name("commits.json")
 CLASSES = (25_000, 50_000, 100_000, 500_000, 5_000_000, 50_000_000)  # bytes of the int8 file, at most
 INTRODUCTION = """# Records
 
-This page has the best measured accuracy for each data set and size of the int8 file. `python -m benchmarks.pages` writes it
-from the JSON files of the last column.
+After this page you know the best accuracy that was measured for each data set and size of the int8 file. `python -m
+benchmarks.pages` writes the page from the JSON files of the last column.
 
 - An accuracy is the mean over the seeds. In brackets: its 95 % interval for the number of test images. After ±: the standard
   deviation over the seeds, where the JSON has it.
