@@ -1,6 +1,6 @@
 """What shortcuts change: the gradient that reaches the first unit of a deep plain network, and of the same with shortcuts.
 
-Expected: at 56 layers, with random weights, the gradient grows from the last unit to the first, and in the plain network more than ten
+Expected: at 56 layers, with random weights, the gradient grows from the last unit to the first, in the plain network more than ten
 times as much as in the residual one. Then a Grad-CAM heatmap. Takes about half a minute.
 """
 
