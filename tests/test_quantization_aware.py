@@ -267,7 +267,7 @@ def test_compiling_again_goes_on():
     assert not ranges(model)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
     aware.compile(model, 2)
-    release(model)
+    release(model, keep_kernels=True)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
 
 
@@ -308,9 +308,29 @@ def test_release_gives_the_plain_network_back():
     simulate_integers(model)
     model(images, training=True)
     assert np.abs(model.predict(images, verbose=0) - plain).max() > 0.01
-    release(model)
+    release(model, keep_kernels=True)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
     assert not ranges(model)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_release_keeps_what_was_learned(bits):
+    """The plain network answers as the trained one, but for the rounding of activations, and rounding again changes nothing."""
+    model, images = small(), pixels()
+    plain = model.predict(images, verbose=0)
+    simulate_integers(model, bits)
+    model(images, training=True)
+    trained = model.predict(images, verbose=0)
+    release(model)
+    released, weights = model.predict(images, verbose=0), model.get_weights()
+    if bits == 4:
+        assert np.abs(released - trained).max() < 0.3 * np.abs(plain - trained).max()
+    simulate_integers(model, bits)
+    release(model)
+    for mine, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(mine, before, rtol=1e-5)
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    assert all(len(np.unique(kernel[..., 0])) <= 2**bits - 1 for kernel in kernels)
 
 
 def test_a_model_of_ones_own_learns_and_saves_plainly(elsewhere, tmp_path):
