@@ -14,7 +14,16 @@ from keras_resnet import InputError
 from keras_resnet.export import Target, export
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.recipes.named import fine_tuning
-from keras_resnet.recipes.quantization_aware import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
+from keras_resnet.recipes.quantization_aware import (
+    MOMENTUM,
+    Mode,
+    Range,
+    ranges,
+    release,
+    round_kernels,
+    rounded,
+    simulate_integers,
+)
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import BestAndLast
 from keras_resnet.training.distribute import Distribution
@@ -384,6 +393,10 @@ def test_begins_where_the_run_ended_and_leaves_a_plain_one(small_run, aware, dig
     for layer in mine.layers:
         if isinstance(layer, keras.layers.BatchNormalization):  # as they were
             np.testing.assert_array_equal(layer.get_weights()[2:], theirs.get_layer(layer.name).get_weights()[2:])
+    weights = mine.get_weights()
+    round_kernels(mine, 8)  # they are rounded already
+    for before, after in zip(weights, mine.get_weights(), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-5)
     mine.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     for split in ("validation", "test"):  # the metrics are those of the plain network, the history is that of the integers
         metrics = mine.evaluate(digits.batches(split), verbose=0, return_dict=True)
