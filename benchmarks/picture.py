@@ -1,4 +1,4 @@
-"""docs/networks.svg: test accuracy on CIFAR-10 over the size of the int8 file, of our networks and of published ones.
+"""docs/networks.svg: test accuracy on CIFAR-10 over the size of the file, of our networks and of published ones.
 
     python -m benchmarks.picture [OUT.svg]
 
@@ -22,7 +22,7 @@ from benchmarks.pages.files import ROOT, read
 OUT = ROOT / "docs" / "networks.svg"
 INK, OURS, THEIRS = "#7d8590", "#2f81f7", "#db6d28"  # colours that are readable on white and on black
 INT8, SHORT, PUBLISHED = (
-    "this package, int8 file, CIFAR-10 (JPEG copy)",
+    "this package, int8 or int4 file, CIFAR-10 (JPEG copy)",
     "this package, float32 accuracy, size by cost_of, CIFAR-10 (JPEG copy)",
     "published, original CIFAR-10: other images, so not comparable",
 )
@@ -62,8 +62,8 @@ def points() -> list[Point]:
 
 def of_int8_files() -> list[Point]:
     """Those whose int8 file was measured."""
-    tiny, aware, files = read("mlperf_tiny"), read("quantization_aware")["rows"], read("exports")["files"]
-    seeds, integers = len({row["seed"] for row in tiny["rows"]}), files["model_int8.tflite"]
+    tiny, aware, short = read("mlperf_tiny"), read("quantization_aware")["rows"], read("exports")["files"]
+    seeds, integers = len({row["seed"] for row in tiny["rows"]}), read("exports_vnni")["files"]["model_int8.tflite"]
     small = [
         Point(name, INT8, row["bytes"], 100 * row["int8"], 100 * row["int8_deviation"], seeds, place)
         for name, row, place in (
@@ -75,7 +75,14 @@ def of_int8_files() -> list[Point]:
     return [
         *small,
         Point("ResNet-8, quantisation-aware", INT8, trained["bytes"], 100 * trained["int8"], None, 1, (8, 4)),
-        Point("resnet20", INT8, integers["bytes"], 100 * integers["accuracy"], None, 1, (8, -3)),
+        Point("resnet20, 30 epochs", INT8, integers["bytes"], 100 * integers["accuracy"], None, 1, (8, -3)),
+        *(
+            Point(name, INT8, short[file]["bytes"], 100 * short[file]["accuracy"], None, 1, place)
+            for name, file, place in (
+                ("resnet20, 14 epochs", "model_int8.tflite", (8, -3)),
+                ("resnet20 in 4 bits, 16 epochs", "model_int4.tflite, quantisation-aware", (-8, -3)),
+            )
+        ),
     ]
 
 
@@ -98,7 +105,7 @@ def rows_of(table: str) -> list[dict[str, str]]:
 
 def published() -> list[Point]:
     """Figures of others. The paper has no int8 file: the size is that of ours of the same network."""
-    size = read("exports")["files"]["model_int8.tflite"]["bytes"]
+    size = read("exports_vnni")["files"]["model_int8.tflite"]["bytes"]
     return [
         Point("MLPerf Tiny's reference", PUBLISHED, 98_496, 87.0),  # MLPerf Tiny image classification
         Point("ResNet-20, float32 (arXiv:1512.03385)", PUBLISHED, size, 100 - 8.75, place=(-8, -3)),  # Table 6
@@ -127,7 +134,7 @@ def draw(out: Path) -> None:
 def furnish(axes: Any) -> None:
     """Axes, grid and legend."""
     axes.set_xscale("log")
-    axes.set(xlim=(50_000, 420_000), ylim=(79, 92.5), xlabel="int8 file, kB", ylabel="test accuracy, %")
+    axes.set(xlim=(50_000, 420_000), ylim=(79, 92.5), xlabel="file, kB", ylabel="test accuracy, %")
     axes.xaxis.set_major_locator(FixedLocator([50_000, 80_000, 100_000, 150_000, 200_000, 300_000, 400_000]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size / 1000:.0f}"))

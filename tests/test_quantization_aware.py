@@ -14,7 +14,16 @@ from keras_resnet import InputError
 from keras_resnet.export import Target, export
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.recipes.named import fine_tuning
-from keras_resnet.recipes.quantization_aware import MOMENTUM, Mode, Range, ranges, release, rounded, simulate_integers
+from keras_resnet.recipes.quantization_aware import (
+    MOMENTUM,
+    Mode,
+    Range,
+    ranges,
+    release,
+    round_kernels,
+    rounded,
+    simulate_integers,
+)
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import BestAndLast
 from keras_resnet.training.distribute import Distribution
@@ -267,7 +276,7 @@ def test_compiling_again_goes_on():
     assert not ranges(model)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
     aware.compile(model, 2)
-    release(model)
+    release(model, keep_kernels=True)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
 
 
@@ -308,9 +317,29 @@ def test_release_gives_the_plain_network_back():
     simulate_integers(model)
     model(images, training=True)
     assert np.abs(model.predict(images, verbose=0) - plain).max() > 0.01
-    release(model)
+    release(model, keep_kernels=True)
     np.testing.assert_array_equal(model.predict(images, verbose=0), plain)
     assert not ranges(model)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_release_keeps_what_was_learned(bits):
+    """The plain network answers as the trained one, but for the rounding of activations, and rounding again changes nothing."""
+    model, images = small(), pixels()
+    plain = model.predict(images, verbose=0)
+    simulate_integers(model, bits)
+    model(images, training=True)
+    trained = model.predict(images, verbose=0)
+    release(model)
+    released, weights = model.predict(images, verbose=0), model.get_weights()
+    if bits == 4:
+        assert np.abs(released - trained).max() < 0.3 * np.abs(plain - trained).max()
+    simulate_integers(model, bits)
+    release(model)
+    for mine, before in zip(model.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(mine, before, rtol=1e-5)
+    kernels = [layer.kernel.numpy() for layer in model.layers if hasattr(layer, "kernel")]
+    assert all(len(np.unique(kernel[..., 0])) <= 2**bits - 1 for kernel in kernels)
 
 
 def test_a_model_of_ones_own_learns_and_saves_plainly(elsewhere, tmp_path):
@@ -364,6 +393,10 @@ def test_begins_where_the_run_ended_and_leaves_a_plain_one(small_run, aware, dig
     for layer in mine.layers:
         if isinstance(layer, keras.layers.BatchNormalization):  # as they were
             np.testing.assert_array_equal(layer.get_weights()[2:], theirs.get_layer(layer.name).get_weights()[2:])
+    weights = mine.get_weights()
+    round_kernels(mine, 8)  # they are rounded already
+    for before, after in zip(weights, mine.get_weights(), strict=True):
+        np.testing.assert_allclose(after, before, rtol=1e-5)
     mine.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     for split in ("validation", "test"):  # the metrics are those of the plain network, the history is that of the integers
         metrics = mine.evaluate(digits.batches(split), verbose=0, return_dict=True)

@@ -1,13 +1,17 @@
-"""The numbers in the text of each page, as the JSON gives them; see `claims`. `not_measured` has the others that look measured."""
+"""The numbers in the text of each page, as the JSON gives them; see `claims`. `not_measured` has the others that look measured.
+
+Here are the accuracies, and the table of all; `claimed_costs` has the rest.
+"""
 
 import csv
 from collections.abc import Callable
 from statistics import mean
 
+from benchmarks.pages import claimed_costs as costs
 from benchmarks.pages.files import ROOT, read, within
 from benchmarks.pages.tables import spread
 
-LATER = ("README.md", "docs/how-to/look-inside.md", "docs/how-to/phone.md", "docs/how-to/report-of-a-run.md")
+LATER = ("README.md",)
 """Pages that have no claims yet."""
 
 
@@ -109,11 +113,55 @@ def weights() -> list[str]:
     return [f"a ResNet-18-D of {parameters / 1e6:.1f} million parameters"]
 
 
+def few_photographs() -> list[str]:
+    """docs/faq.md: the ten classes of `photographs`."""
+    found = read("own_photos")["ten-classes"]
+    both = [
+        within(row["accuracy"], *row["interval"]) for row in (found["mean_of_seeds"][kind] for kind in ("pretrained", "scratch"))
+    ]
+    return [
+        f"With {found['training_photographs_of_a_class']} photographs of each of ten classes, the pretrained `tiny-imagenet` was"
+        f" {found['gain_points']:.1f} points more accurate than random weights: {' against '.join(both)}, CIFAR-10 (JPEG copy),"
+        f" {found['larger_test_images']:,} test images"
+    ]
+
+
+def digits_run() -> list[str]:
+    """docs/index.md: the run whose files the page shows, and ten seeds."""
+    test = read("saved_models/digits-resnet8/metrics.json")["test"]
+    low, high = test["accuracy_interval"]
+    return [
+        f"The 95 % interval of {test['accuracy']:.4f} is {low:.3f} to {high:.3f}",
+        f"One seed; ten seeds give {spread(read('digits')['last']['accuracies'])}",
+    ]
+
+
+def all_epochs() -> list[str]:
+    """docs/tutorials/first-network.md: what the whole recipe gives."""
+    data = read("digits")
+    accuracies = data["last"]["accuracies"]
+    return [f"reaches {spread(accuracies)} on the {data['images']['test']} test digits ({len(accuracies)} seeds"]
+
+
 CLAIMS: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "docs/experiments.md": (degradation, lesions, gradients),
-    "docs/how-to/transfer.md": (photographs,),
-    "docs/how-to/distillation.md": (students,),
+    "docs/faq.md": (few_photographs, costs.int8_beside_float),
     "docs/how-to/budget.md": (budgets,),
+    "docs/how-to/deep-networks.md": (costs.depths,),
+    "docs/how-to/distillation.md": (students,),
+    "docs/how-to/export.md": (costs.exported,),
+    "docs/how-to/many-machines.md": (costs.engines,),
+    "docs/how-to/own-images.md": (costs.peak_memory,),
+    "docs/how-to/phone.md": (costs.strided,),
     "docs/how-to/pretrained-weights.md": (weights,),
+    "docs/how-to/quantize.md": (costs.hard_network, costs.aware),
+    "docs/how-to/resume.md": (costs.kills,),
+    "docs/how-to/search.md": (costs.estimates,),
+    "docs/how-to/transfer.md": (photographs,),
+    "docs/index.md": (digits_run,),
+    "docs/promises.md": (costs.kills,),
+    "docs/recipes.md": (costs.train_steps,),
+    "docs/runs.md": (costs.pretrained,),
+    "docs/tutorials/first-network.md": (all_epochs,),
 }
 """For each page the functions that give its pieces."""

@@ -103,11 +103,21 @@ MEASUREMENTS = {
     "exports": Measurement(
         "Exported files",
         f"Do exported files of `resnet20` answer as the Keras model does, and how fast? On {COPY}.",
-        "python benchmarks/exports.py RUN --data-dir DATA_DIR --json benchmarks/exports.json",
+        "python benchmarks/exports.py RUN --aware RUN --data-dir DATA_DIR --json benchmarks/exports.json",
         tables.exports,
         lambda data: (
             f"int8: {percent(data['files']['model_int8.tflite']['accuracy'], 2)} (Keras {percent(data['keras_accuracy'], 2)}),"
             f" {data['int8_to_float32']['size_ratio']:.2f} of the size, {data['int8_to_float32']['time_ratio']:.2f} of the latency"
+        ),
+    ),
+    "exports_vnni": Measurement(
+        "Exported files on a processor with instructions for int8",
+        f"The same by an earlier version, whose int8 files TensorFlow's converter made, of another training. On {COPY}.",
+        "python benchmarks/exports.py RUN --data-dir DATA_DIR --json benchmarks/exports_vnni.json",
+        tables.exports,
+        lambda data: (
+            f"int8: {percent(data['files']['model_int8.tflite']['accuracy'], 2)} (Keras {percent(data['keras_accuracy'], 2)}),"
+            f" {data['int8_to_float32']['time_ratio']:.2f} of the latency"
         ),
     ),
     "quantization_aware": Measurement(

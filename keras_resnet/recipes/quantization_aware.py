@@ -36,7 +36,7 @@ def simulate_integers(model: keras.Model, weight_bits: int = 8) -> None:
     A BatchNormalization after a convolution is folded into its kernel with frozen moving statistics. Folded kernels are rounded to
     `weight_bits` with a scale for each filter; activations are rounded to 8 bits over a range that is a moving average of the
     smallest and largest value of each training batch. Only this object changes: layers, weights and the saved file are those of
-    the plain model.
+    the plain model, until `release`.
 
     Convolutions, Dense layers and the layers between them are covered; of other layers with weights only the outputs are rounded.
     Call `release` before you export the model. InputError on other backends than TensorFlow, for a model that
@@ -66,7 +66,9 @@ def simulate_integers(model: keras.Model, weight_bits: int = 8) -> None:
             set_call(layer, rounded_normalization(layer, mode))
         if layer not in folded and has_range(layer, connections):
             set_call(layer, rounded_outputs(layer, mode))
-    set_call(model, mode.following(model.call))
+    call = mode.following(model.call)
+    call.weight_bits = weight_bits  # type: ignore[attr-defined]
+    set_call(model, call)
     forget_traces(model)
 
 
@@ -75,8 +77,19 @@ def ranges(model: keras.Model) -> list[keras.Variable]:
     return [map_range.limits for layer in every_layer(model) for map_range in getattr(layer.call, "ranges", ())]
 
 
-def release(model: keras.Model) -> None:
-    """Undo `simulate_integers`."""
+def round_kernels(model: keras.Model, weight_bits: int) -> None:
+    """Give the kernels of `model` the values that `simulate_integers` rounds them to. Each filter has a scale of its own, so that
+    holds for folded kernels too, and a file of as many bits rounds them no further."""
+    for layer in every_layer(model):
+        if is_convolution(layer) or type(layer) is keras.layers.Dense:
+            layer.kernel.assign(rounded(keras.ops.convert_to_tensor(layer.kernel), weight_bits))
+
+
+def release(model: keras.Model, *, keep_kernels: bool = False) -> None:
+    """Undo `simulate_integers`. Kernels get the rounded values that the training computed with, so that the plain model answers as
+    its file does; with `keep_kernels` they stay those that the optimiser changes, to train on from."""
+    if not keep_kernels and (bits := getattr(model.call, "weight_bits", None)):
+        round_kernels(model, bits)
     replaced = [layer for layer in (model, *every_layer(model)) if hasattr(layer.call, "before")]
     for layer in replaced:
         replace(layer, "call", layer.call.before)

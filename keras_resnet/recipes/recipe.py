@@ -238,7 +238,7 @@ class Recipe:
         one_hot = self.labels_are_one_hot(one_hot)
         if self.sync_norm:
             synchronize_normalization(model)
-        release(model)
+        release(model, keep_kernels=True)
         forget_teachers(model)
         fuse(model)
         with fixed_settings():

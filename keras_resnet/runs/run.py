@@ -30,7 +30,7 @@ CONTENTS = {
     "environment.json": "versions and hardware",
     "labels.txt": "class names, one a line, in the order of the outputs",
     "model.keras": "the trained network; weights of the last or the best epoch, see Recipe.keep",
-    "last.weights.h5": "the weights after the last epoch",
+    "last.weights.h5": "the weights after the last epoch, of quantisation-aware training before they are rounded",
     CONFUSION: "the confusion matrix of the test images",
     SAMPLE: "the first test image, where images are pictures; its class is in metrics.json",
 }

@@ -216,7 +216,7 @@ def write_contents(training: Training, folder: Path, remarks: dict[str, str]) ->
     plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
     plain.set_weights(weights.last)
     save_weights(plain, folder / "last.weights.h5")
-    plain.set_weights(training.kept_weights)
+    training.give_kept_weights(plain)
     plain.save(folder / "model.keras")
     (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
     (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
@@ -256,8 +256,8 @@ def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:
 def metrics(training: Training) -> dict[str, Any]:
     """What the training cost, and accuracy and loss of the weights that are kept on the validation and the test images."""
     model, data = training.weights.plain, training.data
-    release(model)
-    model.set_weights(training.kept_weights)
+    release(model, keep_kernels=True)
+    training.give_kept_weights(model)
     return {
         "network": name_of(training.spec),
         "parameters": model.count_params(),

@@ -11,7 +11,7 @@ from keras_resnet.data import Dataset
 from keras_resnet.networks.layers import build
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.fast_kernels import prepare_metrics
-from keras_resnet.recipes.quantization_aware import simulate_integers
+from keras_resnet.recipes.quantization_aware import round_kernels, simulate_integers
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.environment import environment
 from keras_resnet.training import linear_probe
@@ -64,6 +64,12 @@ class Training:
         if self.probe and self.keep == "probe":
             return self.probe.weights
         return self.weights.last if self.keep == "last" else self.weights.best
+
+    def give_kept_weights(self, model: keras.Model) -> None:
+        """Give them to a plain model; of quantisation-aware training with the rounded kernels that it computed with."""
+        model.set_weights(self.kept_weights)
+        if self.recipe.quantization_aware:
+            round_kernels(model, self.recipe.weight_bits)
 
     @property
     def kept_epoch(self) -> int:
