@@ -8,11 +8,9 @@ from collections.abc import Callable
 from statistics import mean
 
 from benchmarks.pages import claimed_costs as costs
+from benchmarks.pages import claimed_readme
 from benchmarks.pages.files import ROOT, read, within
 from benchmarks.pages.tables import spread
-
-LATER = ("README.md",)
-"""Pages that have no claims yet."""
 
 
 def degradation() -> list[str]:
@@ -144,6 +142,7 @@ def all_epochs() -> list[str]:
 
 
 CLAIMS: dict[str, tuple[Callable[[], list[str]], ...]] = {
+    "README.md": (claimed_readme.numbers,),
     "docs/experiments.md": (degradation, lesions, gradients),
     "docs/faq.md": (few_photographs, costs.int8_beside_float),
     "docs/how-to/budget.md": (budgets,),

@@ -1,0 +1,106 @@
+"""README.md: the table of numbers, from the JSON. See `claims`."""
+
+from benchmarks.pages.files import percent, read, table, within
+from benchmarks.pages.tables import spread
+from keras_resnet.confidence import interval
+from keras_resnet.networks.cost import cost_of
+
+EXPORTS = "python benchmarks/exports.py RUN --aware RUN"
+
+
+def numbers() -> list[str]:
+    """The rows of the table of numbers, and its head."""
+    return table([*digits(), *tiny(), *resnet20(), *pretrained()]).splitlines()
+
+
+def row(network: str, size: tuple[int, int], float32: str, integers: str, command: str, *, file: int = 0, ms: float = 0) -> dict:
+    """A row: `size` is the number of parameters and of multiply-adds, `file` of bytes."""
+    return {
+        "network, test images": network,
+        "parameters": f"{size[0]:,}",
+        "multiply-adds": f"{size[1] / 1e6:.1f} M",
+        "accuracy, float32": float32,
+        "accuracy, int8": integers,
+        "bytes, int8": f"{file:,}" if file else "",
+        "ms, int8": f"{ms:.2f}" if ms else "",
+        "command": command,
+    }
+
+
+def one_seed(accuracy: float, images: int, digits: int = 1) -> str:
+    """An accuracy with its 95 % interval."""
+    low, high = interval(accuracy, images)
+    return f"{percent(accuracy, digits)} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+def digits() -> list[dict]:
+    """`resnet8` on the digits."""
+    accuracies, cost = read("digits")["last"]["accuracies"], cost_of("resnet8", input_shape=(8, 8, 1), classes=10)
+    *_, integer = read("saved_models/digits-resnet8/export/report.json")
+    images = read("digits")["images"]["test"]
+    return [
+        row(
+            f"`resnet8`, {images} digits",
+            (cost.trainable, cost.multiply_adds),
+            f"{spread(accuracies)} ({len(accuracies)} seeds)",
+            f"{one_seed(integer['accuracy'], images)}, one seed",
+            "`python benchmarks/digits.py`; int8: the shell lines",
+            file=integer["bytes"],
+            ms=integer["latency_ms"]["1"]["median"],
+        )
+    ]
+
+
+def tiny() -> list[dict]:
+    """The network of MLPerf Tiny, and the one that a search found."""
+    data = read("mlperf_tiny")
+    found = []
+    for key, name in (
+        ("resnet8", "ResNet-8 of MLPerf Tiny, 10,000 of CIFAR-10 (JPEG copy)"),
+        ("winner", "winner of a search, same images"),
+    ):
+        accuracies = [own["float"] for own in data["rows"] if own["network"] == key]
+        network = data["networks"][key]
+        integers = f"{percent(network['int8']).removesuffix(' %')} ± {100 * network['int8_deviation']:.1f} %"
+        found.append(
+            row(
+                name,
+                (network["parameters"], network["multiply_adds"]),
+                f"{spread(accuracies)} ({len(accuracies)} seeds)",
+                integers,
+                "`python benchmarks/mlperf_tiny.py OUT`",
+                file=network["bytes"],
+            )
+        )
+    return found
+
+
+def resnet20() -> list[dict]:
+    """Two trainings of `resnet20`, and the second in 4 bits."""
+    cost, seeds, earlier, now = cost_of("resnet20"), read("cifar10"), read("exports_vnni"), read("exports")
+    size, both = (cost.trainable, cost.multiply_adds), []
+    long = f"{seeds['test_accuracy_mean']:.1f} ± {seeds['test_accuracy_deviation']:.1f} % ({len(seeds['rows'])} seeds)"
+    for name, data, float32, command, file in (
+        ("`resnet20`, 30 epochs, same images", earlier, long, "`python benchmarks/cifar10.py FOLDER RUNS`", "model_int8.tflite"),
+        ("`cifar10-resnet20`, 14 epochs, same images", now, "", f"`{EXPORTS}`", "model_int8.tflite"),
+        ("the same in 4 bits, 16 epochs", now, " ", "the same", "model_int4.tflite, quantisation-aware"),
+    ):
+        own, images = data["files"][file], data["images"]
+        float32 = float32 or f"{one_seed(data['keras_accuracy'], images, 2)}, one seed"
+        integers = f"{one_seed(own['accuracy'], images, 2)}, one seed"
+        both.append(row(name, size, float32, integers, command, file=own["bytes"], ms=own["latency_ms"]["1"]["median"]))
+    return both
+
+
+def pretrained() -> list[dict]:
+    """Those for photographs."""
+    found = []
+    for name, folder, images in (
+        ("`tiny-imagenet`", "keras_resnet/weights/tiny_imagenet", "10,000 of Tiny ImageNet"),
+        ("`tiny_imagenet_middle`", "saved_models/tiny_imagenet_middle", "same images"),
+    ):
+        metrics = read(f"{folder}/metrics.json")
+        accuracy = within(metrics["test"]["accuracy"], *interval(metrics["test"]["accuracy"], metrics["test"]["images"]))
+        size = (metrics["parameters"], metrics["multiply_adds"])
+        found.append(row(f"{name}, {images}", size, f"{accuracy}, one seed", "", "`python benchmarks/pretrain_tiny_imagenet.py`"))
+    return found
