@@ -13,6 +13,7 @@ import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.files.manifest import verify
 from keras_resnet.shipped import FOLDER, by_name, shipped
+from keras_resnet.training.first_weights import FirstWeights
 
 SHIP = runpy.run_path(str(FOLDER / "ship.py"))
 each = pytest.mark.parametrize("name", shipped())
@@ -58,6 +59,7 @@ def test_by_name(call, tmp_path, monkeypatch):
     code, out, _ = call("predict", "digits-resnet8", str(run.path / "sample.png"), "--json")
     assert code == 0
     assert json.loads(out)[0]["class"] == run.metrics["sample"]["class"]
+    assert FirstWeights.of("digits-resnet8").path == run.model_path  # of train --init
     with pytest.raises(InputError, match=r"no model at 'digits-resnet9'; by name there are .*digits-resnet8"):
         kr.load("digits-resnet9")
     Path("digits-resnet8").mkdir()  # what is here goes first
