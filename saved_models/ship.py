@@ -85,10 +85,6 @@ def data_set(run: Run) -> str:
     return DATA_SETS.get(source, source)
 
 
-def network_of(run: Run) -> str:
-    return run.metrics["network"]
-
-
 def checks_of(run: Run) -> list[dict]:
     return json.loads((run.export_path / "report.json").read_text())
 
@@ -103,7 +99,7 @@ def card(run: Run, name: str, command: str) -> str:
     environment = json.loads((run.path / "environment.json").read_text())
     return CARD.format(
         name=name,
-        network=network_of(run),
+        network=metrics["network"],
         source=run.data.get("source"),
         data=data_set(run),
         size="x".join(map(str, run.spec.input_shape[:2])),
@@ -166,9 +162,9 @@ def main() -> None:
     parser.add_argument("--command")
     parser.add_argument("--data-dir")
     options = parser.parse_args()
-    if options.run:
-        if not (options.name and options.command):
-            parser.error("RUN goes with NAME and --command")
+    if any((options.run, options.name, options.command, options.data_dir)):
+        if not (options.run and options.name and options.command):
+            parser.error("RUN, NAME and --command go together")
         ship(Run.open(options.run), options.name, options.command, options.data_dir)
     replace_text(FOLDER / "README.md", with_table((FOLDER / "README.md").read_text()))
 

@@ -16,6 +16,7 @@ from keras_resnet.networks.variants import SPECS, resolve
 from keras_resnet.outside import printable, read_text
 from keras_resnet.report.facts import source_of
 from keras_resnet.runs.run import Run, check_outside
+from keras_resnet.shipped import by_name
 
 WRITTEN = "spec.json"  # of a run
 DRAWING, PAGE = 'class="resnet"', 'content="keras-resnet"'  # what only our own files have near their beginning
@@ -50,7 +51,9 @@ def described(subject: str) -> tuple[ResNetSpec, str | None]:
 
 @app.command(epilog="Example: keras-resnet report runs/digits-resnet8")
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folder of a finished run; several are compared.", parser=by_name)
+    ],
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="File to write. [default: report.html, in RUN or, for several runs, here]"),
