@@ -148,7 +148,7 @@ CLAIMS: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "docs/how-to/budget.md": (budgets,),
     "docs/how-to/deep-networks.md": (costs.depths,),
     "docs/how-to/distillation.md": (students,),
-    "docs/how-to/export.md": (costs.exported,),
+    "docs/how-to/export.md": (costs.exported, costs.export_latencies),
     "docs/how-to/many-machines.md": (costs.engines,),
     "docs/how-to/own-images.md": (costs.peak_memory,),
     "docs/how-to/phone.md": (costs.strided,),

@@ -37,6 +37,17 @@ def exported() -> list[str]:
     return [*rows, f"The Keras model has an accuracy of {percent(data['keras_accuracy'], 2)}", f"{data['images']:,} test images"]
 
 
+def export_latencies() -> list[str]:
+    """docs/how-to/export.md: what depends on the processor and the runtime."""
+    here, with_vnni = (read(name)["int8_to_float32"]["time_ratio"] for name in ("exports", "exports_vnni"))
+    small = read("exports")["files"]["model_int4.tflite, quantisation-aware"]
+    both = small["latency_ms"]["2"]["median"], small["compiled_model"]["latency_ms"]["2"]["median"]
+    return [
+        f"the int8 file takes {here:.2f} of the time of float32. On one with them (VNNI) it took {with_vnni:.2f}",
+        f"the int4 file takes {both[0]:.1f} ms with two threads by the Interpreter, and {both[1]:.1f} ms by CompiledModel",
+    ]
+
+
 def file_row(file: str, comma: str, kind: str, row: dict[str, Any], compiled: bool) -> str:
     """A row of the table of files."""
     cells = [
