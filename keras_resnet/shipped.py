@@ -1,5 +1,5 @@
-"""The trained networks of this project by name: a clone of the repository has them in `saved_models/`, an installed package has
-none."""
+"""The trained networks of this project by name: they are runs in `saved_models/` of a clone of the repository. An installed package
+finds them from the clone's folder."""
 
 from pathlib import Path
 
@@ -8,10 +8,17 @@ FOLDER = Path(__file__).parents[1] / "saved_models"
 
 def shipped() -> dict[str, Path]:
     """The run folder of each name."""
-    return {file.parent.name: file.parent for file in sorted(FOLDER.glob("*/model.keras"))}
+    folders = (FOLDER, Path(FOLDER.name))  # of the clone that this module is in, and of the current one
+    return {file.parent.name: file.parent for folder in folders for file in sorted(folder.glob("*/model.keras"))}
 
 
 def by_name(path: str | Path) -> Path:
     """The run folder of the trained network of that name; any other path as it is, and one of the same name that exists."""
     found = shipped().get(str(path))
     return Path(path) if found is None or Path(path).exists() else found
+
+
+def names_beside(path: Path) -> str:
+    """The end of a message that nothing is at `path`: the names, where it could have been one."""
+    names = shipped() if path.parent == Path() else ()
+    return f"; by name there are {', '.join(names)}" if names else ""

@@ -62,9 +62,20 @@ def test_by_name(call, tmp_path, monkeypatch):
     assert FirstWeights.of("digits-resnet8").path == run.model_path  # of train --init
     with pytest.raises(InputError, match=r"no model at 'digits-resnet9'; by name there are .*digits-resnet8"):
         kr.load("digits-resnet9")
+    code, _, err = call("evaluate", "digits-resnet9")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "no run folder at 'digits-resnet9'; by name there are" in err
     Path("digits-resnet8").mkdir()  # what is here goes first
     with pytest.raises(InputError, match="no model at"):
         kr.load("digits-resnet8")
+
+
+def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_resnet.shipped.FOLDER", tmp_path / "site-packages" / "saved_models")
+    monkeypatch.chdir(FOLDER.parent)
+    assert by_name("digits-resnet8") == Path("saved_models/digits-resnet8")
+    monkeypatch.chdir(tmp_path)
+    assert by_name("digits-resnet8") == Path("digits-resnet8")
 
 
 def test_the_table_is_that_of_the_folders():
