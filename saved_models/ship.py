@@ -18,8 +18,8 @@ from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.run import CONTENTS, Run
-from keras_resnet.shipped import FOLDER, shipped
 
+FOLDER = Path(__file__).parent
 START, END = "<!-- The table is made by ship.py -->", "<!-- to here -->"
 LEFT_OUT = {"last.weights.h5"}
 KINDS = ("float16", "int8")
@@ -138,8 +138,8 @@ def ship(run: Run, name: str, command: str, data_dir: str | None) -> None:
 def table() -> str:
     """A row for each shipped network."""
     rows = ["| `kr.load(...)` | images | parameters | test accuracy | int8 | int8 file |", "|---|---|---|---|---|---|"]
-    for name, folder in shipped().items():
-        run = Run.open(folder)
+    for run in (Run.open(file.parent) for file in sorted(FOLDER.glob("*/model.keras"))):
+        name = run.path.name
         test = run.metrics["test"]
         integer = next(check for check in checks_of(run) if check["file"] == "model_int8.tflite")
         rows.append(

@@ -23,6 +23,7 @@ FLOORS = (
         "lazy_tensorflow",
         "plot_files",
         "outside",
+        "shipped",
         "startup",
         "svg",
         "timing",
