@@ -120,6 +120,17 @@ MEASUREMENTS = {
             f" {data['int8_to_float32']['time_ratio']:.2f} of the latency"
         ),
     ),
+    "quantizers": Measurement(
+        "Two quantisers",
+        f"How do files of the AI Edge Quantizer compare with those of TensorFlow's converter? On {COPY}.",
+        "python benchmarks/quantizers.py saved_models/cifar10-resnet20 --images 1000 --data-dir DATA_DIR --json FILE",
+        more_tables.quantizers,
+        lambda data: ", ".join(
+            f"{row['quantize']} by {more_tables.CONVERTERS[row['converter']]} {percent(row['accuracy'])}"
+            for row in data["rows"]
+            if row["quantize"] == "int8"
+        ),
+    ),
     "quantization_aware": Measurement(
         "Quantisation-aware training",
         f"Does it make the int8 file of `resnet8` more accurate? On {COPY}.",
@@ -211,10 +222,6 @@ MEASUREMENTS = {
     ),
 }
 OTHER_SCRIPTS = {
-    "quantizers": (
-        "How do files of the AI Edge Quantizer compare with those of TensorFlow's converter?",
-        "RUN --data-dir DATA_DIR",
-    ),
     "zero_cost_trials": ("Trains the networks on the digits that `zero_cost.py` scores; writes `zero_cost_trials.csv`.", ""),
     "pretrain_tiny_imagenet": (
         "Pretrains the two networks for Tiny ImageNet; their runs have the results.",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.pages.files import percent
+from benchmarks.pages.files import percent, within
 from benchmarks.pages.tables import Tables
 
 
@@ -170,3 +170,21 @@ def rho(found: Any, score: str) -> str:
     """A rank correlation with its interval; few networks have no interval."""
     middle, low, high = found["correlations"][score]["spearman"]
     return f"{middle:.2f}" + (f" ({low:.2f} to {high:.2f})" if low is not None else "")
+
+
+CONVERTERS = {"tensorflow": "TensorFlow's converter", "quantizer": "the AI Edge Quantizer"}
+
+
+def quantizers(data: Any) -> Tables:
+    rows = [
+        {
+            "quantisation": row["quantize"],
+            "by": CONVERTERS[row["converter"]],
+            "bytes": f"{row['bytes']:,}",
+            "accuracy": within(row["accuracy"], *row["interval"]),
+            "top-1 agreement with float32": percent(row["agreement"]),
+            "ms, 1 thread": f"{row['latency_ms']:.2f}",
+        }
+        for row in data["rows"]
+    ]
+    return {f"{data['rows'][0]['run']}, {data['rows'][0]['images']:,} test images, int4 without training for it.": rows}
