@@ -29,8 +29,7 @@ def row(network: str, size: tuple[int, int], float32: str, integers: str, comman
 
 def one_seed(accuracy: float, images: int, digits: int = 1) -> str:
     """An accuracy with its 95 % interval."""
-    low, high = interval(accuracy, images)
-    return f"{percent(accuracy, digits)} ({100 * low:.1f} to {100 * high:.1f})"
+    return within(accuracy, *interval(accuracy, images), digits)
 
 
 def digits() -> list[dict]:
@@ -100,7 +99,7 @@ def pretrained() -> list[dict]:
         ("`tiny_imagenet_middle`", "saved_models/tiny_imagenet_middle", "same images"),
     ):
         metrics = read(f"{folder}/metrics.json")
-        accuracy = within(metrics["test"]["accuracy"], *interval(metrics["test"]["accuracy"], metrics["test"]["images"]))
+        accuracy = one_seed(metrics["test"]["accuracy"], metrics["test"]["images"])
         size = (metrics["parameters"], metrics["multiply_adds"])
         found.append(row(f"{name}, {images}", size, f"{accuracy}, one seed", "", "`python benchmarks/pretrain_tiny_imagenet.py`"))
     return found

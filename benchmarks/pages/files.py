@@ -66,9 +66,9 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 
 
-def within(share: float, low: float, high: float) -> str:
+def within(share: float, low: float, high: float, digits: int = 1) -> str:
     """A share with its interval, as percent."""
-    return f"{percent(share)} ({100 * low:.1f} to {100 * high:.1f})"
+    return f"{percent(share, digits)} ({100 * low:.1f} to {100 * high:.1f})"
 
 
 def table(rows: Iterable[dict[str, object]]) -> str:
