@@ -14,7 +14,8 @@ INTRODUCTION = """# Named networks
 
 After this page you can choose one of the {count} networks with a name, by family and cost. `kr.build(NAME)` and `keras-resnet
 train NAME` take the name. `keras-resnet list` prints the table, `keras-resnet show NAME` prints the stages of a network, and
-`keras-resnet draw NAME` draws it. Below each table is the drawing of one network of the family.
+`keras-resnet draw NAME` draws it. Below each table is the drawing of one network of the family. On the site of the
+documentation, each name leads to its own drawing.
 
 Parameters are trainable ones, with the classes of the network's data set (1,000 for ImageNet, 10 for CIFAR-10). Multiply-adds
 are those of convolutions and classifier for one image of the size in the column "input". `kr.cost_of` computes both. A test
