@@ -4,10 +4,11 @@ import re
 import subprocess
 import sys
 
-import keras_resnet as kr
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+import keras_resnet as kr
 
 COMMANDS = [sys.executable, "-m", "typer", "keras_resnet.cli", "utils", "docs", "--name", "keras-resnet"]
 OPENING = """# Command line
