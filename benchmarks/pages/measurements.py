@@ -36,7 +36,7 @@ MEASUREMENTS = {
         lambda data: f"{data['test_accuracy_mean']:.1f} ± {data['test_accuracy_deviation']:.1f} %, {len(data['rows'])} seeds",
     ),
     "own_photos": Measurement(
-        "A few photographs",
+        "Pretrained weights on a few photographs",
         f"What are pretrained weights worth on a few photographs of {COPY}?",
         "python benchmarks/own_photos.py DATA_DIR WORK_DIR airplane-ship ten-classes",
         tables.own_photos,
@@ -53,7 +53,7 @@ MEASUREMENTS = {
         ),
     ),
     "mlperf_tiny": Measurement(
-        "The size of MLPerf Tiny's ResNet-8",
+        "Networks of the size of MLPerf Tiny's ResNet-8",
         f"Is there a better network on {COPY} within the budget of MLPerf Tiny's ResNet-8?",
         "python benchmarks/mlperf_tiny.py OUT",
         tables.mlperf_tiny,
@@ -83,7 +83,7 @@ MEASUREMENTS = {
         lambda data: "test error: " + ", ".join(f"{name} {percent(error)}" for name, error in mean_test_errors(data).items()),
     ),
     "lesions": Measurement(
-        "One unit less",
+        "Accuracy without one unit",
         f"What does a trained network do without one of its units? On {COPY}.",
         "python benchmarks/lesions.py STUDY DATA_DIR",
         tables.lesions,
@@ -153,7 +153,7 @@ MEASUREMENTS = {
         fastest,
     ),
     "depth": Measurement(
-        "Depth",
+        "Time and memory of deep networks",
         "What do networks of up to 1,202 layers cost to build, save, load and train?",
         "python benchmarks/depth.py benchmarks/depth.json",
         more_tables.depth,
