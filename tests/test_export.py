@@ -704,7 +704,7 @@ def test_an_int8_file_with_one_answer_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(WRITERS, "tflite", constant)
     row = kr.export.tflite(model, "int8", data=data, out=tmp_path / "constant")
     assert (row.verdict, row.accepted, row.top1_agreement) == ("failed", False, 0.98)
-    assert "class 'few': 18 of its 18 images have another top-1 class" in row.problem
+    assert "18 of the 18 images that the Keras model puts into class 'few' have another top-1 class" in row.problem
     assert not (tmp_path / "constant" / row.file).exists()
 
 

@@ -38,7 +38,7 @@ def test_a_file_that_knows_one_class_of_two_does_not_pass(frequent, rare, verdic
     found, decision, problem = decide(sure(answers, 2), sure(0 * answers, 2))
     assert found.top1_agreement >= 0.98
     assert decision == verdict
-    assert f"class 'class 1': {rare} of its {rare} images have another top-1 class" in problem
+    assert f"{rare} of the {rare} images that the Keras model puts into class 'class 1' have another top-1 class" in problem
     assert found.worst_class == ClassCount("class 1", 0, rare)
 
 
@@ -71,7 +71,7 @@ def test_a_class_that_is_never_given_is_named():
     found, verdict, problem = decide(sure(answers, 10), sure(np.where(answers == 7, 1, answers), 10))
     assert found.top1_agreement >= 0.98
     assert verdict == "failed"
-    assert "class 'class 7': 20 of its 20 images have another top-1 class" in problem
+    assert "20 of the 20 images that the Keras model puts into class 'class 7' have another top-1 class" in problem
     few = answers[:: len(answers) // 100]
     assert decide(sure(few, 10), sure(np.where(few == 7, 1, few), 10))[1] in ("failed", "undecided")
 
@@ -142,8 +142,16 @@ def others(counts):
     ("counts", "reason"),
     [
         ([(500, 12), (500, 12)], "24 of 1,000 images have another top-1 class: agreement 0.9760"),  # 0.98 may be true
-        ([*[(109, 0)] * 9, (20, 4)], "class 'class 9': 4 of its 20 images have another top-1 class, which is unlikely by chance"),
-        ([(999, 0), (1, 0)], "class 'class 1': 0 of its 1 images have another top-1 class; mean agreement of classes 0.5"),
+        (
+            [*[(109, 0)] * 9, (20, 4)],
+            "4 of the 20 images that the Keras model puts into class 'class 9' have another top-1 class, "
+            "which is unlikely by chance",
+        ),
+        (
+            [(999, 0), (1, 0)],
+            "0 of the 1 images that the Keras model puts into class 'class 1' have another top-1 class; "
+            "mean agreement of classes 0.5",
+        ),
     ],
 )
 def test_each_criterion_alone_makes_a_file_undecided(counts, reason):

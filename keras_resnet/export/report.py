@@ -21,6 +21,17 @@ from keras_resnet.files.manifest import MANIFEST, digests, entries
 from keras_resnet.json_files import checked
 from keras_resnet.outside import in_markdown
 
+LEGEND = f"""- Accuracies are for the test images only, agreement and differences for all images.
+- Worst class, such as `cat: 39 of 41`: of the 41 images that the Keras model puts into the class `cat`, the file puts 39 there too.
+  It is the class whose agreement is the least likely to be chance.
+- Moved probability: the share of the probability that the file gives to other classes than the Keras model, mean over all images.
+- Lost, gained: test images that only the Keras model, and only the file, classifies correctly.
+- Latency (ms): one image, median (95th percentile).
+- TFLite files are run by LiteRT's Interpreter, and by its CompiledModel too, both on the processor. The last difference is the
+  largest between the outputs of the two, on the first {COMPILED} images. CompiledModel does not tell how many operations XNNPACK
+  runs: the numbers below are the Interpreter's.
+"""
+
 
 class Report:
     """The three files of a folder of exports, read again whenever a check is added."""
@@ -93,13 +104,9 @@ def as_markdown(rows: list[dict[str, Any]], source: Source) -> str:
     return f"""{TITLE}
 
 Each file was run in its own runtime on {images} and compared with the Keras model, whose accuracy on
-the test images is {accuracies}. Accuracies are for the test images only, agreement and differences for all images. Moved
-probability: the share that is given to other classes than by the Keras model. Latency: one image, median (95th percentile).
-Lost and gained: test images that only the Keras model, and only the file, puts into their class.
-TFLite files are run by LiteRT's Interpreter, and by its CompiledModel too. The difference is between their outputs for the first
-{COMPILED} images. CompiledModel ran on the processor. It does not tell how many operations XNNPACK runs; those below are the
-Interpreter's.
+the test images is {accuracies}.
 
+{LEGEND}
 {lines}
 
 ## Input

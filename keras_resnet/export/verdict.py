@@ -206,10 +206,10 @@ def of_classes(found: Findings, tolerance: Tolerance, class_names: list[str]) ->
     lowest, least = tolerance.lowest_agreement, tolerance.min_agreement or 0
     assert found.worst_class
     name, agreed, images = astuple(found.worst_class)
-    text = f"class {name!r}: {images - agreed} of its {images:,} images have another top-1 class"
+    text = f"{images - agreed} of the {images:,} images that the Keras model puts into class {name!r} have another top-1 class"
     limit = FALSE_ALARMS / found.classes
     if chance(agreed, images, lowest) < limit:
-        return Opinion(FAILED, f"{text}, so its agreement is certainly below {lowest:.2g}", LOWER_AGREEMENT)
+        return Opinion(FAILED, f"{text}, so the agreement of this class is certainly below {lowest:.2g}", LOWER_AGREEMENT)
     if agreed / images < lowest and chance(agreed, images, least) < limit:
         return Opinion(UNDECIDED, f"too few images of a class to decide: {text}, which is unlikely by chance", MORE_IMAGES)
     low, high = found.class_interval
