@@ -529,7 +529,7 @@ def test_occlusion():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layer": "logits"}, "layer 'logits' puts out .*, which is not a feature map"),
+        ({"layer": "logits"}, "layer 'logits' returns .*, which is not a feature map"),
         ({"layer": "stage1_block1_ad"}, "did you mean 'stage1_block1_add'"),
         ({"classes": [3] * 12}, "expected a whole number from 0 to 2"),
         ({"classes": [0]}, "for each of 12 images"),

@@ -73,7 +73,7 @@ def test_blocks_stand_in_anyones_model():
 
 
 def test_identity_block_refuses_a_change_of_channels():
-    with pytest.raises(InputError, match="puts out 64 channels, but its input has 16; use projection_block"):
+    with pytest.raises(InputError, match="returns 64 channels, but its input has 16; use projection_block"):
         kr.identity_block(keras.Input((8, 8, 16)), 16, block="bottleneck")
     with pytest.raises(InputError, match="no field of such a unit named 'blok'; did you mean 'block'"):
         kr.identity_block(keras.Input((8, 8, 16)), 16, blok="basic")

@@ -317,7 +317,7 @@ def test_what_does_not_fit_is_refused(small_run, tiny, few, tmp_path):
     refused("distill='features' needs remat=false", distill="features", remat=True)
     refused("needs images of one size, without progressive resizing", distill="features", progressive=(0.5, 1.0))
     refused("no residual units are found", teacher=plain_classifier(10), distill="features")
-    refused(r"puts out \(3,\), and not \(10,\)", teacher=plain_classifier(3))
+    refused(r"returns \(3,\), and not \(10,\)", teacher=plain_classifier(3))
     refused(r"takes images of \(None, None, 3\), and the network of \(8, 8, 1\)", teacher=plain_classifier(10, channels=3))
     refused("takes images of", teacher=build(replace(tiny, input_shape=(8, 8, 3), classes=10)), distill="features")
     signals = {name: (images.reshape(len(images), 64, 1).astype("float32"), labels) for name, (images, labels) in splits.items()}

@@ -744,7 +744,7 @@ def test_the_widest_network_within_a_budget():
     assert costs(spec)["parameters"] <= 100_000 < costs(family(spec.stem_width + 1))["parameters"]
     assert search.widest(family, Budget(parameters=100_000), [2, 4, 300]).stem_width == 4
     assert Budget(latency=0.02).excess({"latency": 0.0234567891234, "parameters": 9}) == "latency 0.0234568 above 0.02"
-    with pytest.raises(InputError, match=r"width 40 is beyond the budget: parameters 1,\d+,\d+ above 100,000"):
+    with pytest.raises(InputError, match=r"width 40 is over the budget: parameters 1,\d+,\d+ above 100,000"):
         search.widest(family, Budget(parameters=100_000), [40])
 
 

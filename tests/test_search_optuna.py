@@ -680,7 +680,7 @@ def test_a_worker_leaves_a_trial_that_another_one_has(pretended_run, monkeypatch
     monkeypatch.setattr("keras_resnet.search.trials.WAIT", -1.0)
     monkeypatch.setattr(optuna_leases, "BEATS", float("inf"))
     found = search.run(study_of(2), tmp_path / "out", tell=told.append)
-    assert "trial 0000 is left to other, which has it by now" in told
+    assert "trial 0000 is left to other, which has taken it over" in told
     assert [row["status"] for row in found.rows] == ["completed"] * 2
     assert trained[:2] == ["0000", "0001"]
 

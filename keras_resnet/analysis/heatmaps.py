@@ -52,7 +52,7 @@ def class_activation(
     network = Network(model)
     value = network.last_map() if layer is None else network.value_of(layer)
     if not network.is_map(value):
-        raise InputError(f"layer {layer!r} puts out {network.shapes[value]}, which is not a feature map with {network.rank} axes")
+        raise InputError(f"layer {layer!r} returns {network.shapes[value]}, which is not a feature map with {network.rank} axes")
     chosen = chosen_classes(network, images, classes)
     before, found = network.between(network.start, value), []
     after = after_map(network, value)

@@ -31,9 +31,7 @@ def features(model: keras.Model, images: np.ndarray, *, layers: Sequence[str] | 
     ends = {name: network.value_of(name) for name in layers} if layers else last_of_each_size(network, images)
     for name, value in ends.items():
         if not network.is_map(value):
-            raise InputError(
-                f"layer {name!r} puts out {network.shapes[value]}, which is not a feature map with {network.rank} axes"
-            )
+            raise InputError(f"layer {name!r} returns {network.shapes[value]}, which is not a feature map with {network.rank} axes")
     found: dict[str, list[np.ndarray]] = {name: [] for name in ends}
     with keras.StatelessScope():
         for batch in batches(images):

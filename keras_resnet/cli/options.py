@@ -42,7 +42,7 @@ Model = Annotated[
 Trust = Annotated[
     bool,
     typer.Option(
-        "--trust", help="Open a SavedModel that no manifest.json lists, or that can do more than compute: it is a program."
+        "--trust", help="Open a SavedModel that no manifest.json lists, or that accesses files or Python: it runs with your rights."
     ),
 ]
 Limit = Annotated[
@@ -50,7 +50,7 @@ Limit = Annotated[
     typer.Option(
         min=1,
         metavar="SECONDS",
-        help="Time for a model file to open, and to answer; large files and many images get more. [default: 120]",
+        help="Seconds that a model file may take to open, and to answer; large files and many images get more. [default: 120]",
     ),
 ]
 

@@ -25,16 +25,16 @@ def search(
         str | None, typer.Option(help="LiteRT's runtime that measures latencies: interpreter or compiled. [default: that of STUDY]")
     ] = None,
     chief: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Be the chief at this address: only the workers train.")
+        str | None, typer.Option(metavar="HOST:PORT", help="Run as the chief at this address: only the workers train.")
     ] = None,
-    worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Be a worker of the chief at this address.")] = None,
+    worker: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Run as a worker of the chief at this address.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of this worker. [default: host name and process id]")] = None,
     lease: Annotated[float, typer.Option(min=5, help="Seconds of silence after which another worker resumes a trial.")] = 60,
     storage: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="Of engine optuna: sqlite:///FILE, postgresql://..., mysql://... or journal:FILE. [default: a SQLite file in OUT]",
+            help="For Optuna: sqlite:///FILE, postgresql://..., mysql://... or journal:FILE. [default: a SQLite file in OUT]",
         ),
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write OUT/tensorboard/ too, for the HParams page.")] = False,

@@ -18,7 +18,7 @@ FILE_HELP = (
     "Weights of a ResNet: .safetensors, .pth, .pt, .bin, .h5, .weights.h5, .keras or .npz. Nothing in the file is run. Or a "
     "name: tiny-imagenet, imagenet with --network, or owner/name of the Hugging Face Hub; see `keras-resnet list --weights`."
 )
-NETWORK_HELP = "Name of the network, where its arrays do not show all of it. [default: the library's usual one]"
+NETWORK_HELP = "Name of the network, if the file does not show all of it. [default: the library's usual one]"
 
 
 @app.command(epilog="Example: keras-resnet convert resnet50.pth --out runs/resnet50 --labels imagenet.txt")
@@ -29,11 +29,12 @@ def convert(
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Library: pytorch (torchvision, timm), timm_v2, transformers, keras_applications, keras_hub, bit or keras_resnet. "
+            help="Library of the file: pytorch (torchvision, timm), timm_v2, transformers, keras_applications, keras_hub, bit or "
+            "keras_resnet. "
             "[default: as found]"
         ),
     ] = None,
-    prefix: Annotated[str | None, typer.Option(help="Start of the names of the network, where a file has several.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Prefix of the names to read, if the file has several networks.")] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Text file with a class name in each line. [default: those beside FILE, or numbers]")
     ] = None,
@@ -43,7 +44,7 @@ def convert(
 ) -> None:
     """Read the weights of another library, and leave a run folder.
 
-    predict, evaluate, export and train --init take it.
+    The commands predict, evaluate, export and train --init take this run.
     """
     fields = changes(set_, ResNetSpec)[ResNetSpec]
     if network:

@@ -131,7 +131,7 @@ def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fie
     spec = _unit_spec(width, fields, IDENTITY_FIELDS)
     if x.shape[-1] != width * spec.expansion:
         raise InputError(
-            f"identity_block with width {width} and block={spec.block!r} puts out {width * spec.expansion} channels, but its "
+            f"identity_block with width {width} and block={spec.block!r} returns {width * spec.expansion} channels, but its "
             f"input has {x.shape[-1]}; use projection_block where the shape changes"
         )
     start = _start(x)

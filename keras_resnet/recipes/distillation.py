@@ -110,7 +110,7 @@ def answering(teacher: keras.Model, student: keras.Model) -> tuple[Callable[[Any
     tried = ops.convert_to_numpy(ops.cast(ask(ops.convert_to_tensor(noise)), "float32"))
     if tried.shape != (2, student.output_shape[-1]):
         raise InputError(
-            f"the teacher {teacher.name!r} puts out {tried.shape[1:]}, and not {student.output_shape[1:]} as the network"
+            f"the teacher {teacher.name!r} returns {tried.shape[1:]}, and not {student.output_shape[1:]} as the network"
         )
     sums_to_1 = np.allclose(tried.sum(axis=-1), 1, atol=0.01) and tried.min() >= 0
     if gives_probabilities(teacher) and not sums_to_1:
@@ -248,7 +248,7 @@ def capture(model: keras.Model, ends: list[Any]) -> Callable[[], list[Any]]:
     """
     plain, kept = model.call, threading.local()  # each device of a strategy traces in a thread of its own
     if getattr(plain, "recomputes", False):
-        raise InputError("distill='features' needs remat=false: the maps are not kept where units are computed again")
+        raise InputError("distill='features' needs remat=false: with remat=true the maps are not kept in memory")
     wide = keras.Model(model.inputs, [*ends, *keras.tree.flatten(model.outputs)])
 
     def call(inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

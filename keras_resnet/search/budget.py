@@ -123,5 +123,5 @@ def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence
     """
     fitting = count_fitting(widths, lambda width: bool(budget.excess(costs(family(width)))))
     if not fitting:
-        raise InputError(f"width {widths[0]} is beyond the budget: {budget.excess(costs(family(widths[0])))}")
+        raise InputError(f"width {widths[0]} is over the budget: {budget.excess(costs(family(widths[0])))}")
     return family(widths[fitting - 1])

@@ -103,7 +103,7 @@ class Trials:
             try:
                 self.train(trial, oracle)
             except TrialTaken as taken:
-                self.tell(f"{self.title(trial)} is left to {taken}, which has it by now")
+                self.tell(f"{self.title(trial)} is left to {taken}, which has taken it over")
                 continue
             oracle.end_trial(trial)
             if trial.status == PRUNED:
@@ -117,7 +117,7 @@ class Trials:
         try:
             study, spec, recipe, seed = self.plan(trial)
             if excess := self.study.budget.excess(costs(spec)):
-                raise TrialFailed(f"beyond the budget: {excess}")
+                raise TrialFailed(f"over the budget: {excess}")
             run = self.final_run(trial.hyperparameters.values) if FINAL_OF in trial.hyperparameters.values else None
             alive = self.sign_of_life(trial, oracle)
             run = run or train_in_process(replace(study, **self.source), spec, recipe, self.folder(trial), seed, alive)

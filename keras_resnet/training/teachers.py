@@ -126,7 +126,7 @@ def check_recipe(recipe: Recipe) -> None:
     if recipe.loss == "binary":
         raise InputError("loss='binary' decides each class by itself, a teacher compares all classes: use loss='softmax'")
     if recipe.distill == "features" and recipe.remat:
-        raise InputError("distill='features' needs remat=false: the maps are not kept where units are computed again")
+        raise InputError("distill='features' needs remat=false: with remat=true the maps are not kept in memory")
     if recipe.distill == "features" and recipe.progressive:
         raise InputError("distill='features' compares maps of one size: it needs images of one size, without progressive resizing")
 

@@ -140,7 +140,7 @@ def translate(layout: Layout, arrays: Arrays, prefix: str, *, chosen: bool = Fal
         origins[found] = prefix + name
     if outside:
         more_of = f" (and {len(outside) - 1} more)" if len(outside) > 1 else ""
-        raise InputError(f"has an array {outside[0]!r}{more_of} that a ResNet of the layout {layout.name!r} has not")
+        raise InputError(f"has an array {outside[0]!r}{more_of} that no ResNet of the layout {layout.name!r} has")
     return fold_biases(Translation(layout, layout.finish(ours), origins, {**layout.fixed, **fixed}, rows, prefix))
 
 

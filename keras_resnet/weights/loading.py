@@ -125,7 +125,7 @@ def check_layers(model: keras.Model, spec: ResNetSpec, *, classifier: bool) -> N
             check_layer(present[name], layers.layer(expected[name]))
         elif not (name in HEAD and (name == "predictions" or not classifier)):
             has, has_not = ("the file's network", "the model") if name in expected else ("the model", "the file's network")
-            raise InputError(f"{has} has a layer {name!r}, and {has_not} has not")
+            raise InputError(f"{has} has a layer {name!r}, and {has_not} does not")
 
 
 def check_layer(here: Any, there: Any) -> None:
@@ -161,6 +161,6 @@ def place(model: keras.Model, arrays: Arrays, *, classifier: bool, path: str | P
             raise InputError(f"{str(path)!r} does not fit the model: {name!r} is {shapes}{hint}")
     if left := [name for name in arrays if name not in targets]:
         hint = f"; {LEAVE_IT}" if left[0].startswith(CLASSIFIER) else ""
-        raise InputError(f"{str(path)!r} has an array {left[0]!r} that the model has not{hint}")
+        raise InputError(f"{str(path)!r} has an array {left[0]!r} that the model does not have{hint}")
     for name, weight in targets.items():
         weight.assign(arrays[name])

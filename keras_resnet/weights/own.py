@@ -21,7 +21,7 @@ def network_beside(path: Path) -> dict[str, Any]:
     """The fields of `spec.json`. InputError if it is none."""
     found = json_beside(path.parent, "spec.json")
     if set(found) - set(names(ResNetSpec)):
-        raise InputError("is beside a spec.json that is none of this version")
+        raise InputError("has a spec.json of another version beside it")
     return found
 
 
