@@ -1,4 +1,4 @@
-"""A folder of pictures, one subfolder a class, to a classifier: one call chooses network, first weights and recipe.
+"""A classifier from a folder of pictures with a subfolder for each class: one call chooses network, initial weights and recipe.
 
 Expected: more than 80 % of the test pictures, in about a minute. The pictures, drawn here, are squares and discs on noise.
 """

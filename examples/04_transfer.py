@@ -29,7 +29,7 @@ model = kr.build("resnet8", input_shape=data.image_shape, classes=5)
 train(model, *images_of("train", list(first)), epochs=15, rate=0.003)
 
 model = kr.transfer.replace_head(model, classes=5)
-kr.transfer.freeze(model, up_to="stage1")  # batch normalisation in there stays still too
+kr.transfer.freeze(model, up_to="stage1")  # its batch normalisation does not change either
 images, labels = images_of("train", list(second))
 train(model, images[:50], labels[:50], epochs=40, rate=0.003)
 accuracy = model.evaluate(*images_of("test", list(second)), verbose=0)[1]

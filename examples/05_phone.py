@@ -1,4 +1,4 @@
-"""A trained network to an int8 file for phones, checked against the Keras model, and run by LiteRT alone.
+"""An int8 file for phones: a network is trained, exported, checked against the Keras model, and run by LiteRT alone.
 
 Expected: the file passes the check, and LiteRT's CompiledModel gives the class of the first test image. Takes about half a minute.
 """
@@ -22,6 +22,6 @@ with TemporaryDirectory() as folder:
     inputs, outputs = file.create_input_buffers(0), file.create_output_buffers(0)
     inputs[0].write(data.splits["test"].take(np.arange(1)).astype("uint8"))  # raw pixels
     file.run_by_index(0, inputs, outputs)
-    scores = outputs[0].read(10, np.uint8)  # whole numbers too; the largest is of the best class
+    scores = outputs[0].read(10, np.uint8)  # one byte for each class; the best class has the largest
     print(f"the first test image is a {run.class_names[scores.argmax()]}")
     assert run.class_names[scores.argmax()] == run.metrics["sample"]["class"]

@@ -1,4 +1,4 @@
-"""A search for depth and width within a budget of bytes: what does not fit is refused before it is built.
+"""A search for depth and width within a budget of bytes: networks over the budget are never built.
 
 Expected: three trials, all below 60 kB in int8, and a winner trained in full. Takes about two minutes.
 """

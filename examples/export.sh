@@ -3,7 +3,7 @@
 set -euo pipefail
 RUN=${1:?the folder of a training}
 
-# For Python, browsers and iOS: whole pixels in, probabilities x 256 out.
+# For Python, browsers and iOS: bytes in (pixels), bytes out (probabilities x 256).
 keras-resnet export "$RUN" --format tflite --quantize int8 --output softmax --batch 1
 # For Android: float32 in and out, int8 in between.
 keras-resnet export "$RUN" --format tflite --quantize int8 --pixels float32 --output softmax --batch 1

@@ -8,9 +8,9 @@ from benchmarks.pages.measurements import MEASUREMENTS, OTHER_SCRIPTS
 NOTE = "<!-- Written by `python -m benchmarks.pages`; do not edit. -->"
 INTRODUCTION = """# Measured numbers
 
-After this page you know what was measured of this package, and how to measure it again: each table has the command that makes
+After this page you know what was measured of this package, and how to measure it again. Each table has the command that makes
 it, the machine and the date. `python -m benchmarks.pages` writes the page from the JSON files in `benchmarks/`, and a test compares
-both. "Not recorded" means that the JSON does not say it.
+the page with these files. "Not recorded" means that the JSON file does not say it.
 
 An accuracy in percent comes with its 95 % interval for the number of test images, or with the standard deviation over the seeds
 after ±. "CIFAR-10 (JPEG copy)" is CIFAR-10 with its images stored as JPEG. Compare accuracies on it only with each other, not
@@ -19,7 +19,8 @@ folders to write to.
 """
 LIST = """# Benchmarks
 
-Scripts that measure this package, and others beside it. Each writes the JSON file of its row; its first lines say what it does.
+These scripts measure this package, and some compare it with other libraries. Each script writes the JSON file of its row. Its first
+lines say what it does.
 `docs/numbers.md` has all tables. After a measurement, `python -m benchmarks.pages` writes that page and this one anew, and
 `python -m benchmarks.picture` the picture of the networks, `docs/networks.svg`.
 """
