@@ -1,7 +1,7 @@
 """What shortcuts change: the gradient that reaches the first unit of a deep network, with shortcuts and without.
 
-Expected: at 56 layers, with random weights, the gradient grows from the last unit to the first. It grows more than ten times as much in
-the plain network as in the residual one. Then a Grad-CAM heatmap. Takes about half a minute.
+Expected: at 56 layers, with random weights, the gradient grows from the last unit to the first. It grows more than ten times
+as much in the plain network as in the residual one. Then a Grad-CAM heatmap. Takes about half a minute.
 """
 
 from dataclasses import replace

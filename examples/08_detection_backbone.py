@@ -1,6 +1,7 @@
 """Features for a detector: the maps "C2" to "C5" of a backbone for images of any size, and a feature pyramid on them.
 
-Expected: strides 4, 8, 16 and 32, pyramids of 256 channels, and frozen batch normalisation whose statistics stay the same. Takes seconds.
+Expected: strides 4, 8, 16 and 32, pyramids of 256 channels, and frozen batch normalisation whose statistics stay the same.
+Takes seconds.
 """
 
 import keras
