@@ -59,7 +59,7 @@ import keras_resnet as kr
 model = kr.load("{name}")
 ```
 
-Trained by
+This command trained it:
 
 ```sh
 {command}
@@ -70,7 +70,7 @@ first test image.
 
 ## Limits
 
-It knows these {classes} classes, and pictures like those that it was trained on. Any other picture gets one of these classes too.
+The network knows these {classes} classes, and pictures like those that it was trained on. It puts any other picture into one of these classes too.
 Its accuracy is that of one seed: another seed gives another accuracy. It has not been tested for bias of any kind.
 """
 
