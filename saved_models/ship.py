@@ -70,7 +70,8 @@ first test image.
 
 ## Limits
 
-The network knows these {classes} classes, and pictures like those that it was trained on. It puts any other picture into one of these classes too.
+The network knows these {classes} classes, and pictures like those that it was trained on.
+It puts any other picture into one of these classes too.
 Its accuracy is that of one seed: another seed gives another accuracy. It has not been tested for bias of any kind.
 """
 
