@@ -37,7 +37,7 @@ def cifar10(data: Any) -> Tables:
             "test accuracy": within(row["test"]["accuracy"], *interval(row["test"]["accuracy"], 10_000)),
             "validation accuracy": percent(row["validation"]["accuracy"]),
             "seconds": f"{row['train_seconds']:,.0f}",
-            "images per second": row["images_per_second"],
+            "images per second": f"{row['images_per_second']:,}",
         }
         for row in data["rows"]
     ]
