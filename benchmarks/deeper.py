@@ -1,0 +1,68 @@
+"""A deeper network beside a shallower one, both trained by the same recipe: is the error on the same test images lower?
+
+    python benchmarks/deeper.py [SHALLOW DEEP] [--data-dir DIR] [--json OUT.json]
+
+SHALLOW and DEEP are runs, or names of networks in saved_models. Both answer the same images, so only those count that one of them
+has right: McNemar's exact test, one-sided.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from keras_resnet import startup
+
+startup.prepare()
+
+import numpy as np
+
+import keras_resnet as kr
+from keras_resnet.confidence import interval
+from keras_resnet.data import of_run
+from keras_resnet.export.verdict import losses
+from keras_resnet.runs.environment import environment
+from keras_resnet.shipped import by_name
+
+NAMES = ["cifar10-resnet20", "cifar10-resnet56"]
+
+
+def answers(run: kr.Run, data: kr.data.Dataset) -> np.ndarray:
+    """The classes that the model of a run gives to the test images, (images,)."""
+    return kr.load(run.model_path).predict(data.test, verbose=0).argmax(1)
+
+
+def row(run: kr.Run, own: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What one network is, and its accuracy."""
+    correct = float(np.mean(own == labels))
+    facts = {name: run.metrics[name] for name in ("network", "parameters", "epochs", "seed", "images_per_second")}
+    return {**facts, "recipe": asdict(run.recipe), "accuracy": correct, "interval": interval(correct, len(labels))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", default=NAMES, metavar="RUN")
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    shallow, deep = (kr.Run.open(by_name(name)) for name in options.runs)
+    data = of_run(deep, data_dir=options.data_dir)
+    labels = data.examples("test").labels
+    by_shallow, by_deep = (answers(run, data) for run in (shallow, deep))
+    compared = losses(by_shallow, by_deep, labels)
+    result = {
+        "images": len(labels),
+        "networks": [row(shallow, by_shallow, labels), row(deep, by_deep, labels)],
+        "only_deep_right": compared["lost"],
+        "only_shallow_right": compared["gained"],
+        "chance": compared["loss_chance"],
+        "environment": environment(),
+    }
+    print(json.dumps(result, indent=2))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
