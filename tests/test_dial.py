@@ -180,7 +180,7 @@ def test_the_choices_are_in_the_json(small_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dial, "train", train)
     settings = {"strategy": "auto", "seed": 0}
     where = {"data": "digits", "data_dir": None, "image_size": None}
-    train_within("25kB", where, tmp_path / "run", None, {}, settings, export=None, as_json=True)
+    train_within("25kB", where, tmp_path / "run", None, {}, settings, targets=[], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["budget"], found["choices"], found["run"]) == ("25kB", ["network: 8 layers"], str(small_run.path))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet.analysis.table import ANALYSES
-from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app, check_name, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.outside import printable
@@ -40,6 +40,9 @@ def analyze(
         raise InputError(f"name an analysis: {', '.join(ANALYSES)}")
     if what not in ANALYSES:
         raise unknown("analysis", what, ANALYSES)
+    from keras_resnet.data import SPLITS
+
+    check_name("split", split, (*SPLITS, "all"))
     run = Run.open(folder)
     others = Run.open(other) if other else None
     files = [folder / "analysis" / f"{what}{suffix}" for suffix in (".png", ".csv")] if out is None else [out]

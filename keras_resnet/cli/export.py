@@ -58,19 +58,20 @@ def export(
     run = Run.open(folder)
     if out:
         check_outside(out, run.data.get("source") if data is None else data)
+    from keras_resnet.files.targets import select
+
+    fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
+    targets = select(format, quantize, **fields, equalize=equalize or None)
+    if debug_quantization and len(targets) == 1:
+        raise InputError("--debug-quantization chooses its own int8 files: leave out --format and the options of files")
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.export import debug_quantization as debug
     from keras_resnet.export import export as export_run
-    from keras_resnet.export import select
     from keras_resnet.export.comparison_images import count
 
-    fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
-    targets = select(format, quantize, **fields, equalize=equalize or None)
     images = of_run(run, data, data_dir)
     if debug_quantization:
-        if len(targets) == 1:
-            raise InputError("--debug-quantization chooses its own int8 files: leave out --format and the options of files")
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
     with bars(count(images)) as on_images:
