@@ -80,7 +80,10 @@ def train(
     ] = None,
     precision: Precision = None,
     jit: Jit = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: runs/DATA-NETWORK; beside RUN with --init]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder to write. [default: runs/DATA-NETWORK; with --init beside RUN, or runs/NAME-fine-tuned]"),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     strategy: Annotated[
         str, typer.Option(help="Devices: auto, one, mirrored, multi_worker or tpu; on JAX data_parallel.")

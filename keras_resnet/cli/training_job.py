@@ -16,6 +16,7 @@ from keras_resnet.networks.variants import resolve
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, check_outside, is_run
+from keras_resnet.shipped import is_shipped
 from keras_resnet.training.first_weights import FirstWeights
 
 if TYPE_CHECKING:
@@ -103,11 +104,13 @@ class Job:
             raise InputError("--image-size needs --data: the images of the run have their size already")
 
     def out(self, network: str) -> Path:
-        """The run folder without --out, for a network of that name or path: beside the run of --init, if there is one."""
+        """The run folder without --out, for a network of that name or path: beside the run of --init, if there is one and it is
+        not of saved_models."""
         if self.start is None:
             return Path("runs") / f"{Path(str(self.source)).name}-{Path(network).stem}"
         path = self.start.path.resolve()
-        return path.with_name(f"{path.name}-{'quantization-aware' if self.is_quantization_aware else 'fine-tuned'}")
+        name = f"{path.name}-{'quantization-aware' if self.is_quantization_aware else 'fine-tuned'}"
+        return Path("runs") / name if is_shipped(path) else path.with_name(name)
 
     def check_out(self, out: Path) -> None:
         """InputError for a folder inside the images."""
