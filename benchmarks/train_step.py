@@ -88,7 +88,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import keras
     import tensorflow as tf
 
-    from keras_resnet.data.dataset import without_autotune
+    from keras_resnet.data.pipelines import without_autotune
     from keras_resnet.recipes.fast_kernels import graphs_as_written
 
     if precision == "bfloat16":

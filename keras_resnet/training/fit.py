@@ -15,7 +15,7 @@ import keras
 
 from keras_resnet.atomic import sweep
 from keras_resnet.data import Dataset, arguments_for, load
-from keras_resnet.data.dataset import errors_in_a_line
+from keras_resnet.data.pipelines import errors_in_a_line
 from keras_resnet.errors import Diverged
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
