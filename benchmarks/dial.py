@@ -24,6 +24,7 @@ from keras_resnet.runs.environment import environment
 from keras_resnet.runs.run import Run, is_run
 from keras_resnet.search import Budget, Study, dial
 from keras_resnet.search.budget import budget_of
+from keras_resnet.search.limit import OF_A_FILE
 
 BUDGETS = {
     "digits": ("25kB", "40kB", "200k"),
@@ -84,7 +85,7 @@ def space(hp: Any) -> tuple[kr.ResNetSpec, dict[str, Any]]:
 def of_trials(budget: str, names: list[str]) -> Budget:
     """The same budget for the trials: their bytes are without names of classes, metadata and rounding, which those of the dial are
     with."""
-    limit, (share, more) = budget_of(budget), dial.OF_A_FILE
+    limit, (share, more) = budget_of(budget), OF_A_FILE
     return (
         limit if limit.tflite_int8 is None else Budget(tflite_int8=int((limit.tflite_int8 - more - dial.bytes_of(names)) / share))
     )

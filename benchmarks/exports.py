@@ -27,10 +27,10 @@ from keras_resnet.confidence import interval
 from keras_resnet.data import of_run
 from keras_resnet.export import Check, Target, debug_quantization, export
 from keras_resnet.export.equalize import pairs
-from keras_resnet.export.targets import TARGETS
 from keras_resnet.files.benchmark import compare
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import top1_accuracy
+from keras_resnet.files.targets import TARGETS
 from keras_resnet.runs.environment import processor
 
 FACTOR, LAYER = 100, 0  # of the first pair of convolutions

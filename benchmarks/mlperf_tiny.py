@@ -56,43 +56,16 @@ def main() -> None:
         seed = run.metrics["seed"]
         place = options.search / "resnet8" / f"seed{seed}"
         runs["resnet8"].append(kr.fit(resnet8, winners[0].recipe, data, place, seed=seed, resume=True, verbose=2))
-    rows, files = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, found in runs.items():
-            for run in found:
-                out = Path(folder, name, str(run.metrics["seed"]))
-                check = kr.export.tflite(run, "int8", data=data, out=out)
-                files.setdefault(name, out / check.file)
-                accuracies = {"float": check.keras_accuracy, "int8": check.accuracy}
-                rows.append({"network": name, "seed": run.metrics["seed"], **accuracies, "bytes": check.bytes})
-                print(rows[-1], flush=True)
+        rows, files, images = exported(runs, data, Path(folder))
         _, ratios = compare([files["resnet8"], files["winner"]], data.sample(32, "test"), threads=1)
-    networks = {}
-    for name, found in runs.items():
-        own = [row for row in rows if row["network"] == name]
-        cost = kr.cost_of(found[0].spec)
-        networks[name] = {
-            "int8": statistics.mean(row["int8"] for row in own),
-            "int8_deviation": statistics.stdev(row["int8"] for row in own),
-            "float": statistics.mean(row["float"] for row in own),
-            "bytes": max(row["bytes"] for row in own),
-            "multiply_adds": cost.multiply_adds,
-            "parameters": cost.trainable,
-            "seconds": statistics.median(run.metrics["train_seconds"] for run in found),
-            "spec": asdict(found[0].spec),
-        }
-    winner, baseline = networks["winner"], networks["resnet8"]
+    networks = {name: summary(found, [row for row in rows if row["network"] == name]) for name, found in runs.items()}
     result = {
         "recipe": asdict(winners[0].recipe),
-        "images": check.images_from["test"],
+        "images": images,
         "networks": networks,
         "latency_ratio": ratios["time_ratio"],
-        "met": {
-            f"at least {100 * GAIN:.0f} points of int8 accuracy more": winner["int8"] >= baseline["int8"] + GAIN,
-            "no more multiply-adds": winner["multiply_adds"] <= baseline["multiply_adds"],
-            "no more bytes": winner["bytes"] <= baseline["bytes"],
-            "no more latency": ratios["time_ratio"] <= 1,
-        },
+        "met": met(networks["winner"], networks["resnet8"], ratios["time_ratio"]),
         "rows": rows,
         "machine": {"processor": processor(), "cpu_count": os.cpu_count(), "platform": platform.platform()}
         | {package: version(package) for package in PACKAGES},
@@ -100,6 +73,45 @@ def main() -> None:
     print(json.dumps({name: result[name] for name in ("latency_ratio", "met")}, indent=2))
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def exported(runs: dict[str, list], data, folder: Path) -> tuple[list[dict], dict[str, Path], int]:
+    """A row for the int8 file of each run, the first file of each network, and the number of test images."""
+    rows, files = [], {}
+    for name, found in runs.items():
+        for run in found:
+            out = folder / name / str(run.metrics["seed"])
+            check = kr.export.tflite(run, "int8", data=data, out=out)
+            files.setdefault(name, out / check.file)
+            accuracies = {"float": check.keras_accuracy, "int8": check.accuracy}
+            rows.append({"network": name, "seed": run.metrics["seed"], **accuracies, "bytes": check.bytes})
+            print(rows[-1], flush=True)
+    return rows, files, check.images_from["test"]
+
+
+def summary(found: list, rows: list[dict]) -> dict:
+    """A network over its seeds."""
+    cost = kr.cost_of(found[0].spec)
+    return {
+        "int8": statistics.mean(row["int8"] for row in rows),
+        "int8_deviation": statistics.stdev(row["int8"] for row in rows),
+        "float": statistics.mean(row["float"] for row in rows),
+        "bytes": max(row["bytes"] for row in rows),
+        "multiply_adds": cost.multiply_adds,
+        "parameters": cost.trainable,
+        "seconds": statistics.median(run.metrics["train_seconds"] for run in found),
+        "spec": asdict(found[0].spec),
+    }
+
+
+def met(winner: dict, baseline: dict, time_ratio: float) -> dict[str, bool]:
+    """What was to be shown, and whether it was."""
+    return {
+        f"at least {100 * GAIN:.0f} points of int8 accuracy more": winner["int8"] >= baseline["int8"] + GAIN,
+        "no more multiply-adds": winner["multiply_adds"] <= baseline["multiply_adds"],
+        "no more bytes": winner["bytes"] <= baseline["bytes"],
+        "no more latency": time_ratio <= 1,
+    }
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from keras_resnet.export.check import latency
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.signature import with_interface
 from keras_resnet.export.supported import Source, open_source
-from keras_resnet.export.targets import Target
 from keras_resnet.export.tflite import float_file
 from keras_resnet.files.model_file import ModelFile
+from keras_resnet.files.targets import Target
 from keras_resnet.runs.environment import processor
 
 OPERATIONS = {"int8": "TFLITE_BUILTINS_INT8", "int16": "EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8"}

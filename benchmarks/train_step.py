@@ -88,7 +88,7 @@ def keras_steps(library: str, network: str, precision: str, batch: int):
     import keras
     import tensorflow as tf
 
-    from keras_resnet.data.dataset import without_autotune
+    from keras_resnet.data.pipelines import without_autotune
     from keras_resnet.recipes.fast_kernels import graphs_as_written
 
     if precision == "bfloat16":
@@ -246,6 +246,38 @@ def steps_of(library: str, steps: int) -> int:
     return 10 * steps if library == PEAK else steps
 
 
+def seconds_of_steps(workers: dict, steps: int, rounds: int) -> dict:
+    """Seconds of a step by library and precision, one for each round, in which all take turns."""
+    seconds = {key: [] for key in workers}
+    for _ in range(rounds):
+        for key, process in workers.items():
+            seconds[key].append(ask(process, steps_of(key[0], steps)) / steps_of(key[0], steps))
+    for process in workers.values():
+        process.stdin.close()
+        process.wait()
+    return seconds
+
+
+def rows_of(seconds: dict, peak: dict[str, float], network: str, batch: int) -> list[dict]:
+    """Images per second of each library in each precision, with the ratio to the first one."""
+    step_flops = 6 * batch * kr.cost_of(network).multiply_adds
+    rows = []
+    for (library, precision), taken in seconds.items():
+        median = statistics.median(taken)
+        row = {
+            "library": library,
+            "network": network,
+            "precision": precision,
+            "batch": batch,
+            "images_per_second": round(batch / median, 2),
+            "slowest": round(batch / max(taken), 2),
+            "fastest": round(batch / min(taken), 2),
+            "share_of_convolution_peak": round(step_flops / median / peak.get(precision, float("nan")), 3),
+        }
+        rows.append({**row, "ratio": round(row["images_per_second"] / (rows[0] if rows else row)["images_per_second"], 3)})
+    return rows
+
+
 def main() -> None:
     from keras_resnet.runs.environment import processor
 
@@ -259,30 +291,9 @@ def main() -> None:
     steps = 2 if options.network == "resnet50" else 10
     tried = precisions()
     names = [(library, precision) for library in (*LIBRARIES, PEAK) for precision in tried if usable(library, options.network)]
-    workers = workers_of(names, options.network, batch)
-    seconds = {key: [] for key in workers}
-    for _ in range(options.rounds):
-        for key, process in workers.items():
-            seconds[key].append(ask(process, steps_of(key[0], steps)) / steps_of(key[0], steps))
-    for process in workers.values():
-        process.stdin.close()
-        process.wait()
+    seconds = seconds_of_steps(workers_of(names, options.network, batch), steps, options.rounds)
     peak = {key[1]: PEAK_FLOPS / statistics.median(seconds.pop(key)) for key in list(seconds) if key[0] == PEAK}
-    step_flops = 6 * batch * kr.cost_of(options.network).multiply_adds
-    rows = []
-    for (library, precision), taken in seconds.items():
-        median = statistics.median(taken)
-        row = {
-            "library": library,
-            "network": options.network,
-            "precision": precision,
-            "batch": batch,
-            "images_per_second": round(batch / median, 2),
-            "slowest": round(batch / max(taken), 2),
-            "fastest": round(batch / min(taken), 2),
-            "share_of_convolution_peak": round(step_flops / median / peak.get(precision, float("nan")), 3),
-        }
-        rows.append({**row, "ratio": round(row["images_per_second"] / (rows[0] if rows else row)["images_per_second"], 3)})
+    rows = rows_of(seconds, peak, options.network, batch)
     for row in rows:
         speed = f"{row['images_per_second']:9.2f} images/s {row['ratio']:6.2f}"
         print(f"{row['library']:20} {row['precision']:9} {speed} {row['share_of_convolution_peak']:6.0%} of the peak", flush=True)

@@ -10,7 +10,6 @@ The outputs are the same with fewer layers and weights: convolutions have no bia
 `get_weights()` is shorter, and V2 has no layers that pad before a convolution of stride 1, so that its layers have other numbers.
 """
 
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +31,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS
 from keras_resnet.weights.arrays import Arrays
 from keras_resnet.weights.download import cache, download
-from keras_resnet.weights.keras_applications import MEANS
+from keras_resnet.weights.keras_applications import MEANS, layer_name
 from keras_resnet.weights.loading import network_of, place
 from keras_resnet.weights.names import IMAGENET, find
 from keras_resnet.weights.reading import CLASSIFIER, FREE, Weights, read
@@ -42,18 +41,6 @@ CLASS_INDEX_MD5 = "c2c37ea517e94d9795004a39431a14cb"
 SETTINGS: dict[str, Any] = {"norm_momentum": 0.99, "norm_epsilon": 1.001e-5}  # of normalisation, as keras.applications has them
 HALF = 127.5  # V2 takes pixels / 127.5 - 1
 OF_THE_FILE = (*FREE, "stride_on", "norm_momentum")  # fields that a file of weights decides, or that change no output
-UNIT = r"stage(?P<stage>\d+)_block(?P<block>\d+)_"
-NAMES = {  # of layers: ours, and keras.applications'
-    "stem_conv_pad": "conv1_pad",
-    "stem_conv": "conv1_conv",
-    "stem_norm": "conv1_bn",
-    "stem_relu": "conv1_relu",
-    "stem_pool_pad": "pool1_pad",
-    "stem_pool": "pool1_pool",
-    "head_norm": "post_bn",
-    "head_relu": "post_relu",
-}
-PARTS = {"conv": "conv", "norm": "bn", "relu": "relu"}
 
 
 class Constructor(Protocol):
@@ -218,27 +205,6 @@ def assemble(spec: ResNetSpec, top: Top, tensor: KerasTensor | None, name: str) 
         return model
     classifier = keras.layers.Dense(top.classes, activation=top.activation, dtype="float32", name="predictions")
     return keras.Model(model.inputs if len(model.inputs) > 1 else model.input, classifier(model.output), name=name)
-
-
-def layer_name(name: str, second: bool, pooling: str | None) -> str:
-    """keras.applications' name of a layer.
-
-    >>> layer_name("stage1_block2_norm3", False, None)
-    'conv2_block2_3_bn'
-    """
-    if name == "pool":
-        return f"{pooling}_pool"
-    unit = re.fullmatch(UNIT + r"(?P<part>\w+)", name)
-    if unit is None:
-        return NAMES.get(name, name)
-    start, part = f"conv{int(unit['stage']) + 1}_block{unit['block']}", unit["part"]
-    if found := re.fullmatch(r"shortcut_(conv|norm)", part):
-        return f"{start}_0_{PARTS[found[1]]}"
-    if found := re.fullmatch(r"(conv|norm|relu)(\d)(_pad)?", part):
-        number = int(found[2]) - (second and found[1] != "conv")
-        kind = "pad" if found[3] else PARTS[found[1]]
-        return f"{start}_preact_{kind}" if number == 0 else f"{start}_{number}_{kind}"
-    return f"{start}_out" if second and part == "add" else f"{start}_{part}"
 
 
 def fill(model: keras.Model, arrays: Arrays | None, weights: str | Path, tensor: KerasTensor | None) -> None:

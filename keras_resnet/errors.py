@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LONGEST_LIST = 40  # of a longer one, only the nearest names are shown
+NEAR = 0.5  # similarity of a name to the received one, from which it is suggested
 LONGEST_VALUE = 120  # characters of a value in a message
 
 
@@ -86,7 +87,7 @@ def unknown(kind: str, received: object, allowed: Iterable[str]) -> InputError:
     """
     allowed = list(allowed)
     near = (received if isinstance(received, str) else shown(received))[:LONGEST_VALUE]
-    nearest = get_close_matches(near, allowed, n=1, cutoff=0.5)
+    nearest = get_close_matches(near, allowed, n=1, cutoff=NEAR)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     if len(allowed) > LONGEST_LIST:
         close = get_close_matches(near, allowed, n=5, cutoff=0)

@@ -8,10 +8,11 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from keras_resnet.errors import InputError, shown
+from keras_resnet.errors import NEAR, InputError, shown
 
 ODD = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, separators of lines, bidirectional overrides, and what Python has for bytes that are not UTF-8."""
@@ -86,6 +87,17 @@ def regular(path: str, flags: int) -> int:
         os.close(descriptor)
         raise InputError(f"{str(path)!r} is {OTHERS.get(stat.S_IFMT(mode), 'a folder')}, not a regular file")
     return descriptor
+
+
+def nearest_folder(path: str | Path) -> str:
+    """The end of a message that no folder is at `path`: the one beside it with the most similar name; empty if none is similar."""
+    path = Path(path)
+    try:
+        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() and entry != path]
+    except OSError:  # there is no parent, or it cannot be listed
+        return ""
+    nearest = get_close_matches(path.name, names, n=1, cutoff=NEAR)
+    return f"; did you mean {str(path.parent / nearest[0])!r}?" if nearest else ""
 
 
 def read_text(path: Path, *, most: int = LARGEST_TEXT) -> str:

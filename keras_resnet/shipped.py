@@ -3,6 +3,8 @@ finds them from the clone's folder."""
 
 from pathlib import Path
 
+from keras_resnet.outside import nearest_folder
+
 FOLDER = Path(__file__).parents[1] / "saved_models"
 
 
@@ -18,7 +20,18 @@ def by_name(path: str | Path) -> Path:
     return Path(path) if found is None or Path(path).exists() else found
 
 
-def names_beside(path: Path) -> str:
-    """The end of a message that nothing is at `path`: the names, where it could have been one."""
+def is_shipped(run: Path) -> bool:
+    """Whether that folder is one of them: with its model card."""
+    return (run / "README.md").is_file() and any(run.samefile(folder) for folder in shipped().values())
+
+
+def place_in(run: Path, name: str) -> Path:
+    """Where a command writes the file or folder of that name without --out: into the run. Of a trained network of this project
+    nothing is changed: NAME-`name` in the current folder."""
+    return Path(f"{run.resolve().name}-{name}") if is_shipped(run) else run / name
+
+
+def suggestion(path: Path) -> str:
+    """The end of a message that nothing is at `path`: the nearest folder beside it, or the names, where it could have been one."""
     names = shipped() if path.parent == Path() else ()
-    return f"; by name there are {', '.join(names)}" if names else ""
+    return nearest_folder(path) or (f"; by name there are {', '.join(names)}" if names else "")

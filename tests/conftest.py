@@ -257,8 +257,8 @@ def _no_pictures():
 
     usual = {name: getattr(page, name) for name in ("front", "parallel", "importance", "curves")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_resnet.training.fit.plot_history", lambda history, path, **options: path.touch())
-        patch.setattr("keras_resnet.training.fit.plot_confusion", lambda counts, names, path: path.touch())
+        patch.setattr("keras_resnet.training.saving.plot_history", lambda history, path, **options: path.touch())
+        patch.setattr("keras_resnet.training.saving.plot_confusion", lambda counts, names, path: path.touch())
         for name in usual:
             patch.setattr(page, name, lambda results, trials: None)
         yield usual
@@ -271,8 +271,8 @@ def drawn():
     from keras_resnet.runs.history import plot_history
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("keras_resnet.training.fit.plot_history", plot_history)
-        patch.setattr("keras_resnet.training.fit.plot_confusion", plot_confusion)
+        patch.setattr("keras_resnet.training.saving.plot_history", plot_history)
+        patch.setattr("keras_resnet.training.saving.plot_confusion", plot_confusion)
         yield
 
 

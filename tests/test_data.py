@@ -671,11 +671,22 @@ def test_an_unknown_set_gets_the_nearest_name():
         kr.data.load("cifar11")
 
 
-def test_a_mistyped_folder_gets_the_nearest_folder(tmp_path, monkeypatch):
-    (tmp_path / "photos").mkdir()
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("photo", "no image set or folder named 'photo'; did you mean 'photos'"),
+        ("photo/", r"no folder 'photo/' to read images from; did you mean 'photos'\?$"),
+        ("./photo", r"no folder '\./photo' to read images from; did you mean 'photos'\?$"),
+        ("photos/cst", r"no folder 'photos/cst' to read images from; did you mean 'photos/cat'\?$"),
+        ("photos/bird", "no folder 'photos/bird' to read images from$"),
+    ],
+)
+def test_a_mistyped_folder_gets_the_nearest_folder(tmp_path, monkeypatch, typed, message):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "cst.txt").touch()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="no image set or folder named 'photo'; did you mean 'photos'"):
-        kr.data.load("photo")
+    with pytest.raises(InputError, match=message):
+        kr.data.load(typed)
 
 
 def test_of_run_refuses_other_classes(small_run, digits, photos):

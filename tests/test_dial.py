@@ -62,7 +62,7 @@ def test_a_wrong_budget_is_told_in_one_line(tmp_path):
 @pytest.fixture
 def table(tmp_path, monkeypatch):
     """No operation is measured: a millisecond for 10 million multiply-adds."""
-    monkeypatch.setattr(dial.LatencyTable, "predict", lambda self, spec: costs(spec)["multiply_adds"] / 1e7)
+    monkeypatch.setattr(latency.LatencyTable, "predict", lambda self, spec: costs(spec)["multiply_adds"] / 1e7)
     return tmp_path / "latency.json"
 
 
@@ -109,7 +109,7 @@ def test_what_is_said(table):
 
 def test_a_budget_that_nothing_fits_needs_one_network(tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(dial.LatencyTable, "predict", lambda self, spec: asked.append(spec.widths[0]) or 1)
+    monkeypatch.setattr(latency.LatencyTable, "predict", lambda self, spec: asked.append(spec.widths[0]) or 1)
     with pytest.raises(InputError, match="no network is within it"):
         dial.network_within("1us", (32, 32, 3), 10, tmp_path / "latency.json")
     assert set(asked) == {dial.WIDTHS[0]}
@@ -166,7 +166,7 @@ def test_photographs_have_the_pretrained_network_as_teacher(tmp_path, table, fit
 
 def test_a_budget_of_time_tells_how_far_it_is(tmp_path, monkeypatch, few):
     monkeypatch.setattr(latency, "measure_model", lambda model, *order: 0.01)
-    monkeypatch.setattr(dial, "OPERATIONS", 4)
+    monkeypatch.setattr("keras_resnet.search.limit.OPERATIONS", 4)
     lines = []
     dial.chosen_for("1ms", few, tmp_path / "run", may_shrink=False, tell=lines.append)
     assert lines[:2] == ["4 operations measured", "8 operations measured"]
@@ -180,7 +180,7 @@ def test_the_choices_are_in_the_json(small_run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dial, "train", train)
     settings = {"strategy": "auto", "seed": 0}
     where = {"data": "digits", "data_dir": None, "image_size": None}
-    train_within("25kB", where, tmp_path / "run", None, {}, settings, export=None, as_json=True)
+    train_within("25kB", where, tmp_path / "run", None, {}, settings, targets=[], as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert (found["budget"], found["choices"], found["run"]) == ("25kB", ["network: 8 layers"], str(small_run.path))
 

@@ -172,6 +172,48 @@ assert not loaded, loaded
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
 
 
+WRONG_NAMES = {  # a command with a value that is in no table, and the message
+    "export digits-resnet8 --format pdf": "no export format named 'pdf'",
+    "export digits-resnet8 --format tflite --quantize int9": "no quantization named 'int9'; did you mean 'int8'?",
+    "export digits-resnet8 --format tflite --pixels int3": "no type of pixels for tflite named 'int3'",
+    "export digits-resnet8 --format tflite --output top0": "no output named 'top0'",
+    "export digits-resnet8 --format onnx --layout NHCW": "no layout named 'NHCW'",
+    "export digits-resnet8 --format onnx --opset 99": "opset=99: expected 13 to 18",
+    "train resnet8 --export pdf": "no export format named 'pdf'",
+    "train resnet8 --strategy many": "no strategy named 'many'",
+    "train resnet8 --precision float8": "no precision named 'float8'",
+    "train resnet8 --jit maybe": "no jit named 'maybe'",
+    "train --init digits-resnet8 --image-size 16": "--image-size needs --data",
+    "train --budget 2ms --runtime compile": "no runtime named 'compile'; did you mean 'compiled'?",
+    "search study.py --runtime compile": "no runtime named 'compile'; did you mean 'compiled'?",
+    "evaluate digits-resnet8 --split tests": "no split named 'tests'; did you mean 'test'?",
+    "analyze digits-resnet8 lesion": "no analysis named 'lesion'; did you mean 'lesions'?",
+    "analyze digits-resnet8 lesions --split tests": "no split named 'tests'; did you mean 'test'?",
+    "convert resnet50.pth --out new --layout torch": "no layout of weights named 'torch'; did you mean 'pytorch'?",
+    "study degradations": "no experiment named 'degradations'; did you mean 'degradation'?",
+    "study degradation --scale smal": "no scale named 'smal'; did you mean 'small'?",
+    "benchmark --network resnet8 --precision float8": "no precision named 'float8'",
+}
+
+
+def test_a_wrong_name_is_told_before_a_framework_is_loaded(tmp_path):
+    script = f"""
+import sys
+from keras_resnet.__main__ import main
+sys.modules["keras"] = sys.modules["tensorflow"] = None  # to import them is an error
+codes = []
+for line in {list(WRONG_NAMES)!r}:
+    sys.argv = ["keras-resnet", *line.split()]
+    codes.append(main())
+assert codes == [2] * len(codes), codes
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=tmp_path)
+    for told, (line, message) in zip(found.stderr.splitlines(), WRONG_NAMES.items(), strict=True):
+        assert told.startswith(f"keras-resnet: {message}"), line
+    assert found.returncode == 0
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_prediction_loads_no_framework_beside_its_file():
     """The process of the file does, and only the one that the file needs."""
     modules = "keras_resnet.data, keras_resnet.files.predictions, keras_resnet.files.benchmark, keras_resnet.cli"

@@ -12,9 +12,9 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet import InputError
 from keras_resnet.data import augment, named, records
-from keras_resnet.data.dataset import errors_in_a_line
 from keras_resnet.data.folder import from_folder
 from keras_resnet.data.images import read_image
+from keras_resnet.data.pipelines import errors_in_a_line
 
 RECIPE = kr.Recipe(batch_size=8, crop=0, flip=False)
 

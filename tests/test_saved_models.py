@@ -79,6 +79,34 @@ def test_by_name(call, tmp_path, monkeypatch):
         kr.load("digits-resnet8")
 
 
+@pytest.mark.parametrize(
+    ("command", "patched", "written"),
+    [
+        ("export {}", "keras_resnet.export.export", "digits-resnet8-export"),
+        ("export {} --debug-quantization", "keras_resnet.export.debug_quantization", "digits-resnet8-export"),
+        ("export {} --out mine", "keras_resnet.export.export", "mine"),
+        ("report {}", "keras_resnet.cli.pages.replace_text", "digits-resnet8-report.html"),
+        ("analyze {} signals", "keras_resnet.analysis.of_run.save", "digits-resnet8-analysis/signals.png"),
+        ("train --init {} --set epochs=1", "keras_resnet.training.fit.fit", "runs/digits-resnet8-fine-tuned"),
+    ],
+)
+@pytest.mark.parametrize("run", ["digits-resnet8", str(FOLDER / "digits-resnet8")])
+def test_commands_write_nothing_into_what_is_shipped(call, tmp_path, monkeypatch, command, patched, written, run):
+    class Stop(Exception):
+        pass
+
+    def stop(*arguments, **options):
+        raise Stop([*arguments, *options.values()])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(patched, stop)
+    monkeypatch.setattr("keras_resnet.report.run_page.run_page", lambda *arguments: "")
+    monkeypatch.setattr("keras_resnet.analysis.of_run.analyze", lambda *arguments, **options: None)
+    with pytest.raises(Stop) as stopped:
+        call(*command.format(run).split())
+    assert Path(written) in stopped.value.args[0]
+
+
 def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_resnet.shipped.FOLDER", tmp_path / "site-packages" / "saved_models")
     monkeypatch.chdir(FOLDER.parent)

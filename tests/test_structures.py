@@ -13,8 +13,8 @@ from keras_resnet.console import quiet
 from keras_resnet.export import WRITERS
 from keras_resnet.export.check import Reference
 from keras_resnet.export.supported import open_source
-from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import RUNTIMES
+from keras_resnet.files.targets import Target
 from keras_resnet.networks.connections import scores_of
 from keras_resnet.recipes.batch_statistics import recompute_statistics
 

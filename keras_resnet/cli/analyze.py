@@ -6,11 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from keras_resnet.analysis.table import ANALYSES
-from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app, load_backend
+from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app, check_name, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run, check_outside
+from keras_resnet.shipped import place_in
 
 SHOWN = 60  # rows of a table in a terminal
 PLOTS = (".png", ".svg", ".pdf")
@@ -22,7 +23,11 @@ def analyze(
     folder: RunFolder,
     what: Annotated[str, typer.Argument(metavar="WHAT", help=WHAT_HELP)] = "",
     out: Annotated[
-        Path | None, typer.Option(help="A .png, .svg or .pdf file for the plot, or a .csv file. [default: both, in RUN/analysis]")
+        Path | None,
+        typer.Option(
+            help="A .png, .svg or .pdf file for the plot, or a .csv file. [default: both, in RUN/analysis; of saved_models/NAME in "
+            "NAME-analysis]"
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: as suits WHAT]")] = None,
     images: Annotated[int | None, typer.Option(**COUNT, help="How many images, drawn at random. [default: as suits WHAT]")] = None,
@@ -40,9 +45,12 @@ def analyze(
         raise InputError(f"name an analysis: {', '.join(ANALYSES)}")
     if what not in ANALYSES:
         raise unknown("analysis", what, ANALYSES)
+    from keras_resnet.data import SPLITS
+
+    check_name("split", split, (*SPLITS, "all"))
     run = Run.open(folder)
     others = Run.open(other) if other else None
-    files = [folder / "analysis" / f"{what}{suffix}" for suffix in (".png", ".csv")] if out is None else [out]
+    files = [place_in(folder, "analysis") / f"{what}{suffix}" for suffix in (".png", ".csv")] if out is None else [out]
     check_files(files, overwrite or out is None, run.data.get("source") if data is None else data)
     load_backend()
     from keras_resnet.analysis.of_run import analyze as carry_out

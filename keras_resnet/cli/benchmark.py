@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_resnet.cli.options import COUNT, IMAGES_HELP, DataDir, Json, Limit, Set, Trust, app, load_backend
-from keras_resnet.cli.training import ImageSize, Jit, Precision, plan
+from keras_resnet.cli.training import ImageSize, Jit, Precision
+from keras_resnet.cli.training_job import plan
 from keras_resnet.console import show_table
 from keras_resnet.errors import InputError
 from keras_resnet.recipes.automatic import AUTO

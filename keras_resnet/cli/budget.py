@@ -1,17 +1,19 @@
 """`train --budget`: the network within a budget, its teacher and its recipe are chosen."""
 
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_resnet import recipes
 from keras_resnet.cli.options import changes, check_taught, load_backend
-from keras_resnet.cli.output import fail_unless_accepted, progress, show_run
+from keras_resnet.cli.output import show_trained, verbosity
 from keras_resnet.errors import InputError
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import check_outside
 from keras_resnet.training.first_weights import FirstWeights
+
+if TYPE_CHECKING:
+    from keras_resnet.files.targets import Target
 
 NO_TEACHER = [Path("none")]
 
@@ -39,7 +41,7 @@ def train_within(
     recipe_changes: dict[str, Any],
     settings: dict[str, Any],
     *,
-    export: str | None,
+    targets: "list[Target]",
     as_json: bool,
 ) -> None:
     """Train within a budget, show the run, and export it.
@@ -48,20 +50,18 @@ def train_within(
         source: `data`, `data_dir` and `image_size` of `data.load`.
         recipe_changes: see `recipe_within`.
         settings: of `fit`, and the `runtime` of `dial.train`.
+        targets: what to export.
     """
     load_backend()  # before the modules that import it, or its native code prints lines
+    from keras_resnet.search import dial
     from keras_resnet.search.budget import budget_of
+    from keras_resnet.training import distribute
 
     budget_of(budget)  # mistakes are told now
     check_taught(recipe_changes, has_teacher=teacher != NO_TEACHER)
     teachers = named_teachers(teacher) or None
     out = out or Path("runs") / f"{Path(source['data']).name}-{budget.replace(' ', '')}"
     check_outside(out, source["data"])
-    from keras_resnet.export import export as export_run
-    from keras_resnet.export import select
-    from keras_resnet.search import dial
-    from keras_resnet.training import distribute
-
     devices = distribute.choose(settings["strategy"])
     choices: list[str] = []
 
@@ -70,22 +70,9 @@ def train_within(
         if devices.chief and not as_json:
             print(line, flush=True)
 
-    targets = select(export) if export and devices.chief else []
-    run = dial.train(
-        budget,
-        source["data"],
-        out,
-        data_dir=source["data_dir"],
-        image_size=source["image_size"],
-        **settings | {"strategy": devices},
-        teacher=teachers,
-        without_teacher=teacher == NO_TEACHER,
-        changes=recipe_changes,
-        tell=tell,
-        verbose=0 if as_json else 1 if sys.stdout.isatty() else 2,
-    )
-    if not devices.chief:
-        return
-    checks = export_run(run, targets=targets, on_check=progress) if targets else []
-    show_run(run, checks, as_json, budget=budget, choices=choices)
-    fail_unless_accepted(checks)
+    settings = {**settings, "strategy": devices, "changes": recipe_changes, "tell": tell, "verbose": verbosity(as_json)}
+    where = {"data_dir": source["data_dir"], "image_size": source["image_size"]}
+    without = teacher == NO_TEACHER
+    run = dial.train(budget, source["data"], out, **where, teacher=teachers, without_teacher=without, **settings)
+    if devices.chief:
+        show_trained(run, targets, as_json, budget=budget, choices=choices)

@@ -10,7 +10,9 @@ from keras_resnet.cli.options import COUNT, Data, DataDir, Json, RunFolder, app,
 from keras_resnet.cli.output import bars, fail_unless_accepted, progress, show_checks, show_quantization
 from keras_resnet.console import show_json
 from keras_resnet.errors import InputError
+from keras_resnet.outside import printable
 from keras_resnet.runs.run import Run, check_outside
+from keras_resnet.shipped import is_shipped, place_in
 
 AGREEMENT_HELP = "Lowest top-1 agreement to accept. [default: int8 and dynamic 0.98; int16 0.99; int4 0.95; none for others]"
 DIFFERENCE_HELP = (
@@ -46,7 +48,9 @@ def export(
     min_agreement: Annotated[float | None, typer.Option(min=0, max=1, help=AGREEMENT_HELP)] = None,
     max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,
     accept_undecided: Annotated[bool, typer.Option("--accept-undecided", help=UNDECIDED_HELP)] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to write. [default: RUN/export]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. [default: RUN/export; of saved_models/NAME NAME-export]")
+    ] = None,
     data: Data = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -56,21 +60,24 @@ def export(
     The check uses the test images; if there are fewer than 1,000, validation and training images are added.
     """
     run = Run.open(folder)
+    if is_elsewhere := out is None and is_shipped(folder):
+        out = place_in(folder, "export")
     if out:
         check_outside(out, run.data.get("source") if data is None else data)
+    from keras_resnet.files.targets import select
+
+    fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
+    targets = select(format, quantize, **fields, equalize=equalize or None)
+    if debug_quantization and len(targets) == 1:
+        raise InputError("--debug-quantization chooses its own int8 files: leave out --format and the options of files")
     load_backend()
     from keras_resnet.data import of_run
     from keras_resnet.export import debug_quantization as debug
     from keras_resnet.export import export as export_run
-    from keras_resnet.export import select
     from keras_resnet.export.comparison_images import count
 
-    fields = {"pixels": pixels, "output": output, "batch": batch, "layout": layout, "opset": opset, "float_layers": float_layers}
-    targets = select(format, quantize, **fields, equalize=equalize or None)
     images = of_run(run, data, data_dir)
     if debug_quantization:
-        if len(targets) == 1:
-            raise InputError("--debug-quantization chooses its own int8 files: leave out --format and the options of files")
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
         return
     with bars(count(images)) as on_images:
@@ -81,4 +88,6 @@ def export(
         show_json([asdict(check) for check in checks])
     else:
         show_checks(checks)
+        if is_elsewhere:
+            print(f"written to {printable(out)}: the files of saved_models stay as they are")
     fail_unless_accepted(checks)

@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keras_resnet.atomic import replace_text, write_json
-from keras_resnet.cli.options import COUNT, Data, DataDir, Json, Limit, Model, RunFolder, Trust, app, check_file, load_backend
+from keras_resnet.cli.options import (
+    COUNT,
+    Data,
+    DataDir,
+    Json,
+    Limit,
+    Model,
+    RunFolder,
+    Trust,
+    app,
+    check_file,
+    check_name,
+    load_backend,
+)
 from keras_resnet.cli.output import show_evaluation
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError, unknown
@@ -41,6 +54,9 @@ def evaluate(
     Prints recall and precision of each class, and the confusion matrix. Images of --data are resized to the size and the channels
     of the run, and may lack classes of the run.
     """
+    from keras_resnet.data import SPLITS
+
+    check_name("split", split, (*SPLITS, "all"))
     run = Run.open(folder)
     path = model_file(run, model)
     if out and out.exists() and not out.is_dir():

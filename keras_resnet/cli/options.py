@@ -1,6 +1,7 @@
 """The program `app`, to which the commands are added, and the options that several of them share."""
 
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 
 from keras_resnet import __version__, fields
 from keras_resnet.console import quiet
-from keras_resnet.errors import InputError, shown
+from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.outside import read_text
 from keras_resnet.shipped import by_name
 
@@ -81,6 +82,13 @@ def check_taught(changed: dict[str, Any], *, has_teacher: bool) -> None:
     """InputError for fields of the recipe that mean nothing without a teacher."""
     if not has_teacher and (given := [name for name in OF_TEACHERS if name in changed]):
         raise InputError(f"{' and '.join(given)} can only be set with a teacher: name one with --teacher")
+
+
+def check_name(kind: str, name: str | None, allowed: Iterable[str]) -> None:
+    """InputError for an option whose value is none of those allowed: told before a framework is loaded, which takes seconds."""
+    allowed = list(allowed)
+    if name is not None and name not in allowed:
+        raise unknown(kind, name, allowed)
 
 
 def load_backend() -> None:

@@ -35,6 +35,20 @@ def show_run(run: Run, checks: list[Any], as_json: bool, **more: Any) -> None:
     show_checks(checks)
 
 
+def show_trained(run: Run, targets: list[Any], as_json: bool, data: Any = None, **more: Any) -> None:
+    """Export a run that was just trained, check the files on `data` or its own images, and show it all."""
+    from keras_resnet.export import export
+
+    checks = export(run, targets=targets, data=data, on_check=progress) if targets else []
+    show_run(run, checks, as_json, **more)
+    fail_unless_accepted(checks)
+
+
+def verbosity(as_json: bool) -> int:
+    """What `fit` prints: nothing, a progress line, or lines for a stream that is no terminal."""
+    return 0 if as_json else 1 if sys.stdout.isatty() else 2
+
+
 def accuracy_row(*, images: int, accuracy: float, **others: Any) -> dict[str, Any]:
     """An accuracy with its interval, balanced accuracy and loss where they are known, for a table."""
     row = {"images": images, "accuracy": accuracy, "95 % interval": interval_text(accuracy, images)}

@@ -16,7 +16,7 @@ from keras_resnet.networks.variants import SPECS, resolve
 from keras_resnet.outside import printable, read_text
 from keras_resnet.report.facts import source_of
 from keras_resnet.runs.run import Run, check_outside
-from keras_resnet.shipped import by_name
+from keras_resnet.shipped import by_name, place_in
 
 WRITTEN = "spec.json"  # of a run
 DRAWING, PAGE = 'class="resnet"', 'content="keras-resnet"'  # what only our own files have near their beginning
@@ -56,7 +56,10 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.html", help="File to write. [default: report.html, in RUN or, for several runs, here]"),
+        typer.Option(
+            metavar="FILE.html",
+            help="File to write. [default: report.html, in RUN or, for several runs, here; of saved_models/NAME NAME-report.html]",
+        ),
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,
@@ -66,7 +69,7 @@ def report(
     For calibration and mistakes the network of a single run is tested again, on its test images or those of --data.
     """
     runs = [Run.open(folder) for folder in folders]
-    out = out or (runs[0].path if len(runs) == 1 else Path()) / "report.html"
+    out = out or (place_in(runs[0].path, "report.html") if len(runs) == 1 else Path("report.html"))
     check_file("--out", out, PAGE, "page about runs", ".html")
     if len(runs) > 1:
         if data or data_dir:

@@ -2,13 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keras_resnet.cli.options import COUNT, DataDir, Json, app, load_backend
+from keras_resnet.cli.options import COUNT, DataDir, Json, app, check_name, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.outside import printable
+
+if TYPE_CHECKING:
+    from keras_resnet.search import Results
 
 
 @app.command(epilog="Example: keras-resnet search tuning/digits_depth_width.py --trials 8")
@@ -41,6 +44,9 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search for the best network of a study. The same command resumes an interrupted search."""
+    from keras_resnet.files.runtimes import LITERT
+
+    check_name("runtime", runtime, LITERT)
     load_backend()
     import tensorflow as tf
 
@@ -61,8 +67,12 @@ def search(
         tensorboard=tensorboard,
         tell=lambda line: print(printable(line), file=sys.stderr, flush=True),
     )
-    if worker:
-        return
+    if not worker:
+        show_results(results, as_json)
+
+
+def show_results(results: "Results", as_json: bool) -> None:
+    """Every trial, the finalists, the Pareto front and the winner."""
     if as_json:
         tables = {"trials": results.rows, "front": results.front, "finals": results.final_rows}
         show_json({**tables, "winner": results.chosen, "refused": results.refused})

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import DataDir, Json, app, load_backend
+from keras_resnet.cli.options import DataDir, Json, app, check_name, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.outside import printable
 
@@ -31,6 +31,11 @@ def study(
 
     For searches of hyperparameters see `keras-resnet search`.
     """
+    from keras_resnet.reproductions.named import find
+    from keras_resnet.reproductions.scales import SCALES
+
+    find(name)
+    check_name("scale", scale, SCALES)
     load_backend()
     from keras_resnet.reproductions import reproduce
     from keras_resnet.reproductions.results import verdict_row

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from keras_resnet.cli.options import Json, Set, app, changes, load_backend
+from keras_resnet.cli.options import Json, Set, app, changes, check_name, load_backend
 from keras_resnet.console import show_json, show_table
 from keras_resnet.errors import InputError
 from keras_resnet.fields import text
@@ -51,6 +51,9 @@ def convert(
         resolve(network)  # a wrong name is told before anything is loaded
     check_free(out, overwrite)
     names = lines_of(labels) if labels else None
+    from keras_resnet.weights.reading import LAYOUTS
+
+    check_name("layout of weights", layout, LAYOUTS)
     load_backend()
     from keras_resnet.weights import convert as convert_file
 

@@ -7,9 +7,7 @@ and resumed exactly. The other modules of this folder read the images.
 import logging
 import math
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -20,6 +18,7 @@ from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data import digest
 from keras_resnet.data.augment import augment, crop_numbers, decoded_part, decoded_whole
 from keras_resnet.data.image_graph import upright_pixels
+from keras_resnet.data.pipelines import without_autotune
 from keras_resnet.data.random_numbers import Draws
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.lazy_tensorflow import Batches, Tensor
@@ -295,21 +294,3 @@ class Dataset:
 def _content(examples: Split, index: Tensor) -> Tensor:
     """The content of an image file, a scalar string."""
     return tf.ensure_shape(tf.numpy_function(examples.encoded, [index], tf.string), [])
-
-
-@contextmanager
-def errors_in_a_line() -> Iterator[None]:
-    """InputError for an image that cannot be read again, in place of TensorFlow's error, whose many lines are of its graph."""
-    try:
-        yield
-    except tf.errors.OpError as error:
-        if not (found := re.search(r"InputError: (.+)", str(error))):
-            raise
-        raise InputError(found[1]) from None
-
-
-def without_autotune(batches: Batches) -> Batches:
-    """The same batches, not tuned: the thread that does it sleeps for up to a minute, and the end of `fit` waits for it."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)

@@ -12,6 +12,7 @@ from keras_resnet.data.images import fit_pixels
 from keras_resnet.data.records import dataset_of, table_of
 from keras_resnet.data.splits import complete, split_by_class
 from keras_resnet.errors import InputError, unknown
+from keras_resnet.outside import nearest_folder
 
 DIGITS_TEST = 0.2  # share of the 1,797 digits
 READ = 64  # images of one size that are read at once
@@ -76,7 +77,7 @@ def from_tfds(
 
 def _builder(name: str, data_dir: str | Path | None) -> Any:
     if name.startswith((".", "~")) or Path(name).is_absolute():
-        raise InputError(f"no folder {name!r} to read images from")
+        raise InputError(f"no folder {name!r} to read images from{nearest_folder(name)}")
     import tensorflow_datasets as tfds
 
     try:
@@ -87,7 +88,7 @@ def _builder(name: str, data_dir: str | Path | None) -> Any:
         names = tfds.list_builders()
         head, slash, _ = name.partition("/")
         if slash and head not in names:
-            raise InputError(f"no folder {name!r} to read images from") from None
+            raise InputError(f"no folder {name!r} to read images from{nearest_folder(name)}") from None
         if head.partition(":")[0] not in names:
             raise unknown("image set or folder", name, [*folders_here(), *BUILT_IN, *names]) from None
         where = repr(str(data_dir)) if data_dir else "the default folder of TensorFlow Datasets"

@@ -15,8 +15,9 @@ import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
 from keras_resnet.data.arrays import check_names, from_arrays
-from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split, without_autotune
+from keras_resnet.data.dataset import BATCH_SIZE, SPLITS, Dataset, Split
 from keras_resnet.data.folder import MEMORY
+from keras_resnet.data.pipelines import without_autotune
 from keras_resnet.data.sources import ENDLESS, Arrays, Source, batch_of, classes_in, examples_from, is_source, opened, other_shape
 from keras_resnet.data.splits import split_by_class
 from keras_resnet.errors import InputError

@@ -1,6 +1,6 @@
 """Exports a run, or any Keras classifier, to files for other runtimes. Each file is checked before it is put in place.
 
-`targets` has the kinds of files, `supported` the networks that can be exported; `saved_model`, `tflite` and `onnx` write files,
+`supported` says which networks can be exported; `saved_model`, `tflite` and `onnx` write files,
 `quantizer` replaces the numbers of TFLite files by smaller ones, `calibration` picks the images that their ranges are found with,
 `dead_channels` keeps the biases of channels without weights.
 `comparison_images` picks those to compare on, `check` compares a file with the Keras model, `verdict` decides what that says about
@@ -28,10 +28,10 @@ from keras_resnet.export.replaceable import CURVE, LAYERS, check_folder, check_r
 from keras_resnet.export.report import Report
 from keras_resnet.export.saved_model import write_saved_model
 from keras_resnet.export.supported import Source, open_source
-from keras_resnet.export.targets import TARGETS, Target, select
 from keras_resnet.export.tflite import float_file, write_tflite
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import accuracy, best
+from keras_resnet.files.targets import TARGETS, Target, select
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.runs.history import plot_quantization
 from keras_resnet.runs.run import Run, check_outside
@@ -95,7 +95,7 @@ def export(
         data: the images to calibrate with and check on: what `keras_resnet.data.load` gives or takes. None: those that the run was
             trained on.
         out: the folder to write to. None: the run's `export/`.
-        min_agreement: lowest top-1 agreement to accept, in place of each target's own, see `targets.Tolerance`.
+        min_agreement: lowest top-1 agreement to accept, in place of each target's own, see `files.targets.Tolerance`.
         max_difference: largest absolute difference of any output to accept, in place of each target's own.
         accept_undecided: write undecided files too (too few images to decide).
         scores: what a Keras model returns, "logits" or "probabilities". None: taken from its layers, or from its outputs.

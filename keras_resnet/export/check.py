@@ -15,11 +15,11 @@ from keras_resnet.export.comparison_images import COMPARED, sources, with_compar
 from keras_resnet.export.operations import boundaries, operations
 from keras_resnet.export.pictures import check_pictures, encoded, picture_of
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import MAX_DIFFERENCE, Target, scale_of
 from keras_resnet.export.verdict import FAILED, PASSED, UNDECIDED, Findings, findings, judge, losses, moved_probabilities
 from keras_resnet.files.model_file import ModelFile, size
 from keras_resnet.files.predictions import outputs_of, probabilities, scores_alone, scores_by_value, top1, top1_accuracy
 from keras_resnet.files.runtimes import kind_of
+from keras_resnet.files.targets import MAX_DIFFERENCE, Target, scale_of
 
 THREADS = (1, 2)
 SECONDS = 1.0  # that the measurement of a latency should take

@@ -12,7 +12,7 @@ import flatbuffers
 import numpy as np
 
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
+from keras_resnet.files.targets import Target
 
 NAME, IDENTIFIER, MODEL_IDENTIFIER, PARSER = "TFLITE_METADATA", b"M001", b"TFL3", "1.0.0"
 LABELS = "labels.txt"

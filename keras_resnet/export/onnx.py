@@ -9,7 +9,7 @@ import keras
 from keras_resnet.errors import InputError
 from keras_resnet.export.signature import with_interface
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
+from keras_resnet.files.targets import Target
 from keras_resnet.hooks import replace
 
 STANDARD = ("", "ai.onnx")

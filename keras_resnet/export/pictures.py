@@ -13,9 +13,9 @@ from PIL import ExifTags, Image
 
 from keras_resnet.data.images import decode, describe, fit_pixels
 from keras_resnet.errors import InputError
-from keras_resnet.export.targets import MAX_DIFFERENCE, scale_of
 from keras_resnet.files.model_file import ModelFile
 from keras_resnet.files.predictions import scores_alone
+from keras_resnet.files.targets import MAX_DIFFERENCE, scale_of
 
 SHAPES = {"3:4": (2.0, 1.5), "16:9": (1.5, 8 / 3), "1:2": (3.0, 1.5), "2:1": (1.5, 3.0)}  # in heights and widths of the test images
 NOISES = 20  # tries with noise of a picture whose outputs differ more than those of others

@@ -15,9 +15,9 @@ from keras_resnet.export.operations import tflite_graph
 from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import is_by_channel
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
 from keras_resnet.files.predictions import scores_alone
 from keras_resnet.files.runtimes import tflite_runner
+from keras_resnet.files.targets import Target
 from keras_resnet.networks.connections import Connections, every_layer
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "CONV_3D")  # operations with weights of their own

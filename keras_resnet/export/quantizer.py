@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_resnet.export.dead_channels import with_room_for_biases
 from keras_resnet.export.operations import tflite_graph
-from keras_resnet.export.targets import BITS, Target
+from keras_resnet.files.targets import BITS, Target
 
 FEW_BITS = ("CONV_2D", "FULLY_CONNECTED")  # operations that LiteRT has for weights of 4 bits; others keep 8
 ALL, INPUT, OUTPUT = "*", "INPUT", "OUTPUT"

@@ -14,10 +14,10 @@ from keras_resnet.export.check import COMPILED, Check
 from keras_resnet.export.operations import boundaries
 from keras_resnet.export.replaceable import READABLE, REPORT, TITLE, identity, read
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
 from keras_resnet.export.verdict import TAIL
 from keras_resnet.fields import types_of_fields
 from keras_resnet.files.manifest import MANIFEST, digests, entries
+from keras_resnet.files.targets import Target
 from keras_resnet.json_files import checked
 from keras_resnet.outside import in_markdown
 

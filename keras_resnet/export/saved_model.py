@@ -9,8 +9,8 @@ import keras
 from keras_resnet.data import image_graph
 from keras_resnet.export.signature import named_outputs
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
 from keras_resnet.files.runtimes import ENCODED, PIXELS
+from keras_resnet.files.targets import Target
 
 VERSION = "1"
 

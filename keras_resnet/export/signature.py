@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_resnet.errors import InputError
 from keras_resnet.export.supported import Source, check_classifies
-from keras_resnet.export.targets import Target
+from keras_resnet.files.targets import Target
 from keras_resnet.networks.connections import every_layer
 
 NAME = "exported"

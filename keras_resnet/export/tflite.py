@@ -14,7 +14,7 @@ from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import scaled_by_convolution
 from keras_resnet.export.signature import with_interface
 from keras_resnet.export.supported import Source
-from keras_resnet.export.targets import Target
+from keras_resnet.files.targets import Target
 
 
 def write_tflite(source: Source, path: Path, target: Target) -> None:

@@ -2,8 +2,8 @@
 
 Floating-point files are decided by the largest difference of their outputs. Quantised files may differ from the Keras model in some
 top-1 classes. They are decided by counts with 95 % intervals: over all images, over classes, and for the probability that moves to
-other classes. The limits are in `targets`. A file must repeat the model's class, right or wrong, so labels say little that is new:
-they only refuse a file that certainly loses more accuracy on the test images than the required agreement leaves room for.
+other classes. The limits are in `targets`. A file must repeat the model's class, right or wrong, so labels say little that
+is new: they only refuse a file that certainly loses more accuracy on the test images than the required agreement leaves room for.
 """
 
 from dataclasses import astuple, dataclass
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_resnet.confidence import interval
-from keras_resnet.export.targets import Tolerance
+from keras_resnet.files.targets import Tolerance
 
 PASSED, FAILED, UNDECIDED = "passed", "failed", "undecided"
 FALSE_ALARMS = 0.05  # chance that a file is refused for a class although every class reaches the lowest agreement

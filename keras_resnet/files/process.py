@@ -8,6 +8,7 @@ import io
 import json
 import resource
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -43,51 +44,65 @@ def memory(name: str) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def serve(connection: Connection) -> None:
-    """Open the file that the first message names, and answer each further one: b"=" and an array, b"!" and what is wrong, b"?" and
-    what is not installed, or b"~" and why the file is not trusted."""
-    order = json.loads(connection.recv_bytes())
-    module, load = RUNTIMES[order["kind"]]
+@dataclass
+class Served:
+    """The file that an order names. It is opened by `open`, and `run_or_time` comes after that."""
 
-    def answer(action: Callable[[], np.ndarray]) -> bool:
-        try:
-            connection.send_bytes(b"=" + packed(np.asarray(action())))
-        except ModuleNotFoundError as error:
-            connection.send_bytes(b"?" + not_installed(error.name).encode())
-            return False
-        except Untrusted as error:
-            connection.send_bytes(b"~" + str(error).encode())
-            return False
-        except Exception as error:
-            why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            why = why.removeprefix(f"{order['path']!r} cannot be opened, it may be damaged: ")
-            connection.send_bytes(b"!" + why.encode())
-            return False
-        return True
+    order: dict[str, Any]
+    runners: dict[str, Any] = field(default_factory=dict)
+    runtime_memory: int = 0
+    """Bytes of the process before the file was opened."""
 
-    runners: dict[str, Any] = {}
-    runtime_memory = 0
-
-    def open_file() -> np.ndarray:
-        nonlocal runtime_memory
+    def open(self) -> np.ndarray:
+        """Open the file. What is known of it, as JSON."""
+        module, load = RUNTIMES[self.order["kind"]]
         runtime = importlib.import_module(module)
-        runtime_memory = memory("VmRSS")
-        path = Path(order["path"])
-        if order["kind"] == "saved_model" and not order["is_trusted"]:
-            check_trusted(served_version(path), order["is_listed"])
-        file = load(runtime, path, order["threads"])
-        runners["run"], runners["make compiled"] = file.run, file.compiled
+        self.runtime_memory = memory("VmRSS")
+        path = Path(self.order["path"])
+        if self.order["kind"] == "saved_model" and not self.order["is_trusted"]:
+            check_trusted(served_version(path), self.order["is_listed"])
+        file = load(runtime, path, self.order["threads"])
+        self.runners = {"run": file.run, "make compiled": file.compiled}
         facts = {"shape": file.shape, "scores": file.scores, "layers": file.layers or {}, "compiles": file.compiled is not None}
         facts["accelerated"] = file.accelerated
         return np.array(json.dumps(facts))
 
-    def run_or_time(images: np.ndarray, rounds: int | None, *, compiled: bool) -> np.ndarray:
-        if compiled and "compiled" not in runners:
-            runners["compiled"] = runners["make compiled"]()
-        run = runners["compiled" if compiled else "run"]
+    def run_or_time(self, images: np.ndarray, rounds: int | None, *, compiled: bool) -> np.ndarray:
+        """The outputs for images or, with rounds, seconds."""
+        if compiled and "compiled" not in self.runners:
+            self.runners["compiled"] = self.runners["make compiled"]()
+        run = self.runners["compiled" if compiled else "run"]
         return np.array(seconds_of(lambda: run(images), rounds, warm_up=WARM_UP)) if rounds else run(images)
 
-    if not answer(open_file):
+    def most_memory(self) -> np.ndarray:
+        """Bytes that the file has taken at most."""
+        return np.array(max(0, memory("VmHWM") - self.runtime_memory))
+
+
+def answer(connection: Connection, path: str, action: Callable[[], np.ndarray]) -> bool:
+    """Send b"=" and an array, b"!" and what is wrong, b"?" and what is not installed, or b"~" and why the file is not trusted.
+    Whether it is an array."""
+    try:
+        connection.send_bytes(b"=" + packed(np.asarray(action())))
+    except ModuleNotFoundError as error:
+        connection.send_bytes(b"?" + not_installed(error.name).encode())
+        return False
+    except Untrusted as error:
+        connection.send_bytes(b"~" + str(error).encode())
+        return False
+    except Exception as error:
+        why = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        why = why.removeprefix(f"{path!r} cannot be opened, it may be damaged: ")
+        connection.send_bytes(b"!" + why.encode())
+        return False
+    return True
+
+
+def serve(connection: Connection) -> None:
+    """Open the file that the first message names, and answer each further one, see `answer`."""
+    served = Served(json.loads(connection.recv_bytes()))
+    path = served.order["path"]
+    if not answer(connection, path, served.open):
         return
     while True:
         try:
@@ -95,10 +110,10 @@ def serve(connection: Connection) -> None:
         except EOFError:  # the client is gone
             return
         if request["what"] == "memory":
-            answer(lambda: np.array(max(0, memory("VmHWM") - runtime_memory)))
+            answer(connection, path, served.most_memory)
         else:
-            images = unpacked(connection.recv_bytes())
-            answer(partial(run_or_time, images, request.get("rounds"), compiled=request.get("compiled", False)))
+            images, compiled = unpacked(connection.recv_bytes()), request.get("compiled", False)
+            answer(connection, path, partial(served.run_or_time, images, request.get("rounds"), compiled=compiled))
 
 
 def main(descriptor: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnet.hooks import operations_of
 
+INTERPRETER, COMPILED = LITERT = ("interpreter", "compiled")  # what runs a `.tflite` file in LiteRT
 DELEGATE = "DELEGATE"  # name of a part of a file that another library runs
 Runner = Callable[[np.ndarray], np.ndarray]
 """Raw pixels (batch, *image_shape), channels last, to outputs: (batch, classes), or (batch, k, 2), the score and number of the

@@ -14,7 +14,7 @@ from keras_resnet.errors import InputError
 from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.outside import check_regular
-from keras_resnet.shipped import by_name, names_beside
+from keras_resnet.shipped import by_name, suggestion
 
 WEIGHTS, LARGEST = ".weights.h5", 2**26  # bytes of any other member
 MOST_PACKED = 100  # times the size of the file, that its weights may unpack to
@@ -27,7 +27,7 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
     path = by_name(path)
     path = path / "model.keras" if path.is_dir() else path
     if not path.exists():
-        raise InputError(f"no model at {str(path)!r}{names_beside(path)}")
+        raise InputError(f"no model at {str(path)!r}{'' if path.suffix else suggestion(path)}")
     check_regular(path)
     if not zipfile.is_zipfile(path):  # Keras would say that there is no such file
         raise InputError(f"{str(path)!r} cannot be opened, it may be damaged: it is not a zip archive, as Keras files are")

@@ -221,41 +221,10 @@ class Recipe:
         >>> recipe.compile(model, steps_per_epoch=len(data))
         >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
         """
-        from keras_resnet.networks.settings import fixed_settings
-        from keras_resnet.recipes.distillation import distill, forget_teachers
-        from keras_resnet.recipes.fast_kernels import fuse, prepare_metrics, synchronize_normalization
-        from keras_resnet.recipes.optimizer import scale_by_depth
-        from keras_resnet.recipes.quantization_aware import release, simulate_integers
+        from keras_resnet.recipes.compiling import compile_for
 
-        if self.class_weight != "none" and class_weights is None:
-            raise InputError(
-                f"class_weight={self.class_weight!r} needs the labels of the images: "
-                "pass class_weights=recipe.class_weights(labels, class_names)"
-            )
-        optimizer = self.make_optimizer(self.epochs * steps_per_epoch)
-        if self.layer_decay != 1:
-            scale_by_depth(optimizer, model, self.layer_decay)
-        one_hot = self.labels_are_one_hot(one_hot)
-        if self.sync_norm:
-            synchronize_normalization(model)
-        release(model, keep_kernels=True)
-        forget_teachers(model)
-        fuse(model)
-        with fixed_settings():
-            if teachers:
-                distill(model, teachers, self, from_logits=from_logits)
-            if self.quantization_aware:
-                simulate_integers(model, self.weight_bits)
-            model.compile(
-                optimizer,
-                self.make_loss(from_logits=from_logits, class_weights=class_weights, one_hot=one_hot),
-                metrics=["accuracy"],
-                jit_compile=self.jit_compile,
-                steps_per_execution=largest_divisor(steps_per_epoch, self.steps_per_execution),
-            )
-            if model.built:
-                prepare_metrics(model, one_hot=one_hot)
-                model.optimizer.build(model.trainable_variables)
+        settings: dict[str, Any] = {"from_logits": from_logits, "class_weights": class_weights, "one_hot": one_hot}
+        compile_for(self, model, steps_per_epoch, **settings, teachers=teachers)
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps. `layer_decay` needs a model, and is left to `compile`."""
@@ -315,8 +284,3 @@ class Recipe:
         from keras_resnet.recipes.watch_pixels import WatchPixels
 
         return [StopOnNaN(), GraphsAsWritten(), WatchPixels()]
-
-
-def largest_divisor(steps: int, most: int) -> int:
-    """The largest number up to `most` that divides `steps`: with another number of steps per execution, Keras lengthens epochs."""
-    return max(count for count in range(1, most + 1) if steps % count == 0)

@@ -8,12 +8,11 @@ import numpy as np
 from keras_resnet.confidence import interval
 from keras_resnet.errors import InputError, not_installed
 from keras_resnet.json_files import read_json
-from keras_resnet.networks.cost import Cost, cost_of
-from keras_resnet.networks.drawing import image, pictures, short, with_sizes
 from keras_resnet.report import facts
 from keras_resnet.report.charts import Chart, Series, lines, reliability
+from keras_resnet.report.network import network
 from keras_resnet.report.pixels import matrix_uri, neighbours
-from keras_resnet.report.templates import drawn, percent, render
+from keras_resnet.report.templates import percent, render
 from keras_resnet.runs.evaluation import NUMBERED, of_class, report
 from keras_resnet.runs.history import history_in
 from keras_resnet.runs.run import Run
@@ -57,7 +56,7 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -
         **curves(run, reasons),
         **accuracies(run, reasons),
         **of_model(run, source, data_dir, reasons),
-        **network(run, reasons),
+        **network(run),
         "exports": exports(run, reasons),
     }
     if not content["command"]:
@@ -255,41 +254,6 @@ def by_recall(rows: list[Content]) -> Content:
 def opacity(count: int, row: list[int]) -> str:
     """The opacity of a cell of a confusion matrix, by its share of the row."""
     return f"{0.12 + 0.6 * count / sum(row):.2f}"
-
-
-def network(run: Run, reasons: dict[str, str]) -> Content:
-    """The drawing of the network, and the cost of its stages."""
-    name = facts.network_of(run)
-    sized = with_sizes(run.spec)
-    cost = cost_of(sized)
-    drawings = [drawn(image(picture, described=f"{name[0]}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)]
-    stages = [
-        {
-            "part": row["part"],
-            "units": row["units"],
-            "output": row["output"].replace("x", "×"),
-            "parameters": row["trainable"],
-            "multiply-adds": row["multiply_adds"],
-            "receptive field": row["receptive_field"],
-        }
-        for row in cost.parts
-    ]
-    return {"drawing": drawings, "stages": stages, "sizes": sizes(cost), "subtitle": subtitle(run, cost)}
-
-
-def subtitle(run: Run, cost: Cost) -> str:
-    """The network, its images and its cost in one line."""
-    source = facts.source_of(run)
-    amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds per image"
-    return f"{facts.network_of(run)[0]}{f' on {source}' * bool(source)}: {amounts}"
-
-
-def sizes(cost: Cost) -> str:
-    """Memory and file sizes in one line."""
-    return (
-        f"Activations of one image take at most {short(cost.inference_memory)}B in inference and {short(cost.training_memory)}B in "
-        f"training. A .tflite file has about {short(cost.tflite_float32)}B in float32 and {short(cost.tflite_int8)}B in int8."
-    )
 
 
 def exports(run: Run, reasons: dict[str, str]) -> list[Content]:

@@ -14,7 +14,7 @@ from keras_resnet.json_files import Content, checked
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.outside import ODD, check_class_names, parse, read_text
 from keras_resnet.recipes.recipe import Recipe
-from keras_resnet.shipped import names_beside
+from keras_resnet.shipped import suggestion
 
 if TYPE_CHECKING:
     import keras
@@ -102,7 +102,7 @@ class Run:
         """The run in that folder. InputError if the folder is missing or lacks an essential file."""
         path = Path(path)
         if not path.is_dir():
-            raise InputError(f"no run folder at {str(path)!r}{names_beside(path)}")
+            raise InputError(f"no run folder at {str(path)!r}{suggestion(path)}")
         missing = [name for name in ESSENTIAL if not (path / name).is_file()]
         if missing:
             raise InputError(f"{str(path)!r} is not a run: it has no {', '.join(missing)}")

@@ -1,12 +1,12 @@
 """A search over specs: KerasTuner's engines or Optuna, budgets that are checked before anything is built, trials in own processes.
 
-`study` says what is searched, `budget` sets limits, `latency` predicts the time of a file. `engine` says what an engine does:
-`oracle` draws the values of trials by KerasTuner, and `leases` gives them to workers; `optuna_engine` and `optuna_leases` do so by
-Optuna, `optuna_studies` opens it in an `optuna_storage`, `optuna_attributes` checks what trials have there, and `optuna_space`
-translates the space. `trials` trains trials, each by a `worker` from the images in `sources`; `runner` runs the study, and
-`results` and `page` write the results. With KerasTuner on many machines `server` is the chief and `client` a worker, `certificate`
-lets only them connect, and `wire` says what they may send.
-`hypermodel` is for scripts that use KerasTuner themselves.
+`study` says what is searched, `budget` sets limits, `limit` compares networks with one, `latency` predicts the time of a file.
+`engine` says what an engine does: `oracle` draws the values of trials by KerasTuner, and `leases` gives them to workers;
+`optuna_engine` and `optuna_leases` do so by Optuna, `optuna_studies` opens it in an `optuna_storage`, `optuna_attributes` checks
+what trials have there, and `optuna_space` translates the space. `trials` trains trials, each by a `worker` from the images in
+`sources`; `runner` runs the study, and `results` and `page` write the results. With KerasTuner on many machines `server` is the
+chief and `client` a worker, `certificate` lets only them connect, and `wire` says what they may send. `hypermodel` is for scripts
+that use KerasTuner themselves.
 """
 
 import os

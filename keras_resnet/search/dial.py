@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,9 @@ from keras_resnet.networks.variants import SPECS, resolve
 from keras_resnet.recipes.distillation import PICTURE
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.runs.run import Run, check_free, is_run
-from keras_resnet.search.budget import LATENCY, Budget, budget_of, count_fitting
-from keras_resnet.search.latency import INTERPRETER, LatencyTable, check_measured
+from keras_resnet.search.budget import budget_of, count_fitting
+from keras_resnet.search.latency import INTERPRETER, check_measured
+from keras_resnet.search.limit import Limit, Tell, silent
 from keras_resnet.training import distribute
 from keras_resnet.training.choosing import Choice, choose
 from keras_resnet.training.distribute import Distribution
@@ -24,7 +24,6 @@ from keras_resnet.training.fit import fit
 from keras_resnet.training.teachers import check_recipe
 from keras_resnet.training.trainable import recipe_for, suited
 
-OF_A_FILE = 1.02, 1_000  # the most that an exported file has beyond its estimate: a share of it, and bytes
 WIDE = 16  # channels of the first stage, that more units must leave
 MOST_UNITS = 3  # in a stage
 WIDTHS = (*range(2, 16), *range(16, 32, 2), *range(32, 516, 4))
@@ -32,14 +31,7 @@ NARROWEST = 8  # channels of the first stage, below which images are made smalle
 HALVED = 64  # pixels along the shorter side, from which the stem halves them
 SIZES = (64, 32)  # pixels that photographs may be made smaller to; 48, which the stem does not halve, costs more than 64
 LARGER = 2  # times the multiply-adds of a network, that its teacher has at least
-OPERATIONS = 20  # that are measured between two lines
 PATIENT = 2  # times the usual epochs, with a teacher: patience is what a network that learns from one needs (arXiv:2106.05237)
-
-Tell = Callable[[str], None]
-
-
-def silent(line: str) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -49,59 +41,6 @@ class Chosen:
     network: ResNetSpec
     lines: list[str]
     """What was chosen and why, a line each."""
-
-
-@dataclass(frozen=True)
-class Limit:
-    """A budget, and what it is compared with.
-
-    Args:
-        text: see `budget_of`.
-        table: a JSON file for latencies of operations; only a budget of time measures any.
-        labels: bytes of the names of all classes, which are in an exported file.
-        tell: called with a line now and then, while operations are measured.
-        runtime: of LiteRT, that times are measured by, see `LatencyTable`.
-    """
-
-    text: str
-    table: Path
-    labels: int = 0
-    tell: Tell = silent
-    runtime: str = INTERPRETER
-
-    @cached_property
-    def budget(self) -> Budget:
-        """The amount."""
-        return budget_of(self.text)
-
-    @cached_property
-    def latencies(self) -> LatencyTable:
-        """Of the operations of int8 files."""
-        return LatencyTable(self.table, "int8", self.on_measured, runtime=self.runtime)
-
-    def on_measured(self, count: int) -> None:
-        """Tell how many operations are measured, after every few."""
-        if count % OPERATIONS == 0:
-            self.tell(f"{count} operations measured")
-
-    def amounts(self, spec: ResNetSpec) -> dict[str, float]:
-        """What a network costs: bytes of its exported int8 file, at most, multiply-adds, and for a budget of time milliseconds."""
-        cost, (share, more) = cost_of(spec), OF_A_FILE
-        found: dict[str, float] = {"tflite_int8": round(cost.tflite_int8 * share) + more + self.labels}
-        found["multiply_adds"] = cost.multiply_adds
-        return found if self.budget.latency is None else {**found, LATENCY: self.latencies.predict(spec)}
-
-    def fits(self, spec: ResNetSpec) -> bool:
-        """Whether a network is within the budget."""
-        return not self.budget.excess(self.amounts(spec))
-
-    def words(self, spec: ResNetSpec) -> str:
-        """What a network costs."""
-        amounts = self.amounts(spec)
-        time = f", {amounts[LATENCY]:.3g} ms" if LATENCY in amounts else ""
-        return (
-            f"an int8 file of at most {amounts['tflite_int8']:,} bytes, {amounts['multiply_adds']:,} multiply-adds an image{time}"
-        )
 
 
 def network_within(

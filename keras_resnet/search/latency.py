@@ -19,9 +19,9 @@ from keras_resnet.console import end_quietly, quiet
 from keras_resnet.errors import InputError, unknown
 from keras_resnet.export.quantizer import FloatFile
 from keras_resnet.export.rescaling import scaled_by_convolution
-from keras_resnet.export.targets import Target
 from keras_resnet.fields import to_json
-from keras_resnet.files.runtimes import compiled_model
+from keras_resnet.files.runtimes import COMPILED, INTERPRETER, compiled_model
+from keras_resnet.files.targets import Target
 from keras_resnet.json_files import read_json
 from keras_resnet.networks.fusion import is_folded, is_fused
 from keras_resnet.networks.graph import Convolution, Dropout, Input, Node, Pad, Rescale, in_order
@@ -33,8 +33,7 @@ from keras_resnet.runs.environment import processor
 from keras_resnet.timing import seconds_of
 
 KINDS = (None, "int8")
-INTERPRETER = "interpreter"
-RUNTIMES = {INTERPRETER: "", "compiled": ", CompiledModel"}  # of LiteRT, and what each adds to the name of a table
+RUNTIMES = {INTERPRETER: "", COMPILED: ", CompiledModel"}  # of LiteRT, and what each adds to the name of a table
 SECONDS, FEWEST, TURNS = 0.05, 10, 5  # of a turn, runs of a turn, and turns, of which the fastest counts
 EXAMPLES = 4  # random inputs that the ranges of integers are found with
 PIXELS, NUMBERS = (0.0, 255.0), (-2.0, 2.0)  # ranges of those of a network, and of an operation inside it

@@ -2,10 +2,8 @@
 
 import csv
 import dataclasses
-import filecmp
 import io
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any, TypedDict
 
 from keras_tuner.engine.trial import TrialStatus
 
-from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch, sweep
+from keras_resnet.atomic import as_json, put_in_place, replace_text, scratch
 from keras_resnet.confidence import are_told_apart, as_text
 from keras_resnet.errors import InputError
 from keras_resnet.fields import completed, to_json
@@ -294,14 +292,3 @@ def pareto(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
         return any(other != point and all(mine <= its for mine, its in zip(other, point, strict=True)) for other in points)
 
     return [row for row, point in zip(rows, points, strict=True) if not is_beaten(point)]
-
-
-def copy_run(run: Run, target: Path) -> None:
-    """Copy a run to `target`, whole or not at all. The same training stays there, with its exports."""
-    sweep(target)
-    names = [path.name for path in run.path.iterdir() if path.is_file()]
-    if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
-        return
-    with scratch(target) as folder:
-        shutil.copytree(run.path, folder / "new", ignore=shutil.ignore_patterns("export"))
-        put_in_place(folder / "new", target)

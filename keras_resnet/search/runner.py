@@ -1,6 +1,8 @@
 """Runs a study: draws and trains the trials, then trains the finalists in full, and writes the results."""
 
+import filecmp
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -10,15 +12,16 @@ from typing import Any
 
 from keras_tuner.engine.trial import Trial
 
-from keras_resnet.atomic import lock, replace_text, sweep, waiting_for
+from keras_resnet.atomic import lock, put_in_place, replace_text, scratch, sweep, waiting_for
 from keras_resnet.data.npz import write_npz
 from keras_resnet.errors import InputError, SpaceError
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import resolve
+from keras_resnet.runs.run import Run
 from keras_resnet.search.engine import Engine
 from keras_resnet.search.oracle import oracle_of, oracle_of_list
 from keras_resnet.search.page import page
-from keras_resnet.search.results import FINALS_TABLE, PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results, copy_run
+from keras_resnet.search.results import FINALS_TABLE, PAGE, PLAN, STATE, TABLE, TRIALS, Final, Results
 from keras_resnet.search.sources import saved_in
 from keras_resnet.search.study import Study
 from keras_resnet.search.trials import FINALS, Trials, own
@@ -197,3 +200,14 @@ class Search(Trials):
 def key_of(values: dict[str, Any]) -> tuple[str, int]:
     """The trial and the seed of a final training."""
     return values[FINAL_OF], values[FINAL_SEED]
+
+
+def copy_run(run: Run, target: Path) -> None:
+    """Copy a run to `target`, whole or not at all. The same training stays there, with its exports."""
+    sweep(target)
+    names = [path.name for path in run.path.iterdir() if path.is_file()]
+    if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
+        return
+    with scratch(target) as folder:
+        shutil.copytree(run.path, folder / "new", ignore=shutil.ignore_patterns("export"))
+        put_in_place(folder / "new", target)

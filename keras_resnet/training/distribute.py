@@ -15,20 +15,14 @@ import keras
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.errors import InputError, WorkerLost, shown, unknown
+from keras_resnet.errors import InputError, WorkerLost, shown
+from keras_resnet.fields import look_up
 from keras_resnet.hooks import build_symbolically, replace
 from keras_resnet.json_files import checked
 from keras_resnet.outside import parse
+from keras_resnet.training.strategies import STRATEGIES
 
 LOG = logging.getLogger("keras_resnet")
-STRATEGIES = {
-    "auto": "what the machine has: several devices together, several machines where TF_CONFIG names them",
-    "one": "one device",
-    "mirrored": "all devices of this machine (TensorFlow)",
-    "multi_worker": "the machines that TF_CONFIG names (TensorFlow)",
-    "tpu": "the TPU that TPU_NAME names, or the local one (TensorFlow)",
-    "data_parallel": "all devices, of several processes where KERAS_DISTRIBUTION_JOB_ADDRESSES is set (JAX)",
-}
 
 
 @dataclass(frozen=True)
@@ -114,8 +108,7 @@ def choose(name: str = "auto") -> Distribution:
 
     Call it before anything else of TensorFlow: a group of machines must be formed first.
     """
-    if name not in STRATEGIES:
-        raise unknown("strategy", name, STRATEGIES)
+    look_up(name, STRATEGIES, "strategy")
     backend = keras.backend.backend()
     if name == "auto":
         name = _automatic(backend)

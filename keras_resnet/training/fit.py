@@ -5,51 +5,42 @@ The images are an argument and the model is plain Keras, so this also runs on Ke
 
 import logging
 import sys
-import zipfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
-from keras_resnet.atomic import sweep, write_json, write_whole
-from keras_resnet.confidence import interval
+from keras_resnet.atomic import sweep
 from keras_resnet.data import Dataset, arguments_for, load
-from keras_resnet.data.dataset import errors_in_a_line
+from keras_resnet.data.pipelines import errors_in_a_line
 from keras_resnet.errors import Diverged
-from keras_resnet.fields import to_json
-from keras_resnet.networks.layers import build
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.networks.variants import name_of
 from keras_resnet.recipes.automatic import AUTO
 from keras_resnet.recipes.fast_kernels import graphs_as_written
-from keras_resnet.recipes.quantization_aware import release
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.recipes.stop_on_nan import StopOnNaN
-from keras_resnet.runs.evaluation import counted, mistakes, plot_confusion, probabilities, report
-from keras_resnet.runs.history import plot_history, write_history
-from keras_resnet.runs.run import CONFUSION, SAMPLE, Run, check_free, check_outside, is_run
+from keras_resnet.runs.run import Run, check_free, check_outside, is_run
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import Patience, Progress, RisingLoss
 from keras_resnet.training.checkpoint_files import Checkpoint
 from keras_resnet.training.checkpoints import Checkpoints
+from keras_resnet.training.choosing import Choice
 from keras_resnet.training.choosing import choose as choose_for
 from keras_resnet.training.distribute import Distribution, choose
-from keras_resnet.training.first_weights import FirstWeights, origin
+from keras_resnet.training.first_weights import FirstWeights
 from keras_resnet.training.opening import announce
 from keras_resnet.training.precision import settle
-from keras_resnet.training.recall import recall_of
 from keras_resnet.training.resume import check_finished, checkpoint_to_use, plan_of
+from keras_resnet.training.saving import save
 from keras_resnet.training.session import Training, example, prepare
-from keras_resnet.training.teachers import AnyTeacher, teachers_of
+from keras_resnet.training.teachers import AnyTeacher, Teachers, teachers_of
 from keras_resnet.training.trainable import checked_seed, suited
 
 LOG = logging.getLogger("keras_resnet")
-MOST_CLASSES = 100  # up to which the confusion matrix is among the metrics
 
 
 @fixed_settings()
@@ -104,39 +95,23 @@ def fit(
     be read; `resume` continues the training once that is mended. `Diverged` if the loss becomes NaN; the last good weights are
     then in a run folder `out`-diverged.
     """
-    seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
-    first = None if init is None else FirstWeights.of(init, spec)
-    teachers = teachers_of(teacher)
-    picked = None
-    if spec is None and first is None:
-        data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
-        spec, first = picked.network, picked.init
-    data = load(data, **arguments_for(first.spec, data) if first else {})
-    spec, recipe, data = suited(spec, recipe, data, devices, first)
-    check_outside(out, data.origin["source"])
-    for each in teachers:
-        each.check(data, recipe)
-    plan = plan_of(spec, recipe, data, seed, first, teachers)
+    plan, picked = planned(spec, recipe, data, checked_seed(seed), devices, init, teacher)
+    identity = plan.identity
+    check_outside(out, plan.data.origin["source"])
     if resume and is_run(Path(out)):
-        return finished(Run.open(out), plan, devices, shows=bool(verbose))
+        return finished(Run.open(out), identity, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoint_files.folder_of(out)
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():
-        checkpoint = checkpoint_to_use(folder, plan, out, resume=resume, overwrite=overwrite, chief=devices.chief)
-        if checkpoint:
-            if note := data.resume_note():
-                LOG.warning(f"resume: {note}")
-            recipe = Recipe(**checkpoint.facts["plan"]["recipe"])
+        checkpoint = checkpoint_to_use(folder, identity, out, resume=resume, overwrite=overwrite, chief=devices.chief)
+        plan = resumed(plan, checkpoint)
         if devices.chief:
-            if picked and verbose:
-                print("\n".join(picked.lines(data, recipe)), flush=True)
             done = (checkpoint.step if checkpoint else 0) if resume else None
-            announce(spec, recipe, data, done, begins_at_random=first is None, shows=bool(verbose), teachers=teachers)
+            tell(plan, picked, done, shows=bool(verbose))
         with graphs_as_written(), errors_in_a_line():
-            recipe = settle(spec, recipe, devices)
-            training = prepare(spec, recipe, data, seed, devices, first, teachers)
-            saver = Checkpoints(training, folder, plan_of(spec, recipe, data, seed, first, teachers), checkpoint_every)
+            training = prepare(*plan._replace(recipe=settle(plan.spec, plan.recipe, devices)))
+            saver = Checkpoints(training, folder, plan._replace(recipe=training.recipe).identity, checkpoint_every)
             stopping = [Patience(training.weights, patience)] if patience else []
             try:
                 with saver:
@@ -150,6 +125,63 @@ def fit(
     if run.path != out:
         LOG.warning(f"{str(out)!r} was taken in the meantime; the run is in {str(run.path)!r}")
     return run
+
+
+class Plan(NamedTuple):
+    """What is to be trained: the arguments of `session.prepare`."""
+
+    spec: ResNetSpec
+    recipe: Recipe
+    data: Dataset
+    seed: int
+    devices: Distribution
+    first: FirstWeights | None
+    teachers: Teachers
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must be equal for the training to be resumed."""
+        return plan_of(self.spec, self.recipe, self.data, self.seed, self.first, self.teachers)
+
+
+def planned(
+    spec: str | ResNetSpec | None,
+    recipe: str | Recipe | None,
+    data: Any,
+    seed: int,
+    devices: Distribution,
+    init: str | Path | Run | FirstWeights | None,
+    teacher: AnyTeacher | Sequence[AnyTeacher] | None,
+) -> tuple[Plan, Choice | None]:
+    """The arguments of `fit` as the network, recipe, images and teachers that they stand for, and what was chosen where neither a
+    network nor first weights were given. InputError for what cannot be trained."""
+    first, picked = None if init is None else FirstWeights.of(init, spec), None
+    teachers = teachers_of(teacher)
+    if spec is None and first is None:
+        data, picked = choose_for(data, pretrained=recipe in (None, AUTO))
+        spec, first = picked.network, picked.init
+    data = load(data, **arguments_for(first.spec, data) if first else {})
+    spec, recipe, data = suited(spec, recipe, data, devices, first)
+    for each in teachers:
+        each.check(data, recipe)
+    return Plan(spec, recipe, data, seed, devices, first, teachers), picked
+
+
+def resumed(plan: Plan, checkpoint: Checkpoint | None) -> Plan:
+    """The plan with the recipe of the checkpoint, if there is one, in which nothing is "auto" any more."""
+    if checkpoint is None:
+        return plan
+    if note := plan.data.resume_note():
+        LOG.warning(f"resume: {note}")
+    return plan._replace(recipe=Recipe(**checkpoint.facts["plan"]["recipe"]))
+
+
+def tell(plan: Plan, picked: Choice | None, done: int | None, *, shows: bool) -> None:
+    """Print what was chosen and what is trained, see `opening.announce`."""
+    if picked and shows:
+        print("\n".join(picked.lines(plan.data, plan.recipe)), flush=True)
+    at_random = plan.first is None
+    announce(plan.spec, plan.recipe, plan.data, done, begins_at_random=at_random, shows=shows, teachers=plan.teachers)
 
 
 def finished(run: Run, plan: dict[str, Any], devices: Distribution, *, shows: bool) -> Run:
@@ -194,12 +226,6 @@ def run_epochs(
             )
 
 
-def save(training: Training, out: Path, *, overwrite: bool = False, **remarks: str) -> Run:
-    """Write the run folder, whole or not at all. The metrics are those of the weights that are kept, with `remarks` beside them."""
-    may_replace = is_run if overwrite else lambda path: False
-    return Run.open(write_whole(out, lambda folder: write_contents(training, folder, remarks), may_replace=may_replace))
-
-
 def ended_by(error: Diverged, training: Training, out: Path) -> Diverged:
     """The error, with what became of the last good weights: if an epoch gave some, they are in a run folder `out`-diverged."""
     outcome = "no epoch was complete: try a lower learning_rate"
@@ -208,100 +234,3 @@ def ended_by(error: Diverged, training: Training, out: Path) -> Diverged:
         outcome = f"the last good weights are in {str(run.path)!r}; try again with a lower learning_rate"
     checkpoint_files.clear(checkpoint_files.folder_of(out))
     return Diverged(f"{error}; {outcome}")
-
-
-def write_contents(training: Training, folder: Path, remarks: dict[str, str]) -> None:
-    """Write the files of a run, see `runs.CONTENTS`, into `folder`."""
-    spec, weights = training.spec, training.weights
-    plain = build(spec)  # never compiled, so its files hold no optimiser and open anywhere
-    plain.set_weights(weights.last)
-    save_weights(plain, folder / "last.weights.h5")
-    training.give_kept_weights(plain)
-    plain.save(folder / "model.keras")
-    (folder / "spec.json").write_text(to_json(spec), encoding="utf-8")
-    (folder / "recipe.json").write_text(to_json(training.recipe), encoding="utf-8")
-    (folder / "labels.txt").write_text("\n".join(training.data.class_names) + "\n", encoding="utf-8")
-    write_json(folder / "data.json", {**training.data.origin, "digest": training.data.digest})
-    found = metrics(training)
-    found["test"] |= examined(training, folder)
-    write_json(folder / "metrics.json", {**found, **write_sample(training.data, folder), **remarks})
-    write_json(folder / "environment.json", training.environment)
-    write_history(weights.history, folder / "history.csv")
-    one_loss = training.recipe.is_cross_entropy and not training.teachers
-    plot_history(weights.history, folder / "history.png", kept_epoch=training.kept_epoch, one_loss=one_loss)
-
-
-def save_weights(model: keras.Model, path: Path) -> None:
-    """As `model.save_weights`, in which HDF5 ends the process where the disk is full: a `.keras` file has the same file inside, and
-    Python writes it."""
-    archive = path.with_suffix(".keras")
-    model.save(archive)
-    with zipfile.ZipFile(archive) as files:
-        path.write_bytes(files.read("model.weights.h5"))
-    archive.unlink()
-
-
-def write_sample(data: Dataset, folder: Path) -> dict[str, Any]:
-    """Write the first test image, if it is a picture, for `predict` to be tried on; what the metrics say of it."""
-    if len(data.image_shape) != 3 or data.image_shape[-1] not in (1, 3):
-        return {}
-    from PIL import Image
-
-    split = data.splits["test"]
-    pixels = np.clip(np.rint(split.take(np.arange(1))[0]), 0, 255).astype("uint8")
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(folder / SAMPLE)
-    return {"sample": {"file": SAMPLE, "split": "test", "class": data.class_names[int(split.labels[0])]}}
-
-
-def metrics(training: Training) -> dict[str, Any]:
-    """What the training cost, and accuracy and loss of the weights that are kept on the validation and the test images."""
-    model, data = training.weights.plain, training.data
-    release(model, keep_kernels=True)
-    training.give_kept_weights(model)
-    return {
-        "network": name_of(training.spec),
-        "parameters": model.count_params(),
-        "images": {split: len(examples) for split, examples in data.splits.items()},
-        "seed": training.seed,
-        **origin(training.init),
-        **({"init_name": training.init.name} if training.init else {}),
-        **({"teachers": [each.facts for each in training.teachers]} if training.teachers else {}),
-        "epochs": len(training.weights.history),
-        "kept_epoch": training.kept_epoch,
-        **({"linear_probe": {"strength": probe.strength, "validation": probe.validation}} if (probe := training.probe) else {}),
-        **training.throughput.facts(),
-        **{split: measured(model, data, split) for split in ("validation", "test")},
-    }
-
-
-def measured(model: keras.Model, data: Dataset, split: str) -> dict[str, Any]:
-    """Of the `plain` model of a training on a split: accuracy with its 95 % interval and the number of images, loss, balanced
-    accuracy, and recall by class, None for a class without images."""
-    results, images = model.evaluate(data.batches(split), verbose=0, return_dict=True), len(data.splits[split])
-    return {
-        **results,
-        "accuracy_interval": interval(results["accuracy"], images),
-        "images": images,
-        "recall": dict(zip(data.class_names, recall_of(model).by_class(), strict=True)),
-    }
-
-
-def examined(training: Training, folder: Path) -> dict[str, Any]:
-    """What a person wants to know of the test images: precision by class, the most confident mistakes, and, where the classes are
-    not too many, the confusion matrix, of which there is a picture too."""
-    data, names = training.data, list(training.data.class_names)
-    model, split = training.weights.plain, data.splits["test"]
-    # Not `predict`, which traces the network once more: that takes longer than a few hundred images.
-    outputs = np.concatenate([keras.ops.convert_to_numpy(model(images, training=False)) for images, _ in data.test])
-    shares = probabilities(outputs) if training.spec.gives_logits else outputs
-    answers = shares.argmax(1)
-    counts = counted(answers, split.labels, len(names))
-    plot_confusion(counts, names, folder / CONFUSION)
-    classes = report(counts, names)["classes"]
-    files = [split.name(place) for place in range(len(split))]
-    return {
-        "precision": {row["class"]: row["precision"] for row in classes},
-        "images_by_class": {row["class"]: row["images"] for row in classes},
-        **({"confusion_matrix": counts.tolist()} if len(names) <= MOST_CLASSES else {}),
-        "mistakes": mistakes(answers, shares.max(1), split.labels, names, files),
-    }

@@ -4,6 +4,7 @@ A legacy file has the names of layers, the others number the layers of a kind. A
 takes RGB, so the first kernel is turned round. Each convolution of V1 has a bias there, which goes into its normalisation.
 """
 
+import re
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,17 @@ from keras_resnet.weights.numbered import Kernels, Names, by_order, is_numbered,
 
 UNIT, OURS = "conv{stage}_block{block}", "stage{stage}_block{block}"
 MEANS = (123.68, 116.779, 103.939)
+NAMES = {  # of layers: ours, and keras.applications'
+    "stem_conv_pad": "conv1_pad",
+    "stem_conv": "conv1_conv",
+    "stem_norm": "conv1_bn",
+    "stem_relu": "conv1_relu",
+    "stem_pool_pad": "pool1_pad",
+    "stem_pool": "pool1_pool",
+    "head_norm": "post_bn",
+    "head_relu": "post_relu",
+}
+PARTS = {"conv": "conv", "norm": "bn", "relu": "relu"}
 
 
 def prepared(arrays: Arrays) -> Arrays:
@@ -41,6 +53,27 @@ def names_in_order(kernels: Kernels, norms: int) -> Names:
         "batch_normalization": [f"{name}_bn" for name in normalized],
         "dense": ["predictions"],
     }
+
+
+def layer_name(name: str, second: bool, pooling: str | None) -> str:
+    """keras.applications' name of a layer.
+
+    >>> layer_name("stage1_block2_norm3", False, None)
+    'conv2_block2_3_bn'
+    """
+    if name == "pool":
+        return f"{pooling}_pool"
+    unit = re.fullmatch(r"stage(?P<stage>\d+)_block(?P<block>\d+)_(?P<part>\w+)", name)
+    if unit is None:
+        return NAMES.get(name, name)
+    start, part = f"conv{int(unit['stage']) + 1}_block{unit['block']}", unit["part"]
+    if found := re.fullmatch(r"shortcut_(conv|norm)", part):
+        return f"{start}_0_{PARTS[found[1]]}"
+    if found := re.fullmatch(r"(conv|norm|relu)(\d)(_pad)?", part):
+        number = int(found[2]) - (second and found[1] != "conv")
+        kind = "pad" if found[3] else PARTS[found[1]]
+        return f"{start}_preact_{kind}" if number == 0 else f"{start}_{number}_{kind}"
+    return f"{start}_out" if second and part == "add" else f"{start}_{part}"
 
 
 def turned_round(arrays: Arrays) -> Arrays:
