@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
@@ -24,6 +25,7 @@ START, END = "<!-- The table is made by ship.py -->", "<!-- to here -->"
 LEFT_OUT = {"last.weights.h5"}
 KINDS = ("float16", "int8")
 DATA_SETS = {"cifar10": "CIFAR-10 (JPEG copy)", "digits": "scikit-learn's digits"}
+BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 CARD = """---
 library_name: keras
 license: apache-2.0
@@ -97,7 +99,7 @@ def card(run: Run, name: str, command: str) -> str:
         f"| `export/{check['file']}` | {check['bytes']:,} bytes, {percent(check['accuracy'], metrics['test']['images'])} |\n"
         for check in checks_of(run)
     ]
-    environment = json.loads((run.path / "environment.json").read_text())
+    found = json.loads((run.path / "environment.json").read_text())
     return CARD.format(
         name=name,
         network=metrics["network"],
@@ -113,27 +115,29 @@ def card(run: Run, name: str, command: str) -> str:
         parameters=cost.trainable,
         multiply_adds=cost.multiply_adds,
         exports="".join(rows),
-        machine=f"{environment['processor']}, {environment['cores']} cores, {environment['date'][:10]}",
+        machine=f"{found['processor']}, {found['cores']} cores, {BACKENDS[found['backend']]}, {found['date'][:10]}",
         command=command,
     )
 
 
 def ship(run: Run, name: str, command: str, data_dir: str | None) -> None:
-    """Copy the run, export and report it, and write its card."""
-    folder = FOLDER / name
-    if folder.exists():
-        sys.exit(f"{folder} exists: remove it first")
-    folder.mkdir()
-    for file in set(CONTENTS) - LEFT_OUT:
-        if (run.path / file).exists():
-            shutil.copy(run.path / file, folder / file)
-    write_json(folder / "data.json", Run.open(folder).data | {"data_dir": None})  # which is of this machine
+    """Copy the run, export and report it, and write its card; then put it among the others."""
+    if (FOLDER / name).exists():
+        sys.exit(f"{FOLDER / name} exists: remove it first")
     images = ["--data-dir", data_dir] if data_dir else []
     program = [sys.executable, "-m", "keras_resnet"]
-    for kind in KINDS:
-        subprocess.run([*program, "export", folder, "--format", "tflite", "--quantize", kind, *images], check=True)
-    subprocess.run([*program, "report", folder, *images], check=True)
-    replace_text(folder / "README.md", card(Run.open(folder), name, command))
+    with TemporaryDirectory() as parent:
+        folder = Path(parent, name)
+        folder.mkdir()
+        for file in set(CONTENTS) - LEFT_OUT:
+            if (run.path / file).exists():
+                shutil.copy(run.path / file, folder / file)
+        write_json(folder / "data.json", run.data | {"data_dir": None})  # which is of this machine
+        for kind in KINDS:
+            subprocess.run([*program, "export", folder, "--format", "tflite", "--quantize", kind, *images], check=True)
+        subprocess.run([*program, "report", folder, *images], check=True)
+        replace_text(folder / "README.md", card(Run.open(folder), name, command))
+        shutil.move(folder, FOLDER / name)
 
 
 def table() -> str:
