@@ -1,16 +1,17 @@
 """README.md: the table of numbers, from the JSON. See `claims`."""
 
-from benchmarks.pages.files import percent, read, table, within
+from benchmarks.pages.files import ROOT, percent, read, table, within
 from benchmarks.pages.tables import spread
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
+from keras_resnet.runs.run import Run
 
 EXPORTS = "python benchmarks/exports.py RUN --aware RUN"
 
 
 def numbers() -> list[str]:
     """The rows of the table of numbers, and its head."""
-    return table([*digits(), *tiny(), *resnet20(), *pretrained()]).splitlines()
+    return table([*digits(), *tiny(), *shipped(), *resnet20(), *pretrained()]).splitlines()
 
 
 def row(network: str, size: tuple[int, int], float32: str, integers: str, command: str, *, file: int = 0, ms: float = 0) -> dict:
@@ -75,20 +76,39 @@ def tiny() -> list[dict]:
 
 
 def resnet20() -> list[dict]:
-    """Two trainings of `resnet20`, and the second in 4 bits."""
+    """A longer training of `resnet20`, and a shipped one that was trained on for 4 bits."""
     cost, seeds, earlier, now = cost_of("resnet20"), read("cifar10"), read("exports_vnni"), read("exports")
     size, both = (cost.trainable, cost.multiply_adds), []
     long = f"{seeds['test_accuracy_mean']:.1f} ± {seeds['test_accuracy_deviation']:.1f} % ({len(seeds['rows'])} seeds)"
     for name, data, float32, command, file in (
         ("`resnet20`, 30 epochs, same images", earlier, long, "`python benchmarks/cifar10.py FOLDER RUNS`", "model_int8.tflite"),
-        ("`cifar10-resnet20`, 14 epochs, same images", now, "", f"`{EXPORTS}`", "model_int8.tflite"),
-        ("the same in 4 bits, 16 epochs", now, " ", "the same", "model_int4.tflite, quantisation-aware"),
+        ("`cifar10-resnet20` in 4 bits, 16 epochs", now, "", f"`{EXPORTS}`", "model_int4.tflite, quantisation-aware"),
     ):
         own, images = data["files"][file], data["images"]
-        float32 = float32 or f"{one_seed(data['keras_accuracy'], images, 2)}, one seed"
         integers = f"{one_seed(own['accuracy'], images, 2)}, one seed"
         both.append(row(name, size, float32, integers, command, file=own["bytes"], ms=own["latency_ms"]["1"]["median"]))
     return both
+
+
+def shipped() -> list[dict]:
+    """The networks of CIFAR-10 in saved_models/, the cheapest first."""
+    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/model.keras"))
+    return [of_shipped(run) for run in sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)]
+
+
+def of_shipped(run: Run) -> dict:
+    """Its row: what its metrics and the report of its exports say."""
+    cost = cost_of(run.spec)
+    test, name = run.metrics["test"], run.path.name
+    integer = next(check for check in read(f"saved_models/{name}/export/report.json") if check["file"] == "model_int8.tflite")
+    return row(
+        f"`{name}`, {run.metrics['epochs']} epochs, same images",
+        (cost.trainable, cost.multiply_adds),
+        *(f"{one_seed(accuracy, test['images'], 2)}, one seed" for accuracy in (test["accuracy"], integer["accuracy"])),
+        f"[its card](saved_models/{name}/README.md)",
+        file=integer["bytes"],
+        ms=integer["latency_ms"]["1"]["median"],
+    )
 
 
 def pretrained() -> list[dict]:
