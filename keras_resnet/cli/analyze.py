@@ -25,8 +25,8 @@ def analyze(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="A .png, .svg or .pdf file for the plot, or a .csv file. [default: both, in RUN/analysis; of saved_models/NAME in "
-            "NAME-analysis]"
+            help="A .png, .svg or .pdf file for the plot, or a .csv file. [default: both, in RUN/analysis, or in NAME-analysis for "
+            "a network of saved_models]"
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: as suits WHAT]")] = None,

@@ -49,7 +49,7 @@ def export(
     max_difference: Annotated[float | None, typer.Option(min=0, help=DIFFERENCE_HELP)] = None,
     accept_undecided: Annotated[bool, typer.Option("--accept-undecided", help=UNDECIDED_HELP)] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write. [default: RUN/export; of saved_models/NAME NAME-export]")
+        Path | None, typer.Option(help="Folder to write. [default: RUN/export, or NAME-export for a network of saved_models]")
     ] = None,
     data: Data = None,
     data_dir: DataDir = None,

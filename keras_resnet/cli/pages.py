@@ -58,7 +58,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE.html",
-            help="File to write. [default: report.html, in RUN or, for several runs, here; of saved_models/NAME NAME-report.html]",
+            help="File to write. [default: report.html in RUN, or in the current folder for several runs; "
+            "NAME-report.html for a network of saved_models]",
         ),
     ] = None,
     data: Data = None,
