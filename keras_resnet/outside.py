@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -89,14 +89,15 @@ def regular(path: str, flags: int) -> int:
     return descriptor
 
 
-def nearest_folder(path: str | Path) -> str:
-    """The end of a message that no folder is at `path`: the one beside it with the most similar name; empty if none is similar."""
+def nearest_folder(path: str | Path, fits: Callable[[Path], bool] = Path.is_dir, names: Iterable[str] = ()) -> str:
+    """The end of a message that no folder is at `path`: the most similar name of `names` and of what `fits` beside it, hidden ones
+    aside; empty if none is similar."""
     path = Path(path)
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_dir() and entry != path]
-    except OSError:  # there is no parent, or it cannot be listed
-        return ""
-    nearest = get_close_matches(path.name, names, n=1, cutoff=NEAR)
+        beside = [entry.name for entry in path.parent.iterdir() if entry.name[0] != "." and entry != path and fits(entry)]
+    except (OSError, ValueError):  # there is no parent, it cannot be listed, or no file can have such a name
+        beside = []
+    nearest = get_close_matches(path.name, [*names, *beside], n=1, cutoff=NEAR)
     return f"; did you mean {str(path.parent / nearest[0])!r}?" if nearest else ""
 
 

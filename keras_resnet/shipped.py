@@ -32,6 +32,8 @@ def place_in(run: Path, name: str) -> Path:
 
 
 def suggestion(path: Path) -> str:
-    """The end of a message that nothing is at `path`: the nearest folder beside it, or the names, where it could have been one."""
+    """The end of a message that no run is at `path`: the nearest run beside it or by name; or else the names, where it could have
+    been one."""
     names = shipped() if path.parent == Path() else ()
-    return nearest_folder(path) or (f"; by name there are {', '.join(names)}" if names else "")
+    nearest = nearest_folder(path, lambda folder: (folder / "spec.json").is_file(), names)
+    return nearest or (f"; by name there are {', '.join(names)}" if names else "")

@@ -10,11 +10,13 @@ from keras_resnet.runs.run import CONTENTS, check_free
 
 
 def test_open_refuses_what_is_not_a_run(tmp_path):
-    (tmp_path / "photos").mkdir()
-    with pytest.raises(InputError, match=r"no run folder at .*nothing'$"):
-        Run.open(tmp_path / "nothing")
-    with pytest.raises(InputError, match=r"no run folder at .*/foto'; did you mean .*/photos'"):
-        Run.open(tmp_path / "foto")
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first" / "spec.json").touch()
+    (tmp_path / "second").mkdir()  # which is no run
+    with pytest.raises(InputError, match=r"no run folder at .*/secnd'$"):
+        Run.open(tmp_path / "secnd")
+    with pytest.raises(InputError, match=r"no run folder at .*/frst'; did you mean .*/first'"):
+        Run.open(tmp_path / "frst")
     (tmp_path / "spec.json").write_text("{}")
     with pytest.raises(InputError, match=r"is not a run: it has no labels.txt, model.keras"):
         Run.open(tmp_path)

@@ -69,11 +69,12 @@ def test_by_name(call, tmp_path, monkeypatch):
     assert code == 0
     assert json.loads(out)[0]["class"] == run.metrics["sample"]["class"]
     assert FirstWeights.of("digits-resnet8").path == run.model_path  # of train --init
-    with pytest.raises(InputError, match=r"no model at 'digits-resnet9'; by name there are .*digits-resnet8"):
+    Path("digits-resnet-9").mkdir()  # which is no run
+    with pytest.raises(InputError, match=r"no model at 'digits-resnet9'; did you mean 'digits-resnet8'\?$"):
         kr.load("digits-resnet9")
-    code, _, err = call("evaluate", "digits-resnet9")
+    code, _, err = call("evaluate", "photos")
     assert (code, err.count("\n")) == (2, 1)
-    assert "no run folder at 'digits-resnet9'; by name there are" in err
+    assert "no run folder at 'photos'; by name there are cifar10-resnet20, " in err
     Path("digits-resnet8").mkdir()  # what is here goes first
     with pytest.raises(InputError, match="no model at"):
         kr.load("digits-resnet8")
