@@ -368,6 +368,16 @@ def test_what_cannot_be_trained_is_refused(tiny, few, tmp_path):
         kr.fit(spec, dataclasses.replace(SHORT, sync_norm=True), few, tmp_path / "run", verbose=0)
 
 
+def test_a_wrong_seed_or_folder_is_told_before_the_devices_meet_and_all_images_are_read(tiny, photos, monkeypatch):
+    monkeypatch.setattr(train, "choose", lambda name: 1 / 0)
+    with pytest.raises(InputError, match="seed=-1: must be a whole number"):
+        kr.fit(tiny, SHORT, photos, photos / "run", seed=-1)
+    monkeypatch.undo()
+    monkeypatch.setattr(train, "plan_of", lambda *arguments: 1 / 0)
+    with pytest.raises(InputError, match="is inside the images"):
+        kr.fit("resnet8", SHORT, photos, photos / "run")
+
+
 def test_an_average_over_more_than_the_training_is_warned_of(tiny, few, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(train, "prepare", lambda *arguments: 1 / 0)  # the warning comes before
     with pytest.raises(ZeroDivisionError):

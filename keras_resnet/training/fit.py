@@ -95,10 +95,11 @@ def fit(
     be read; `resume` continues the training once that is mended. `Diverged` if the loss becomes NaN; the last good weights are
     then in a run folder `out`-diverged.
     """
+    seed = checked_seed(seed)
     devices = strategy if isinstance(strategy, Distribution) else choose(strategy)
-    plan, picked = planned(spec, recipe, data, checked_seed(seed), devices, init, teacher)
-    identity = plan.identity
+    plan, picked = planned(spec, recipe, data, seed, devices, init, teacher)
     check_outside(out, plan.data.origin["source"])
+    identity = plan.identity  # reads all images
     if resume and is_run(Path(out)):
         return finished(Run.open(out), identity, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
