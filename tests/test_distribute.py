@@ -184,6 +184,9 @@ def test_names(caplog):
     assert choose("auto").name == "one"  # there is no second device here
     with pytest.raises(InputError, match="no strategy named 'mirored'; did you mean 'mirrored'"):
         choose("mirored")
+    for odd in (None, ["one"]):
+        with pytest.raises(InputError, match=r"no strategy named .*\(allowed: auto, one, "):
+            choose(odd)
     with pytest.raises(InputError, match="strategy='data_parallel' is not for Keras on tensorflow; there, choose one, mirrored"):
         choose("data_parallel")
     assert set(STRATEGIES) == {"auto", "one", "mirrored", "multi_worker", "tpu", "data_parallel"}

@@ -15,8 +15,7 @@ import keras
 import numpy as np
 
 from keras_resnet import lazy_tensorflow as tf
-from keras_resnet.errors import InputError, WorkerLost, shown
-from keras_resnet.fields import look_up
+from keras_resnet.errors import InputError, WorkerLost, shown, unknown
 from keras_resnet.hooks import build_symbolically, replace
 from keras_resnet.json_files import checked
 from keras_resnet.outside import parse
@@ -108,7 +107,8 @@ def choose(name: str = "auto") -> Distribution:
 
     Call it before anything else of TensorFlow: a group of machines must be formed first.
     """
-    look_up(name, STRATEGIES, "strategy")
+    if name not in list(STRATEGIES):
+        raise unknown("strategy", name, STRATEGIES)
     backend = keras.backend.backend()
     if name == "auto":
         name = _automatic(backend)
