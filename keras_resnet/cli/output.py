@@ -37,9 +37,11 @@ def show_run(run: Run, checks: list[Any], as_json: bool, **more: Any) -> None:
 
 def show_trained(run: Run, targets: list[Any], as_json: bool, data: Any = None, **more: Any) -> None:
     """Export a run that was just trained, check the files on `data` or its own images, and show it all."""
-    from keras_resnet.export import export
+    checks: list[Any] = []
+    if targets:
+        from keras_resnet.export import export
 
-    checks = export(run, targets=targets, data=data, on_check=progress) if targets else []
+        checks = export(run, targets=targets, data=data, on_check=progress)
     show_run(run, checks, as_json, **more)
     fail_unless_accepted(checks)
 

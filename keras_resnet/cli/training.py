@@ -82,7 +82,10 @@ def train(
     jit: Jit = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder to write. [default: runs/DATA-NETWORK; with --init beside RUN, or runs/NAME-fine-tuned]"),
+        typer.Option(
+            help="Folder to write. [default: runs/DATA-NETWORK; with --init RUN beside RUN; for saved_models/NAME: "
+            "runs/NAME-fine-tuned]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     strategy: Annotated[

@@ -2,7 +2,7 @@
 
 Floating-point files are decided by the largest difference of their outputs. Quantised files may differ from the Keras model in some
 top-1 classes. They are decided by counts with 95 % intervals: over all images, over classes, and for the probability that moves to
-other classes. The limits are in `targets`. A file must repeat the model's class, right or wrong, so labels say little that
+other classes. The limits are in `files.targets`. A file must repeat the model's class, right or wrong, so labels say little that
 is new: they only refuse a file that certainly loses more accuracy on the test images than the required agreement leaves room for.
 """
 
