@@ -108,6 +108,18 @@ def test_commands_write_nothing_into_what_is_shipped(call, tmp_path, monkeypatch
     assert Path(written) in stopped.value.args[0]
 
 
+@pytest.mark.parametrize("option", ["--debug-quantization", "--format=all"])
+def test_an_export_of_what_is_shipped_says_where_it_is(call, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("keras_resnet.export.export", lambda *arguments, **options: [])
+    found = {"layers": [], "files": [], "keras_accuracy": 1, "advice": ""}
+    monkeypatch.setattr("keras_resnet.export.debug_quantization", lambda *arguments, **options: found)
+    assert call("export", "digits-resnet8", option)[1].endswith(
+        "written to digits-resnet8-export: the files of saved_models stay as they are\n"
+    )
+    assert "written to" not in call("export", "digits-resnet8", option, "--json")[1]
+
+
 def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_path, monkeypatch):
     monkeypatch.setattr("keras_resnet.shipped.FOLDER", tmp_path / "site-packages" / "saved_models")
     monkeypatch.chdir(FOLDER.parent)

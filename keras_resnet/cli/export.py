@@ -1,5 +1,6 @@
 """`export`: files of a finished run for other runtimes."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,8 +61,10 @@ def export(
     The check uses the test images; if there are fewer than 1,000, validation and training images are added.
     """
     run = Run.open(folder)
-    if is_elsewhere := out is None and is_shipped(folder):
+    note = ""
+    if out is None and is_shipped(folder):
         out = place_in(folder, "export")
+        note = f"written to {printable(out)}: the files of saved_models stay as they are\n"
     if out:
         check_outside(out, run.data.get("source") if data is None else data)
     from keras_resnet.files.targets import select
@@ -79,6 +82,7 @@ def export(
     images = of_run(run, data, data_dir)
     if debug_quantization:
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
+        sys.stdout.write(note * (not as_json))
         return
     with bars(count(images)) as on_images:
         chosen: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}
@@ -88,6 +92,5 @@ def export(
         show_json([asdict(check) for check in checks])
     else:
         show_checks(checks)
-        if is_elsewhere:
-            print(f"written to {printable(out)}: the files of saved_models stay as they are")
+        sys.stdout.write(note)
     fail_unless_accepted(checks)
