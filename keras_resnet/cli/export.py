@@ -82,7 +82,7 @@ def export(
     images = of_run(run, data, data_dir)
     if debug_quantization:
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
-        sys.stdout.write(note * (not as_json))
+        sys.stdout.write("" if as_json else note)
         return
     with bars(count(images)) as on_images:
         chosen: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}

@@ -83,8 +83,8 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder to write. [default: runs/DATA-NETWORK; with --init RUN beside RUN; for saved_models/NAME: "
-            "runs/NAME-fine-tuned]"
+            help="Folder to write. [default: runs/DATA-NETWORK; with --init RUN beside RUN, or "
+            "runs/NAME-fine-tuned for a network of saved_models]"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
