@@ -20,6 +20,12 @@ def prepare() -> None:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 
+def prepare_training() -> None:
+    """Train with the convolutions of oneDNN on a CPU. TensorFlow uses them by itself only on processors with instructions for
+    neural networks, such as VNNI, though they train faster on others too, see `benchmarks/onednn.py`; they only predict slower."""
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
 def memory() -> int | None:
     """Bytes of memory that this machine, or the container on it, has; None where that cannot be told."""
     limits = []

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet import RECIPES, VARIANTS, InputError, Run, build, export, recipes
+from keras_resnet.cli import options
 from keras_resnet.cli.output import saved_weights, show_classes
 from keras_resnet.data import from_folder, to_evaluate
 from keras_resnet.files import evaluation, model_file
@@ -626,3 +627,35 @@ def test_the_fitted_classifier_is_compared_with_the_fine_tuned_network():
     assert saved_weights({"kept_epoch": 0, "epochs": 3, **probe}).startswith(
         "before fine-tuning, with the fitted classifier: 3 epochs"
     )
+
+
+TRAINING = {  # command: the module of its own `load_backend`, and whether it trains
+    "train resnet8": ("training_job", True),
+    "train --budget 100kB": ("budget", True),
+    "benchmark": ("benchmark", True),
+    "study degradation": ("study", True),
+    "search study.py": ("search", True),
+    "evaluate {run}": ("inference", False),
+    "export {run}": ("export", False),
+}
+
+
+@pytest.mark.parametrize("command", TRAINING)
+def test_onednn_is_on_in_commands_that_train(call, small_run, command, tmp_path, monkeypatch):
+    """Where TensorFlow leaves it off, a training is slower; and where it is on, one image is predicted slower."""
+    module, trains = TRAINING[command]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "")  # restored at the end
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    Path("study.py").write_text(
+        "from keras_resnet.search import Study, residual_space\nstudy = Study(residual_space('resnet8'), 'digits')\n"
+    )
+
+    def stop(**given):
+        options.load_backend(**given)
+        raise InputError("loaded")
+
+    monkeypatch.setattr(f"keras_resnet.cli.{module}.load_backend", stop)
+    code, _, err = call(*command.format(run=small_run.path).split())
+    assert (code, "loaded" in err) == (2, True), err
+    assert os.environ.get("TF_ENABLE_ONEDNN_OPTS") == ("1" if trains else None)

@@ -64,7 +64,7 @@ def benchmark(
     data = data or "digits"
     planned = partial(plan, network or "resnet20", settings=set_, precision=precision, jit=jit)
     planned(Recipe() if recipe in (None, AUTO) else recipe)  # mistakes are told now
-    load_backend()
+    load_backend(trains=True)
     from keras_resnet.data import load
     from keras_resnet.training.precision import throughput
     from keras_resnet.training.trainable import recipe_for

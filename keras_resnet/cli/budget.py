@@ -52,7 +52,7 @@ def train_within(
         settings: of `fit`, and the `runtime` of `dial.train`.
         targets: what to export.
     """
-    load_backend()  # before the modules that import it, or its native code prints lines
+    load_backend(trains=True)  # before the modules that import it, or its native code prints lines
     from keras_resnet.search import dial
     from keras_resnet.search.budget import budget_of
     from keras_resnet.training import distribute

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from keras_resnet import __version__, fields
+from keras_resnet import __version__, fields, startup
 from keras_resnet.console import quiet
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.outside import read_text
@@ -91,8 +91,10 @@ def check_name(kind: str, name: str | None, allowed: Iterable[str]) -> None:
         raise unknown(kind, name, allowed)
 
 
-def load_backend() -> None:
-    """Import the backend without the lines that its native code prints."""
+def load_backend(*, trains: bool = False) -> None:
+    """Import the backend, for a training or not, without the lines that its native code prints."""
+    if trains:
+        startup.prepare_training()
     with quiet():
         import keras  # noqa: F401
         import tensorflow as tf

@@ -47,7 +47,7 @@ def search(
     from keras_resnet.files.runtimes import LITERT
 
     check_name("runtime", runtime, LITERT)
-    load_backend()
+    load_backend(trains=True)
     import tensorflow as tf
 
     from keras_resnet.search import run

@@ -36,7 +36,7 @@ def study(
 
     find(name)
     check_name("scale", scale, SCALES)
-    load_backend()
+    load_backend(trains=True)
     from keras_resnet.reproductions import reproduce
     from keras_resnet.reproductions.results import verdict_row
     from keras_resnet.reproductions.run import PAGE, default_out

@@ -146,7 +146,7 @@ def carry_out(
     out = out or (job.out(job.network or str(job.init)) if job.knows_network else None)
     if out:
         job.check_out(out)
-    load_backend()
+    load_backend(trains=True)
     from keras_resnet.training import distribute
     from keras_resnet.training.fit import fit
     from keras_resnet.training.trackers import trackers

@@ -92,6 +92,7 @@ def run_process(order: str, renew_lease: Callable[[], None]) -> tuple[int, str]:
 
 def main() -> None:
     startup.prepare()
+    startup.prepare_training()
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=end_with_parent, daemon=True).start()
     from keras_resnet.data import load
