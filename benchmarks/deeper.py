@@ -8,6 +8,7 @@ has right: McNemar's exact test, one-sided.
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def main() -> None:
     shallow, deep = (kr.Run.open(by_name(name)) for name in options.runs)
     data = of_run(deep, data_dir=options.data_dir)
     labels = data.examples("test").labels
+    if shallow.recipe != deep.recipe or shallow.data.get("digest") != deep.data.get("digest"):
+        sys.exit("the two runs have other recipes or other images: not compared")
     by_shallow, by_deep = (answers(run, data) for run in (shallow, deep))
     compared = losses(by_shallow, by_deep, labels)
     result = {

@@ -203,6 +203,15 @@ MEASUREMENTS = {
         more_tables.engines,
         lambda data: f"{total(data, 'lost')} trials lost, {total(data, 'twice')} counted twice",
     ),
+    "onednn": Measurement(
+        "oneDNN on a CPU without VNNI",
+        "Does TensorFlow train faster with the convolutions of oneDNN where it leaves them off?",
+        "python benchmarks/onednn.py --rounds 2",
+        more_tables.onednn,
+        lambda data: (
+            "training speed: " + ", ".join(f"{row['network']} x{row['images_per_second']['ratio']:.2f}" for row in data["rows"])
+        ),
+    ),
     "zero_cost": Measurement(
         "Scores of untrained networks",
         "Do they tell which network to train?",
@@ -222,6 +231,7 @@ MEASUREMENTS = {
     ),
 }
 OTHER_SCRIPTS = {
+    "deeper": ("Is the error of a deeper network lower, of two trained by the same recipe?", "SHALLOW DEEP"),
     "zero_cost_trials": ("Trains the networks on the digits that `zero_cost.py` scores; writes `zero_cost_trials.csv`.", ""),
     "pretrain_tiny_imagenet": (
         "Pretrains the two networks for Tiny ImageNet; their runs have the results.",

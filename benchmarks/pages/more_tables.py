@@ -51,6 +51,23 @@ def train_step(data: Any) -> Tables:
     return {f"`{first['network']}`, batch {first['batch']}, median of {data['rounds']} rounds. Ratio: to the first row.": rows}
 
 
+def onednn(data: Any) -> Tables:
+    rows = [
+        {
+            "network": row["network"],
+            "pixels": f"{row['size']}x{row['size']}",
+            "batch": row["batch"],
+            "images per second, without": f"{row['images_per_second']['without']:,.1f}",
+            "with": f"{row['images_per_second']['with']:,.1f}",
+            "ratio": f"{row['images_per_second']['ratio']:.2f}",
+            "ms for one image, without": f"{row['one_image_ms']['without']:.2f}",
+            "with oneDNN": f"{row['one_image_ms']['with']:.2f}",
+        }
+        for row in data["rows"]
+    ]
+    return {f"Training in batches, and the prediction of one image; medians of {data['rounds']} rounds.": rows}
+
+
 def latency(data: Any) -> Tables:
     errors = [abs(row["error"]) for row in data["rows"]]
     rows = [
