@@ -10,6 +10,7 @@ import pytest
 import keras_resnet
 
 PACKAGE = Path(keras_resnet.__file__).parent
+SAVED = Path(__file__).parents[1] / "saved_models"
 # Wings of one line do not import each other; each may import those of the lines above it.
 FLOORS = (
     (
@@ -199,7 +200,10 @@ WRONG_NAMES = {  # a command with a value that is in no table, and the message
 def test_a_wrong_name_is_told_before_a_framework_is_loaded(tmp_path):
     script = f"""
 import sys
+from pathlib import Path
+from keras_resnet import shipped
 from keras_resnet.__main__ import main
+shipped.FOLDER = Path({str(SAVED)!r})  # also where an installed package is tested
 sys.modules["keras"] = sys.modules["tensorflow"] = None  # to import them is an error
 codes = []
 for line in {list(WRONG_NAMES)!r}:

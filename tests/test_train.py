@@ -132,7 +132,7 @@ def test_an_existing_folder_is_kept(tiny, few, short, tmp_path):
 def test_overwrite_replaces_a_run_when_the_new_one_is_done(tiny, few, short, tmp_path, monkeypatch):
     shutil.copytree(short.path, tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(train, "plot_history", lambda *args, **options: 1 / 0)
+        patch.setattr("keras_resnet.training.saving.plot_history", lambda *args, **options: 1 / 0)
         kr.fit(tiny, SHORT, few, tmp_path / "run", seed=2, overwrite=True, verbose=0)
     assert kr.Run.open(tmp_path / "run").metrics["seed"] == 1
     kr.fit(tiny, SHORT, few, tmp_path / "run", seed=2, overwrite=True, verbose=0)
