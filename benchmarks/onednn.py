@@ -20,7 +20,6 @@ from typing import Any
 
 from keras_resnet import startup
 
-SWITCH = "TF_ENABLE_ONEDNN_OPTS"
 NETWORKS = {  # name, height and width: batch size, steps
     ("resnet8", 32): (128, 12),
     ("resnet20", 32): (128, 12),
@@ -66,7 +65,7 @@ def measure() -> dict[str, Any]:
 def in_process(setting: str) -> dict[str, Any]:
     """What `measure` finds with the switch at 0 or 1."""
     command = [sys.executable, __file__, "--measure"]
-    found = subprocess.run(command, env={**os.environ, SWITCH: setting}, capture_output=True, text=True, check=True)
+    found = subprocess.run(command, env={**os.environ, startup.ONEDNN: setting}, capture_output=True, text=True, check=True)
     return json.loads(found.stdout.splitlines()[-1])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
 CONTAINER_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # the variable of TensorFlow
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 has the first two, ARM the third
 APPLE_BFLOAT16 = "hw.optional.arm.FEAT_BF16"
 
@@ -23,7 +24,7 @@ def prepare() -> None:
 def prepare_training() -> None:
     """Train with the convolutions of oneDNN on a CPU. TensorFlow uses them by itself only on processors with instructions for
     neural networks, such as VNNI, though they train faster on others too, see `benchmarks/onednn.py`; they only predict slower."""
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    os.environ.setdefault(ONEDNN, "1")
 
 
 def memory() -> int | None:

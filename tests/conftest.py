@@ -377,6 +377,15 @@ def pretended(monkeypatch, pretended_run):
     return wrong, trained
 
 
+@pytest.fixture(autouse=True)
+def switch():
+    """What a command that trains sets for its process, see `startup.prepare_training`, is not there for the next test."""
+    before = os.environ.get(startup.ONEDNN)
+    yield
+    if before is None:
+        os.environ.pop(startup.ONEDNN, None)
+
+
 @pytest.fixture
 def call(monkeypatch, capfd):
     """Run the program in this process: (exit code, standard output, standard error)."""

@@ -223,8 +223,15 @@ class Recipe:
         """
         from keras_resnet.recipes.compiling import compile_for
 
-        settings: dict[str, Any] = {"from_logits": from_logits, "class_weights": class_weights, "one_hot": one_hot}
-        compile_for(self, model, steps_per_epoch, **settings, teachers=teachers)
+        compile_for(
+            self,
+            model,
+            steps_per_epoch,
+            from_logits=from_logits,
+            class_weights=class_weights,
+            one_hot=one_hot,
+            teachers=teachers,
+        )
 
     def make_optimizer(self, steps: int) -> "keras.optimizers.Optimizer":
         """The optimiser for a training of `steps` steps. `layer_decay` needs a model, and is left to `compile`."""
