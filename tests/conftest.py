@@ -16,6 +16,8 @@ from keras_resnet import startup
 
 startup.prepare()  # as the command line does: the same seed gives the same weights
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are more processes of tests than cores
+# TensorFlow reads it once, at its first operation: all processes of the tests have the same kernels, whatever ran before in them.
+os.environ.setdefault(startup.ONEDNN, "0")
 
 from dataclasses import replace
 from multiprocessing import forkserver
@@ -375,15 +377,6 @@ def pretended(monkeypatch, pretended_run):
     # The Bayesian engine takes the best of 50 random points, without a descent from each, which takes a second.
     monkeypatch.setattr("keras_tuner.src.tuners.bayesian.scipy", SimpleNamespace(optimize=SimpleNamespace(minimize=at)))
     return wrong, trained
-
-
-@pytest.fixture(autouse=True)
-def switch():
-    """What a command that trains sets for its process, see `startup.prepare_training`, is not there for the next test."""
-    before = os.environ.get(startup.ONEDNN)
-    yield
-    if before is None:
-        os.environ.pop(startup.ONEDNN, None)
 
 
 @pytest.fixture

@@ -381,7 +381,6 @@ def test_random_images_are_not_larger_than_memory():
         random_images((100_000, 100_000, 3), 1)
 
 
-@pytest.mark.starts_python
 def test_files_are_compared_on_the_same_images(files, small_run):
     paths = [small_run.model_path, files / "model_float32.tflite", files / "model_int8.tflite"]
     keras_file, real, integer = compare(paths, batch=2, rounds=2)
@@ -393,7 +392,7 @@ def test_files_are_compared_on_the_same_images(files, small_run):
     assert integer["bytes"] == (files / "model_int8.tflite").stat().st_size
     assert integer["size_ratio"] == pytest.approx(integer["bytes"] / keras_file["bytes"])
     assert real["images_per_second"] == pytest.approx(2000 / real["milliseconds"])
-    assert 0 < integer["peak_memory"] < 1e9
+    assert integer["peak_memory"] > 0
 
 
 def test_logits_and_probabilities_are_not_subtracted(small_run, tmp_path):
