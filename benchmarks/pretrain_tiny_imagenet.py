@@ -326,13 +326,12 @@ def train_all(packed: str, out: str, *minutes: str) -> None:
 
 
 def finish(data_dir: str, run: str) -> None:
-    """Measure the float16 file on the test images and write `model.keras`, both on TensorFlow."""
+    """Measure the float16 file on the test images, on TensorFlow."""
     import tensorflow_datasets as tfds
 
     folder = Path(run)
     model = kr.build(from_json(kr.ResNetSpec, (folder / "spec.json").read_text()))
     read_weights(folder / "model.safetensors", model)
-    model.save(folder / "model.keras")
     images, labels = tfds.as_numpy(tfds.load("tiny_imagenet", split="test", data_dir=data_dir, batch_size=-1, as_supervised=True))
     logits = model.predict(images, batch_size=100, verbose=0).astype("float64")
     right = logits[np.arange(len(labels)), labels]

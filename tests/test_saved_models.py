@@ -3,10 +3,12 @@
 import json
 import re
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from PIL import Image
 
 import keras_resnet as kr
@@ -14,11 +16,13 @@ from keras_resnet import InputError
 from keras_resnet.files.manifest import verify
 from keras_resnet.shipped import by_name, shipped
 from keras_resnet.training.first_weights import FirstWeights
+from keras_resnet.weights.own import variables
 
 FOLDER = Path(__file__).parents[1] / "saved_models"
 SHIP = runpy.run_path(str(FOLDER / "ship.py"))
-NAMES = sorted(file.parent.name for file in FOLDER.glob("*/model.keras"))
-each = pytest.mark.parametrize("name", NAMES)
+TRAINED = sorted(file.parent.name for file in FOLDER.glob("*/model.keras"))
+PRETRAINED = ["tiny-imagenet", "tiny_imagenet_middle"]
+each = pytest.mark.parametrize("name", TRAINED + PRETRAINED)
 
 
 @pytest.fixture(autouse=True)
@@ -28,18 +32,30 @@ def clone(monkeypatch):
 
 
 def test_there_are_some_and_they_are_small():
-    assert list(shipped()) == NAMES
-    assert {"digits-resnet8", "cifar10-resnet20"} <= set(NAMES)
+    assert sorted(shipped()) == sorted(TRAINED + PRETRAINED)
+    assert {"digits-resnet8", "cifar10-resnet20"} <= set(TRAINED)
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 60e6
 
 
-@each
+@pytest.mark.parametrize("name", TRAINED)
 def test_a_card_says_what_the_files_say(name):
     run = kr.Run.open(by_name(name))
     text = (run.path / "README.md").read_text()
     [command] = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
     assert text == SHIP["card"](run, name, command)
     assert command.startswith("keras-resnet train ")
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_a_card_of_a_pretrained_network_says_what_its_files_say(name):
+    run = kr.Run.open(by_name(name))
+    text, test, cost = (run.path / "README.md").read_text(), run.metrics["test"], kr.cost_of(run.spec)
+    [integer] = json.loads((run.path / "export" / "report.json").read_text())
+    assert f"value: {test['accuracy']:.4f}" in text
+    assert f"**{SHIP['percent'](test['accuracy'], test['images']).partition(';')[0]})**" in text
+    assert f"| {cost.trainable:,}, {cost.multiply_adds / 1e6:.0f} million |" in text
+    assert f"| {(run.path / 'model.safetensors').stat().st_size:,} bytes |" in text
+    assert f"| {integer['bytes']:,} bytes, {SHIP['percent'](integer['accuracy'], test['images'])} |" in text
 
 
 @each
@@ -52,7 +68,9 @@ def test_nothing_of_the_machine_is_shipped(name):
 @each
 def test_files_for_phones_are_whole(name):
     files = list((by_name(name) / "export").glob("*.tflite"))
-    assert {file.name for file in files} == {"model_float16.tflite", "model_int8.tflite"}
+    assert {file.name for file in files} == {"model_float16.tflite", "model_int8.tflite"} - {
+        "model_float16.tflite" * (name in PRETRAINED)  # their weights are float16 already
+    }
     for file in files:
         assert verify(file)  # against the digest of the manifest
     rows = json.loads((by_name(name) / "export" / "report.json").read_text())
@@ -74,10 +92,32 @@ def test_by_name(call, tmp_path, monkeypatch):
         kr.load("digits-resnet9")
     code, _, err = call("evaluate", "photos")
     assert (code, err.count("\n")) == (2, 1)
-    assert "no run folder at 'photos'; by name there are cifar10-resnet20, " in err
+    assert "no run folder at 'photos'; by name there are tiny-imagenet, cifar10-resnet20, " in err
     Path("digits-resnet8").mkdir()  # what is here goes first
     with pytest.raises(InputError, match="no model at"):
         kr.load("digits-resnet8")
+
+
+def test_a_run_may_have_its_weights_as_safetensors(small_run, call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(shutil.copytree(small_run.path, "run"))
+    weights = {name: np.array(weight) for name, weight in variables(small_run.load())}
+    safetensors.numpy.save_file(weights, folder / "model.safetensors")
+    (folder / "model.keras").unlink()
+    run = kr.Run.open(folder)
+    for loaded in (run.load(), kr.load("run")):
+        for one, other in zip(loaded.get_weights(), small_run.load().get_weights(), strict=True):
+            np.testing.assert_array_equal(one, other)
+    answers = [call("predict", path, small_run.path / "sample.png", "--json") for path in ("run", small_run.path)]
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 0
+    (folder / "model.safetensors").write_bytes(b"junk")
+    code, _, err = call("predict", "run", small_run.path / "sample.png")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'run/model.safetensors'" in err
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"'run' is not a run: it has no model\.keras$"):
+        kr.Run.open(folder)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +157,9 @@ def test_an_export_of_what_is_shipped_says_where_it_is(call, tmp_path, monkeypat
     assert call("export", "digits-resnet8", option)[1].endswith(
         "written to digits-resnet8-export: the files of saved_models stay as they are\n"
     )
-    assert "written to" not in call("export", "digits-resnet8", option, "--json")[1]
+    _, output, errors = call("export", "digits-resnet8", option, "--json")
+    assert "written to" not in output
+    assert "written to digits-resnet8-export" in errors
 
 
 def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_path, monkeypatch):

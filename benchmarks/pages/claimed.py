@@ -160,7 +160,6 @@ CLAIMS: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "docs/index.md": (digits_run,),
     "docs/promises.md": (costs.kills,),
     "docs/recipes.md": (costs.train_steps,),
-    "docs/runs.md": (costs.pretrained,),
     "docs/tutorials/first-network.md": (all_epochs,),
 }
 """For each page the functions that give its pieces."""

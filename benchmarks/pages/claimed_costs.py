@@ -4,7 +4,7 @@ from itertools import product
 from math import ceil
 from typing import Any
 
-from benchmarks.pages.files import ROOT, percent, read
+from benchmarks.pages.files import percent, read
 from benchmarks.pages.headlines import total
 from benchmarks.pages.tables import with_compiled
 
@@ -173,17 +173,3 @@ def strided() -> list[str]:
         f"Of {convolutions} convolutions with strides, the versions {', '.join(first)} and {last} computed {number} as zeros;"
         f" {' and '.join(right)} computed all of them right"
     ]
-
-
-def pretrained() -> list[str]:
-    """docs/runs.md: the two networks of Tiny ImageNet."""
-    rows = []
-    for name, folder in (
-        ("tiny-imagenet", "keras_resnet/weights/tiny_imagenet"),
-        ("tiny_imagenet_middle", "saved_models/tiny_imagenet_middle"),
-    ):
-        data, size = read(f"{folder}/metrics.json"), (ROOT / folder / "model.safetensors").stat().st_size
-        low, high = (f"{100 * end:.1f}" for end in data["test"]["accuracy_interval"])
-        accuracy = f"{percent(data['test']['accuracy'])} ({low} to {high})"
-        rows.append(f"| `{name}` | {accuracy} | {data['parameters'] / 1e6:.1f} million | {size / 1e6:.1f} MB |")
-    return rows

@@ -5,6 +5,7 @@ from benchmarks.pages.tables import spread
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.run import Run
+from keras_resnet.shipped import shipped as by_names
 
 EXPORTS = "python benchmarks/exports.py RUN --aware RUN"
 
@@ -92,34 +93,27 @@ def resnet20() -> list[dict]:
 
 def shipped() -> list[dict]:
     """The networks of CIFAR-10 in saved_models/, the cheapest first."""
-    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/model.keras"))
-    return [of_shipped(run) for run in sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)]
-
-
-def of_shipped(run: Run) -> dict:
-    """Its row: what its metrics and the report of its exports say."""
-    cost = cost_of(run.spec)
-    test, name = run.metrics["test"], run.path.name
-    integer = next(check for check in read(f"saved_models/{name}/export/report.json") if check["file"] == "model_int8.tflite")
-    return row(
-        f"`{name}`, {run.metrics['epochs']} epochs, same images",
-        (cost.trainable, cost.multiply_adds),
-        *(f"{one_seed(accuracy, test['images'], 2)}, one seed" for accuracy in (test["accuracy"], integer["accuracy"])),
-        f"[its card](saved_models/{name}/README.md)",
-        file=integer["bytes"],
-        ms=integer["latency_ms"]["1"]["median"],
-    )
+    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/spec.json"))
+    return [of_shipped(run, "same images", 2) for run in sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)]
 
 
 def pretrained() -> list[dict]:
     """Those for photographs."""
-    found = []
-    for name, folder, images in (
-        ("`tiny-imagenet`", "keras_resnet/weights/tiny_imagenet", "10,000 of Tiny ImageNet"),
-        ("`tiny_imagenet_middle`", "saved_models/tiny_imagenet_middle", "same images"),
-    ):
-        metrics = read(f"{folder}/metrics.json")
-        accuracy = one_seed(metrics["test"]["accuracy"], metrics["test"]["images"])
-        size = (metrics["parameters"], metrics["multiply_adds"])
-        found.append(row(f"{name}, {images}", size, f"{accuracy}, one seed", "", "`python benchmarks/pretrain_tiny_imagenet.py`"))
-    return found
+    folders = "keras_resnet/weights/tiny_imagenet", "saved_models/tiny_imagenet_middle"
+    images = "10,000 of Tiny ImageNet", "same images"
+    return [of_shipped(Run.open(ROOT / folder), own, 1) for folder, own in zip(folders, images, strict=True)]
+
+
+def of_shipped(run: Run, images: str, digits: int) -> dict:
+    """Its row: what its metrics and the report of its exports say."""
+    cost, test, folder = cost_of(run.spec), run.metrics["test"], run.path.relative_to(ROOT)
+    name = next(name for name, path in by_names().items() if path.samefile(run.path))
+    integer = next(check for check in read(f"{folder}/export/report.json") if check["file"] == "model_int8.tflite")
+    return row(
+        f"`{name}`, {run.metrics['epochs']} epochs, {images}",
+        (cost.trainable, cost.multiply_adds),
+        *(f"{one_seed(accuracy, test['images'], digits)}, one seed" for accuracy in (test["accuracy"], integer["accuracy"])),
+        f"[its card]({folder}/README.md)",
+        file=integer["bytes"],
+        ms=integer["latency_ms"]["1"]["median"],
+    )

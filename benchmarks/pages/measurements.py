@@ -82,6 +82,13 @@ MEASUREMENTS = {
         tables.degradation,
         lambda data: "test error: " + ", ".join(f"{name} {percent(error)}" for name, error in mean_test_errors(data).items()),
     ),
+    "deeper": Measurement(
+        "ResNet-56 beside ResNet-20",
+        f"Is the error of a deeper residual network lower, of two trained by the same recipe? On {COPY}.",
+        "python benchmarks/deeper.py --data-dir DATA_DIR --json benchmarks/deeper.json",
+        tables.deeper,
+        lambda data: "test error: " + ", ".join(f"{row['network']} {percent(1 - row['accuracy'], 2)}" for row in data["networks"]),
+    ),
     "lesions": Measurement(
         "Accuracy without one unit",
         f"What does a trained network do without one of its units? On {COPY}.",
@@ -231,7 +238,6 @@ MEASUREMENTS = {
     ),
 }
 OTHER_SCRIPTS = {
-    "deeper": ("Is the error of a deeper network lower, of two trained by the same recipe?", "SHALLOW DEEP"),
     "zero_cost_trials": ("Trains the networks on the digits that `zero_cost.py` scores; writes `zero_cost_trials.csv`.", ""),
     "pretrain_tiny_imagenet": (
         "Pretrains the two networks for Tiny ImageNet; their runs have the results.",

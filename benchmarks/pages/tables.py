@@ -210,6 +210,24 @@ def degradation(data: Any) -> Tables:
     return {f"{epochs} epochs, {first['training_images']:,} training and {first['test_images']:,} test images at 16x16.": rows}
 
 
+def deeper(data: Any) -> Tables:
+    rows = [
+        {
+            "network": row["network"],
+            "parameters": f"{row['parameters']:,}",
+            "epochs": row["epochs"],
+            "test error": within(1 - row["accuracy"], 1 - row["interval"][1], 1 - row["interval"][0], 2),
+        }
+        for row in data["networks"]
+    ]
+    caption = (
+        f"One seed each, the same {data['images']:,} test images. Only the deeper network is right on {data['only_deep_right']} of"
+        f" them, only the other one on {data['only_shallow_right']}. Equally good networks differ so much with a probability of"
+        f" {data['chance']:.1g} (McNemar's exact test, one-sided)."
+    )
+    return {caption: rows}
+
+
 def by_depth(name: str) -> tuple[str, int]:
     """Kind and depth of a network such as "plain-20"."""
     kind, _, depth = name.partition("-")

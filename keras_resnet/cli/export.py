@@ -61,7 +61,7 @@ def export(
     The check uses the test images; if there are fewer than 1,000, validation and training images are added.
     """
     run = Run.open(folder)
-    note = ""
+    note, told = "", sys.stderr if as_json else sys.stdout
     if out is None and is_shipped(folder):
         out = place_in(folder, "export")
         note = f"written to {printable(out)}: the files of saved_models stay as they are\n"
@@ -82,7 +82,7 @@ def export(
     images = of_run(run, data, data_dir)
     if debug_quantization:
         show_quantization(debug(run, data=images, out=out, on_check=progress), as_json)
-        sys.stdout.write("" if as_json else note)
+        told.write(note)
         return
     with bars(count(images)) as on_images:
         chosen: dict[str, Any] = {"min_agreement": min_agreement, "max_difference": max_difference}
@@ -92,5 +92,5 @@ def export(
         show_json([asdict(check) for check in checks])
     else:
         show_checks(checks)
-        sys.stdout.write(note)
+    told.write(note)
     fail_unless_accepted(checks)
