@@ -23,6 +23,7 @@ import keras_resnet as kr
 from keras_resnet.confidence import interval
 from keras_resnet.data import of_run
 from keras_resnet.export.verdict import losses
+from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.environment import environment
 from keras_resnet.shipped import by_name
 
@@ -37,8 +38,9 @@ def answers(run: kr.Run, data: kr.data.Dataset) -> np.ndarray:
 def row(run: kr.Run, own: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """What one network is, and its accuracy."""
     correct = float(np.mean(own == labels))
-    facts = {name: run.metrics[name] for name in ("network", "parameters", "epochs", "seed", "images_per_second")}
-    return {**facts, "recipe": asdict(run.recipe), "accuracy": correct, "interval": interval(correct, len(labels))}
+    facts: dict[str, Any] = {name: run.metrics[name] for name in ("network", "epochs", "seed", "images_per_second")}
+    facts |= {"parameters": cost_of(run.spec).trainable, "recipe": asdict(run.recipe)}
+    return {**facts, "accuracy": correct, "interval": interval(correct, len(labels))}
 
 
 def main() -> None:

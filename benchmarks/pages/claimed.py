@@ -26,6 +26,23 @@ def degradation() -> list[str]:
     return [*table, f"their errors are {more:.0f} points higher at 56 layers than at 20", f"{hours:.1f} hours of training in all"]
 
 
+def deeper() -> list[str]:
+    """docs/experiments.md: the shipped networks of 20 and 56 layers."""
+    found = read("deeper")
+    rows = [
+        f"| `cifar10-{row['network']}` | {row['parameters']:,} | "
+        f"{within(1 - row['accuracy'], 1 - row['interval'][1], 1 - row['interval'][0], 2)} |"
+        for row in found["networks"]
+    ]
+    more = 100 * (found["networks"][1]["accuracy"] - found["networks"][0]["accuracy"])
+    return [
+        *rows,
+        f"{more:.1f} points lower",
+        f"only ResNet-56 is right on {found['only_deep_right']} images, and only ResNet-20 on {found['only_shallow_right']}",
+        f"with a probability of {found['chance']:.0e}",
+    ]
+
+
 def lesions() -> list[str]:
     """docs/experiments.md: one unit less."""
     residual, plain = (read("lesions")["rows"][name] for name in ("residual-56", "plain-56"))
@@ -143,7 +160,7 @@ def all_epochs() -> list[str]:
 
 CLAIMS: dict[str, tuple[Callable[[], list[str]], ...]] = {
     "README.md": (claimed_readme.numbers,),
-    "docs/experiments.md": (degradation, lesions, gradients),
+    "docs/experiments.md": (degradation, deeper, lesions, gradients),
     "docs/faq.md": (few_photographs, costs.int8_beside_float),
     "docs/how-to/budget.md": (budgets,),
     "docs/how-to/deep-networks.md": (costs.depths,),
