@@ -1,19 +1,17 @@
-"""The trained networks of this project by name: runs in `saved_models/` of a clone of the repository, and one in the package.
-An installed package finds those of the clone from its folder."""
+"""The trained networks of this project by name: they are runs in `saved_models/` of a clone of the repository. An installed package
+finds them from the clone's folder."""
 
 from pathlib import Path
 
 from keras_resnet.outside import nearest_folder
 
 FOLDER = Path(__file__).parents[1] / "saved_models"
-EMBEDDED = {"tiny-imagenet": Path(__file__).parent / "weights" / "tiny_imagenet"}
-"""Those that come with the package."""
 
 
 def shipped() -> dict[str, Path]:
     """The run folder of each name."""
     folders = (FOLDER, Path(FOLDER.name))  # of the clone that this module is in, and of the current one
-    return EMBEDDED | {file.parent.name: file.parent for folder in folders for file in sorted(folder.glob("*/spec.json"))}
+    return {file.parent.name: file.parent for folder in folders for file in sorted(folder.glob("*/model.keras"))}
 
 
 def by_name(path: str | Path) -> Path:

@@ -9,7 +9,6 @@ writes the table of all such folders into saved_models/README.md.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,13 +19,15 @@ from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.run import CONTENTS, Run
-from keras_resnet.shipped import shipped
 
 FOLDER = Path(__file__).parent
 START, END = "<!-- The table is made by ship.py -->", "<!-- to here -->"
 LEFT_OUT = {"last.weights.h5"}
 KINDS = ("float16", "int8")
-DATA_SETS = {"cifar10": "CIFAR-10 (JPEG copy)", "digits": "scikit-learn's digits", "tiny_imagenet": "Tiny ImageNet"}
+DATA_SETS = {
+    "cifar10": "CIFAR-10 (JPEG copy)",
+    "digits": "scikit-learn's digits",
+} | dict.fromkeys(("tiny_imagenet_middle", "tiny_imagenet_small"), "Tiny ImageNet")
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 CARD = """---
 library_name: keras
@@ -86,7 +87,7 @@ def percent(share: float, count: int) -> str:
 
 
 def data_set(run: Run) -> str:
-    source = str(run.data.get("source"))
+    source = str(run.data.get("source") or run.path.name)
     return DATA_SETS.get(source, source)
 
 
@@ -145,11 +146,12 @@ def ship(run: Run, name: str, command: str, data_dir: str | None) -> None:
 def table() -> str:
     """A row for each shipped network."""
     rows = ["| `kr.load(...)` | images | parameters | test accuracy | int8 | int8 file |", "|---|---|---|---|---|---|"]
-    for name, run in sorted((name, Run.open(path)) for name, path in shipped().items()):
-        card, test = Path(os.path.relpath(run.path, FOLDER), "README.md"), run.metrics["test"]
+    for run in (Run.open(file.parent) for file in sorted(FOLDER.glob("*/model.keras"))):
+        name = run.path.name
+        test = run.metrics["test"]
         integer = next(check for check in checks_of(run) if check["file"] == "model_int8.tflite")
         rows.append(
-            f"| [`{name}`]({card.as_posix()}) | {data_set(run)} | {cost_of(run.spec).trainable:,} "
+            f"| [`{name}`]({name}/README.md) | {data_set(run)} | {cost_of(run.spec).trainable:,} "
             f"| {percent(test['accuracy'], test['images'])} | {100 * integer['accuracy']:.1f} % | {integer['bytes']:,} bytes |"
         )
     return "\n".join(rows)

@@ -21,6 +21,7 @@ NETWORKS = {
 }
 SCRIPT = """
 import random, keras, numpy as np, keras_resnet as kr
+random.seed(0)  # all that Keras draws its seeds from, without TensorFlow, which `keras.utils.set_random_seed` imports
 images = np.load("images.npy")
 assert keras.backend.backend() == BACKEND
 for name, fields in NETWORKS.items():
@@ -35,7 +36,7 @@ for smoothing, targets in ((0.0, labels), (0.1, np.eye(5, dtype="float32")[label
     np.testing.assert_allclose(weighted, np.mean(plain * np.array([1, 2, 5])[labels]), rtol=1e-5)
 losses = []
 for remat in (False, True):
-    random.seed(0)  # all that Keras draws its seeds from, without TensorFlow, which `keras.utils.set_random_seed` imports
+    random.seed(0)
     model = kr.build("resnet20", stochastic_depth=0.5, remat=remat, **SMALL)
     model.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     losses.append([float(model.train_on_batch(images, np.arange(len(images)))) for _ in range(3)])

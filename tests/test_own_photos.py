@@ -126,6 +126,12 @@ def test_one_command_for_photographs(call, photos, tmp_path, monkeypatch):
     assert "bright_above" in out.partition("balanced")[2]
 
 
+def test_a_folder_of_the_name_of_the_pretrained_network_is_read_as_images(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    photos.rename("tiny-imagenet")
+    assert choosing.choose("tiny-imagenet")[1].init.spec.classes == 200
+
+
 def test_very_many_photographs_begin_with_random_weights(photos, monkeypatch):
     assert choosing.choose(photos)[1].name == "tiny-imagenet"
     assert choosing.choose(photos, pretrained=False)[1].init is None

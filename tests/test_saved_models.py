@@ -3,12 +3,10 @@
 import json
 import re
 import runpy
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.numpy
 from PIL import Image
 
 import keras_resnet as kr
@@ -16,13 +14,13 @@ from keras_resnet import InputError
 from keras_resnet.files.manifest import verify
 from keras_resnet.shipped import by_name, shipped
 from keras_resnet.training.first_weights import FirstWeights
-from keras_resnet.weights.own import variables
 
 FOLDER = Path(__file__).parents[1] / "saved_models"
 SHIP = runpy.run_path(str(FOLDER / "ship.py"))
-TRAINED = sorted(file.parent.name for file in FOLDER.glob("*/model.keras"))
-PRETRAINED = ["tiny-imagenet", "tiny_imagenet_middle"]
-each = pytest.mark.parametrize("name", TRAINED + PRETRAINED)
+NAMES = sorted(file.parent.name for file in FOLDER.glob("*/model.keras"))
+PRETRAINED = [name for name in NAMES if name.startswith("tiny_imagenet_")]
+TRAINED = [name for name in NAMES if name not in PRETRAINED]
+each = pytest.mark.parametrize("name", NAMES)
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +30,8 @@ def clone(monkeypatch):
 
 
 def test_there_are_some_and_they_are_small():
-    assert sorted(shipped()) == sorted(TRAINED + PRETRAINED)
-    assert {"digits-resnet8", "cifar10-resnet20"} <= set(TRAINED)
+    assert list(shipped()) == NAMES
+    assert {"digits-resnet8", "cifar10-resnet20", "tiny_imagenet_small", "tiny_imagenet_middle"} <= set(NAMES)
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 60e6
 
 
@@ -54,7 +52,7 @@ def test_a_card_of_a_pretrained_network_says_what_its_files_say(name):
     assert f"value: {test['accuracy']:.4f}" in text
     assert f"**{SHIP['percent'](test['accuracy'], test['images']).partition(';')[0]})**" in text
     assert f"| {cost.trainable:,}, {cost.multiply_adds / 1e6:.0f} million |" in text
-    assert f"| {(run.path / 'model.safetensors').stat().st_size:,} bytes |" in text
+    assert f"| {(run.path / 'model.keras').stat().st_size:,} bytes |" in text
     assert f"| {integer['bytes']:,} bytes, {SHIP['percent'](integer['accuracy'], test['images'])} |" in text
 
 
@@ -77,9 +75,16 @@ def test_files_for_phones_are_whole(name):
     assert all(row["verdict"] == "passed" for row in rows)
 
 
+def test_the_weights_in_the_package_are_those_of_a_run():
+    one, other = kr.build(weights="tiny-imagenet"), kr.load("tiny_imagenet_small")
+    for name, weights, others in zip(one.weights, one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, others, err_msg=name.path)
+    assert kr.Run.open("tiny_imagenet_small").class_names[0] == "goldfish"
+
+
 def test_by_name(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = kr.Run.open(by_name("digits-resnet8"))
+    run = kr.Run.open("digits-resnet8")
     model = kr.load("digits-resnet8")
     image = np.asarray(Image.open(run.path / "sample.png"), "float32").reshape(1, *run.spec.input_shape)
     assert run.class_names[model.predict(image, verbose=0).argmax()] == run.metrics["sample"]["class"]
@@ -92,32 +97,10 @@ def test_by_name(call, tmp_path, monkeypatch):
         kr.load("digits-resnet9")
     code, _, err = call("evaluate", "photos")
     assert (code, err.count("\n")) == (2, 1)
-    assert "no run folder at 'photos'; by name there are tiny-imagenet, cifar10-resnet20, " in err
+    assert "no run folder at 'photos'; by name there are cifar10-resnet20, " in err
     Path("digits-resnet8").mkdir()  # what is here goes first
     with pytest.raises(InputError, match="no model at"):
         kr.load("digits-resnet8")
-
-
-def test_a_run_may_have_its_weights_as_safetensors(small_run, call, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = Path(shutil.copytree(small_run.path, "run"))
-    weights = {name: np.array(weight) for name, weight in variables(small_run.load())}
-    safetensors.numpy.save_file(weights, folder / "model.safetensors")
-    (folder / "model.keras").unlink()
-    run = kr.Run.open(folder)
-    for loaded in (run.load(), kr.load("run")):
-        for one, other in zip(loaded.get_weights(), small_run.load().get_weights(), strict=True):
-            np.testing.assert_array_equal(one, other)
-    answers = [call("predict", path, small_run.path / "sample.png", "--json") for path in ("run", small_run.path)]
-    assert answers[0] == answers[1]
-    assert answers[0][0] == 0
-    (folder / "model.safetensors").write_bytes(b"junk")
-    code, _, err = call("predict", "run", small_run.path / "sample.png")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "'run/model.safetensors'" in err
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"'run' is not a run: it has no model\.keras$"):
-        kr.Run.open(folder)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS
 
 COPY, SMALL = "CIFAR-10 (JPEG copy)", "tiny-imagenet"
-RUNS = {SMALL: "keras_resnet/weights/tiny_imagenet", "tiny_imagenet_middle": "saved_models/tiny_imagenet_middle"}
+RUNS = {SMALL: "saved_models/tiny_imagenet_small", "tiny_imagenet_middle": "saved_models/tiny_imagenet_middle"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,16 +149,17 @@ def of_students() -> Iterator[Result]:
 def of_runs() -> Iterator[Result]:
     """The two networks on Tiny ImageNet."""
     for name, folder in RUNS.items():
-        test = read(f"{folder}/metrics.json")["test"]
+        [integer] = read(f"{folder}/export/report.json")
         yield Result(
             images="Tiny ImageNet",
             network=f"`{name}`",
-            size=size_of_run(folder),
-            accuracy=test["accuracy"],
-            interval=test["accuracy_interval"],
-            test_images=test["images"],
+            size=integer["bytes"],
+            is_estimate=False,
+            precision="int8",
+            accuracy=integer["accuracy"],
+            test_images=read(f"{folder}/metrics.json")["test"]["images"],
             seeds=1,
-            file=f"{folder}/metrics.json",
+            file=f"{folder}/export/report.json",
         )
 
 

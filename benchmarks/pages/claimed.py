@@ -39,7 +39,7 @@ def deeper() -> list[str]:
         *rows,
         f"{more:.1f} points lower",
         f"only ResNet-56 is right on {found['only_deep_right']} images, and only ResNet-20 on {found['only_shallow_right']}",
-        f"with a probability of {found['chance']:.0e}",
+        f"in {1e7 * found['chance']:.0f} of ten million cases",
     ]
 
 
@@ -124,7 +124,7 @@ def budgets() -> list[str]:
 
 def weights() -> list[str]:
     """docs/how-to/pretrained-weights.md: the network in the package."""
-    parameters = read("keras_resnet/weights/tiny_imagenet/metrics.json")["parameters"]
+    parameters = read("saved_models/tiny_imagenet_small/metrics.json")["parameters"]
     return [f"a ResNet-18-D of {parameters / 1e6:.1f} million parameters"]
 
 

@@ -5,7 +5,6 @@ from benchmarks.pages.tables import spread
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.run import Run
-from keras_resnet.shipped import shipped as by_names
 
 EXPORTS = "python benchmarks/exports.py RUN --aware RUN"
 
@@ -99,7 +98,7 @@ def shipped() -> list[dict]:
 
 def pretrained() -> list[dict]:
     """Those for photographs."""
-    folders = "keras_resnet/weights/tiny_imagenet", "saved_models/tiny_imagenet_middle"
+    folders = "saved_models/tiny_imagenet_small", "saved_models/tiny_imagenet_middle"
     images = "10,000 of Tiny ImageNet", "same images"
     return [of_shipped(Run.open(ROOT / folder), own, 1) for folder, own in zip(folders, images, strict=True)]
 
@@ -107,10 +106,9 @@ def pretrained() -> list[dict]:
 def of_shipped(run: Run, images: str, digits: int) -> dict:
     """Its row: what its metrics and the report of its exports say."""
     cost, test, folder = cost_of(run.spec), run.metrics["test"], run.path.relative_to(ROOT)
-    name = next(name for name, path in by_names().items() if path.samefile(run.path))
     integer = next(check for check in read(f"{folder}/export/report.json") if check["file"] == "model_int8.tflite")
     return row(
-        f"`{name}`, {run.metrics['epochs']} epochs, {images}",
+        f"`{folder.name}`, {run.metrics['epochs']} epochs, {images}",
         (cost.trainable, cost.multiply_adds),
         *(f"{one_seed(accuracy, test['images'], digits)}, one seed" for accuracy in (test["accuracy"], integer["accuracy"])),
         f"[its card]({folder}/README.md)",

@@ -28,7 +28,7 @@ DATA_HELP = f"{IMAGES_HELP} [default: for files random pixels, for training digi
 @app.command(epilog="Example: keras-resnet benchmark runs/digits-resnet8/export/*.tflite")
 def benchmark(
     paths: Annotated[
-        list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras, .safetensors files.")
+        list[Path] | None, typer.Argument(metavar="PATH", help="SavedModel folders, .tflite, .onnx, .keras files.")
     ] = None,
     batch: Annotated[int | None, typer.Option(**COUNT, help="For files: batch size. [default: 1]")] = None,
     threads: Annotated[int | None, typer.Option(min=1, max=1024, help="For files: number of threads. [default: 1]")] = None,

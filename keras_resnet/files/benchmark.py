@@ -31,7 +31,7 @@ def compare(
     """Latency, size, memory and answers of model files, and their ratios to the first.
 
     Args:
-        paths: SavedModel folders, `.tflite`, `.onnx`, `.keras` and `.safetensors` files that take the same images.
+        paths: SavedModel folders, `.tflite`, `.onnx` and `.keras` files that take the same images.
         images: raw pixels (count, *image_shape), or a function from the image shape of the first file (None for a side of any
             length) to such. None: random pixels, on which agreement means little.
         batch: images in each measured run.

@@ -46,7 +46,7 @@ START = "import sys; sys.path.append(sys.argv[2]); from keras_resnet.files.proce
 
 
 class ModelFile:
-    """A SavedModel folder, or a `.tflite`, `.onnx`, `.keras` or `.safetensors` file, opened in its own runtime, in its own process.
+    """A SavedModel folder, or a `.tflite`, `.onnx` or `.keras` file, opened in its own runtime and in a process of its own.
 
     Call it with raw pixels (batch, *image_shape), channels last: it returns outputs (batch, classes), or for a file that gives the
     best classes (batch, k, 2), score and number of each. InputError, which names the file, if it does not exist, if it differs
@@ -68,7 +68,7 @@ class ModelFile:
         check_regular(self.path)
         kind = kind_of(self.path)
         if kind is None:
-            raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx, .keras or .safetensors file")
+            raise InputError(f"{str(path)!r} is not a SavedModel folder, .tflite, .onnx or .keras file")
         is_listed = verify(self.path)
         self.connection, other_end = Pipe()
         command = [sys.executable, "-P", "-c", START, str(other_end.fileno()), str(Path(__file__).parents[2])]

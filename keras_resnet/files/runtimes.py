@@ -174,9 +174,8 @@ def onnx_runner(onnxruntime: ModuleType, path: Path, threads: int) -> LoadedFile
 def keras_runner(keras: ModuleType, path: Path, threads: int) -> LoadedFile:
     """Keras, on the backend in use. Only TensorFlow lets the number of threads be chosen."""
     from keras_resnet.networks.connections import scores_of
-    from keras_resnet.networks.loading import weights_of_layers
+    from keras_resnet.networks.loading import load, weights_of_layers
     from keras_resnet.networks.settings import fixed_settings
-    from keras_resnet.weights.opening import load
 
     if keras.backend.backend() == "tensorflow":
         tf = importlib.import_module("tensorflow")
@@ -196,7 +195,6 @@ RUNTIMES: dict[str, tuple[str, Callable[[ModuleType, Path, int], LoadedFile]]] =
     ".tflite": ("ai_edge_litert.interpreter", tflite_runner),
     ".onnx": ("onnxruntime", onnx_runner),
     ".keras": ("keras", keras_runner),
-    ".safetensors": ("keras", keras_runner),
 }
 
 

@@ -14,16 +14,18 @@ from keras_resnet.errors import InputError
 from keras_resnet.networks.pixel_range import normalizing_layers, notice_in_predictions
 from keras_resnet.networks.settings import fixed_settings
 from keras_resnet.outside import check_regular
-from keras_resnet.shipped import suggestion
+from keras_resnet.shipped import by_name, suggestion
 
 WEIGHTS, LARGEST = ".weights.h5", 2**26  # bytes of any other member
 MOST_PACKED = 100  # times the size of the file, that its weights may unpack to
 
 
 def load(path: str | Path, **settings: Any) -> keras.Model:
-    """`keras.saving.load_model` for networks of any depth. InputError, which names the file, if there is none or it cannot be
-    read."""
-    path = Path(path)
+    """`keras.saving.load_model` for networks of any depth: of a `.keras` file, of that in a folder, or of a trained network of this
+    project by name, such as "cifar10-resnet20" (in a clone of the repository). InputError, which names the file, if there is none
+    or it cannot be read."""
+    path = by_name(path)
+    path = path / "model.keras" if path.is_dir() else path
     if not path.exists():
         raise InputError(f"no model at {str(path)!r}{'' if path.suffix else suggestion(path)}")
     check_regular(path)

@@ -14,7 +14,7 @@ from keras_resnet.json_files import Content, checked
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.outside import ODD, check_class_names, parse, read_text
 from keras_resnet.recipes.recipe import Recipe
-from keras_resnet.shipped import suggestion
+from keras_resnet.shipped import by_name, suggestion
 
 if TYPE_CHECKING:
     import keras
@@ -36,7 +36,7 @@ CONTENTS = {
     SAMPLE: "the first test image, where images are pictures; its class is in metrics.json",
 }
 LONGEST_NAME = 200  # of a run folder; file systems allow 255, and temporary names are longer
-ESSENTIAL = ("spec.json", "labels.txt")  # and the network, see `model_in`
+ESSENTIAL = ("spec.json", "labels.txt", "model.keras")
 
 
 Mistake = TypedDict("Mistake", {"image": str, "class": str, "predicted": str, "probability": float})
@@ -91,12 +91,6 @@ class Origin(TypedDict, total=False):
     digest: str
 
 
-def model_in(folder: Path) -> Path:
-    """The file of the network in the folder of a run: of Keras, or safetensors where that is not there."""
-    model, weights = folder / "model.keras", folder / "model.safetensors"
-    return weights if weights.is_file() and not model.exists() else model
-
-
 @dataclass(frozen=True)
 class Run:
     """A finished run in the folder `path`. `Run.open` checks that it is one."""
@@ -105,11 +99,12 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """The run in that folder. InputError if the folder is missing or lacks an essential file."""
-        path = Path(path)
+        """The run in that folder, or a trained network of this project by name, such as "cifar10-resnet20" (in a clone of the
+        repository). InputError if the folder is missing or lacks an essential file."""
+        path = by_name(path)
         if not path.is_dir():
             raise InputError(f"no run folder at {str(path)!r}{suggestion(path)}")
-        missing = [name for name in (*ESSENTIAL, model_in(path).name) if not (path / name).is_file()]
+        missing = [name for name in ESSENTIAL if not (path / name).is_file()]
         if missing:
             raise InputError(f"{str(path)!r} is not a run: it has no {', '.join(missing)}")
         return cls(path)
@@ -150,14 +145,13 @@ class Run:
 
     @property
     def model_path(self) -> Path:
-        """The trained network: a plain Keras file, or its weights as safetensors."""
-        return model_in(self.path)
+        """The trained network, a plain Keras file."""
+        return self.path / "model.keras"
 
     def load(self) -> "keras.Model":
         """The trained network. InputError if its file cannot be read, or is not the network of `spec`."""
-        from keras_resnet.networks.loading import weights_of_layers
+        from keras_resnet.networks.loading import load, weights_of_layers
         from keras_resnet.networks.match import check_network
-        from keras_resnet.weights.opening import load
 
         model = load(self.model_path, compile=False, safe_mode=True)
         check_network(self.model_path, weights_of_layers(model), tuple(model.input_shape[1:]), self.spec)

@@ -17,8 +17,8 @@ from keras_resnet.networks import choice
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.recipes.recipe import Recipe
 from keras_resnet.training.first_weights import FirstWeights
+from keras_resnet.weights.names import EMBEDDED, TINY_IMAGENET
 
-PRETRAINED = "tiny-imagenet"
 SIZE = 64  # pixels along a side, of the images that it was pretrained on
 ENLARGED = 1.5  # times their side, that small images are enlarged at most: deer and horses of 32 are known better at 48 than at 64
 STEP = 8  # pixels, that sizes are multiples of
@@ -52,7 +52,7 @@ class Choice(NamedTuple):
                 "on the validation images"
             )
         return [
-            f"network: {PRETRAINED}, pretrained on photographs of 200 classes, because {self.why}",
+            f"network: {TINY_IMAGENET}, pretrained on photographs of 200 classes, because {self.why}",
             f"size: {size} pixels{as_pretrained(data.image_shape)}",
             f"recipe: {epochs}{weighting(data, recipe)}",
             "to change this: --image-size, --epochs or --init; a named network or recipe starts from random weights",
@@ -85,7 +85,7 @@ def choose(
     count = len(data.splits["train"])
     *sides, channels = data.image_shape
     if pretrained and channels == 3 and len(sides) == 2 and all(side in SIDES for side in sides) and count < MOST_IMAGES:
-        first = FirstWeights.of(PRETRAINED)
+        first = FirstWeights(TINY_IMAGENET, EMBEDDED[TINY_IMAGENET], None)  # also where a folder of images has that name
         return data, Choice(first.spec, first, f"{count:,} training images are few to start from random weights")
     if photos:  # but of a size that does not suit it
         data = load(source, image_size=image_size)

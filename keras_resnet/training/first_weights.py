@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from keras_resnet.errors import InputError
 from keras_resnet.fields import names
 from keras_resnet.networks.spec import ResNetSpec
-from keras_resnet.runs.run import Run, model_in
-from keras_resnet.shipped import EMBEDDED, by_name
+from keras_resnet.runs.run import Run
+from keras_resnet.shipped import by_name
 
 if TYPE_CHECKING:
     import keras
@@ -48,11 +48,12 @@ class FirstWeights:
         if isinstance(init, Run):
             return cls(str(init.path), init.model_path, init)
         from keras_resnet.weights.names import KINDS, find
+        from keras_resnet.weights.own import file_of_a_run
 
-        if str(init) not in EMBEDDED and by_name(init) != Path(init):
+        if by_name(init) != Path(init):
             return cls.of(Run.open(by_name(init)))
         if Path(init).is_dir():
-            weights = model_in(Path(init))
+            weights = file_of_a_run(Path(init))
             return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.open(init))
         found = find(init, network)
         if not found.path.is_file():

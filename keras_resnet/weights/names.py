@@ -12,12 +12,11 @@ from typing import NamedTuple
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
-from keras_resnet.shipped import EMBEDDED
 from keras_resnet.weights.download import cache, download
 from keras_resnet.weights.hub import from_hub
 
-IMAGENET = "imagenet"
-[TINY_IMAGENET] = EMBEDDED
+IMAGENET, TINY_IMAGENET = "imagenet", "tiny-imagenet"
+EMBEDDED = {TINY_IMAGENET: Path(__file__).parent / "tiny_imagenet" / "model.safetensors"}
 KINDS = (".safetensors", ".pth", ".pt", ".bin", ".h5", ".keras", ".npz")
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@\w[\w./-]*)?"
 ADDRESS = re.compile(r"[a-z][a-z0-9]+://|hf[-_]hub:")
@@ -113,7 +112,7 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
     if path.is_file():
         return Found(path, {}, spec)
     if name in EMBEDDED:
-        return Found(EMBEDDED[name] / "model.safetensors", {"name": name, "licence": "see its model card"}, spec)
+        return Found(EMBEDDED[name], {"name": name, "licence": "see its model card"}, spec)
     if name == IMAGENET:
         return imagenet(spec, classifier)
     if re.fullmatch(REPOSITORY, name) and path.suffix not in KINDS and not Path(path.parts[0]).exists():

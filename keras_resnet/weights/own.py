@@ -36,6 +36,12 @@ OWN = Layout(
 )
 
 
+def file_of_a_run(folder: Path) -> Path:
+    """The file of the weights: the model, or safetensors where there is no model."""
+    model, weights = folder / "model.keras", folder / "model.safetensors"
+    return weights if weights.is_file() and not model.exists() else model
+
+
 def is_of_a_run(path: Path) -> bool:
     """Whether it is a file that Keras has written beside a `spec.json`."""
     return path.name.endswith((".keras", ".weights.h5")) and (path.parent / "spec.json").is_file()

@@ -13,14 +13,13 @@ from keras_resnet.fields import look_up
 from keras_resnet.networks.spec import RATES, ResNetSpec
 from keras_resnet.networks.variants import name_of, resolve
 from keras_resnet.outside import read_text
-from keras_resnet.runs.run import model_in
 from keras_resnet.weights.arrays import Arrays, read_arrays
 from keras_resnet.weights.bit import BIT
 from keras_resnet.weights.keras_applications import KERAS_APPLICATIONS
 from keras_resnet.weights.keras_hub import KERAS_HUB, is_named
 from keras_resnet.weights.layout import Layout, Translation, json_beside, translate
 from keras_resnet.weights.names import find
-from keras_resnet.weights.own import OWN, arrays_of_a_run, is_of_a_run
+from keras_resnet.weights.own import OWN, arrays_of_a_run, file_of_a_run, is_of_a_run
 from keras_resnet.weights.pytorch import PYTORCH
 from keras_resnet.weights.shapes import shapes_of, spec_of
 from keras_resnet.weights.timm_v2 import TIMM_V2
@@ -93,7 +92,7 @@ def read(
 
 def file_of(path: Path) -> Path:
     """The file that has the weights: of the folder of a run that in it."""
-    return model_in(path) if path.is_dir() and (path / "spec.json").is_file() else path
+    return file_of_a_run(path) if path.is_dir() and (path / "spec.json").is_file() else path
 
 
 def interpret(
