@@ -72,7 +72,7 @@ def row_of(result: Result) -> dict[str, object]:
 
 def measured_on(file: str) -> str:
     """The day of the measurement; of a run, from its environment."""
-    run = file.removesuffix("metrics.json")
+    run = file.removesuffix("metrics.json").removesuffix("export/report.json")
     return date({"environment": read(f"{run}environment.json")} if run != file else read(file))
 
 
