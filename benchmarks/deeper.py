@@ -1,9 +1,9 @@
-"""A deeper network beside a shallower one, both trained by the same recipe: is the error on the same test images lower?
+"""Of two networks trained by the same recipe, does the deeper one have the lower error on the same test images?
 
     python benchmarks/deeper.py [SHALLOW DEEP] [--data-dir DIR] [--json OUT.json]
 
-SHALLOW and DEEP are runs, or names of networks in saved_models. Both answer the same images, so only those count that one of them
-has right: McNemar's exact test, one-sided.
+SHALLOW and DEEP are runs, or names of networks in saved_models. Both answer the same images, so only images that exactly one of
+them classifies correctly count: McNemar's exact test, one-sided.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def main() -> None:
     data = of_run(deep, data_dir=options.data_dir)
     labels = data.examples("test").labels
     if shallow.recipe != deep.recipe or shallow.data.get("digest") != deep.data.get("digest"):
-        sys.exit("the two runs have other recipes or other images: not compared")
+        sys.exit("the two runs differ in recipe or images: not compared")
     by_shallow, by_deep = (answers(run, data) for run in (shallow, deep))
     compared = losses(by_shallow, by_deep, labels)
     result = {

@@ -2,7 +2,7 @@
 
     python benchmarks/pretrain_tiny_imagenet.py pack DATA_DIR PACKED              # the JPEG files, in two parts
     python benchmarks/pretrain_tiny_imagenet.py train PACKED OUT MINUTES MINUTES  # minutes of each network, compilation included
-    python benchmarks/pretrain_tiny_imagenet.py finish DATA_DIR OUT/NETWORK RUN   # test images, once, and the run
+    python benchmarks/pretrain_tiny_imagenet.py finish DATA_DIR OUT/NETWORK RUN   # write the run, and measure it on the test images
 
 The first and the last need TensorFlow and TensorFlow Datasets; the training is on JAX, and needs neither.
 
@@ -345,7 +345,7 @@ def finish(data_dir: str, trained: str, run: str) -> None:
     read_weights(Path(trained, "model.safetensors"), model)
     model.save(folder / "model.keras")
     compress(folder / "model.keras")
-    write_json(folder / "data.json", {"source": None})  # the split of `data.load` is another
+    write_json(folder / "data.json", {"source": None})  # no source: `data.load` would split the images differently
     images, labels = tfds.as_numpy(tfds.load("tiny_imagenet", split="test", data_dir=data_dir, batch_size=-1, as_supervised=True))
     logits = model.predict(images, batch_size=100, verbose=0).astype("float64")
     right = logits[np.arange(len(labels)), labels]

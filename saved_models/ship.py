@@ -28,18 +28,22 @@ DATA_SETS = {
     "cifar10": "CIFAR-10 (JPEG copy)",
     "digits": "scikit-learn's digits",
 } | dict.fromkeys(("tiny_imagenet_middle", "tiny_imagenet_small"), "Tiny ImageNet")
+ON_THE_HUB = {"cifar10": "uoft-cs/cifar10"}  # the data sets of Hugging Face
+CAUTIONS = {
+    "cifar10": "CIFAR-10 (JPEG copy) is CIFAR-10 with its images stored as JPEG.\n"
+    "Do not compare this accuracy with those on the original images.\n"
+}
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 CARD = """---
 library_name: keras
 license: apache-2.0
 pipeline_tag: image-classification
 tags: [image-classification, keras, resnet, litert]
-datasets: [{source}]
-model-index:
+{datasets}model-index:
   - name: {name}
     results:
       - task: {{type: image-classification}}
-        dataset: {{type: {source}, name: "{data}", split: test}}
+        dataset: {{type: {hub}, name: "{data}", split: test}}
         metrics:
           - {{type: accuracy, value: {accuracy:.4f}}}
 ---
@@ -53,7 +57,7 @@ model-index:
 | test accuracy | **{test}**, one seed ({seed}) |
 | validation accuracy | {validation} |
 | training images, epochs | {train:,}, {epochs} |
-| parameters, multiply-adds | {parameters:,}, {multiply_adds:,} |
+| trainable parameters, multiply-adds | {parameters:,}, {multiply_adds:,} |
 {exports}| machine | {machine} |
 
 ![Loss and accuracy in the training](history.png)
@@ -75,9 +79,8 @@ first test image.
 
 ## Limits
 
-The network knows these {classes} classes, and pictures like those that it was trained on.
-It puts any other picture into one of these classes too.
-Its accuracy is that of one seed: another seed gives another accuracy. It has not been tested for bias of any kind.
+The network has {classes} classes, listed in `labels.txt`. It puts every image into one of them, whatever the image shows.
+{caution}Its accuracy is that of one seed: another seed gives another accuracy. It has not been tested for bias of any kind.
 """
 
 
@@ -97,7 +100,8 @@ def checks_of(run: Run) -> list[dict]:
 
 def card(run: Run, name: str, command: str) -> str:
     """The model card, of what the files of the run say."""
-    metrics, cost = run.metrics, cost_of(run.spec)
+    metrics, cost, source = run.metrics, cost_of(run.spec), str(run.data.get("source"))
+    hub = ON_THE_HUB.get(source)
     rows = [
         f"| `export/{check['file']}` | {check['bytes']:,} bytes, {percent(check['accuracy'], metrics['test']['images'])} |\n"
         for check in checks_of(run)
@@ -106,7 +110,9 @@ def card(run: Run, name: str, command: str) -> str:
     return CARD.format(
         name=name,
         network=metrics["network"],
-        source=run.data.get("source"),
+        datasets=f"datasets: [{hub}]\n" if hub else "",
+        hub=hub or source,
+        caution=CAUTIONS.get(source, ""),
         data=data_set(run),
         size="x".join(map(str, run.spec.input_shape[:2])),
         classes=run.spec.classes,

@@ -16,7 +16,7 @@ from keras_resnet import startup
 
 startup.prepare()  # as the command line does: the same seed gives the same weights
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")  # there are more processes of tests than cores
-# TensorFlow reads it once, at its first operation: all processes of the tests have the same kernels, whatever ran before in them.
+# TensorFlow reads it once, at its first operation. Set here, it gives all processes of the tests the same kernels.
 os.environ.setdefault(startup.ONEDNN, "1")
 
 from dataclasses import replace

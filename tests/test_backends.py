@@ -21,7 +21,7 @@ NETWORKS = {
 }
 SCRIPT = """
 import random, keras, numpy as np, keras_resnet as kr
-random.seed(0)  # all that Keras draws its seeds from, without TensorFlow, which `keras.utils.set_random_seed` imports
+random.seed(0)  # Keras draws its seeds from it; `keras.utils.set_random_seed` would import TensorFlow
 images = np.load("images.npy")
 assert keras.backend.backend() == BACKEND
 for name, fields in NETWORKS.items():
@@ -81,7 +81,7 @@ def test_same_file_same_logits(backend, folder, monkeypatch):
         pytest.skip(f"{backend} is not installed")
     script = f"BACKEND, NETWORKS, SMALL = {backend!r}, {NETWORKS!r}, {SMALL!r}\n{SCRIPT}"
     if backend != "torch":
-        script += EXPORT  # every other backend exports by the same process of TensorFlow
+        script += EXPORT  # all backends but TensorFlow export through a process of TensorFlow: one of them is enough
     if backend == keras.backend.backend():
         monkeypatch.chdir(folder)
         exec(script, {})

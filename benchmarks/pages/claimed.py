@@ -39,7 +39,7 @@ def deeper() -> list[str]:
         *rows,
         f"{more:.1f} points lower",
         f"only ResNet-56 is right on {found['only_deep_right']} images, and only ResNet-20 on {found['only_shallow_right']}",
-        f"in {1e7 * found['chance']:.0f} of ten million cases",
+        f"in {1e7 * found['chance']:.0f} of ten million samples",
     ]
 
 

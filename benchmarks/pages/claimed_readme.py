@@ -44,7 +44,7 @@ def digits() -> list[dict]:
             (cost.trainable, cost.multiply_adds),
             f"{spread(accuracies)} ({len(accuracies)} seeds)",
             f"{one_seed(integer['accuracy'], images)}, one seed",
-            "`python benchmarks/digits.py`; int8: the shell lines",
+            "`python benchmarks/digits.py`; int8: the shell commands above",
             file=integer["bytes"],
             ms=integer["latency_ms"]["1"]["median"],
         )
@@ -82,7 +82,13 @@ def resnet20() -> list[dict]:
     long = f"{seeds['test_accuracy_mean']:.1f} ± {seeds['test_accuracy_deviation']:.1f} % ({len(seeds['rows'])} seeds)"
     for name, data, float32, command, file in (
         ("`resnet20`, 30 epochs, same images", earlier, long, "`python benchmarks/cifar10.py FOLDER RUNS`", "model_int8.tflite"),
-        ("`cifar10-resnet20` in 4 bits, 16 epochs", now, "", f"`{EXPORTS}`", "model_int4.tflite, quantisation-aware"),
+        (
+            "`cifar10-resnet20` in 4 bits (not int8), 16 epochs, same images",
+            now,
+            "",
+            f"`{EXPORTS}`",
+            "model_int4.tflite, quantisation-aware",
+        ),
     ):
         own, images = data["files"][file], data["images"]
         integers = f"{one_seed(own['accuracy'], images, 2)}, one seed"
@@ -97,7 +103,7 @@ def shipped() -> list[dict]:
 
 
 def pretrained() -> list[dict]:
-    """Those for photographs."""
+    """The networks that were pretrained on Tiny ImageNet."""
     folders = "saved_models/tiny_imagenet_small", "saved_models/tiny_imagenet_middle"
     images = "10,000 of Tiny ImageNet", "same images"
     return [of_shipped(Run.open(ROOT / folder), own, 1) for folder, own in zip(folders, images, strict=True)]

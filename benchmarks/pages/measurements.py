@@ -84,7 +84,7 @@ MEASUREMENTS = {
     ),
     "deeper": Measurement(
         "ResNet-56 beside ResNet-20",
-        f"Is the error of a deeper residual network lower, of two trained by the same recipe? On {COPY}.",
+        f"Of two residual networks trained by the same recipe, does the deeper one have the lower test error? On {COPY}.",
         "python benchmarks/deeper.py --data-dir DATA_DIR --json benchmarks/deeper.json",
         tables.deeper,
         lambda data: "test error: " + ", ".join(f"{row['network']} {percent(1 - row['accuracy'], 2)}" for row in data["networks"]),

@@ -26,7 +26,8 @@ benchmarks.pages` writes the page from the JSON files of the last column.
 - A result of one seed counts only if there is none of several seeds. A difference within the intervals may be chance.
 - The accuracy is that of the float32 network or of the int8 file, as the table says. The size is that of the int8 file; "about"
   means the estimate of `cost_of`.
-- The date is that of the measurement, if the JSON has it, and the commit is the one that added the file as it is now.
+- The date is that of the measurement, if the JSON has it, or of the training of a run. The commit is the one that added the file as
+  it is now.
 """
 
 
@@ -71,7 +72,7 @@ def row_of(result: Result) -> dict[str, object]:
 
 
 def measured_on(file: str) -> str:
-    """The day of the measurement; of a run, from its environment."""
+    """The day of the measurement; of a run, that of its training."""
     run = file.removesuffix("metrics.json").removesuffix("export/report.json")
     return date({"environment": read(f"{run}environment.json")} if run != file else read(file))
 

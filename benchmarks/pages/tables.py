@@ -222,8 +222,9 @@ def deeper(data: Any) -> Tables:
     ]
     caption = (
         f"One seed each, the same {data['images']:,} test images. Only the deeper network is right on {data['only_deep_right']} of"
-        f" them, only the other one on {data['only_shallow_right']}. Equally good networks would differ so much"
-        f" in {1e7 * data['chance']:.0f} of ten million cases (McNemar's exact test, one-sided)."
+        f" them, only the other one on {data['only_shallow_right']}. If both were equally accurate, so large a lead would occur in"
+        f" {1e7 * data['chance']:.0f} of ten million samples of test images (McNemar's exact test, one-sided). This says nothing"
+        " about other seeds."
     )
     return {caption: rows}
 

@@ -61,7 +61,8 @@ def run_page(run: Run, source: Any = None, data_dir: str | Path | None = None) -
     }
     if not content["command"]:
         reasons["command"] = (
-            "No command can repeat the training: its images were arrays of a script, or its weights come from elsewhere."
+            "No command of this package can repeat the training: its images were arrays of a script, or its weights come from"
+            " elsewhere."
         )
     return render("run", reasons=reasons, most_classes=MOST_CLASSES, opacity=opacity, **content)
 
@@ -212,7 +213,7 @@ def as_stored(run: Run, reasons: dict[str, str]) -> Content:
             "stored_mistakes": test.get("mistakes", []),
             "measured_on": f"{test.get('images', 0):,} test images",
         }
-    reasons["classes"] = "There is no table of classes: the run has no results by class."
+    reasons["classes"] = "There is no table of classes: metrics.json does not have precision and images of each class."
     return {}
 
 
