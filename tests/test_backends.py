@@ -1,5 +1,5 @@
-"""One `.keras` file on every backend that is installed: the same logits, training with and without recomputation, a teacher, and
-an export."""
+"""One `.keras` file on every backend that is installed: the same logits, training with and without recomputation, and a teacher;
+and an export of a network that the backend built."""
 
 import os
 import subprocess
@@ -50,9 +50,10 @@ assert np.isfinite(student.train_on_batch(images, np.arange(5))[0])
 assert all(np.isfinite(weights).all() for weights in student.get_weights())
 """
 EXPORT = """
+import numpy as np, keras_resnet as kr
 pixels, labels = np.random.default_rng(0).integers(0, 256, (45, 16, 16, 3), "uint8"), np.arange(45) % 5
 data = kr.data.from_arrays({name: (pixels, labels) for name in ("train", "validation", "test")})
-check = kr.export.tflite(kr.load(f"built-{BACKEND}.keras"), data=data, out=f"exported-{BACKEND}")
+check = kr.export.tflite(kr.build("resnet20", **SMALL), data=data, out=f"exported-{BACKEND}")
 assert check.passed and check.agreed == check.images == 135, check
 """
 
@@ -75,13 +76,11 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax", "torch"])
-def test_same_file_same_logits(backend, folder, monkeypatch):
+def run(script, backend, folder, monkeypatch):
+    """Run a script in `folder`, on a backend; in a process of its own where that is another one."""
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    script = f"BACKEND, NETWORKS, SMALL = {backend!r}, {NETWORKS!r}, {SMALL!r}\n{SCRIPT}"
-    if backend != "torch":
-        script += EXPORT  # all backends but TensorFlow export through a process of TensorFlow: one of them is enough
+    script = f"BACKEND, NETWORKS, SMALL = {backend!r}, {NETWORKS!r}, {SMALL!r}\n{script}"
     if backend == keras.backend.backend():
         monkeypatch.chdir(folder)
         exec(script, {})
@@ -89,6 +88,11 @@ def test_same_file_same_logits(backend, folder, monkeypatch):
         environment = os.environ | {"KERAS_BACKEND": backend, "XLA_FLAGS": QUICK}
         done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("backend", [pytest.param("tensorflow", marks=pytest.mark.slow), "jax", "torch"])
+def test_same_file_same_logits(backend, folder, monkeypatch):
+    run(SCRIPT, backend, folder, monkeypatch)
     for name in NETWORKS:
         expected = np.load(folder / f"{name}.npy")
         assert np.ptp(expected) > 0.01
@@ -96,3 +100,9 @@ def test_same_file_same_logits(backend, folder, monkeypatch):
     built = keras.saving.load_model(folder / f"built-{backend}.keras")
     logits = built.predict_on_batch(np.load(folder / "images.npy"))
     np.testing.assert_allclose(logits, np.load(folder / f"built-{backend}.npy"), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow  # tests/test_export.py does so with the modules of another backend in place
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_network_of_the_backend_is_exported(backend, folder, monkeypatch):
+    run(EXPORT, backend, folder, monkeypatch)

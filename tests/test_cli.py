@@ -134,7 +134,8 @@ def test_how_a_step_is_computed(call, tmp_path):
     assert list((tmp_path / "run-tensorboard").rglob("*tfevents*"))
 
 
-def test_benchmark(call):
+def test_benchmark(call, monkeypatch):
+    monkeypatch.setattr("keras_resnet.training.precision.SECONDS", 0.02)  # of each measurement
     code, out, _ = call("benchmark", "--network", *ONE_UNIT, "--json")
     assert code == 0
     rows = json.loads(out)

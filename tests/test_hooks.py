@@ -491,6 +491,13 @@ def is_foreign(node):
     return not own and not isinstance(node.value, ast.Call)
 
 
+@cache
+def methods_of(folder):
+    """The names of all functions in the modules of a folder."""
+    trees = map(tree_of, folder.glob("*.py"))
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_hooks_are_in_one_place(path):
     if path.name == "hooks.py":
@@ -502,9 +509,8 @@ def test_hooks_are_in_one_place(path):
         if name and PRIVATE_MODULE.match(name)
     }
     assert not private, f"{private}: import it in hooks"
-    trees = {other: tree_of(other) for other in {path, *path.parent.glob("*.py")}}
-    own = {node.name for tree in trees.values() for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    for node in ast.walk(trees[path]):
+    own = methods_of(path.parent)
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Assign):
             names = {target.attr for target in node.targets if isinstance(target, ast.Attribute)}
             assert not names & set(REPLACED), f"{names}: use hooks.replace"
