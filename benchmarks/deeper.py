@@ -25,7 +25,6 @@ from keras_resnet.data import of_run
 from keras_resnet.export.verdict import losses
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.runs.environment import environment
-from keras_resnet.shipped import by_name
 
 NAMES = ["cifar10-resnet20", "cifar10-resnet56"]
 
@@ -49,7 +48,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    shallow, deep = (kr.Run.open(by_name(name)) for name in options.runs)
+    shallow, deep = map(kr.Run.open, options.runs)
     data = of_run(deep, data_dir=options.data_dir)
     labels = data.examples("test").labels
     if shallow.recipe != deep.recipe or shallow.data.get("digest") != deep.data.get("digest"):

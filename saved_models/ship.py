@@ -27,7 +27,10 @@ KINDS = ("float16", "int8")
 DATA_SETS = {
     "cifar10": "CIFAR-10 (JPEG copy)",
     "digits": "scikit-learn's digits",
-} | dict.fromkeys(("tiny_imagenet_middle", "tiny_imagenet_small"), "Tiny ImageNet")
+    "tiny_imagenet_middle": "Tiny ImageNet",
+    "tiny_imagenet_small": "Tiny ImageNet",
+}
+"""The name of the images, by the source of the run, or by the name of a run that has none."""
 ON_THE_HUB = {"cifar10": "uoft-cs/cifar10"}  # the data sets of Hugging Face
 CAUTIONS = {
     "cifar10": "CIFAR-10 (JPEG copy) is CIFAR-10 with its images stored as JPEG.\n"

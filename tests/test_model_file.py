@@ -392,7 +392,7 @@ def test_files_are_compared_on_the_same_images(files, small_run):
     assert integer["bytes"] == (files / "model_int8.tflite").stat().st_size
     assert integer["size_ratio"] == pytest.approx(integer["bytes"] / keras_file["bytes"])
     assert real["images_per_second"] == pytest.approx(2000 / real["milliseconds"])
-    assert integer["peak_memory"] > 0
+    assert 0 < integer["peak_memory"] < 1e9
 
 
 def test_logits_and_probabilities_are_not_subtracted(small_run, tmp_path):

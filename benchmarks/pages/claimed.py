@@ -10,7 +10,7 @@ from statistics import mean
 from benchmarks.pages import claimed_costs as costs
 from benchmarks.pages import claimed_readme
 from benchmarks.pages.files import ROOT, read, within
-from benchmarks.pages.tables import spread
+from benchmarks.pages.tables import error, spread
 
 
 def degradation() -> list[str]:
@@ -29,15 +29,11 @@ def degradation() -> list[str]:
 def deeper() -> list[str]:
     """docs/experiments.md: the shipped networks of 20 and 56 layers."""
     found = read("deeper")
-    rows = [
-        f"| `cifar10-{row['network']}` | {row['parameters']:,} | "
-        f"{within(1 - row['accuracy'], 1 - row['interval'][1], 1 - row['interval'][0], 2)} |"
-        for row in found["networks"]
-    ]
-    more = 100 * (found["networks"][1]["accuracy"] - found["networks"][0]["accuracy"])
+    rows = [f"| `cifar10-{row['network']}` | {row['parameters']:,} | {error(row)} |" for row in found["networks"]]
+    shallow, deep = (row["accuracy"] for row in found["networks"])
     return [
         *rows,
-        f"{more:.1f} points lower",
+        f"{100 * (deep - shallow):.1f} points lower",
         f"only ResNet-56 is right on {found['only_deep_right']} images, and only ResNet-20 on {found['only_shallow_right']}",
         f"in {1e7 * found['chance']:.0f} of ten million samples",
     ]

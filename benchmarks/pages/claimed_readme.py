@@ -1,5 +1,6 @@
 """README.md: the table of numbers, from the JSON. See `claims`."""
 
+from benchmarks.pages.candidates import RUNS
 from benchmarks.pages.files import ROOT, percent, read, table, within
 from benchmarks.pages.tables import spread
 from keras_resnet.confidence import interval
@@ -98,15 +99,14 @@ def resnet20() -> list[dict]:
 
 def shipped() -> list[dict]:
     """The networks of CIFAR-10 in saved_models/, the cheapest first."""
-    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/spec.json"))
+    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/model.keras"))
     return [of_shipped(run, "same images", 2) for run in sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)]
 
 
 def pretrained() -> list[dict]:
     """The networks that were pretrained on Tiny ImageNet."""
-    folders = "saved_models/tiny_imagenet_small", "saved_models/tiny_imagenet_middle"
     images = "10,000 of Tiny ImageNet", "same images"
-    return [of_shipped(Run.open(ROOT / folder), own, 1) for folder, own in zip(folders, images, strict=True)]
+    return [of_shipped(Run.open(ROOT / folder), own, 1) for folder, own in zip(RUNS.values(), images, strict=True)]
 
 
 def of_shipped(run: Run, images: str, digits: int) -> dict:

@@ -51,7 +51,7 @@ class FirstWeights:
         from keras_resnet.weights.own import file_of_a_run
 
         if by_name(init) != Path(init):
-            return cls.of(Run.open(by_name(init)))
+            return cls.of(Run.open(init))
         if Path(init).is_dir():
             weights = file_of_a_run(Path(init))
             return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.open(init))
