@@ -30,6 +30,7 @@ COMING = 60.0  # seconds that a chief may need to start: so long a mark that it 
 WAIT_FOR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,  # the call arrived while the chief was closing its server
     grpc.StatusCode.NOT_FOUND,  # the chief does not see the run yet: folders of a network are slow
 )
 TOO_MANY = "Concurrent RPC limit exceeded"  # at once
