@@ -229,8 +229,9 @@ def _memory_returns():
     import keras
 
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     gc.collect()
+    gc.freeze()  # the next file need not look through what is left, the modules that were imported
 
 
 @pytest.fixture(autouse=True, scope="session")

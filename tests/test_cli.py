@@ -122,9 +122,23 @@ def test_list_recipes(call):
     assert rows["goyal-2017"]["training_flops"] == pytest.approx(2 * 3 * 90 * 1_281_167 * 4.089e9, rel=1e-3)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_how_a_step_is_computed(call, tmp_path):
     code, out, _ = call(
-        *("train", *ONE_UNIT, "--set", "epochs=1", "--precision", "bfloat16", "--jit", "off", "--strategy", "one"),
+        *(
+            "train",
+            *ONE_UNIT,
+            "--batch-size",
+            "256",
+            "--set",
+            "epochs=1",
+            "--precision",
+            "bfloat16",
+            "--jit",
+            "off",
+            "--strategy",
+            "one",
+        ),
         *("--tensorboard", "--out", tmp_path / "run"),
     )
     assert code == 0
@@ -583,14 +597,29 @@ def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_quantization_aware_training(call, small_run, tmp_path):
     aware = tmp_path / "aware"
-    arguments = ("train", "--init", small_run.path, "--quantization-aware", "--epochs", 1, "--out", aware, "--json")
+    arguments = (
+        "train",
+        "--init",
+        small_run.path,
+        "--quantization-aware",
+        "--epochs",
+        1,
+        "--batch-size",
+        256,
+        "--out",
+        aware,
+        "--json",
+    )
     code, out, _ = call(*arguments)
     assert code == 0
     assert json.loads(out)["epochs"] == 1
     opened = Run.open(aware)
-    assert opened.recipe == dataclasses.replace(recipes.fine_tuning(small_run.recipe, quantization_aware=True), epochs=1)
+    assert opened.recipe == dataclasses.replace(
+        recipes.fine_tuning(small_run.recipe, quantization_aware=True), epochs=1, batch_size=256
+    )
     assert opened.spec == small_run.spec
     code, _, err = call("train", "--quantization-aware")
     assert code == 2

@@ -227,7 +227,7 @@ def assert_builds_trains_saves_and_loads(spec, tmp_path):
     if None not in spec.input_shape:
         assert kr.cost_of(spec).trainable == sum(np.prod(weight.shape) for weight in model.trainable_weights)
         assert kr.cost_of(replace(spec, classes=7)).trainable > kr.cost_of(replace(spec, classes=2)).trainable
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 @pytest.mark.parametrize("number", [pytest.param(number, marks=[pytest.mark.slow] * (number != 1)) for number in range(FLAT)])
@@ -245,7 +245,7 @@ def test_passes_the_gate_by_both_runtimes(number, tmp_path, monkeypatch):
         assert row.passed, row.problem
         assert not row.compiled_problem
         assert row.compiled_difference < 1e-5
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
 
 
 @pytest.mark.parametrize(
@@ -271,4 +271,4 @@ def test_trains_alike_with_units_recomputed(number, monkeypatch):
         keras.config.set_floatx("float32")
     for plain, recomputed in zip(*trained, strict=True):
         np.testing.assert_allclose(recomputed, plain, rtol=1e-8, atol=1e-10, err_msg=plain.path)
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)

@@ -266,6 +266,7 @@ def test_quantisation_aware(kind, small_run, few, tmp_path):
         assert min(float(row["loss"]) for row in csv.DictReader(file)) > 0  # the loss of the teacher: labels count nothing
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_what_it_costs_is_told_and_another_teacher_does_not_go_on(small_run, few, tmp_path, capsys):
     arguments = small_run.spec, SHORT, few, tmp_path / "run"
     run = fit(*arguments, teacher=small_run)

@@ -19,6 +19,7 @@ from PIL import Image
 import keras_resnet as kr
 from keras_resnet import InputError, hooks, timing
 from keras_resnet import lazy_tensorflow as tf
+from keras_resnet.export import Target
 from keras_resnet.export.operations import operations
 from keras_resnet.export.pictures import encoded, mosaic
 from keras_resnet.files import process, runtimes
@@ -33,8 +34,8 @@ from keras_resnet.files.programs import reaching_operations
 def files(small_run, tmp_path_factory):
     """One exported file of each kind."""
     out = tmp_path_factory.mktemp("files") / "export"
-    for kind in (("saved_model",), ("tflite", "int8"), ("tflite",), ("onnx",)):
-        assert kr.export.export(small_run, *kind, out=out)[0].passed
+    targets = [Target("saved_model"), Target("tflite", "int8"), Target("tflite"), Target("onnx")]
+    assert all(check.passed for check in kr.export.export(small_run, targets=targets, out=out))
     return out
 
 
@@ -396,8 +397,7 @@ def test_files_are_compared_on_the_same_images(files, small_run):
 
 
 def test_logits_and_probabilities_are_not_subtracted(small_run, tmp_path):
-    for output in ("logits", "softmax", "top3"):
-        kr.export.tflite(small_run, output=output, out=tmp_path)
+    kr.export.export(small_run, targets=[Target("tflite", output=output) for output in ("logits", "softmax", "top3")], out=tmp_path)
     paths = [tmp_path / name for name in ("model_float32.tflite", "model_float32_softmax.tflite", "model_float32_top3.tflite")]
     logits, shares, best = compare(paths, rounds=1)
     assert (logits["max_difference"], shares["max_difference"], best["max_difference"]) == (0, None, None)

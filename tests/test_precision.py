@@ -131,6 +131,7 @@ def test_shapes_that_change_are_not_compiled(rates):
     assert precision.settle(SPEC, recipe, Distribution()).jit == "off"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_says_what_was_chosen_and_resume_keeps_it(tiny, few, tmp_path, rates):
     measured, tried = rates
     measured |= {("float32", "default"): 1, ("bfloat16", "default"): 2}
@@ -144,6 +145,7 @@ def test_a_run_says_what_was_chosen_and_resume_keeps_it(tiny, few, tmp_path, rat
     assert len(tried) == 2
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_an_interrupted_training_goes_on_as_it_was_chosen(tiny, few, tmp_path, rates):
     measured, tried = rates
     measured |= {("float32", "default"): 1, ("bfloat16", "default"): 2}

@@ -292,6 +292,7 @@ def test_normalisation_of_models_within_models():
     assert model.layers[1].synchronized
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_models_that_are_not_built_yet():
     class Own(keras.Model):
         def __init__(self):

@@ -542,6 +542,7 @@ def test_trials_that_raise_or_are_killed_are_told(tmp_path):
         search.worker.train_in_process(study, ONE_UNIT, study.trained_by({}), tmp_path / "killed", 0, kill)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_hyper_resnet_in_a_script_of_keras_tuner(tmp_path, few):
     """As anybody would use it, with Keras's own fit."""
     fields = {"input_shape": (8, 8, 1), "classes": 10, "recipe": "digits"}

@@ -77,6 +77,7 @@ def test_other_places_get_their_own_callbacks(digits, tmp_path, monkeypatch):
     assert started["parameters"]["source"] == "digits"
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_progress_and_history_during_the_training(tiny, few, tmp_path, capsys):
     epochs = []
 
