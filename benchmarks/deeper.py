@@ -37,7 +37,7 @@ def answers(run: kr.Run, data: kr.data.Dataset) -> np.ndarray:
 def row(run: kr.Run, own: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     """What one network is, and its accuracy."""
     correct = float(np.mean(own == labels))
-    facts: dict[str, Any] = {name: run.metrics[name] for name in ("network", "epochs", "seed", "images_per_second")}
+    facts: dict[str, Any] = {name: run.metrics[name] for name in ("network", "epochs", "seed")}
     facts |= {"parameters": cost_of(run.spec).trainable, "recipe": asdict(run.recipe)}
     return {**facts, "accuracy": correct, "interval": interval(correct, len(labels))}
 

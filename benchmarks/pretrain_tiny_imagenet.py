@@ -10,8 +10,8 @@ Keras's `fit` feeds a GPU one batch at a time. Here all images lie on the GPU, a
 call. Network, learning rate, optimiser and the meaning of every field of a recipe are those of the package, with these differences:
 the moving average is of the statistics of normalisation too, instead of computing them again, and crops are not rounded to whole
 pixels. 15 images of each class are held out for validation; nothing is chosen by the test images. The average after the last epoch
-is kept. `saved_models/tiny_imagenet_middle` and `tiny_imagenet_small` are what 4 and 5 minutes on one NVIDIA H100 gave, and
-`keras_resnet/weights/tiny_imagenet` has the weights of the small one.
+is kept. `saved_models/tiny_imagenet_middle` and `tiny_imagenet_small` are what 4 and 5 minutes on one NVIDIA H100 gave.
+`model.safetensors`, `spec.json` and `labels.txt` in `keras_resnet/weights/tiny_imagenet` are copies of those in OUT/small.
 """
 
 import csv
@@ -287,10 +287,7 @@ def save(folder: Path, model, spec, recipe, history, count: int, validation: int
 
     folder.mkdir(parents=True, exist_ok=True)
     write_weights(folder / "model.safetensors", model, spec)
-    if model.count_params() < 3e6:
-        model.save_weights(folder / "float32.weights.h5")
     (folder / "spec.json").write_text(to_json(spec))
-    (folder / "recipe.json").write_text(to_json(recipe))
     write_history(history, folder / "history.csv")
     last, seconds = history[-1], history[-1]["seconds"]
     accuracy = last["val_accuracy"]
@@ -340,7 +337,7 @@ def finish(data_dir: str, trained: str, run: str) -> None:
     """Write the run, with the float16 weights, and measure it on the test images, on TensorFlow."""
     import tensorflow_datasets as tfds
 
-    folder = Path(shutil.copytree(trained, run, ignore=shutil.ignore_patterns("recipe.json", "*.h5", "*.safetensors")))
+    folder = Path(shutil.copytree(trained, run, ignore=shutil.ignore_patterns("*.safetensors")))
     model = kr.build(from_json(kr.ResNetSpec, (folder / "spec.json").read_text()))
     read_weights(Path(trained, "model.safetensors"), model)
     model.save(folder / "model.keras")

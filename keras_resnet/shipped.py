@@ -15,7 +15,7 @@ def shipped() -> dict[str, Path]:
 
 
 def by_name(path: str | Path) -> Path:
-    """The run folder of the trained network of that name; any other path as it is, and one of the same name that exists."""
+    """The run folder of the trained network of that name. Any other path, and one that exists, is returned as it is."""
     found = shipped().get(str(path))
     return Path(path) if found is None or Path(path).exists() else found
 

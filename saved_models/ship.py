@@ -4,7 +4,7 @@
 
 The folder `saved_models/NAME` is the run without the weights of its last epoch, with its report page, files for phones (float16 and
 int8, each checked against the Keras model), and a model card in the format of Hugging Face. `python saved_models/ship.py` alone
-writes the table of all such folders into saved_models/README.md.
+writes the table of all folders into saved_models/README.md. Those of Tiny ImageNet are made by the commands on their cards.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
+from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.runs.run import CONTENTS, Run
 
 FOLDER = Path(__file__).parent
@@ -53,7 +54,7 @@ tags: [image-classification, keras, resnet, litert]
 
 # {name}
 
-`{network}` for {size} pixels, trained on {data}: {classes} classes. It takes raw pixels, 0 to 255, and returns logits.
+{network} for {size} pixels, trained on {data}: {classes} classes. It takes raw pixels, 0 to 255, and returns logits.
 
 | | |
 |---|---|
@@ -101,6 +102,14 @@ def checks_of(run: Run) -> list[dict]:
     return json.loads((run.export_path / "report.json").read_text())
 
 
+def described(spec: ResNetSpec, name: str) -> str:
+    """The name of a network, or the stages of one that has none."""
+    units, channels = (", ".join(map(str, numbers)) for numbers in (spec.depths, spec.widths))
+    return (
+        f"Residual network of {len(spec.depths)} stages (units: {units}; channels: {channels})" if name == "custom" else f"`{name}`"
+    )
+
+
 def card(run: Run, name: str, command: str) -> str:
     """The model card, of what the files of the run say."""
     metrics, cost, source = run.metrics, cost_of(run.spec), str(run.data.get("source"))
@@ -112,7 +121,7 @@ def card(run: Run, name: str, command: str) -> str:
     found = json.loads((run.path / "environment.json").read_text())
     return CARD.format(
         name=name,
-        network=metrics["network"],
+        network=described(run.spec, metrics["network"]),
         datasets=f"datasets: [{hub}]\n" if hub else "",
         hub=hub or source,
         caution=CAUTIONS.get(source, ""),

@@ -199,6 +199,16 @@ def tiny():
     return replace(kr.SPECS["resnet8"], depths=(1,), widths=(4,), stem_width=4)
 
 
+@pytest.fixture
+def quick_weights(monkeypatch):
+    """Kernels of zeros, since only their shapes count: random numbers take most of the time of building."""
+    import keras
+
+    monkeypatch.setattr(
+        keras.initializers.VarianceScaling, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype)
+    )
+
+
 @pytest.fixture(scope="session")
 def randomized():
     """Gives a model weights as random as those of a trained network, statistics and biases among them."""

@@ -102,7 +102,7 @@ def test_same_file_same_logits(backend, folder, monkeypatch):
     np.testing.assert_allclose(logits, np.load(folder / f"built-{backend}.npy"), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.slow  # tests/test_export.py does so with the modules of another backend in place
+@pytest.mark.slow  # tests/test_export.py exports with JAX as the name of the backend
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_a_network_of_the_backend_is_exported(backend, folder, monkeypatch):
     run(EXPORT, backend, folder, monkeypatch)

@@ -122,7 +122,6 @@ def test_list_recipes(call):
     assert rows["goyal-2017"]["training_flops"] == pytest.approx(2 * 3 * 90 * 1_281_167 * 4.089e9, rel=1e-3)
 
 
-@pytest.mark.usefixtures("eagerly")
 def test_how_a_step_is_computed(call, tmp_path):
     code, out, _ = call(
         *(

@@ -224,7 +224,7 @@ def test_mistakes_are_told_before_a_teacher_is_trained(tmp_path, table, fitted):
     refused("only one of the two is possible", {}, teacher="mine", without_teacher=True)
     teacher = tmp_path / "run-teacher"
     teacher.mkdir()
-    for name in (*ESSENTIAL, "model.keras"):
+    for name in ESSENTIAL:
         (teacher / name).touch()
     refused(r"the run of a teacher is at '.+run-teacher': use it with --resume, or train another with --overwrite", {})
     refused("measured on one machine", {}, limit="2ms", strategy=distribute.Distribution("several", workers=2))

@@ -11,7 +11,7 @@ import keras_resnet as kr
 
 TESTS = Path(__file__).parent
 README, SECURITY = ((ROOT / name).read_text() for name in ("README.md", "SECURITY.md"))
-FIXTURES = {"docs/how-to/search.md": ["pretended"]}  # that a page needs
+FIXTURES = {"docs/how-to/search.md": ["pretended"], "docs/how-to/detection.md": ["quick_weights"]}  # that a page needs
 ALL_DIGITS = ("docs/runs.md",)  # pages that load the images of a run again
 
 

@@ -11,7 +11,9 @@ from PIL import Image
 
 import keras_resnet as kr
 from keras_resnet import InputError
+from keras_resnet.confidence import interval
 from keras_resnet.files.manifest import verify
+from keras_resnet.runs.run import is_run
 from keras_resnet.shipped import by_name, shipped
 from keras_resnet.training.first_weights import FirstWeights
 
@@ -31,7 +33,8 @@ def clone(monkeypatch):
 
 def test_there_are_some_and_they_are_small():
     assert list(shipped()) == NAMES
-    assert {"digits-resnet8", "cifar10-resnet20", "tiny_imagenet_small", "tiny_imagenet_middle"} <= set(NAMES)
+    cifar10 = {f"cifar10-{name}" for name in ("resnet8", "resnet20", "resnet56", "search-tiny", "search-depth")}
+    assert {"digits-resnet8", "tiny_imagenet_small", "tiny_imagenet_middle"} | cifar10 <= set(NAMES)
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 60e6
 
 
@@ -54,6 +57,16 @@ def test_a_card_of_a_pretrained_network_says_what_its_files_say(name):
     assert f"| {cost.trainable:,}, {cost.multiply_adds / 1e6:.0f} million |" in text
     assert f"| {(run.path / 'model.keras').stat().st_size:,} bytes |" in text
     assert f"| {integer['bytes']:,} bytes, {SHIP['percent'](integer['accuracy'], test['images'])} |" in text
+    metrics, validation, recall = run.metrics, run.metrics["validation"], sorted(test["recall"].values())
+    low, high = (100 * bound for bound in interval(test["top5_accuracy"], test["images"]))
+    assert f"| {100 * test['top5_accuracy']:.1f} % ({low:.1f} to {high:.1f}) |" in text
+    assert f"| {SHIP['percent'](validation['accuracy'], validation['images']).partition(';')[0]}) |" in text
+    images, seconds = metrics["images_per_second"], metrics["train_seconds"]
+    assert f"| {metrics['epochs']} epochs in {seconds:.0f} s, {images:,} images a second, " in text
+    words = " ".join(text.split())
+    assert f"another class than the Keras model for {100 * (1 - integer['top1_agreement']):.1f} % of the test images" in words
+    assert f"corrects {integer['gained']} errors of the Keras model and makes {integer['lost']} new ones" in words
+    assert f"goes from {100 * recall[0]:.0f} to {100 * recall[-1]:.0f} %" in words
 
 
 @each
@@ -79,6 +92,11 @@ def test_the_weights_in_the_package_are_those_of_a_run():
     for name, weights, others in zip(one.weights, one.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_array_equal(weights, others, err_msg=name.path)
     assert kr.Run.open("tiny_imagenet_small").class_names[0] == "goldfish"
+    named = kr.build(weights="tiny_imagenet_small")
+    for weights, others in zip(named.get_weights(), one.get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, others)
+    with pytest.raises(InputError, match="did you mean 'tiny_imagenet_small'"):
+        kr.build(weights="tiny_imagenet_smal")
 
 
 def test_by_name(call, tmp_path, monkeypatch):
@@ -136,12 +154,18 @@ def test_an_export_of_what_is_shipped_says_where_it_is(call, tmp_path, monkeypat
     monkeypatch.setattr("keras_resnet.export.export", lambda *arguments, **options: [])
     found = {"layers": [], "files": [], "keras_accuracy": 1, "advice": ""}
     monkeypatch.setattr("keras_resnet.export.debug_quantization", lambda *arguments, **options: found)
-    assert call("export", "digits-resnet8", option)[1].endswith(
-        "written to digits-resnet8-export: the files of saved_models stay as they are\n"
-    )
+    assert call("export", "digits-resnet8", option)[1].endswith("written to digits-resnet8-export: saved_models is not changed\n")
     _, output, errors = call("export", "digits-resnet8", option, "--json")
     assert "written to" not in output
     assert "written to digits-resnet8-export" in errors
+
+
+def test_a_place_to_write_is_no_name(tiny, few, tmp_path, monkeypatch, eagerly):
+    """A training whose folder is called like a trained network of this project begins there."""
+    monkeypatch.chdir(tmp_path)
+    assert not is_run(Path("digits-resnet8"))
+    run = kr.fit(tiny, kr.recipes.resolve("digits", epochs=1), few, "digits-resnet8", resume=True, verbose=0)
+    assert (run.path.resolve(), run.spec.widths) == (tmp_path / "digits-resnet8", tiny.widths)
 
 
 def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS
 
 COPY, SMALL = "CIFAR-10 (JPEG copy)", "tiny-imagenet"
-RUNS = {SMALL: "saved_models/tiny_imagenet_small", "tiny_imagenet_middle": "saved_models/tiny_imagenet_middle"}
+RUNS = {name: f"saved_models/{name}" for name in ("tiny_imagenet_small", "tiny_imagenet_middle")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def of_photographs() -> Iterator[Result]:
             yield Result(
                 images=f"{found['training_photographs_of_a_class']} photographs each of {classes}, {COPY}",
                 network=f"`{SMALL}`, fine-tuned",
-                size=size_of_run(RUNS[SMALL]),
+                size=size_of_run(RUNS["tiny_imagenet_small"]),
                 accuracy=row["accuracy"],
                 interval=row["interval"],
                 test_images=found["larger_test_images"],
@@ -128,7 +128,7 @@ def of_photographs() -> Iterator[Result]:
 
 def of_students() -> Iterator[Result]:
     """`resnet8` alone and with a teacher, and the teacher, on a few photographs of CIFAR-10 (JPEG copy)."""
-    small, large = estimate(SPECS["resnet8"], (32, 32, 3), 10), size_of_run(RUNS[SMALL])
+    small, large = estimate(SPECS["resnet8"], (32, 32, 3), 10), size_of_run(RUNS["tiny_imagenet_small"])
     names = {"teacher": f"`{SMALL}`, fine-tuned", "alone": "`resnet8`", "logits": "`resnet8`, `distill=logits`"}
     [found] = read("distillation").values()
     for kind, name in (names | {"decoupled": "`resnet8`, `distill=decoupled`"}).items():

@@ -9,8 +9,11 @@ from statistics import mean
 
 from benchmarks.pages import claimed_costs as costs
 from benchmarks.pages import claimed_readme
+from benchmarks.pages.candidates import RUNS
 from benchmarks.pages.files import ROOT, read, within
 from benchmarks.pages.tables import error, spread
+from keras_resnet.networks.cost import cost_of
+from keras_resnet.runs.run import Run
 
 
 def degradation() -> list[str]:
@@ -119,9 +122,9 @@ def budgets() -> list[str]:
 
 
 def weights() -> list[str]:
-    """docs/how-to/pretrained-weights.md: the network in the package."""
-    parameters = read("saved_models/tiny_imagenet_small/metrics.json")["parameters"]
-    return [f"a ResNet-18-D of {parameters / 1e6:.1f} million parameters"]
+    """docs/how-to/pretrained-weights.md: the two networks that are pretrained on Tiny ImageNet."""
+    trainable = [cost_of(Run.open(ROOT / folder).spec).trainable for folder in RUNS.values()]
+    return [f"a ResNet-18-D of {count / 1e6:.1f} million parameters" for count in trainable]
 
 
 def few_photographs() -> list[str]:

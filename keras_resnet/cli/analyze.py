@@ -31,7 +31,10 @@ def analyze(
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, validation, test or all. [default: as suits WHAT]")] = None,
     images: Annotated[int | None, typer.Option(**COUNT, help="How many images, drawn at random. [default: as suits WHAT]")] = None,
-    other: Annotated[Path | None, typer.Option(metavar="RUN", help="Another run, drawn beside RUN or compared with it.")] = None,
+    other: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Another run, or the name of one in saved_models: drawn beside RUN or compared with it."),
+    ] = None,
     data: Data = None,
     data_dir: DataDir = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file at --out.")] = False,

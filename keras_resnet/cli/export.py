@@ -64,7 +64,7 @@ def export(
     note, told = "", sys.stderr if as_json else sys.stdout
     if out is None and is_shipped(folder):
         out = place_in(folder, "export")
-        note = f"written to {printable(out)}: the files of saved_models stay as they are\n"
+        note = f"written to {printable(out)}: saved_models is not changed\n"
     if out:
         check_outside(out, run.data.get("source") if data is None else data)
     from keras_resnet.files.targets import select

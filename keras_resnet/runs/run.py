@@ -101,7 +101,11 @@ class Run:
     def open(cls, path: str | Path) -> "Run":
         """The run in that folder, or a trained network of this project by name, such as "cifar10-resnet20" (in a clone of the
         repository). InputError if the folder is missing or lacks an essential file."""
-        path = by_name(path)
+        return cls.at(by_name(path))
+
+    @classmethod
+    def at(cls, path: Path) -> "Run":
+        """The run in that folder, whatever names there are. InputError if the folder is missing or lacks an essential file."""
         if not path.is_dir():
             raise InputError(f"no run folder at {str(path)!r}{suggestion(path)}")
         missing = [name for name in ESSENTIAL if not (path / name).is_file()]
@@ -196,7 +200,7 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     if out.exists() or out.is_symlink():
         if not overwrite:
             raise InputError(f"{str(out)!r} exists; choose another folder, or replace the run with overwrite=True (--overwrite)")
-        Run.open(out)  # only a run may be replaced: never delete a folder of something else
+        Run.at(out)  # only a run may be replaced: never delete a folder of something else
     return out
 
 
@@ -211,7 +215,7 @@ def check_outside(out: str | Path, source: object) -> None:
 def is_run(path: Path) -> bool:
     """Whether there is a run in that folder."""
     try:
-        Run.open(path)
+        Run.at(path)
     except InputError:
         return False
     return True

@@ -85,7 +85,7 @@ def choose(
     count = len(data.splits["train"])
     *sides, channels = data.image_shape
     if pretrained and channels == 3 and len(sides) == 2 and all(side in SIDES for side in sides) and count < MOST_IMAGES:
-        first = FirstWeights(TINY_IMAGENET, EMBEDDED[TINY_IMAGENET], None)  # not by name: a folder of images may have it
+        first = FirstWeights(TINY_IMAGENET, EMBEDDED[TINY_IMAGENET], None)  # not by name: a folder of images may have this name
         return data, Choice(first.spec, first, f"{count:,} training images are few to start from random weights")
     if photos:  # but of a size that does not suit it
         data = load(source, image_size=image_size)

@@ -101,7 +101,7 @@ def fit(
     check_outside(out, plan.data.origin["source"])
     identity = plan.identity  # reads all images
     if resume and is_run(Path(out)):
-        return finished(Run.open(out), identity, devices, shows=bool(verbose))
+        return finished(Run.at(Path(out)), identity, devices, shows=bool(verbose))
     out = check_free(out, overwrite) if devices.chief else Path(out)
     folder = checkpoint_files.folder_of(out)
     with checkpoint_files.occupied(folder) if devices.chief else nullcontext():

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from keras_resnet.errors import InputError, shown, unknown
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import name_of
+from keras_resnet.shipped import by_name, shipped
 from keras_resnet.weights.download import cache, download
 from keras_resnet.weights.hub import from_hub
 
@@ -52,7 +53,7 @@ class Known:
 MIT, FACEBOOK = "MIT", "not stated with the files; the port is of BSD code"
 APPLICATIONS, TIMM = "keras.applications", "Hugging Face Hub, timm"
 KNOWN = (
-    Known(TINY_IMAGENET, "resnet18d, narrow", "1.99M", 55.3, 64, "see its model card", "comes with this package"),
+    Known(TINY_IMAGENET, "resnet18d, narrow", "1.98M", 55.3, 64, "see its model card", "comes with this package"),
     Known(IMAGENET, "resnet18", "11.7M", 69.8, 224, "bsd-3-clause", f"{TIMM}/resnet18.tv_in1k"),
     Known(IMAGENET, "resnet34", "21.8M", 73.3, 224, "bsd-3-clause", f"{TIMM}/resnet34.tv_in1k"),
     Known(IMAGENET, "resnet50", "25.6M", 74.9, 224, MIT, APPLICATIONS),
@@ -98,8 +99,8 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
     """The file of weights: a path, or a name, whose file is downloaded the first time.
 
     Args:
-        weights: a path; "tiny-imagenet"; "imagenet", with the network in `spec`; or a repository of the Hugging Face Hub,
-            "owner/name" or "owner/name@revision".
+        weights: a path; "tiny-imagenet"; the name of a trained network of this project, in a clone; "imagenet", with the network
+            in `spec`; or a repository of the Hugging Face Hub, "owner/name" or "owner/name@revision".
         spec: the network. For "imagenet" and the name of a network, the file says the rest: keras.applications' "resnet50" has its
             stride on the first 1x1.
         classifier: False takes the smaller file without one, where there are two.
@@ -108,7 +109,7 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
     """
     if not isinstance(weights, str | os.PathLike) or not str(weights):
         raise InputError(f"weights={shown(weights)}: expected a file or a name, such as 'imagenet' or {TINY_IMAGENET!r}")
-    path, name = Path(weights), str(weights)
+    path, name = by_name(weights), str(weights)
     if path.is_file():
         return Found(path, {}, spec)
     if name in EMBEDDED:
@@ -122,7 +123,9 @@ def find(weights: str | Path, spec: str | ResNetSpec | None = None, *, classifie
             f"{name!r} is an address: download the file and give its path, or write owner/name for the Hugging Face Hub"
         )
     if len(path.parts) == 1 and not path.suffix and not path.exists():
-        raise unknown("file, folder or known weights", name, [*EMBEDDED, IMAGENET, "owner/name of the Hugging Face Hub"])
+        raise unknown(
+            "file, folder or known weights", name, [*EMBEDDED, IMAGENET, *shipped(), "owner/name of the Hugging Face Hub"]
+        )
     return Found(path, {}, spec)
 
 
