@@ -9,6 +9,7 @@ import subprocess
 import threading
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -24,6 +25,7 @@ from keras_resnet.report.pixels import heat_uri, matrix_uri
 from keras_resnet.runs.run import Run
 
 HOSTILE = "<script>alert(1)</script>"
+SHIPPED = Path(__file__).parents[1] / "saved_models"
 VOID = {"meta", "img", "br", "link", "input"}
 
 
@@ -122,6 +124,19 @@ def test_a_page_has_everything(page, small_run):
     cost = kr.cost_of(small_run.spec)
     for row in cost.parts:
         assert f"{row['multiply_adds']:,}" in page.seen.texts
+
+
+def test_exported_files_are_listed(pretended_run):
+    """And the network, whose fields were changed, is not called by the name of another one."""
+    run = pretended_run()
+    run.export_path.mkdir()
+    checks = json.loads((SHIPPED / "digits-resnet8" / "export" / "report.json").read_text())
+    write_json(run.export_path / "report.json", checks)
+    seen = Page(run_page.run_page(run))
+    assert f"{facts.network_of(run)[0]}, changed on " in seen.text
+    for check in checks:
+        assert check["file"] in seen.texts
+    assert "one thread, on the machine that exported the file" in seen.text
 
 
 def test_the_matrix_is_that_of_the_run(page, small_run):

@@ -81,7 +81,7 @@ def costs(run: Run, name: str) -> Content:
     cost, metrics = cost_of(with_sizes(run.spec)), run.metrics
     return {
         "run": name,
-        "network": name_of_network(run),
+        "network": facts.name_of_network(run),
         "parameters": cost.trainable,
         "multiply-adds": cost.multiply_adds,
         "int8 file, kB": round(cost.tflite_int8 / 1e3),
@@ -89,12 +89,6 @@ def costs(run: Run, name: str) -> Content:
         "images per second": metrics.get("images_per_second"),
         "seconds": metrics.get("train_seconds"),
     }
-
-
-def name_of_network(run: Run) -> str:
-    """The nearest named network, and whether it was changed."""
-    name, changes = facts.network_of(run)
-    return f"{name}, changed" if changes else name
 
 
 def curves(folders: dict[str, Path], columns: Sequence[tuple[str, str, int, str, bool]] = VALIDATION) -> list[Chart]:

@@ -11,10 +11,10 @@ from keras_resnet.runs.run import Run
 
 def network(run: Run) -> dict[str, Any]:
     """The drawing of the network, and the cost of its stages."""
-    name = facts.network_of(run)
+    name = facts.name_of_network(run)
     sized = with_sizes(run.spec)
     cost = cost_of(sized)
-    drawings = [drawn(image(picture, described=f"{name[0]}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)]
+    drawings = [drawn(image(picture, described=f"{name}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)]
     stages = [
         {
             "part": row["part"],
@@ -33,7 +33,7 @@ def subtitle(run: Run, cost: Cost) -> str:
     """The network, its images and its cost in one line."""
     source = facts.source_of(run)
     amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds per image"
-    return f"{facts.network_of(run)[0]}{f' on {source}' * bool(source)}: {amounts}"
+    return f"{facts.name_of_network(run)}{f' on {source}' * bool(source)}: {amounts}"
 
 
 def sizes(cost: Cost) -> str:
