@@ -2,15 +2,13 @@
 
     python -m benchmarks.picture [OUT.svg]
 
-Our points are from the JSON and CSV files of measurements, on CIFAR-10 (JPEG copy). The published ones are on the original images,
-which are others, so they are drawn hollow and named as such. The file has all points in words, in its description.
+Our points are from the JSON files of benchmarks and saved_models, on CIFAR-10 (JPEG copy). The published ones are on the original
+images, which are others, so they are drawn hollow and named as such. The file has all points in words, in its description.
 """
 
-import csv
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
 import matplotlib
@@ -18,20 +16,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.pages.files import ROOT, read
+from keras_resnet.runs.run import Run
 
 OUT = ROOT / "docs" / "networks.svg"
 INK, OURS, THEIRS = "#7d8590", "#2f81f7", "#db6d28"  # colours that are readable on white and on black
-INT8, SHORT, PUBLISHED = (
+OWN, PUBLISHED = (
     "this package, int8 or int4 file, CIFAR-10 (JPEG copy)",
-    "this package, float32 accuracy, size by cost_of, CIFAR-10 (JPEG copy)",
     "published, original CIFAR-10: other images, so not comparable",
 )
 MARKS: dict[str, dict[str, Any]] = {
-    INT8: {"marker": "o", "color": OURS, "markersize": 7},
-    SHORT: {"marker": "D", "color": OURS, "markersize": 5, "alpha": 0.6},
+    OWN: {"marker": "o", "color": OURS, "markersize": 6},
     PUBLISHED: {"marker": "s", "color": THEIRS, "markersize": 7, "markerfacecolor": "none", "markeredgewidth": 1.6},
 }
-PLACES = {"0000": (-8, -3), "0015": (-8, -16)}  # of the names of trials
+PLACES = {
+    "cifar10-resnet8": (-8, -10),
+    "cifar10-search-tiny": (-8, 3),
+    "cifar10-resnet56": (-8, -3),
+}  # of the names of shipped ones
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "keras-resnet", "font.family": "sans-serif", "font.size": 10}
 SETTINGS |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
@@ -57,50 +58,41 @@ class Point:
 
 def points() -> list[Point]:
     """All networks."""
-    return [*of_int8_files(), *of_searches(), *published()]
+    return [*of_measurements(), *of_shipped(), *published()]
 
 
-def of_int8_files() -> list[Point]:
-    """Those whose int8 file was measured."""
-    tiny, aware, short = read("mlperf_tiny"), read("quantization_aware")["rows"], read("exports")["files"]
-    seeds, integers = len({row["seed"] for row in tiny["rows"]}), read("exports_vnni")["files"]["model_int8.tflite"]
+def of_measurements() -> list[Point]:
+    """Those whose int8 or int4 file a script of this folder measured."""
+    tiny, aware = read("mlperf_tiny"), read("quantization_aware")["rows"]
+    seeds, trained = len({row["seed"] for row in tiny["rows"]}), next(row for row in aware if row["run"] == "quantisation-aware")
+    integers, bits = (
+        read("exports_vnni")["files"]["model_int8.tflite"],
+        read("exports")["files"]["model_int4.tflite, quantisation-aware"],
+    )
     small = [
-        Point(name, INT8, row["bytes"], 100 * row["int8"], 100 * row["int8_deviation"], seeds, place)
+        Point(name, OWN, row["bytes"], 100 * row["int8"], 100 * row["int8_deviation"], seeds, place)
         for name, row, place in (
-            ("found by search", tiny["networks"]["winner"], (-8, -3)),
-            ("ResNet-8 of MLPerf Tiny", tiny["networks"]["resnet8"], (8, -8)),
+            ("found by search, 30 epochs", tiny["networks"]["winner"], (-8, -3)),
+            ("ResNet-8 of MLPerf Tiny, 30 epochs", tiny["networks"]["resnet8"], (8, -8)),
         )
     ]
-    trained = next(row for row in aware if row["run"] == "quantisation-aware")
     return [
         *small,
-        Point("ResNet-8, quantisation-aware", INT8, trained["bytes"], 100 * trained["int8"], None, 1, (8, 4)),
-        Point("resnet20, 30 epochs", INT8, integers["bytes"], 100 * integers["accuracy"], None, 1, (8, -3)),
-        *(
-            Point(name, INT8, short[file]["bytes"], 100 * short[file]["accuracy"], None, 1, place)
-            for name, file, place in (
-                ("resnet20, 14 epochs", "model_int8.tflite", (8, -3)),
-                ("resnet20 in 4 bits, 16 epochs", "model_int4.tflite, quantisation-aware", (-8, -3)),
-            )
-        ),
+        Point("ResNet-8, quantisation-aware", OWN, trained["bytes"], 100 * trained["int8"], None, 1, (8, 2)),
+        Point("resnet20, 30 epochs", OWN, integers["bytes"], 100 * integers["accuracy"], None, 1),
+        Point("resnet20 in 4 bits, 16 epochs", OWN, bits["bytes"], 100 * bits["accuracy"], None, 1, (-8, 6)),
     ]
 
 
-def of_searches() -> list[Point]:
-    """Finalists of the searches, whose accuracy is that of the float32 network."""
+def of_shipped() -> list[Point]:
+    """The networks in saved_models, trained for 14 epochs."""
     found = []
-    names = {"0000": "1 unit a stage, 10 epochs", "0001": "2 units, 10 epochs", "0002": "3 units, 10 epochs"}
-    for study, trials in (("cifar10_depth_width", names), ("cifar10_mlperf_tiny", {"0015": "second of the search"})):
-        sizes = {row["trial"]: int(row["tflite_int8"]) for row in rows_of(study)}
-        for trial, name in trials.items():
-            finals = [100 * float(row["test_accuracy"]) for row in rows_of(f"{study}_finals") if row["trial"] == trial]
-            found.append(Point(name, SHORT, sizes[trial], mean(finals), stdev(finals), len(finals), PLACES.get(trial, (8, -3))))
+    for run in (Run.open(file.parent) for file in sorted(ROOT.glob("saved_models/cifar10-*/model.keras"))):
+        rows = read(f"saved_models/{run.path.name}/export/report.json")
+        row = next(row for row in rows if row["file"] == "model_int8.tflite")
+        name = f"{run.path.name.removeprefix('cifar10-')}, {run.metrics['epochs']} epochs"
+        found.append(Point(name, OWN, row["bytes"], 100 * row["accuracy"], None, 1, PLACES.get(run.path.name, (8, -3))))
     return found
-
-
-def rows_of(table: str) -> list[dict[str, str]]:
-    """A table of tuning/."""
-    return list(csv.DictReader((ROOT / "tuning" / f"{table}.csv").read_text(encoding="utf-8").splitlines()))
 
 
 def published() -> list[Point]:
@@ -134,8 +126,8 @@ def draw(out: Path) -> None:
 def furnish(axes: Any) -> None:
     """Axes, grid and legend."""
     axes.set_xscale("log")
-    axes.set(xlim=(50_000, 420_000), ylim=(79, 92.5), xlabel="file, kB", ylabel="test accuracy, %")
-    axes.xaxis.set_major_locator(FixedLocator([50_000, 80_000, 100_000, 150_000, 200_000, 300_000, 400_000]))
+    axes.set(xlim=(38_000, 1_150_000), ylim=(80, 92.5), xlabel="file, kB", ylabel="test accuracy, %")
+    axes.xaxis.set_major_locator(FixedLocator([50_000, 100_000, 200_000, 300_000, 500_000, 1_000_000]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size / 1000:.0f}"))
     axes.grid(color=INK, alpha=0.25, linewidth=0.6)
