@@ -842,19 +842,20 @@ def test_a_softmax_of_any_kind_gives_probabilities():
 
 @pytest.mark.measures_latency
 def test_a_latency_is_measured_for_a_second_or_200_runs(copy, monkeypatch):
-    true_seconds, counts = ModelFile.seconds, []
+    true_seconds, calls = ModelFile.seconds, []
 
     def seconds(self, images, rounds, compiled=False):
-        counts.append(rounds)
-        return true_seconds(self, images, rounds, compiled=compiled)
+        calls.append((rounds, true_seconds(self, images, rounds, compiled=compiled)))
+        return calls[-1][1]
 
     monkeypatch.setattr(ModelFile, "seconds", seconds)
     row = kr.export.tflite(copy)
-    assert len(counts) == 8  # for each number of threads, by each runtime, a few runs first
+    assert len(calls) == 8  # for each number of threads, by each runtime, a few runs first
     latencies = [by[threads] for threads in ("1", "2") for by in (row.latency_ms, row.compiled_latency_ms)]
-    for rounds, latency in zip(counts[1::2], latencies, strict=True):
+    for (_, first), (rounds, times), latency in zip(calls[::2], calls[1::2], latencies, strict=True):
         assert check.FEWEST <= rounds <= check.MOST
-        assert rounds in (check.FEWEST, check.MOST) or 0.1 < rounds * latency["median"] / 1000 < 10
+        assert rounds in (check.FEWEST, check.MOST) or rounds == pytest.approx(check.SECONDS / np.median(first), abs=1)
+        assert latency["median"] == pytest.approx(1000 * np.median(times))
 
 
 @pytest.mark.measures_latency

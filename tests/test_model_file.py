@@ -240,7 +240,7 @@ def test_what_a_saved_model_can_do_is_told_before_it_is_run(tmp_path, inside):
     assert target.exists()
 
 
-def test_a_file_that_does_not_answer_is_ended(tmp_path):
+def test_a_file_that_does_not_answer_is_ended(tmp_path, monkeypatch):
     Program(looping).save(tmp_path / "saved_model")
     file = ModelFile(tmp_path / "saved_model", trust=True)
     file.limit = 0.5
@@ -248,6 +248,7 @@ def test_a_file_that_does_not_answer_is_ended(tmp_path):
     with pytest.raises(InputError, match=r"cannot take images of .*: no answer within 1 s; allow more with limit= \(--limit\)"):
         file(np.zeros((1, 8, 8, 1)))
     assert process.poll() is not None
+    monkeypatch.setattr("keras_resnet.files.model_file.START", "import time; time.sleep(60)")
     with pytest.raises(InputError, match=r"cannot be opened, .*: no answer within 0 s"):
         ModelFile(tmp_path / "saved_model", trust=True, limit=0.0)
     for limit in (-1.0, math.inf, math.nan):

@@ -163,15 +163,23 @@ def test_bayesian_takes_the_most_promising_within_the_budget(tmp_path):
     assert wide.num_initial_points == 6
 
 
-def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
+@pytest.fixture
+def clock(monkeypatch):
+    """Time passes for leases where it is added."""
+    now = [0.0]
+    monkeypatch.setattr("keras_resnet.search.leases.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path, clock):
     oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.2)
     lost = oracle.create_trial("first")
-    time.sleep(0.1)
+    clock[0] += 0.1
     oracle.get_trial(lost.trial_id)  # heard of
-    time.sleep(0.15)
+    clock[0] += 0.15
     other = oracle.create_trial("second")
     assert other.trial_id != lost.trial_id
-    time.sleep(0.25)
+    clock[0] += 0.25
     again = oracle.create_trial("third")
     assert again.trial_id in (lost.trial_id, other.trial_id)
     for trial in (lost, lost, other):
@@ -180,10 +188,10 @@ def test_a_lease_that_lapses_is_given_out_again_and_counted_once(tmp_path):
     assert oracle.create_trial("fourth").status == "STOPPED"
 
 
-def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path):
+def test_a_worker_that_was_only_late_keeps_its_trial(tmp_path, clock):
     oracle = opened(Study(space=space, trials=2), tmp_path, lease=0.1)
     late = oracle.create_trial("late")
-    time.sleep(0.2)
+    clock[0] += 0.2
     oracle.take_back_lapsed()
     assert not oracle.ongoing_trials
     oracle.get_trial(late.trial_id)
@@ -227,14 +235,26 @@ def test_nobody_waits_while_the_chief_tells(tmp_path):
     assert len(answered) == 2  # given to one, and its score
 
 
-def test_nobody_is_lost_while_the_chief_measures(tmp_path):
+def test_nobody_is_lost_while_the_chief_measures(tmp_path, clock):
     def slow(values):
-        time.sleep(0.3)
+        clock[0] += 0.3
         return ""
 
     oracle = opened(Study(space=space, trials=3), tmp_path, slow, lease=0.2)
     first = oracle.create_trial("first")
     oracle.create_trial("second")  # nothing of the first could be heard meanwhile
+    oracle.take_back_lapsed()
+    assert oracle.ongoing_trials["first"].trial_id == first.trial_id
+
+
+def test_nobody_is_lost_while_the_chief_writes_results(tmp_path, clock):
+    def slow():
+        clock[0] += 0.3
+
+    oracle = opened(Study(space=space, trials=3), tmp_path, lease=0.2)
+    oracle.on_end = slow
+    first, second = oracle.create_trial("first"), oracle.create_trial("second")
+    end(oracle, second)
     oracle.take_back_lapsed()
     assert oracle.ongoing_trials["first"].trial_id == first.trial_id
 

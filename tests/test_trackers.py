@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import keras_resnet as kr
 from keras_resnet import InputError
+from keras_resnet.runs.history import accuracies_in
 from keras_resnet.training import checkpoint_files
 from keras_resnet.training.callbacks import Progress
 from keras_resnet.training.trackers import trackers
@@ -100,6 +101,17 @@ def test_progress_and_history_during_the_training(tiny, few, tmp_path, capsys):
     assert header == "epoch,accuracy,loss,learning_rate,images_per_second,val_accuracy,val_balanced_accuracy,val_loss"
 
 
+def test_accuracies_of_a_training_that_goes_on(tmp_path):
+    """None of a table that is not there, any more or yet, or that is half written."""
+    table = tmp_path / "history.csv"
+    assert accuracies_in(table) == []
+    for content, expected in (("epoch,val_accuracy\n1,0.5\n2,0.75\n", [0.5, 0.75]), ("epoch,val_accuracy\n1,0.", []), ("\n", [])):
+        table.write_text(content)
+        assert accuracies_in(table) == expected
+    table.write_bytes(b"\xff\n")
+    assert accuracies_in(table) == []
+
+
 CONTROL = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 
@@ -110,6 +122,7 @@ def test_progress_fits_into_a_terminal(capsys, monkeypatch, columns):
     made = 0
     progress = Progress(lambda: made, steps=20, epochs=2, live=True)
     logs = {"loss": 1.5, "accuracy": 0.25, "images_per_second": 12345}
+    progress.bar.live.auto_refresh = False  # it draws only where `refresh` is called
     with progress.bar:
         for epoch in range(2):
             progress.on_epoch_begin(epoch)

@@ -20,7 +20,16 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
 def history_in(file: Path) -> np.ndarray | None:
     """The columns of a table of epochs; None if it is damaged, or has no validation accuracy."""
     try:
-        lines = read_text(file).splitlines()
+        text = read_text(file)
+    except ValueError:
+        return None
+    return table_of(text)
+
+
+def table_of(text: str) -> np.ndarray | None:
+    """The columns of the text of such a table."""
+    try:
+        lines = text.splitlines()
         table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
     except ValueError:
         return None
@@ -29,9 +38,11 @@ def history_in(file: Path) -> np.ndarray | None:
 
 def accuracies_in(file: Path) -> list[float]:
     """The validation accuracy of each epoch so far, from the table of a training that goes on; none while it is being written."""
-    if not file.is_file() or not file.read_bytes().endswith(b"\n"):
+    try:
+        text = read_text(file)
+    except (FileNotFoundError, ValueError):  # not yet, or no more, as the training has ended; or damaged
         return []
-    table = history_in(file)
+    table = table_of(text) if text.endswith("\n") else None
     return [] if table is None else [float(value) for value in table["val_accuracy"]]
 
 

@@ -31,6 +31,7 @@ WAIT_FOR = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,  # the call arrived while the chief was closing its server
+    grpc.StatusCode.UNKNOWN,  # the connection broke within an answer
     grpc.StatusCode.NOT_FOUND,  # the chief does not see the run yet: folders of a network are slow
 )
 TOO_MANY = "Concurrent RPC limit exceeded"  # at once

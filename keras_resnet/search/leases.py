@@ -83,6 +83,7 @@ class LeasedOracle(Oracle):
         if Path(self._get_oracle_fname()).exists():
             self.reload_or_say(folder)
         self.ended_at_start = len(self.end_order)  # trials whose failures do not count any more
+        self.take_back_lapsed()  # KerasTuner makes the lock at its first use: here, where only one thread knows the oracle
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Values of the engine; others where those are beyond the budget, or were tried before."""
@@ -123,8 +124,7 @@ class LeasedOracle(Oracle):
         is_back = tuner_id in self.ongoing_trials
         is_new = not (is_back or self._retry_queue)
         trial = self.no_trial(tuner_id) if is_full and is_new else super().create_trial(tuner_id)
-        pause = time.monotonic() - start  # a latency may have been measured, and no worker could be heard
-        self.last_heard = {name: moment + pause for name, moment in self.last_heard.items()}
+        self.pause_leases(since=start)  # a latency may have been measured
         if trial.status == TrialStatus.RUNNING:
             self.last_heard[trial.trial_id] = time.monotonic()
             if not is_back:
@@ -208,7 +208,14 @@ class LeasedOracle(Oracle):
         super().end_trial(trial)
         score = self.trials[trial.trial_id].score
         self.news.append((trial, f"failed: {reason or 'no reason is known'}" if score is None else f"{SCORE} {score:.4f}"))
+        start = time.monotonic()
         self.on_end()
+        self.pause_leases(since=start)
+
+    def pause_leases(self, since: float) -> None:
+        """Leave out the time since that moment: no worker could be heard."""
+        pause = time.monotonic() - since
+        self.last_heard = {name: moment + pause for name, moment in self.last_heard.items()}
 
     def should_prune(self, trial_id: str, curve: list[float]) -> bool:
         return False
