@@ -30,7 +30,7 @@ def main() -> int:
         refuse_empty(sys.argv[1:])
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or 0
         return (
-            fail("interrupted; no incomplete file was left. Resume a training with --resume, a search with the same command", code)
+            fail("interrupted. To continue, add --resume to the command of a training, or repeat the command of a search", code)
             if code == INTERRUPTED
             else code
         )

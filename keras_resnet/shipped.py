@@ -36,4 +36,8 @@ def suggestion(path: Path) -> str:
     been one."""
     names = shipped() if path.parent == Path() else ()
     nearest = nearest_folder(path, lambda folder: (folder / "spec.json").is_file(), names)
-    return nearest or (f"; by name there are {', '.join(names)}" if names else "")
+    if nearest or path.parent != Path():
+        return nearest
+    return (
+        f"; by name there are {', '.join(names)}" if names else "; names of networks are known in the root folder of a clone only"
+    )

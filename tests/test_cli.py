@@ -577,7 +577,7 @@ def test_interruption_and_a_full_disk_are_one_line(call, monkeypatch, tmp_path):
         (
             KeyboardInterrupt(),
             130,
-            "interrupted; no incomplete file was left. Resume a training with --resume, a search with the same command",
+            "interrupted. To continue, add --resume to the command of a training, or repeat the command of a search",
         ),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
     ):

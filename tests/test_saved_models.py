@@ -174,6 +174,8 @@ def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_
     assert by_name("digits-resnet8") == Path("saved_models/digits-resnet8")
     monkeypatch.chdir(tmp_path)
     assert by_name("digits-resnet8") == Path("digits-resnet8")
+    with pytest.raises(InputError, match="no run folder at 'digits-resnet8'; names of networks are known in the root folder of a"):
+        kr.Run.open("digits-resnet8")
 
 
 def test_the_table_is_that_of_the_folders():

@@ -249,7 +249,7 @@ OF_RUNS += [(f"train --init damaged/{name} --out new", DAMAGED_RUNS[name]) for n
 OF_RUNS += [
     ("evaluate nowhere", "no run folder at 'nowhere'"),
     ("evaluate photos", "'photos' is not a run"),
-    ("evaluate file", "no run folder at 'file'"),
+    ("evaluate file", "no run folder at 'file'; it is a file, and a run is a folder"),
     ("evaluate run --split nothing", "no split named 'nothing'"),
     ("evaluate run --split=", "--split is empty"),
     ("evaluate run --model nothing", "no model file named 'nothing'"),
@@ -266,6 +266,7 @@ OF_RUNS += [
     ("predict run", "Missing argument"),
     ("predict run nowhere.png", "no image file at 'nowhere.png'"),
     ("predict run pipe", "no image file at 'pipe'"),
+    ("predict run run/model.keras", "'run/model.keras' is a model file: give it with --model"),
     ("predict run file", "'file' is not a readable image"),
     ("predict run empty", "no readable image in 'empty'"),
     ("predict run bombs/cat/0.png", "400,000,000 pixels: at most 67,108,864 are decoded"),

@@ -33,6 +33,7 @@ from keras_resnet.runs.run import Run, check_outside
 if TYPE_CHECKING:
     from keras_resnet.files.model_file import ModelFile
 
+MODELS = (".keras", ".onnx", ".tflite")  # the ends of names of model files
 COLUMNS = ("image", "class", "probability", "margin")  # of a table of predictions
 COMPARED = 16  # images for `scores_beside`
 
@@ -99,7 +100,10 @@ def predict(
     limit: Limit = None,
     as_json: Json = False,
 ) -> None:
-    """Print the most likely classes of image files."""
+    """Print the most likely classes of image files.
+
+    `margin` is the probability of the class minus that of the most likely other class.
+    """
     run = Run.open(folder)
     path = model_file(run, model)
     if table:
@@ -140,7 +144,8 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
             except InputError as error:
                 left_out[file] = "cannot be read"
                 if not path.is_dir():
-                    problems.append(str(error))
+                    is_model = path.is_file() and path.suffix in MODELS
+                    problems.append(f"{str(path)!r} is a model file: give it with --model" if is_model else str(error))
         if path.is_dir():
             tell(left_out, found, path)
             if not found:

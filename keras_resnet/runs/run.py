@@ -107,7 +107,8 @@ class Run:
     def at(cls, path: Path) -> "Run":
         """The run in that folder, whatever names there are. InputError if the folder is missing or lacks an essential file."""
         if not path.is_dir():
-            raise InputError(f"no run folder at {str(path)!r}{suggestion(path)}")
+            why = "; it is a file, and a run is a folder" if path.is_file() else suggestion(path)
+            raise InputError(f"no run folder at {str(path)!r}{why}")
         missing = [name for name in ESSENTIAL if not (path / name).is_file()]
         if missing:
             raise InputError(f"{str(path)!r} is not a run: it has no {', '.join(missing)}")
