@@ -26,9 +26,9 @@ EXTRAS["all"] = sorted({requirement for extra in EXTRAS.values() for requirement
 EXTRAS |= {"postgresql": ["psycopg[binary]>=3.2"], "mysql": ["pymysql>=1.1"]}  # databases for a search on many machines
 EXTRAS |= {"jax": ["jax>=0.7"], "torch": ["torch>=2.7"]}  # other backends of Keras
 EXTRAS["test"] = ["mypy>=1.15", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6", "pyyaml>=6"]
-TINY_IMAGENET = [f"weights/tiny_imagenet/{name}" for name in ("model.safetensors", "spec.json", "labels.txt", "README.md")]
 EXTRAS["lint"] = ["mypy>=1.15", "ruff>=0.12"]
 EXTRAS["docs"] = ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.29"]
+TINY_IMAGENET = [f"weights/tiny_imagenet/{name}" for name in ("model.safetensors", "spec.json", "labels.txt", "README.md")]
 
 setup(
     name="keras-residual",

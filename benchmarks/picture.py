@@ -28,11 +28,8 @@ MARKS: dict[str, dict[str, Any]] = {
     OWN: {"marker": "o", "color": OURS, "markersize": 6},
     PUBLISHED: {"marker": "s", "color": THEIRS, "markersize": 7, "markerfacecolor": "none", "markeredgewidth": 1.6},
 }
-PLACES = {
-    "cifar10-resnet8": (-8, -10),
-    "cifar10-search-tiny": (-8, 3),
-    "cifar10-resnet56": (-8, -3),
-}  # of the names of shipped ones
+# Of the names of networks in saved_models.
+PLACES = {"cifar10-resnet8": (-8, -10), "cifar10-search-tiny": (-8, 3), "cifar10-resnet56": (-8, -3)}
 SETTINGS = {"svg.fonttype": "none", "svg.hashsalt": "keras-resnet", "font.family": "sans-serif", "font.size": 10}
 SETTINGS |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
 
@@ -72,7 +69,7 @@ def of_measurements() -> list[Point]:
     small = [
         Point(name, OWN, row["bytes"], 100 * row["int8"], 100 * row["int8_deviation"], seeds, place)
         for name, row, place in (
-            ("found by search, 30 epochs", tiny["networks"]["winner"], (-8, -3)),
+            ("search-tiny, 30 epochs", tiny["networks"]["winner"], (-8, -3)),
             ("ResNet-8 of MLPerf Tiny, 30 epochs", tiny["networks"]["resnet8"], (8, -8)),
         )
     ]
@@ -85,7 +82,7 @@ def of_measurements() -> list[Point]:
 
 
 def of_shipped() -> list[Point]:
-    """The networks in saved_models, trained for 14 epochs."""
+    """The networks in saved_models."""
     found = []
     for run in (Run.open(file.parent) for file in sorted(ROOT.glob("saved_models/cifar10-*/model.keras"))):
         rows = read(f"saved_models/{run.path.name}/export/report.json")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from keras_resnet.outside import nearest_folder
 
+LIMITED = "; by name, networks of saved_models are opened in the root folder of a clone only, or after pip install -e"
 FOLDER = Path(__file__).parents[1] / "saved_models"
 
 
@@ -32,12 +33,10 @@ def place_in(run: Path, name: str) -> Path:
 
 
 def suggestion(path: Path) -> str:
-    """The end of a message that no run is at `path`: the nearest run beside it or by name; or else the names, where it could have
-    been one."""
+    """The end of a message that no run is at `path`: the nearest run beside it or by name; or else what names there are,
+    where it could have been one."""
     names = shipped() if path.parent == Path() else ()
     nearest = nearest_folder(path, lambda folder: (folder / "spec.json").is_file(), names)
     if nearest or path.parent != Path():
         return nearest
-    return (
-        f"; by name there are {', '.join(names)}" if names else "; names of networks are known in the root folder of a clone only"
-    )
+    return f"; by name there are {', '.join(names)}" if names else LIMITED

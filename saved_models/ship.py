@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
-from keras_resnet.networks.spec import ResNetSpec
+from keras_resnet.networks.variants import described
 from keras_resnet.runs.run import CONTENTS, Run
 
 FOLDER = Path(__file__).parent
@@ -37,6 +37,7 @@ CAUTIONS = {
     "cifar10": "CIFAR-10 (JPEG copy) is CIFAR-10 with its images stored as JPEG.\n"
     "Do not compare this accuracy with those on the original images.\n"
 }
+FOUND_BY = {"cifar10-search-tiny": "tuning/cifar10_mlperf_tiny.py", "cifar10-search-depth": "tuning/cifar10_depth_width.py"}
 BACKENDS = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}
 CARD = """---
 library_name: keras
@@ -54,7 +55,7 @@ tags: [image-classification, keras, resnet, litert]
 
 # {name}
 
-{network} for {size} pixels, trained on {data}: {classes} classes. It takes raw pixels, 0 to 255, and returns logits.
+{network} for {size} pixels, trained on {data}: {classes} classes. It takes raw pixels, 0 to 255, and returns logits.{found}
 
 | | |
 |---|---|
@@ -102,14 +103,6 @@ def checks_of(run: Run) -> list[dict]:
     return json.loads((run.export_path / "report.json").read_text())
 
 
-def described(spec: ResNetSpec, name: str) -> str:
-    """The name of a network, or the stages of one that has none."""
-    units, channels = (", ".join(map(str, numbers)) for numbers in (spec.depths, spec.widths))
-    return (
-        f"Residual network of {len(spec.depths)} stages (units: {units}; channels: {channels})" if name == "custom" else f"`{name}`"
-    )
-
-
 def card(run: Run, name: str, command: str) -> str:
     """The model card, of what the files of the run say."""
     metrics, cost, source = run.metrics, cost_of(run.spec), str(run.data.get("source"))
@@ -121,7 +114,10 @@ def card(run: Run, name: str, command: str) -> str:
     found = json.loads((run.path / "environment.json").read_text())
     return CARD.format(
         name=name,
-        network=described(run.spec, metrics["network"]),
+        network=described(run.spec).replace("residual", "Residual")
+        if metrics["network"] == "custom"
+        else f"`{metrics['network']}`",
+        found=f" A search found it: `{FOUND_BY[name]}`, with its answer in `tuning/README.md`." if name in FOUND_BY else "",
         datasets=f"datasets: [{hub}]\n" if hub else "",
         hub=hub or source,
         caution=CAUTIONS.get(source, ""),

@@ -218,6 +218,7 @@ def test_an_export_outside_its_tolerance_exits_with_1(call, small_run, tmp_path)
     code, out, err = call("export", small_run.path, *settings)
     assert code == 1
     assert "failed" in out
+    assert "folder: " not in out  # nothing was put there
     assert "model_float16.tflite is not written: largest difference" in err
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "REPORT.md"}
 
@@ -244,8 +245,9 @@ def test_an_undecided_file_exits_with_1_unless_it_is_accepted(call, small_run, t
 
 def test_files_for_a_phone(call, small_run, tmp_path):
     settings = ("--format", "tflite", "--pixels", "uint8", "--output", "top3", "--batch", 1, "--out", tmp_path)
-    code, _, _ = call("export", small_run.path, *settings)
+    code, out, _ = call("export", small_run.path, *settings)
     assert code == 0
+    assert out.endswith(f"\nfolder: {tmp_path}\n")
     path = tmp_path / "model_float32_uint8_top3_batch1.tflite"
     code, out, _ = call("benchmark", small_run.model_path, path, "--rounds", 1)
     assert code == 0

@@ -110,7 +110,7 @@ def test_a_search_under_kubernetes(programs, tmp_path):
     assert (tmp_path / "told-1").read_text().splitlines()[1:] == [*whole, "--worker", variables["CHIEF"], "--name", "worker-1"]
 
 
-SLOW = {"02_own_photos", "04_transfer", "05_phone", "06_search"}
+SLOW = {"01_first_network", "02_own_photos", "04_transfer", "05_phone", "06_search", "07_look_inside"}
 SCRIPTS = sorted(EXAMPLES.glob("0*.py"))
 
 

@@ -783,8 +783,8 @@ def test_two_exports_into_one_folder_do_not_meet(copy):
 
 def test_the_manifest_says_what_integers_stand_for(copy, monkeypatch):
     monkeypatch.setattr(Reference, "compare", accepted)
-    kr.export.tflite(copy, "int8")
-    kr.export.tflite(copy)
+    for kind in ("int8", None):
+        assert kr.export.tflite(copy, kind).accepted
     files = json.loads((copy.export_path / "manifest.json").read_text())["files"]
     assert files["model_float32.tflite"]["inputs"] == [{"name": "image", "shape": [-1, 8, 8, 1], "type": "float32"}]
     assert "opset" not in files["model_float32.tflite"]

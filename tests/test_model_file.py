@@ -478,6 +478,12 @@ def test_predict_gives_a_tflite_file_the_pixels_of_the_run(name, files, small_ru
     assert difference < (1e-4 if "float32" in name else 0.1)
 
 
+@pytest.mark.parametrize("name", ["model_int8.tflite", "saved_model"])
+def test_predict_of_a_model_file_says_where_it_belongs(name, files, small_run, call):
+    code, _, errors = call("predict", small_run.path, files / name)
+    assert (code, errors) == (2, f"keras-resnet: {str(files / name)!r} is a model file: give it with --model\n")
+
+
 def test_threads_reach_the_runtime(loose, monkeypatch):
     asked = []
 

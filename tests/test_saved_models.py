@@ -64,7 +64,12 @@ def test_a_card_of_a_pretrained_network_says_what_its_files_say(name):
     images, seconds = metrics["images_per_second"], metrics["train_seconds"]
     assert f"| {metrics['epochs']} epochs in {seconds:.0f} s, {images:,} images a second, " in text
     words = " ".join(text.split())
-    assert f"another class than the Keras model for {100 * (1 - integer['top1_agreement']):.1f} % of the test images" in words
+    others = integer["images"] - integer["agreed"]
+    assert f"another class than the Keras model for {others:,} of the {integer['images']:,} test images" in words
+    assert f"it agrees on {integer['agreed']:,} images" in words
+    [limit] = set(re.findall(r"--min-agreement ([\d.]+)", words))
+    assert float(limit) <= integer["top1_agreement"] < 0.98
+    assert f"One image takes it {integer['latency_ms']['1']['median']:.1f} ms on one thread" in words
     assert f"corrects {integer['gained']} errors of the Keras model and makes {integer['lost']} new ones" in words
     assert f"goes from {100 * recall[0]:.0f} to {100 * recall[-1]:.0f} %" in words
 
@@ -174,7 +179,9 @@ def test_an_installed_package_finds_those_of_the_clone_that_it_is_called_in(tmp_
     assert by_name("digits-resnet8") == Path("saved_models/digits-resnet8")
     monkeypatch.chdir(tmp_path)
     assert by_name("digits-resnet8") == Path("digits-resnet8")
-    with pytest.raises(InputError, match="no run folder at 'digits-resnet8'; names of networks are known in the root folder of a"):
+    with pytest.raises(
+        InputError, match="no run folder at 'digits-resnet8'; by name, networks of saved_models are opened in the root"
+    ):
         kr.Run.open("digits-resnet8")
 
 

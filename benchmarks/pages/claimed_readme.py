@@ -58,7 +58,7 @@ def tiny() -> list[dict]:
     found = []
     for key, name in (
         ("resnet8", "ResNet-8 of MLPerf Tiny, 10,000 of CIFAR-10 (JPEG copy)"),
-        ("winner", "winner of a search, same images"),
+        ("winner", "network of `cifar10-search-tiny`, 30 epochs, same images"),
     ):
         accuracies = [own["float"] for own in data["rows"] if own["network"] == key]
         network = data["networks"][key]

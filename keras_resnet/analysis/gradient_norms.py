@@ -114,7 +114,8 @@ class GradientNorms(keras.callbacks.Callback):
 
     `rows` has a row for each epoch and unit: `epoch`, `unit`, `weights`, `mean_weight` and `output`.
 
-    >>> norms = GradientNorms(images, labels, "norms.csv"); model.fit(..., callbacks=[norms])
+    >>> norms = GradientNorms(images, labels, "norms.csv")
+    >>> history = model.fit(images, labels, callbacks=[norms], verbose=0)
     """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, path: str | Path | None = None, *, every: int = 1) -> None:

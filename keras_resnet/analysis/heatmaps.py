@@ -32,8 +32,8 @@ def grad_cam(
 
     InputError for a layer that does not exist or has no feature maps, and for a class that the model does not have.
 
-    >>> grad_cam(keras.applications.ResNet50(), images, classes=[207]).shape
-    (1, 224, 224)
+    >>> grad_cam(keras.applications.ResNet50(weights=None), images, classes=[207] * len(images)).shape
+    (8, 32, 32)
     """
     return class_activation(model, images, layer, classes, resize, mean_weights)
 

@@ -109,7 +109,7 @@ def analyze(
     Returns: rows of numbers, and a function that draws the plot. InputError for an unknown name or split, for a run that does not
     suit the analysis, and for `other` where one run is shown.
 
-    >>> analyze("runs/digits-resnet8", "lesions").rows[0]["difference"]
+    >>> analyze("runs/digits-resnet8", "lesions").rows[0]["difference"]  # doctest: +SKIP
     """
     if what not in ANALYSES:
         raise unknown("analysis", what, ANALYSES)

@@ -92,6 +92,7 @@ def export(
         show_json([asdict(check) for check in checks])
     else:
         show_checks(checks)
-        note = note or f"folder: {printable(out or run.export_path)}\n"
+        if not note and any(check.accepted for check in checks):
+            note = f"folder: {printable(out or run.export_path)}\n"
     told.write(note)
     fail_unless_accepted(checks)

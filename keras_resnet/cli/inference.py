@@ -33,7 +33,6 @@ from keras_resnet.runs.run import Run, check_outside
 if TYPE_CHECKING:
     from keras_resnet.files.model_file import ModelFile
 
-MODELS = (".keras", ".onnx", ".tflite")  # the ends of names of model files
 COLUMNS = ("image", "class", "probability", "margin")  # of a table of predictions
 COMPARED = 16  # images for `scores_beside`
 
@@ -133,8 +132,12 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
     """
     from keras_resnet.data import read_image
     from keras_resnet.data.scan import LeftOut, pictures_in, tell
+    from keras_resnet.files.runtimes import kind_of
 
     for path in paths:
+        if path.exists() and kind_of(path):
+            problems.append(f"{str(path)!r} is a model file: give it with --model")
+            continue
         left_out: LeftOut = {}
         files, found = pictures_in(path, left_out) if path.is_dir() else [path], 0
         for file in files:
@@ -144,8 +147,7 @@ def pictures(paths: list[Path], shape: tuple[int, ...], problems: list[str]) -> 
             except InputError as error:
                 left_out[file] = "cannot be read"
                 if not path.is_dir():
-                    is_model = path.is_file() and path.suffix in MODELS
-                    problems.append(f"{str(path)!r} is a model file: give it with --model" if is_model else str(error))
+                    problems.append(str(error))
         if path.is_dir():
             tell(left_out, found, path)
             if not found:

@@ -35,7 +35,8 @@ def from_arrays(
     needed, unless these are only some of all (`may_lack_classes`). InputError for pixels scaled to 0..1, NaN, a missing axis,
     labels out of range or numbers that disagree.
 
-    >>> from_arrays((images, labels), class_names=["cat", "dog"])
+    >>> from_arrays((images, labels), class_names=["cat", "dog"]).image_shape
+    (32, 32, 3)
     """
     parts = _parts(arrays)
     if class_names is not None:

@@ -126,7 +126,8 @@ def identity_block(x: KerasTensor, width: int, *, name: str | None = None, **fie
 
     Returns: tensor of the shape of `x`. InputError if the branch would have another number of channels than `x`.
 
-    >>> x = identity_block(x, 64, block="bottleneck", name="block2")
+    >>> identity_block(keras.Input((56, 56, 256)), 64, block="bottleneck", name="block2").shape
+    (None, 56, 56, 256)
     """
     spec = _unit_spec(width, fields, IDENTITY_FIELDS)
     if x.shape[-1] != width * spec.expansion:

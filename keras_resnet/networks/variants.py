@@ -262,6 +262,18 @@ def name_of(spec: ResNetSpec) -> str:
     return _names(spec.input_shape, spec.classes).get(spec, "custom")
 
 
+def described(spec: ResNetSpec) -> str:
+    """The name of a network, or the stem and the stages of one that has none.
+
+    >>> described(resolve("resnet20", widths=(16, 24, 32)))
+    'residual network of 3 stages (stem: 16; units: 3, 3, 3; channels: 16, 24, 32)'
+    """
+    count, name = len(spec.depths), name_of(spec)
+    units, channels = (", ".join(map(str, numbers)) for numbers in (spec.depths, spec.widths))
+    stages = f"{count} stage{'s' * (count > 1)} (stem: {spec.stem_width}; units: {units}; channels: {channels})"
+    return f"residual network of {stages}" if name == "custom" else name
+
+
 @lru_cache
 def _names(input_shape: tuple[int | None, ...], classes: int) -> dict[ResNetSpec, str]:
     """The first name of each row, for such images and classes."""

@@ -218,8 +218,8 @@ class Recipe:
 
         InputError for a `layer_decay` where the names of the layers tell no residual units.
 
-        >>> recipe.compile(model, steps_per_epoch=len(data))
-        >>> model.fit(data, epochs=recipe.epochs, callbacks=recipe.callbacks())
+        >>> recipe.compile(model, steps_per_epoch=len(data.train))
+        >>> history = model.fit(data.train, epochs=recipe.epochs, callbacks=recipe.callbacks(), verbose=0)
         """
         from keras_resnet.recipes.compiling import compile_for
 

@@ -102,7 +102,7 @@ def ticks(low: float, high: float, log: bool = False, count: int = 5) -> list[fl
     """Round numbers between two.
 
     >>> ticks(0.3, 9.1)
-    [2.0, 4.0, 6.0, 8.0]
+    [2, 4, 6, 8]
     """
     if log:
         decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -8,6 +8,7 @@ from typing import Any
 from keras_resnet.confidence import are_told_apart
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.drawing import with_sizes
+from keras_resnet.networks.variants import described
 from keras_resnet.report import facts
 from keras_resnet.report.charts import COLOURS, Chart, Series, lines, whisker
 from keras_resnet.report.run_page import SPLITS
@@ -81,7 +82,7 @@ def costs(run: Run, name: str) -> Content:
     cost, metrics = cost_of(with_sizes(run.spec)), run.metrics
     return {
         "run": name,
-        "network": facts.name_of_network(run),
+        "network": described(run.spec),
         "parameters": cost.trainable,
         "multiply-adds": cost.multiply_adds,
         "int8 file, kB": round(cost.tflite_int8 / 1e3),

@@ -20,12 +20,6 @@ def network_of(run: Run) -> tuple[str, dict[str, Any]]:
     return nearest(run.spec, SPECS, OF_IMAGES)
 
 
-def name_of_network(run: Run) -> str:
-    """The nearest named network, and whether it was changed."""
-    name, changes = network_of(run)
-    return f"{name}, changed" if changes else name
-
-
 def recipe_of(run: Run) -> tuple[str, dict[str, Any]]:
     """The nearest named recipe, and the fields that differ from it."""
     return nearest(run.recipe, RECIPES)

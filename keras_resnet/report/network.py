@@ -4,6 +4,7 @@ from typing import Any
 
 from keras_resnet.networks.cost import Cost, cost_of
 from keras_resnet.networks.drawing import image, pictures, short, with_sizes
+from keras_resnet.networks.variants import described
 from keras_resnet.report import facts
 from keras_resnet.report.templates import drawn
 from keras_resnet.runs.run import Run
@@ -11,10 +12,11 @@ from keras_resnet.runs.run import Run
 
 def network(run: Run) -> dict[str, Any]:
     """The drawing of the network, and the cost of its stages."""
-    name = facts.name_of_network(run)
     sized = with_sizes(run.spec)
     cost = cost_of(sized)
-    drawings = [drawn(image(picture, described=f"{name}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)]
+    drawings = [
+        drawn(image(picture, described=f"{described(run.spec)}, drawn")) for picture in pictures(run.spec, run.path.resolve().name)
+    ]
     stages = [
         {
             "part": row["part"],
@@ -33,7 +35,7 @@ def subtitle(run: Run, cost: Cost) -> str:
     """The network, its images and its cost in one line."""
     source = facts.source_of(run)
     amounts = f"{short(cost.trainable)} parameters, {short(cost.multiply_adds)} multiply-adds per image"
-    return f"{facts.name_of_network(run)}{f' on {source}' * bool(source)}: {amounts}"
+    return f"{described(run.spec)}{f', trained on {source}' * bool(source)}: {amounts}"
 
 
 def sizes(cost: Cost) -> str:

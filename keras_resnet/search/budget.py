@@ -118,7 +118,8 @@ def widest(family: Callable[[int], ResNetSpec], budget: Budget, widths: Sequence
 
     InputError if that of the smallest one is above it.
 
-    >>> widest(lambda width: replace(SPECS["resnet20"], widths=(width, 2 * width, 4 * width)), Budget(parameters=100_000)).widths
+    >>> family = lambda width: replace(kr.SPECS["resnet20"], stem_width=width, widths=(width, 2 * width, 4 * width))
+    >>> widest(family, Budget(parameters=100_000)).widths
     (9, 18, 36)
     """
     fitting = count_fitting(widths, lambda width: bool(budget.excess(costs(family(width)))))

@@ -98,6 +98,8 @@ class Connection:
             raise WorkerLost(f"the chief failed: {details}") from None
         if "handshake failed" in details:
             return f"the chief there has another certificate than {str(self.pem)!r}; give both the same --out", COMING
+        if error.code() == grpc.StatusCode.UNKNOWN:
+            return details or "no answer", COMING
         return details if error.code() == grpc.StatusCode.NOT_FOUND else "no answer", PATIENCE
 
 

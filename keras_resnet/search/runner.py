@@ -206,7 +206,7 @@ def copy_run(run: Run, target: Path) -> None:
     """Copy a run to `target`, whole or not at all. The same training stays there, with its exports."""
     sweep(target)
     names = [path.name for path in run.path.iterdir() if path.is_file()]
-    filecmp.clear_cache()  # it goes by size and time, which a file that was just rewritten may have too
+    filecmp.clear_cache()  # it takes a file that was rewritten with the same size and time for the old one
     if filecmp.cmpfiles(run.path, target, names, shallow=False)[0] == names:
         return
     with scratch(target) as folder:

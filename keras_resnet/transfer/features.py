@@ -29,7 +29,7 @@ def feature_maps(model: keras.Model, levels: int | Iterable[int] = (2, 3, 4, 5),
 
     InputError for a level that the network does not have; it names those that it has.
 
-    >>> feature_maps(keras.applications.ResNet50(include_top=False)).output["C5"].shape
+    >>> feature_maps(keras.applications.ResNet50(include_top=False, weights=None)).output["C5"].shape
     (None, None, None, 2048)
     """
     graph = opened(model)
@@ -62,7 +62,7 @@ def feature_pyramid(model: keras.Model, levels: int | Iterable[int] = (2, 3, 4, 
     (batch, *ceil(space / 2**level), channels). The layers that it adds start from random weights. InputError as of `feature_maps`,
     and for levels that are not consecutive.
 
-    >>> feature_pyramid(keras.applications.ResNet50(include_top=False)).output["P5"].shape
+    >>> feature_pyramid(keras.applications.ResNet50(include_top=False, weights=None)).output["P5"].shape
     (None, None, None, 256)
     """
     levels = sorted(listed(levels))

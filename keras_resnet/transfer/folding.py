@@ -23,7 +23,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     Args:
         model: a functional or sequential model. It stays as it is.
 
-    >>> fold_batch_norm(kr.build("resnet50"))
+    >>> folded = fold_batch_norm(kr.build("resnet20"))
     """
     check_graph(model)
     connections, left = Connections(model), []

@@ -30,7 +30,7 @@ def freeze(model: keras.Model, up_to: str | int = "stage3") -> keras.Model:
 
     InputError if the model does not have `up_to`; it names what there is.
 
-    >>> freeze(keras.applications.ResNet50(), up_to="conv4_block6_out")
+    >>> frozen = freeze(keras.applications.ResNet50(weights=None), up_to="conv4_block6_out")
     """
     stages = Stages(model)
     frozen = stages.first(up_to) if isinstance(up_to, int) else stages.before(stages.find(up_to))
@@ -94,7 +94,8 @@ class StagedUnfreezing(keras.callbacks.Callback):
 
     InputError for an epoch that is not a whole number of at least 0, and at the start of `fit` for a stage that is not there.
 
-    >>> model.fit(data, epochs=9, callbacks=[StagedUnfreezing({3: "stage4", 6: "stem"})])
+    >>> unfreezing = StagedUnfreezing({3: "stage3", 6: "stem"})
+    >>> history = model.fit(images, labels, epochs=9, callbacks=[unfreezing], verbose=0)
     """
 
     def __init__(self, stages: Mapping[int, str | int], *, batch_norm: bool = True) -> None:

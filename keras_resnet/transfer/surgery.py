@@ -33,7 +33,7 @@ def replace_head(
 
     InputError if no features are found: neither a global pooling, nor a Dense layer, nor maps as the output.
 
-    >>> replace_head(keras.applications.ResNet50(), classes=10).output_shape
+    >>> replace_head(keras.applications.ResNet50(weights=None), classes=10).output_shape
     (None, 10)
     """
     check_graph(model)
@@ -77,7 +77,8 @@ def with_prefix(model: keras.Model, prefix: str) -> keras.Model:
 
     Two networks can then be in one model, where layer names must be unique. `freeze` and `layer_decay` still find the stages.
 
-    >>> model = keras.Model([a.input, b.input], keras.layers.concatenate([a.output, b.output]))  # with_prefix(a, "a_"), ...
+    >>> one, other = with_prefix(kr.build("resnet8"), "one_"), with_prefix(kr.build("resnet8"), "other_")
+    >>> both = keras.Model([one.input, other.input], keras.layers.concatenate([one.output, other.output]))
     """
     if not isinstance(prefix, str) or not prefix or "/" in prefix:
         raise InputError(f"prefix={shown(prefix)}: expected at least one character, and none of them '/'")

@@ -1,4 +1,5 @@
-"""Weights by name: those that come with this package, keras.applications' for ImageNet, and repositories of the Hugging Face Hub.
+"""Weights by name: those that come with this package or its repository, keras.applications' for ImageNet, and repositories of the
+Hugging Face Hub.
 
 `find` gives the file of a name, which is downloaded the first time; `KNOWN` lists names. Nothing heavy is imported here.
 """
