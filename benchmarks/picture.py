@@ -15,8 +15,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from benchmarks.pages.candidates import int8_file, on_cifar10
 from benchmarks.pages.files import ROOT, read
-from keras_resnet.runs.run import Run
 
 OUT = ROOT / "docs" / "networks.svg"
 INK, OURS, THEIRS = "#7d8590", "#2f81f7", "#db6d28"  # colours that are readable on white and on black
@@ -84,9 +84,8 @@ def of_measurements() -> list[Point]:
 def of_shipped() -> list[Point]:
     """The networks in saved_models."""
     found = []
-    for run in (Run.open(file.parent) for file in sorted(ROOT.glob("saved_models/cifar10-*/model.keras"))):
-        rows = read(f"saved_models/{run.path.name}/export/report.json")
-        row = next(row for row in rows if row["file"] == "model_int8.tflite")
+    for run in on_cifar10():
+        row = int8_file(f"saved_models/{run.path.name}")
         name = f"{run.path.name.removeprefix('cifar10-')}, {run.metrics['epochs']} epochs"
         found.append(Point(name, OWN, row["bytes"], 100 * row["accuracy"], None, 1, PLACES.get(run.path.name, (8, -3))))
     return found

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from keras_resnet.atomic import replace_text, write_json
 from keras_resnet.confidence import interval
 from keras_resnet.networks.cost import cost_of
-from keras_resnet.networks.variants import described
+from keras_resnet.networks.variants import SPECS, described
 from keras_resnet.runs.run import CONTENTS, Run
 
 FOLDER = Path(__file__).parent
@@ -111,12 +111,10 @@ def card(run: Run, name: str, command: str) -> str:
         f"| `export/{check['file']}` | {check['bytes']:,} bytes, {percent(check['accuracy'], metrics['test']['images'])} |\n"
         for check in checks_of(run)
     ]
-    found = json.loads((run.path / "environment.json").read_text())
+    found, network = json.loads((run.path / "environment.json").read_text()), described(run.spec)
     return CARD.format(
         name=name,
-        network=described(run.spec).replace("residual", "Residual")
-        if metrics["network"] == "custom"
-        else f"`{metrics['network']}`",
+        network=f"`{network}`" if network in SPECS else network.capitalize(),
         found=f" A search found it: `{FOUND_BY[name]}`, with its answer in `tuning/README.md`." if name in FOUND_BY else "",
         datasets=f"datasets: [{hub}]\n" if hub else "",
         hub=hub or source,

@@ -124,20 +124,8 @@ def test_list_recipes(call):
 
 def test_how_a_step_is_computed(call, tmp_path):
     code, out, _ = call(
-        *(
-            "train",
-            *ONE_UNIT,
-            "--batch-size",
-            "256",
-            "--set",
-            "epochs=1",
-            "--precision",
-            "bfloat16",
-            "--jit",
-            "off",
-            "--strategy",
-            "one",
-        ),
+        *("train", *ONE_UNIT, "--batch-size", "256", "--set", "epochs=1"),
+        *("--precision", "bfloat16", "--jit", "off", "--strategy", "one"),
         *("--tensorboard", "--out", tmp_path / "run"),
     )
     assert code == 0
@@ -601,20 +589,8 @@ def test_divergence_is_one_line_and_exit_code_1(call, tmp_path):
 @pytest.mark.usefixtures("eagerly")
 def test_quantization_aware_training(call, small_run, tmp_path):
     aware = tmp_path / "aware"
-    arguments = (
-        "train",
-        "--init",
-        small_run.path,
-        "--quantization-aware",
-        "--epochs",
-        1,
-        "--batch-size",
-        256,
-        "--out",
-        aware,
-        "--json",
-    )
-    code, out, _ = call(*arguments)
+    arguments = ("--init", small_run.path, "--quantization-aware", "--epochs", 1, "--batch-size", 256, "--out", aware, "--json")
+    code, out, _ = call("train", *arguments)
     assert code == 0
     assert json.loads(out)["epochs"] == 1
     opened = Run.open(aware)

@@ -2,14 +2,27 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-from benchmarks.pages.files import read
+from benchmarks.pages.files import ROOT, read
 from keras_resnet.networks.cost import cost_of
 from keras_resnet.networks.spec import ResNetSpec
 from keras_resnet.networks.variants import SPECS
+from keras_resnet.runs.run import Run
 
 COPY, SMALL = "CIFAR-10 (JPEG copy)", "tiny-imagenet"
 RUNS = {name: f"saved_models/{name}" for name in ("tiny_imagenet_small", "tiny_imagenet_middle")}
+
+
+def on_cifar10() -> list[Run]:
+    """The networks of CIFAR-10 in saved_models/, the cheapest first."""
+    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/model.keras"))
+    return sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)
+
+
+def int8_file(folder: str) -> Any:
+    """The check of the int8 file of a shipped run."""
+    return next(check for check in read(f"{folder}/export/report.json") if check["file"] == "model_int8.tflite")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +162,7 @@ def of_students() -> Iterator[Result]:
 def of_runs() -> Iterator[Result]:
     """The two networks on Tiny ImageNet."""
     for name, folder in RUNS.items():
-        [integer] = read(f"{folder}/export/report.json")
+        integer = int8_file(folder)
         yield Result(
             images="Tiny ImageNet",
             network=f"`{name}`",

@@ -1,6 +1,6 @@
 """README.md: the table of numbers, from the JSON. See `claims`."""
 
-from benchmarks.pages.candidates import RUNS
+from benchmarks.pages.candidates import RUNS, int8_file, on_cifar10
 from benchmarks.pages.files import ROOT, percent, read, table, within
 from benchmarks.pages.tables import spread
 from keras_resnet.confidence import interval
@@ -99,8 +99,7 @@ def resnet20() -> list[dict]:
 
 def shipped() -> list[dict]:
     """The networks of CIFAR-10 in saved_models/, the cheapest first."""
-    runs = (Run.open(file.parent) for file in ROOT.glob("saved_models/cifar10-*/model.keras"))
-    return [of_shipped(run, "same images", 2) for run in sorted(runs, key=lambda run: cost_of(run.spec).multiply_adds)]
+    return [of_shipped(run, "same images", 2) for run in on_cifar10()]
 
 
 def pretrained() -> list[dict]:
@@ -112,7 +111,7 @@ def pretrained() -> list[dict]:
 def of_shipped(run: Run, images: str, digits: int) -> dict:
     """Its row: what its metrics and the report of its exports say."""
     cost, test, folder = cost_of(run.spec), run.metrics["test"], run.path.relative_to(ROOT)
-    integer = next(check for check in read(f"{folder}/export/report.json") if check["file"] == "model_int8.tflite")
+    integer = int8_file(str(folder))
     return row(
         f"`{folder.name}`, {run.metrics['epochs']} epochs, {images}",
         (cost.trainable, cost.multiply_adds),

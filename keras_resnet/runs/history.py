@@ -20,19 +20,15 @@ def write_history(history: list[dict[str, float]], path: Path) -> None:
 def history_in(file: Path) -> np.ndarray | None:
     """The columns of a table of epochs; None if it is damaged, or has no validation accuracy."""
     try:
-        text = read_text(file)
+        return table_of(read_text(file))
     except ValueError:
         return None
-    return table_of(text)
 
 
 def table_of(text: str) -> np.ndarray | None:
-    """The columns of the text of such a table."""
-    try:
-        lines = text.splitlines()
-        table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
-    except ValueError:
-        return None
+    """The columns of the text of such a table; ValueError if it is damaged."""
+    lines = text.splitlines()
+    table = np.genfromtxt(lines, delimiter=",", names=True, ndmin=1) if len(lines) > 1 else None
     return table if table is not None and "val_accuracy" in (table.dtype.names or ()) else None
 
 
@@ -40,9 +36,9 @@ def accuracies_in(file: Path) -> list[float]:
     """The validation accuracy of each epoch so far, from the table of a training that goes on; none while it is being written."""
     try:
         text = read_text(file)
+        table = table_of(text) if text.endswith("\n") else None
     except (FileNotFoundError, ValueError):  # not yet, or no more, as the training has ended; or damaged
         return []
-    table = table_of(text) if text.endswith("\n") else None
     return [] if table is None else [float(value) for value in table["val_accuracy"]]
 
 

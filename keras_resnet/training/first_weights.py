@@ -50,11 +50,9 @@ class FirstWeights:
         from keras_resnet.weights.names import KINDS, find
         from keras_resnet.weights.own import file_of_a_run
 
-        if by_name(init) != Path(init):
-            return cls.of(Run.open(init))
-        if Path(init).is_dir():
-            weights = file_of_a_run(Path(init))
-            return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.open(init))
+        if (folder := by_name(init)).is_dir():
+            weights = file_of_a_run(folder)
+            return cls(str(init), weights, None) if weights.suffix == ".safetensors" else cls.of(Run.at(folder))
         found = find(init, network)
         if not found.path.is_file():
             if found.path.suffix in KINDS:

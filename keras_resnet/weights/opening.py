@@ -15,7 +15,8 @@ def load(path: str | Path, **settings: Any) -> keras.Model:
 
     Args:
         path: a `.keras` file, or a folder: of a run, whose model is then loaded, or with `spec.json` and `model.safetensors`,
-            whose network is then built with these weights.
+            whose network is then built with these weights. Or a trained network of this project by name, such as
+            "cifar10-resnet20" (in a clone of the repository).
         settings: those of `keras.saving.load_model`, for a file of Keras.
 
     InputError, which names the file, if there is none or it cannot be read.
